@@ -1,0 +1,549 @@
+-- queue 1.0: a Kafka-style log inside the database.
+--
+-- In the order of a user's day: topics, producing, consuming, reading,
+-- seeing, checking.  Rights are at the end of each part: REVOKE first, then
+-- GRANT.  docs/reference.md says the same at greater length.
+
+\echo Use "CREATE EXTENSION queue" to load this file. \quit
+
+CREATE SCHEMA queue;
+COMMENT ON SCHEMA queue IS
+'Extension queue: functions, registry tables, and the storage of topics (log_<id> and its segments).';
+
+CREATE SCHEMA topic;
+COMMENT ON SCHEMA topic IS
+'One view per topic. Whoever may CREATE here may create topics.';
+
+GRANT USAGE ON SCHEMA queue, topic TO PUBLIC;
+
+------------------------------------------------------------------------------
+-- Storage
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.log_am_handler(internal) RETURNS table_am_handler
+AS 'MODULE_PATHNAME', 'pgqueue_log_am_handler'
+LANGUAGE C STRICT;
+COMMENT ON FUNCTION queue.log_am_handler(internal) IS
+'Handler of access method queue_log.';
+REVOKE ALL ON FUNCTION queue.log_am_handler(internal) FROM PUBLIC;
+
+CREATE ACCESS METHOD queue_log TYPE TABLE HANDLER queue.log_am_handler;
+COMMENT ON ACCESS METHOD queue_log IS
+'Append-only heap in offset order: what the segments of a topic use. No UPDATE, DELETE or row lock; permanent tables only.';
+
+------------------------------------------------------------------------------
+-- Registry
+------------------------------------------------------------------------------
+
+CREATE TABLE queue.topic (
+    topic_id         serial      NOT NULL,
+    name             text        COLLATE "C" NOT NULL,
+    log              regclass    NOT NULL,
+    partitions       int         NOT NULL,
+    segment_messages bigint,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
+    CONSTRAINT topic_name_key UNIQUE (name)
+);
+COMMENT ON TABLE queue.topic IS 'Registry of topics. Change it with queue.create_topic(), queue.alter_topic() and queue.drop_topic() only.';
+COMMENT ON COLUMN queue.topic.topic_id IS 'Number of the topic; its storage is named after it.';
+COMMENT ON COLUMN queue.topic.name IS 'Name of the topic and of its view in schema topic.';
+COMMENT ON COLUMN queue.topic.log IS 'Partitioned table that holds the messages.';
+COMMENT ON COLUMN queue.topic.partitions IS 'Number of partitions; they are numbered from 0.';
+COMMENT ON COLUMN queue.topic.segment_messages IS 'Offsets per segment; NULL: adaptive, about 1 GB.';
+COMMENT ON COLUMN queue.topic.created_at IS 'When the topic was created.';
+
+CREATE TABLE queue.consumer_group (
+    group_id   serial      NOT NULL,
+    name       text        COLLATE "C" NOT NULL,
+    owner      name        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT consumer_group_pkey PRIMARY KEY (group_id),
+    CONSTRAINT consumer_group_name_key UNIQUE (name)
+);
+COMMENT ON TABLE queue.consumer_group IS 'Consumer groups and the roles they belong to. Rows are never updated.';
+COMMENT ON COLUMN queue.consumer_group.group_id IS 'Number of the group.';
+COMMENT ON COLUMN queue.consumer_group.name IS 'Name of the group.';
+COMMENT ON COLUMN queue.consumer_group.owner IS 'Role that first used the group, by name: a restore works without the role.';
+COMMENT ON COLUMN queue.consumer_group.created_at IS 'When the group was first used.';
+
+CREATE TABLE queue.progress (
+    group_id         int         NOT NULL,
+    topic_id         int         NOT NULL,
+    partition        int         NOT NULL,
+    generation       bigint      NOT NULL,
+    committed_offset bigint      NOT NULL,
+    committed_at     timestamptz NOT NULL
+);
+CREATE INDEX progress_newest
+    ON queue.progress (group_id, topic_id, partition, generation);
+COMMENT ON TABLE queue.progress IS 'Committed offsets, append-only: the row with the highest generation counts, the others are history.';
+COMMENT ON COLUMN queue.progress.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.progress.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.progress.partition IS 'Partition.';
+COMMENT ON COLUMN queue.progress.generation IS 'Counts the commits of this group in this partition.';
+COMMENT ON COLUMN queue.progress.committed_offset IS 'Next offset to read.';
+COMMENT ON COLUMN queue.progress.committed_at IS 'When the offset was moved.';
+COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
+
+SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
+
+REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress FROM PUBLIC;
+REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq, queue.consumer_group_group_id_seq FROM PUBLIC;
+
+------------------------------------------------------------------------------
+-- Row types
+------------------------------------------------------------------------------
+
+CREATE TYPE queue.message AS (
+    topic       text,
+    partition   int,
+    "offset"    bigint,
+    "timestamp" timestamptz,
+    key         text,
+    value       jsonb,
+    headers     jsonb
+);
+COMMENT ON TYPE queue.message IS 'A message as consume and fetch return it. Columns are only ever appended.';
+
+CREATE TYPE queue.produce_result AS (
+    partition   int,
+    "offset"    bigint,
+    "timestamp" timestamptz
+);
+COMMENT ON TYPE queue.produce_result IS 'Where a message was stored. Provisional until COMMIT.';
+
+CREATE TYPE queue.produce_batch_result AS (
+    partition    int,
+    first_offset bigint,
+    last_offset  bigint,
+    count        bigint
+);
+COMMENT ON TYPE queue.produce_batch_result IS 'Where the messages of a batch were stored, a row per partition. Other producers'' messages may lie between first and last offset.';
+
+------------------------------------------------------------------------------
+-- What a topic's view calls
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.topic_insert() RETURNS trigger
+AS 'MODULE_PATHNAME', 'pgqueue_topic_insert'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.topic_insert() IS
+'INSTEAD OF INSERT trigger of a topic''s view: appends the row as a message. Argument: the topic''s name.';
+
+CREATE FUNCTION queue.refuse_change() RETURNS trigger
+AS 'MODULE_PATHNAME', 'pgqueue_refuse_change'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.refuse_change() IS
+'Trigger of a topic''s view: answers UPDATE and DELETE with an error (0A000).';
+
+CREATE FUNCTION queue.insert_guard() RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgqueue_insert_guard'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION queue.insert_guard() IS
+'Default of a topic''s column "offset": NULL, or an error (55000) under session_replication_role = replica, where rows would vanish.';
+
+-- A trigger function needs no EXECUTE right to be fired.
+REVOKE ALL ON FUNCTION queue.topic_insert(), queue.refuse_change() FROM PUBLIC;
+
+------------------------------------------------------------------------------
+-- Topics
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.create_topic(
+    topic            text,
+    partitions       int     DEFAULT 1,
+    value_type       regtype DEFAULT 'jsonb',
+    segment_messages bigint  DEFAULT NULL
+) RETURNS regclass
+AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint) IS
+'Creates a topic and returns its view.
+topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive.
+Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right.
+Right: CREATE on schema topic, USAGE on the type. Since 1.0.';
+
+CREATE FUNCTION queue.alter_topic(
+    topic            text,
+    partitions       int    DEFAULT NULL,
+    segment_messages bigint DEFAULT NULL
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. NULL leaves as it is.
+Errors: 42704 no such topic, 22023 bad argument, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+
+CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_drop_topic'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.drop_topic(text, boolean) IS
+'Drops a topic with its messages and the groups'' offsets in it. Waits for transactions that use the topic.
+Errors: 42704 no such topic (a notice with if_exists), 2BP01 if a view depends on it, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+
+------------------------------------------------------------------------------
+-- Producing
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.produce(
+    topic     text,
+    value     text,
+    key       text  DEFAULT NULL,
+    headers   jsonb DEFAULT NULL,
+    partition int   DEFAULT NULL
+) RETURNS queue.produce_result
+AS 'MODULE_PATHNAME', 'pgqueue_produce_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int) IS
+'Appends one message; it becomes visible with COMMIT. value: parsed as the topic''s type; NULL, with a key, is a tombstone. key: chooses the partition as Kafka does (murmur2). headers: a JSON object. partition: overrides the key. Without key and partition: round robin.
+Returns partition, offset and timestamp, provisional until COMMIT.
+Errors: 42704 no such topic, 22P02 and the like if the value does not parse, 22004 NULL, 22023 bad argument, 54000 too large, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view. Since 1.0.';
+
+CREATE FUNCTION queue.produce(
+    topic     text,
+    value     anyelement,
+    key       text  DEFAULT NULL,
+    headers   jsonb DEFAULT NULL,
+    partition int   DEFAULT NULL
+) RETURNS queue.produce_result
+AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int) IS
+'As queue.produce(topic, value text, …), for a value that has the topic''s type already. Errors: also 42804 if it has another type. Since 1.0.';
+
+CREATE FUNCTION queue.produce_batch(
+    topic     text,
+    batch     text[],
+    keys      text[]  DEFAULT NULL,
+    headers   jsonb[] DEFAULT NULL,
+    partition int     DEFAULT NULL
+) RETURNS SETOF queue.produce_batch_result
+AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.produce_batch(text, text[], text[], jsonb[], int) IS
+'Appends many messages in the order of the array, the fastest way to produce. batch: values, parsed as the topic''s type. keys, headers: as many elements, or NULL. partition: for all of them. Messages without key and partition go to one partition together.
+Returns a row per partition written.
+Errors: as queue.produce(); 22023 for arrays of different length or of two dimensions. Right: INSERT on the topic''s view. Since 1.0.';
+
+CREATE FUNCTION queue.produce_batch(
+    topic     text,
+    batch     anyarray,
+    keys      text[]  DEFAULT NULL,
+    headers   jsonb[] DEFAULT NULL,
+    partition int     DEFAULT NULL
+) RETURNS SETOF queue.produce_batch_result
+AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int) IS
+'As queue.produce_batch(topic, batch text[], …), for values that have the topic''s type already. Errors: also 42804 if they have another type. Since 1.0.';
+
+CREATE FUNCTION queue.murmur2(data bytea) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_murmur2_sql'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION queue.murmur2(bytea) IS
+'MurmurHash2 (Austin Appleby) with the seed of Kafka''s default partitioner. Since 1.0.';
+
+CREATE FUNCTION queue.partition_for_key(key text, partitions int) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_partition_for_key_sql'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION queue.partition_for_key(text, int) IS
+'Partition of a key among so many partitions: Kafka''s default partitioner over the key in UTF-8. Errors: 22023 if partitions is not positive. Since 1.0.';
+
+------------------------------------------------------------------------------
+-- Consuming
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.create_group(
+    consumer_group text,
+    topic          text,
+    start          text DEFAULT 'earliest'
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_create_group'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.create_group(text, text, text) IS
+'Sets where a group starts to read a topic, before its first consume. start: earliest (log start) or latest (behind the last committed message, and not behind one still in progress). Without it a group starts at the log start.
+Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 42501 no right. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+
+CREATE FUNCTION queue.consume(
+    consumer_group text,
+    topic          text,
+    max_messages   int    DEFAULT 100,
+    max_bytes      bigint DEFAULT NULL,
+    partitions     int[]  DEFAULT NULL
+) RETURNS SETOF queue.message
+AS 'MODULE_PATHNAME', 'pgqueue_consume'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.consume(text, text, int, bigint, int[]) IS
+'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read and that no other transaction of the group holds; returns nothing if there is none.
+max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. For topics of type jsonb.
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+
+CREATE FUNCTION queue.consume(
+    consumer_group text,
+    topic          text,
+    value_type     anyelement,
+    max_messages   int    DEFAULT 100,
+    max_bytes      bigint DEFAULT NULL,
+    partitions     int[]  DEFAULT NULL,
+    OUT topic       text,
+    OUT partition   int,
+    OUT "offset"    bigint,
+    OUT "timestamp" timestamptz,
+    OUT key         text,
+    OUT value       anyelement,
+    OUT headers     jsonb
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, bigint, int[]) IS
+'As queue.consume(consumer_group, topic, …), for a topic of any type: pass NULL::type as value_type, by position. Since 1.0.';
+
+------------------------------------------------------------------------------
+-- Reading without a group
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.fetch(
+    topic        text,
+    partition    int,
+    from_offset  bigint,
+    max_messages int    DEFAULT 100,
+    max_bytes    bigint DEFAULT NULL
+) RETURNS SETOF queue.message
+AS 'MODULE_PATHNAME', 'pgqueue_fetch'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.fetch(text, int, bigint, int, bigint) IS
+'Returns messages of a partition from an offset on, up to the first that may still appear. Changes nothing, works on a standby. Limits as in queue.consume(). For topics of type jsonb.
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, QU001 offset outside the log, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
+
+CREATE FUNCTION queue.fetch(
+    topic        text,
+    partition    int,
+    from_offset  bigint,
+    value_type   anyelement,
+    max_messages int    DEFAULT 100,
+    max_bytes    bigint DEFAULT NULL,
+    OUT topic       text,
+    OUT partition   int,
+    OUT "offset"    bigint,
+    OUT "timestamp" timestamptz,
+    OUT key         text,
+    OUT value       anyelement,
+    OUT headers     jsonb
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.fetch(text, int, bigint, anyelement, int, bigint) IS
+'As queue.fetch(topic, partition, from_offset, …), for a topic of any type: pass NULL::type as value_type, by position. Since 1.0.';
+
+CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgqueue_log_start_sql'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.log_start(text, int) IS
+'First offset of a partition that is kept. Errors: 42704, 22023, 42501. Right: SELECT on the topic''s view. Since 1.0.';
+
+CREATE FUNCTION queue.stable_end(topic text, partition int) RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgqueue_stable_end_sql'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.stable_end(text, int) IS
+'First offset of a partition that a reader may not pass yet: that of the first message still in progress, else the log end. Kafka''s last stable offset. As of now. While somebody is producing it may read a segment. Errors: 42704, 22023, 42501. Right: SELECT on the topic''s view. Since 1.0.';
+
+CREATE FUNCTION queue.log_end(topic text, partition int) RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgqueue_log_end_sql'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.log_end(text, int) IS
+'Next offset to be assigned in a partition. As of now. Offsets of an aborted tail are assigned again once VACUUM removed it. Errors: 42704, 22023, 42501. Right: SELECT on the topic''s view. Since 1.0.';
+
+------------------------------------------------------------------------------
+-- Seeing
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.partition_list(
+    OUT topic      text,
+    OUT partition  int,
+    OUT log_start  bigint,
+    OUT stable_end bigint,
+    OUT log_end    bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_partition_list'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.partition_list() IS
+'What view queue.partitions shows of the log. Topics that the user may read or write. Since 1.0.';
+
+CREATE FUNCTION queue.segment_list(
+    OUT topic        text,
+    OUT partition    int,
+    OUT segment      regclass,
+    OUT first_offset bigint,
+    OUT end_offset   bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_segment_list'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.segment_list() IS
+'What view queue.segments shows of the log. Topics that the user may read or write. Since 1.0.';
+
+CREATE VIEW queue.topics AS
+SELECT t.name AS topic,
+       t.partitions,
+       a.atttypid::regtype AS value_type,
+       t.segment_messages,
+       pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+       t.created_at
+  FROM queue.topic t
+  JOIN pg_catalog.pg_class c ON c.oid = t.log
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
+  JOIN pg_catalog.pg_class v ON v.relname = t.name
+   AND v.relnamespace = 'topic'::regnamespace
+ WHERE pg_catalog.has_table_privilege(v.oid, 'SELECT, INSERT');
+COMMENT ON VIEW queue.topics IS 'Which topics are there? Those that the user may read or write.';
+COMMENT ON COLUMN queue.topics.topic IS 'Name.';
+COMMENT ON COLUMN queue.topics.partitions IS 'Number of partitions.';
+COMMENT ON COLUMN queue.topics.value_type IS 'Type of the values.';
+COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: adaptive.';
+COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
+COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
+
+CREATE VIEW queue.segments AS
+SELECT s.topic,
+       s.partition,
+       s.segment,
+       s.first_offset,
+       s.end_offset,
+       pg_catalog.pg_total_relation_size(s.segment) AS bytes
+  FROM queue.segment_list() s;
+COMMENT ON VIEW queue.segments IS 'Which tables hold a topic''s messages?';
+COMMENT ON COLUMN queue.segments.topic IS 'Topic.';
+COMMENT ON COLUMN queue.segments.partition IS 'Partition.';
+COMMENT ON COLUMN queue.segments.segment IS 'Table of the segment.';
+COMMENT ON COLUMN queue.segments.first_offset IS 'First offset that the segment may hold.';
+COMMENT ON COLUMN queue.segments.end_offset IS 'Offset behind the last that it may hold.';
+COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.';
+
+CREATE VIEW queue.partitions AS
+SELECT p.topic,
+       p.partition,
+       p.log_start,
+       p.stable_end,
+       p.log_end,
+       s.segments,
+       s.bytes
+  FROM queue.partition_list() p
+  LEFT JOIN (SELECT topic, partition, pg_catalog.count(*) AS segments,
+                    pg_catalog.sum(bytes)::bigint AS bytes
+               FROM queue.segments
+              GROUP BY topic, partition) s USING (topic, partition);
+COMMENT ON VIEW queue.partitions IS 'Where does each partition start and end? As of now, not as of the snapshot. Plain SQL over a topic shows every committed message, also those behind stable_end: right for queries, wrong for polling.';
+COMMENT ON COLUMN queue.partitions.topic IS 'Topic.';
+COMMENT ON COLUMN queue.partitions.partition IS 'Partition.';
+COMMENT ON COLUMN queue.partitions.log_start IS 'First offset that is kept.';
+COMMENT ON COLUMN queue.partitions.stable_end IS 'First offset that a reader may not pass yet.';
+COMMENT ON COLUMN queue.partitions.log_end IS 'Next offset to be assigned.';
+COMMENT ON COLUMN queue.partitions.segments IS 'Number of segments, empty ones kept ahead included.';
+COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk.';
+
+CREATE VIEW queue.blockers AS
+SELECT l.pid,
+       x.gid,
+       pg_catalog.age(pg_catalog.clock_timestamp(),
+                      coalesce(a.xact_start, x.prepared)) AS age,
+       s.topic,
+       s.partition,
+       coalesce(a.usename, x.owner) AS usename,
+       a.application_name,
+       a.query
+  FROM pg_catalog.pg_locks l
+  JOIN queue.segment_list() s ON s.segment = l.relation
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+  LEFT JOIN pg_catalog.pg_locks lx ON l.pid IS NULL
+       AND lx.virtualtransaction = l.virtualtransaction
+       AND lx.pid IS NULL
+       AND lx.locktype = 'transactionid'
+  LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = lx.transactionid
+ WHERE l.locktype = 'relation'
+   AND l.mode = 'RowExclusiveLock'
+   AND l.granted
+   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                      WHERE d.datname = pg_catalog.current_database())
+ GROUP BY l.pid, x.gid, a.xact_start, x.prepared, s.topic, s.partition,
+          a.usename, x.owner, a.application_name, a.query;
+COMMENT ON VIEW queue.blockers IS 'Who holds readers back? Open transactions that have produced: readers of a partition wait before the first of their messages.';
+COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
+COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
+COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
+COMMENT ON COLUMN queue.blockers.topic IS 'Topic.';
+COMMENT ON COLUMN queue.blockers.partition IS 'Partition.';
+COMMENT ON COLUMN queue.blockers.usename IS 'User.';
+COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
+COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the user may see it.';
+
+CREATE VIEW queue.consumer_groups AS
+SELECT g.name AS consumer_group,
+       t.name AS topic,
+       p.partition,
+       p.committed_offset AS current_offset,
+       e.log_end AS log_end_offset,
+       e.log_end - p.committed_offset AS lag,
+       p.committed_at
+  FROM queue.consumer_group g
+ CROSS JOIN queue.topic t
+  JOIN LATERAL pg_catalog.generate_series(0, t.partitions - 1) AS n (partition)
+    ON true
+  JOIN LATERAL (SELECT r.partition, r.committed_offset, r.committed_at
+                  FROM queue.progress r
+                 WHERE r.group_id = g.group_id
+                   AND r.topic_id = t.topic_id
+                   AND r.partition = n.partition
+                 ORDER BY r.group_id DESC, r.topic_id DESC, r.partition DESC,
+                          r.generation DESC
+                 LIMIT 1) p ON true
+  JOIN queue.partition_list() e ON e.topic = t.name AND e.partition = p.partition;
+COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that the group has read.';
+COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
+COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
+COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read.';
+COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
+COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two.';
+COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
+
+GRANT SELECT ON queue.topics, queue.segments, queue.partitions,
+    queue.blockers, queue.consumer_groups TO PUBLIC;
+
+------------------------------------------------------------------------------
+-- Checking and guarding
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.verify(topic text, OUT segment regclass, OUT problem text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_verify'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.verify(text) IS
+'Reads a topic''s segments and reports what breaks the rules of a log: order of offsets and timestamps, bounds, records changed in place. No row: nothing found. pg_amcheck does not look at these tables.
+Errors: 42704 no such topic, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+
+CREATE FUNCTION queue.guard_drop() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'pgqueue_guard_drop'
+LANGUAGE C;
+COMMENT ON FUNCTION queue.guard_drop() IS
+'Event trigger: refuses to drop a topic''s view, table or segment other than with queue.drop_topic() (55000).';
+
+CREATE FUNCTION queue.guard_rewrite() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'pgqueue_guard_rewrite'
+LANGUAGE C;
+COMMENT ON FUNCTION queue.guard_rewrite() IS
+'Event trigger: refuses ALTER TABLE that rewrites a segment (0A000).';
+
+REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_rewrite() FROM PUBLIC;
+
+CREATE EVENT TRIGGER queue_guard_drop ON sql_drop
+    EXECUTE FUNCTION queue.guard_drop();
+COMMENT ON EVENT TRIGGER queue_guard_drop IS 'A topic''s storage is dropped with queue.drop_topic() only.';
+
+CREATE EVENT TRIGGER queue_guard_rewrite ON table_rewrite
+    EXECUTE FUNCTION queue.guard_rewrite();
+COMMENT ON EVENT TRIGGER queue_guard_rewrite IS 'A segment is not rewritten by ALTER TABLE.';

@@ -1,0 +1,483 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *	  Topics, their partitions and segments, through a backend cache.
+ *
+ * A topic is a row of queue.topic, a partitioned table queue.log_<id> and a
+ * view topic.<name>.  Its segments are the table's partitions; they are
+ * derived from the partition bounds and stored nowhere else.
+ *
+ * Descriptions are always as of now, never as of the transaction's snapshot:
+ * a segment made after a REPEATABLE READ transaction began must be known to
+ * it.  They live in a hash table by name, are marked invalid by relation cache
+ * invalidation of the topic's table (attaching a segment sends one), and are
+ * rebuilt by the next look-up, never in between: a caller's pointers into a
+ * description stay good until it looks the topic up again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_inherits.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* Columns of queue.topic. */
+#define TOPIC_ATTR_ID				1
+#define TOPIC_ATTR_NAME				2
+#define TOPIC_ATTR_LOG				3
+#define TOPIC_ATTR_PARTITIONS		4
+#define TOPIC_ATTR_SEGMENT_MESSAGES 5
+#define TOPIC_NATTS					6
+
+static const char *const registry_names[REGISTRY_TABLES] = {
+	[REGISTRY_TOPIC] = "topic",
+	[REGISTRY_TOPIC_NAME_INDEX] = "topic_name_key",
+	[REGISTRY_GROUP] = "consumer_group",
+	[REGISTRY_GROUP_NAME_INDEX] = "consumer_group_name_key",
+	[REGISTRY_PROGRESS] = "progress",
+	[REGISTRY_PROGRESS_INDEX] = "progress_newest",
+};
+
+static Oid	registry[REGISTRY_TABLES];
+static HTAB *topics = NULL;
+
+/* ---------------- invalidation ---------------- */
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS seq;
+	Topic	   *topic;
+
+	for (int i = 0; i < REGISTRY_TABLES; i++)
+		if (!OidIsValid(relid) || registry[i] == relid)
+			registry[i] = InvalidOid;
+
+	if (topics == NULL)
+		return;
+	hash_seq_init(&seq, topics);
+	while ((topic = hash_seq_search(&seq)) != NULL)
+		if (!OidIsValid(relid) || topic->log == relid || topic->face == relid)
+		{
+			topic->valid = false;
+			topic->changed = true;
+		}
+}
+
+void
+pgqueue_catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+}
+
+/* Tell all sessions that a topic's description changed, at commit. */
+void
+pgqueue_topic_changed(Oid log)
+{
+	CacheInvalidateRelcacheByRelid(log);
+}
+
+/* The OID of one of the extension's own tables or indexes. */
+Oid
+pgqueue_registry(RegistryTable which)
+{
+	if (!OidIsValid(registry[which]))
+	{
+		Oid			nsp = get_namespace_oid(PGQUEUE_SCHEMA, false);
+		Oid			relid = get_relname_relid(registry_names[which], nsp);
+
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation \"%s.%s\" does not exist",
+							PGQUEUE_SCHEMA, registry_names[which]),
+					 errhint("Was the extension dropped?")));
+		registry[which] = relid;
+	}
+	return registry[which];
+}
+
+/* ---------------- segments ---------------- */
+
+static void log_is_broken(Relation log, int32 partition, int64 offset)
+			pg_attribute_noreturn();
+
+static void
+log_is_broken(Relation log, int32 partition, int64 offset)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("segments of partition %d of \"%s\" have a hole at offset " INT64_FORMAT,
+					partition, RelationGetRelationName(log), offset),
+			 errdetail("A segment was dropped or detached behind the extension's back.")));
+}
+
+/*
+ * Fill topic->partitions from the table's partition bounds, which the server
+ * keeps sorted by (partition, offset).
+ */
+static void
+load_segments(Topic *topic, Relation log)
+{
+	PartitionDesc desc = RelationGetPartitionDesc(log, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	Segment    *segments;
+	int			n = 0;
+
+	topic->partitions = MemoryContextAllocZero(topic->context,
+											   topic->npartitions * sizeof(Partition));
+	for (int p = 0; p < topic->npartitions; p++)
+		topic->partitions[p].active = -1;
+	if (desc->nparts == 0)
+		return;
+	segments = MemoryContextAlloc(topic->context,
+								  desc->nparts * sizeof(Segment));
+
+	/* the range that ends at datum i starts at datum i - 1 */
+	for (int i = 1; i < bounds->ndatums; i++)
+	{
+		int			index = bounds->indexes[i];
+		int32		p = DatumGetInt32(bounds->datums[i][0]);
+		Partition  *part;
+
+		if (index < 0 || p < 0 || p >= topic->npartitions)
+			continue;
+		part = &topic->partitions[p];
+		if (part->nsegments == 0)
+			part->segments = &segments[n];
+		segments[n].relid = desc->oids[index];
+		segments[n].first = DatumGetInt64(bounds->datums[i - 1][1]);
+		segments[n].end = DatumGetInt64(bounds->datums[i][1]);
+		if (part->nsegments > 0 && segments[n].first != segments[n - 1].end)
+			log_is_broken(log, p, segments[n - 1].end);
+		part->nsegments++;
+		n++;
+	}
+}
+
+/*
+ * Open a segment found in a description.  NULL if it is gone; then look the
+ * topic up again.
+ *
+ * Locks: lockmode on the leaf, for the caller to keep.
+ * Errors: 55000 if the table was altered so that it is no log any more.
+ */
+Relation
+pgqueue_open_segment(const Topic *topic, const Segment *segment,
+					 LOCKMODE lockmode)
+{
+	Relation	leaf = try_relation_open(segment->relid, lockmode);
+
+	if (leaf == NULL)
+		return NULL;
+	if (unlikely(!leaf->rd_rel->relispartition))
+	{
+		/* detached since */
+		relation_close(leaf, lockmode);
+		return NULL;
+	}
+	if (unlikely(!pgqueue_is_log(leaf)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("segment \"%s\" of topic \"%s\" does not use access method \"queue_log\"",
+						RelationGetRelationName(leaf), topic->name)));
+	if (unlikely(RelationGetNumberOfAttributes(leaf) != LOG_NATTS))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("segment \"%s\" of topic \"%s\" was altered: it has %d columns instead of %d",
+						RelationGetRelationName(leaf), topic->name,
+						RelationGetNumberOfAttributes(leaf), LOG_NATTS)));
+	if (unlikely(leaf->rd_rel->relrowsecurity))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security on segment \"%s\" is not supported",
+						RelationGetRelationName(leaf))));
+	return leaf;
+}
+
+/* ---------------- topics ---------------- */
+
+static void
+make_topics(void)
+{
+	HASHCTL		ctl;
+
+	ctl.keysize = NAMEDATALEN;
+	ctl.entrysize = sizeof(Topic);
+	ctl.hcxt = AllocSetContextCreate(CacheMemoryContext, "queue topics",
+									 ALLOCSET_SMALL_SIZES);
+	topics = hash_create("queue topics", 32, &ctl,
+						 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/* Read the topic's row.  False if there is none. */
+static bool
+load_row(Topic *topic)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
+								 AccessShareLock);
+	Oid			index = pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, TOPIC_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(topic->name));
+	key.sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[TOPIC_NATTS];
+		bool		nulls[TOPIC_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		topic->id = DatumGetInt32(values[TOPIC_ATTR_ID - 1]);
+		topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
+		topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
+		topic->segment_messages = nulls[TOPIC_ATTR_SEGMENT_MESSAGES - 1] ? 0 :
+			DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * Read the topic's table and view.	 False if the table is gone: the topic may
+ * have been dropped since its row was read.
+ */
+static bool
+load_relations(Topic *topic)
+{
+	Relation	log = try_relation_open(topic->log, AccessShareLock);
+	Oid			face_schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+	MemoryContext old;
+
+	if (log == NULL)
+		return false;
+	if (log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
+		RelationGetNumberOfAttributes(log) != LOG_NATTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table of topic \"%s\" was altered",
+						topic->name)));
+	if (log->rd_rel->relrowsecurity)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security on the table of topic \"%s\" is not supported",
+						topic->name)));
+
+	topic->face = get_relname_relid(topic->name, face_schema);
+	if (!OidIsValid(topic->face))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("view \"%s.%s\" of the topic is missing",
+						PGQUEUE_FACE_SCHEMA, topic->name)));
+	old = MemoryContextSwitchTo(topic->context);
+	topic->desc = CreateTupleDescCopy(RelationGetDescr(log));
+	MemoryContextSwitchTo(old);
+	topic->value_type = TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
+	load_segments(topic, log);
+	relation_close(log, AccessShareLock);
+	return true;
+}
+
+/*
+ * Build the description anew.	False if the topic does not exist.	An
+ * invalidation that arrives meanwhile lets it be built again.
+ *
+ * Somebody up the stack may still use the old description (a domain's CHECK
+ * may produce), so it is kept to the end of the transaction.
+ */
+static bool
+load_topic(Topic *topic)
+{
+	int			missing = 0;
+
+	topic->valid = false;
+	do
+	{
+		if (topic->context != NULL)
+			MemoryContextSetParent(topic->context, TopTransactionContext);
+		topic->context = NULL;
+		topic->changed = false;
+		if (!load_row(topic))
+			return false;
+		topic->context = AllocSetContextCreate(CacheMemoryContext,
+											   "queue topic",
+											   ALLOCSET_SMALL_SIZES);
+		topic->input_ready = false;
+		topic->domain_extra = NULL;
+		if (!load_relations(topic))
+		{
+			if (missing++ > 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("the table of topic \"%s\" is missing",
+								topic->name),
+						 errdetail("It was dropped behind the extension's back.")));
+			topic->changed = true;
+		}
+	} while (topic->changed);
+	topic->valid = true;
+	return true;
+}
+
+/* The topic of that name, or NULL. */
+Topic *
+pgqueue_topic_find(const char *name)
+{
+	Topic	   *topic;
+	bool		found;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return NULL;
+	if (topics == NULL)
+		make_topics();
+
+	topic = hash_search(topics, name, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) topic + NAMEDATALEN, 0, sizeof(Topic) - NAMEDATALEN);
+		topic->rotation = (uint32) MyProcPid;
+		topic->sticky = MyProcPid;
+	}
+	if (topic->valid)
+		return topic;
+	if (load_topic(topic))
+		return topic;
+
+	/* an entry that was there before may be in use up the stack */
+	if (!found)
+		hash_search(topics, name, HASH_REMOVE, NULL);
+	return NULL;
+}
+
+/* Errors: 42704 if there is no such topic. */
+Topic *
+pgqueue_topic(const char *name)
+{
+	Topic	   *topic = pgqueue_topic_find(name);
+
+	if (topic == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("topic \"%s\" does not exist", name),
+				 errhint("Create it with queue.create_topic().")));
+	return topic;
+}
+
+Topic *
+pgqueue_topic_arg(text *name)
+{
+	char		buffer[NAMEDATALEN];
+	int			len = VARSIZE_ANY_EXHDR(name);
+
+	if (unlikely(len >= NAMEDATALEN))
+		return pgqueue_topic(text_to_cstring(name));
+	memcpy(buffer, VARDATA_ANY(name), len);
+	buffer[len] = '\0';
+	return pgqueue_topic(buffer);
+}
+
+/* The same topic's current description. */
+Topic *
+pgqueue_topic_refresh(Topic *topic)
+{
+	char		name[NAMEDATALEN];
+
+	if (topic->valid)
+		return topic;
+	strlcpy(name, topic->name, NAMEDATALEN);
+	return pgqueue_topic(name);
+}
+
+/* Names of all topics, as C strings. */
+List *
+pgqueue_topic_names(void)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel,
+										  pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX),
+										  true, NULL, 0, NULL);
+	List	   *names = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, TOPIC_ATTR_NAME,
+										RelationGetDescr(rel), &isnull);
+
+		names = lappend(names, TextDatumGetCString(name));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return names;
+}
+
+/* Errors: 22023. */
+void
+pgqueue_check_partition(const Topic *topic, int32 partition)
+{
+	if (partition < 0 || partition >= topic->npartitions)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("partition %d of topic \"%s\" does not exist",
+						partition, topic->name),
+				 errdetail("The topic has partitions 0 to %d.",
+						   topic->npartitions - 1)));
+}
+
+/* ---------------- rights ---------------- */
+
+/*
+ * The rights of the topic are those of its view.  The C path bypasses the
+ * executor, so it asks itself.
+ *
+ * Errors: 42501.
+ */
+void
+pgqueue_check_right(const Topic *topic, AclMode mode)
+{
+	AclResult	result = pg_class_aclcheck(topic->face, GetUserId(), mode);
+
+	if (result != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for topic \"%s\"", topic->name),
+				 errhint("Grant %s ON %s.",
+						 mode == ACL_INSERT ? "INSERT" : "SELECT",
+						 quote_qualified_identifier(PGQUEUE_FACE_SCHEMA,
+													topic->name))));
+}
+
+/* Errors: 42501. */
+void
+pgqueue_check_owner(const Topic *topic)
+{
+	if (!pgqueue_owns_relation(topic->log, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of topic \"%s\"", topic->name)));
+}

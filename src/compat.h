@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the server versions that queue is written for
+ *	  (15 to 18), in one place.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PGQUEUE_COMPAT_H
+#define PGQUEUE_COMPAT_H
+
+#include "postgres.h"
+
+#include "utils/acl.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM < 150000
+#error "queue needs PostgreSQL 15 or newer"
+#endif
+
+/* 16 renamed the relfilenode */
+#if PG_VERSION_NUM >= 160000
+#define PGQUEUE_FILE_NUMBER(rel) ((rel)->rd_locator.relNumber)
+#else
+#define PGQUEUE_FILE_NUMBER(rel) ((rel)->rd_node.relNode)
+#endif
+
+/* 16 folded the pg_xxx_aclcheck() functions into one */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_owns_relation(relid, role) \
+	object_ownercheck(RelationRelationId, (relid), (role))
+#define pgqueue_schema_aclcheck(nsp, role, mode) \
+	object_aclcheck(NamespaceRelationId, (nsp), (role), (mode))
+#define pgqueue_type_aclcheck(type, role, mode) \
+	object_aclcheck(TypeRelationId, (type), (role), (mode))
+#else
+#define pgqueue_owns_relation(relid, role) \
+	pg_class_ownercheck((relid), (role))
+#define pgqueue_schema_aclcheck(nsp, role, mode) \
+	pg_namespace_aclcheck((nsp), (role), (mode))
+#define pgqueue_type_aclcheck(type, role, mode) \
+	pg_type_aclcheck((type), (role), (mode))
+#endif
+
+/* 16 lets the caller of tuplesort_getdatum() ask for a copy */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_tuplesort_getdatum(state, value, isnull) \
+	tuplesort_getdatum((state), true, false, (value), (isnull), NULL)
+#else
+#define pgqueue_tuplesort_getdatum(state, value, isnull) \
+	tuplesort_getdatum((state), true, (value), (isnull), NULL)
+#endif
+
+/* 16 knows summarizing indexes */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples((rri), (slot), (estate), false, false, NULL, NIL, \
+						  false)
+#else
+#define pgqueue_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples((rri), (slot), (estate), false, false, NULL, NIL)
+#endif
+
+#endif							/* PGQUEUE_COMPAT_H */

@@ -1,0 +1,575 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_append.c
+ *	  Appending messages to a partition: the one way in.
+ *
+ * produce, produce_batch, INSERT and COPY into topic.<name> come through
+ * pgqueue_append(), which assigns offsets; COPY and INSERT into a leaf (what
+ * pg_restore does) through pgqueue_append_given(), which checks them.
+ *
+ * Offsets are assigned and records written under the partition's append lock,
+ * an LWLock that is released right after.	Under it nothing may toast, open a
+ * relation, look into a system cache, run user code or allocate without
+ * bound.  At most CHUNK_RECORDS records or CHUNK_BYTES are written per hold,
+ * since an LWLock cannot be interrupted.
+ *
+ * The argument why readers never pass a message that may still appear, and
+ * why a closed segment does not reopen, is in README.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/detoast.h"
+#include "access/heapam.h"
+#include "access/heaptoast.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_type_d.h"
+#include "log_extras.h"
+#include "log_place.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define CHUNK_RECORDS	1000
+#define CHUNK_BYTES		(1024 * 1024)
+
+/* Largest sum of key, value and headers of a message. */
+#define MAX_MESSAGE_BYTES (MaxAllocSize - 1024 * 1024)
+
+/* How an attempt to write under the lock ended. */
+typedef enum Outcome
+{
+	WRITTEN,
+	STALE,						/* others rolled: choose the segment again */
+	FULL,						/* the segment's offsets are used up */
+	TAIL_UNKNOWN,				/* the tail's page holds no record */
+	FLOOR_UNKNOWN				/* no record in the segment: need the time
+								 * of the one before */
+} Outcome;
+
+/* ---------------- records ---------------- */
+
+/*
+ * A record from values in the order of the log's columns.	Offset and
+ * timestamp are zero until the append fills them in.
+ *
+ * Errors: 54000 if the message is too large for a tuple.
+ */
+HeapTuple
+pgqueue_form_record(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
+{
+	Size		bytes = 0;
+
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+		if (!nulls[i] && TupleDescAttr(desc, i)->attlen == -1)
+			bytes += toast_datum_size(values[i]);
+	if (bytes > MAX_MESSAGE_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("message is too large: %zu bytes, maximum %zu bytes",
+						bytes, (Size) MAX_MESSAGE_BYTES)));
+
+	values[LOG_ATTR_OFFSET - 1] = Int64GetDatum(0);
+	values[LOG_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(0);
+	values[LOG_ATTR_PARTITION - 1] = Int32GetDatum(partition);
+	nulls[LOG_ATTR_OFFSET - 1] = false;
+	nulls[LOG_ATTR_TIMESTAMP - 1] = false;
+	nulls[LOG_ATTR_PARTITION - 1] = false;
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/*
+ * What is stored for a record: itself, or a copy whose large values were
+ * moved to the segment's TOAST table.
+ */
+static HeapTuple
+toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
+{
+	HeapTuple	stored = tuple;
+
+	pgqueue_stamp(tuple, xid, cid, RelationGetRelid(leaf));
+	if (HeapTupleHasExternal(tuple) || tuple->t_len > TOAST_TUPLE_THRESHOLD)
+		stored = heap_toast_insert_or_update(leaf, tuple, NULL, 0);
+	if (MAXALIGN(stored->t_len) > MaxHeapTupleSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("message is too large: size %zu, maximum size %zu",
+						(Size) MAXALIGN(stored->t_len),
+						(Size) MaxHeapTupleSize)));
+	return stored;
+}
+
+/*
+ * The records of the next hold of the lock, ready to be written.  Returns
+ * their number.
+ */
+static int
+next_chunk(Relation leaf, HeapTuple *tuples, int ntuples, HeapTuple *stored,
+		   TransactionId xid, CommandId cid)
+{
+	Size		bytes = 0;
+	int			n = 0;
+
+	while (n < ntuples && n < CHUNK_RECORDS && bytes < CHUNK_BYTES)
+	{
+		stored[n] = toast_record(leaf, tuples[n], xid, cid);
+		bytes += stored[n]->t_len;
+		n++;
+	}
+	return n;
+}
+
+/* ---------------- under the lock ---------------- */
+
+/*
+ * The segment's last record.  Reads one page.
+ *
+ * Locks: the slot.
+ * Returns WRITTEN (tail is valid; tail->found false: no record at all) or
+ * TAIL_UNKNOWN.
+ */
+static Outcome
+read_tail(Relation leaf, AppendSlot *slot, BlockNumber nblocks, LogTail *tail)
+{
+	BlockNumber block;
+
+	tail->found = false;
+	tail->block = 0;
+	if (nblocks == 0)
+		return WRITTEN;
+	if (!pgqueue_slot_tail_locked(slot, leaf, &block))
+		block = nblocks - 1;
+	else if (block == InvalidBlockNumber)
+		return WRITTEN;
+	if (block >= nblocks)
+		return TAIL_UNKNOWN;
+
+	{
+		Buffer		buffer = ReadBuffer(leaf, block);
+		LogFixed   *fixed;
+		OffsetNumber lp;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (pgqueue_page_last(BufferGetPage(buffer), &lp, &fixed))
+		{
+			tail->found = true;
+			tail->block = block;
+			tail->offset = fixed->offset;
+			tail->timestamp = fixed->timestamp;
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	return tail->found ? WRITTEN : TAIL_UNKNOWN;
+}
+
+/*
+ * Everything that happens under the append lock: look at the tail, give the
+ * records their offsets and times, write them.
+ *
+ * *ntuples: in, how many are offered; out, how many were written.
+ */
+static Outcome
+append_locked(Relation leaf, const Segment *segment, AppendSlot *slot,
+			  Partition *part, HeapTuple *stored, int *ntuples, bool last,
+			  bool has_floor, TimestampTz floor)
+{
+	BlockNumber nblocks;
+	LogTail		tail;
+	int64		offset;
+	TimestampTz now;
+
+	if (pgqueue_slot_rolls(slot) != part->active_rolls)
+		return STALE;
+
+	nblocks = RelationGetNumberOfBlocks(leaf);
+	if (read_tail(leaf, slot, nblocks, &tail) == TAIL_UNKNOWN)
+		return TAIL_UNKNOWN;
+	if (!tail.found && !has_floor)
+		return FLOOR_UNKNOWN;
+
+	offset = tail.found ? tail.offset + 1 : segment->first;
+	if (offset >= segment->end)
+		return FULL;
+	if (*ntuples > segment->end - offset)
+	{
+		*ntuples = segment->end - offset;
+		last = false;
+	}
+
+	if (nblocks == 0)
+	{
+		/* before the block is there: whoever sees it sees the count */
+		pgqueue_slot_count_roll(slot);
+		part->active_rolls = pgqueue_slot_rolls(slot);
+	}
+
+	now = GetCurrentTimestamp();
+	now = Max(now, tail.found ? tail.timestamp : floor);
+	for (int i = 0; i < *ntuples; i++)
+	{
+		LogFixed   *fixed = log_fixed(stored[i]->t_data);
+
+		fixed->offset = offset + i;
+		fixed->timestamp = now;
+	}
+	pgqueue_place(leaf, slot, stored, *ntuples, tail.block, nblocks, last);
+	return WRITTEN;
+}
+
+/* ---------------- choosing the segment ---------------- */
+
+/* The time of the last record before a segment; 0 if there is none. */
+static TimestampTz
+timestamp_before(Topic *topic, Partition *part, int segment)
+{
+	while (--segment >= 0)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[segment],
+												RowExclusiveLock);
+		LogTail		tail;
+
+		if (leaf == NULL)
+			break;
+		pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
+		table_close(leaf, NoLock);
+		if (tail.found)
+			return tail.timestamp;
+	}
+	return 0;
+}
+
+/* The last segment with a block, or the first. */
+static int
+last_used_segment(Topic *topic, Partition *part)
+{
+	for (int i = part->nsegments - 1; i > 0; i--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												RowExclusiveLock);
+		BlockNumber nblocks;
+
+		if (leaf == NULL)
+			return -1;
+		nblocks = RelationGetNumberOfBlocks(leaf);
+		table_close(leaf, NoLock);
+		if (nblocks > 0)
+			return i;
+	}
+	return 0;
+}
+
+/*
+ * Make sure that part->active is the segment that takes appends, as of roll
+ * counter part->active_rolls.	Returns the topic, which may be a new
+ * description.
+ *
+ * The counter is read before the list.	 If the segment in use is the last one
+ * that we see, a later one may exist that is not committed yet (made inside a
+ * producer's transaction); its maker holds the table's lock, so wait for that.
+ */
+static Topic *
+choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
+{
+	bool		waited = false;
+
+	for (;;)
+	{
+		Partition  *part = &topic->partitions[partition];
+		uint64		rolls = pgqueue_slot_rolls(slot);
+		int			active;
+
+		if (topic->valid && part->active >= 0 && part->active_rolls == rolls)
+			return topic;
+
+		AcceptInvalidationMessages();
+		topic = pgqueue_topic_refresh(topic);
+		part = &topic->partitions[partition];
+		active = last_used_segment(topic, part);
+		if (active < 0)
+			continue;			/* a segment went away: list again */
+		if (active == part->nsegments - 1 && !waited)
+		{
+			LockRelationOid(topic->log, ShareUpdateExclusiveLock);
+			UnlockRelationOid(topic->log, ShareUpdateExclusiveLock);
+			waited = true;
+			continue;
+		}
+		if (!topic->valid)
+			continue;
+		part->active = active;
+		part->active_rolls = rolls;
+		return topic;
+	}
+}
+
+/* ---------------- after the lock ---------------- */
+
+/* Tell the caller's tuples what was written for them. */
+static void
+report(HeapTuple *tuples, HeapTuple *stored, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (tuples[i] == stored[i])
+			continue;
+		log_fixed(tuples[i]->t_data)->offset =
+			log_fixed(stored[i]->t_data)->offset;
+		log_fixed(tuples[i]->t_data)->timestamp =
+			log_fixed(stored[i]->t_data)->timestamp;
+		tuples[i]->t_self = stored[i]->t_self;
+	}
+}
+
+static void
+free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (tuples[i] != stored[i])
+			heap_freetuple(stored[i]);
+}
+
+/*
+ * Append messages to a partition; each gets the next offset.
+ *
+ * Locks: takes ROW EXCLUSIVE on the segment's table, kept to the end of the
+ * transaction (queue.blockers finds it there), and the append lock for moments.
+ * Errors: those of a right or a state were checked before; here I/O, disk full
+ * and 55000 for a topic altered behind our back.
+ */
+void
+pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	CommandId	cid = GetCurrentCommandId(true);
+	AppendSlot *slot = pgqueue_slot(topic->log, partition);
+	int			done = 0;
+	HeapTuple	single;
+	HeapTuple  *stored = batch->ntuples == 1 ? &single :
+		palloc(Min(batch->ntuples, CHUNK_RECORDS) * sizeof(HeapTuple));
+
+	while (done < batch->ntuples)
+	{
+		HeapTuple  *tuples = batch->tuples + done;
+		Partition  *part;
+		Segment		segment;
+		Relation	leaf;
+		LogExtras  *extras;
+		int			offered;
+		bool		has_floor;
+		TimestampTz floor = 0;
+		Outcome		outcome;
+
+		topic = choose_segment(topic, partition, slot);
+		part = &topic->partitions[partition];
+		segment = part->segments[part->active];
+		leaf = pgqueue_open_segment(topic, &segment, RowExclusiveLock);
+		if (leaf == NULL)
+		{
+			part->active = -1;
+			continue;
+		}
+		extras = pgqueue_extras_begin(leaf);
+
+		offered = next_chunk(leaf, tuples, batch->ntuples - done, stored,
+							 xid, cid);
+		if (extras != NULL)
+			pgqueue_extras_check(extras, stored, offered);
+		has_floor = (part->active == 0);
+
+		for (;;)
+		{
+			int			written = offered;
+
+			pgqueue_slot_lock(slot);
+			outcome = append_locked(leaf, &segment, slot, part, stored,
+									&written,
+									done + offered == batch->ntuples,
+									has_floor, floor);
+			pgqueue_slot_unlock(slot);
+
+			if (outcome == TAIL_UNKNOWN)
+				pgqueue_slot_find_tail(slot, leaf);
+			else if (outcome == FLOOR_UNKNOWN)
+			{
+				floor = timestamp_before(topic, part, part->active);
+				has_floor = true;
+			}
+			else
+			{
+				if (outcome == WRITTEN)
+				{
+					report(tuples, stored, written);
+					if (extras != NULL)
+						pgqueue_extras_index(extras, stored, written);
+					done += written;
+				}
+				break;
+			}
+		}
+
+		free_toasted(tuples, stored, offered);
+		pgqueue_extras_end(extras);
+		if (outcome == WRITTEN)
+		{
+			pgstat_count_heap_insert(leaf, done - (tuples - batch->tuples));
+			CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
+		}
+		table_close(leaf, NoLock);
+
+		if (outcome == FULL)
+		{
+			if (part->active + 1 < part->nsegments)
+			{
+				part->active++;
+				/* the first roll of many: have the next ones made meanwhile */
+				if (part->nsegments - 1 - part->active < SEGMENTS_AHEAD)
+					pgqueue_segment_worker(topic, partition, 0, false);
+			}
+			else
+				pgqueue_need_segment(topic, partition,
+									 segment.end + batch->ntuples - done);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	if (stored != &single)
+		pfree(stored);
+}
+
+/* ---------------- given offsets ---------------- */
+
+/* What the relation cache keeps for a leaf; see rd_amcache. */
+typedef struct LeafInfo
+{
+	Oid			owner;			/* the topic's table; itself if not attached */
+} LeafInfo;
+
+static bool
+is_fixed_column(TupleDesc desc, int attnum, Oid type)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+
+	return att->atttypid == type && att->attnotnull && !att->attisdropped;
+}
+
+/*
+ * Which topic's lock a leaf needs.	 Cached: restoring row by row would
+ * otherwise search pg_inherits for each.
+ */
+static LeafInfo *
+leaf_info(Relation leaf)
+{
+	LeafInfo   *info = leaf->rd_amcache;
+	TupleDesc	desc = RelationGetDescr(leaf);
+
+	if (info != NULL)
+		return info;
+
+	if (desc->natts < LOG_NATTS ||
+		!is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) ||
+		!is_fixed_column(desc, LOG_ATTR_TIMESTAMP, TIMESTAMPTZOID) ||
+		!is_fixed_column(desc, LOG_ATTR_PARTITION, INT4OID))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not have the columns of a topic's segment",
+						RelationGetRelationName(leaf)),
+				 errhint("Create topics with queue.create_topic().")));
+
+	info = MemoryContextAllocZero(CacheMemoryContext, sizeof(LeafInfo));
+	info->owner = leaf->rd_rel->relispartition ?
+		get_partition_parent(RelationGetRelid(leaf), false) :
+		RelationGetRelid(leaf);
+	leaf->rd_amcache = info;
+	return info;
+}
+
+static void offsets_must_ascend(Relation leaf, int64 offset, int64 last)
+			pg_attribute_noreturn();
+
+static void
+offsets_must_ascend(Relation leaf, int64 offset, int64 last)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("offset " INT64_FORMAT " does not follow offset " INT64_FORMAT
+					" in segment \"%s\"",
+					offset, last, RelationGetRelationName(leaf)),
+			 errdetail("Messages are stored in ascending order of their offsets."),
+			 errhint("Use queue.produce() or the view of the topic, which assign offsets.")));
+}
+
+/*
+ * Append records that bring their offsets: COPY or INSERT into a leaf.
+ * Decides from the relation alone, since pg_restore loads leaves in any order.
+ *
+ * Locks: the caller holds ROW EXCLUSIVE on the leaf; takes the append lock.
+ * Errors: 55000 if offsets do not ascend.
+ */
+void
+pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	CommandId	cid = GetCurrentCommandId(true);
+	AppendSlot *slot = NULL;
+	HeapTuple  *stored = palloc(Min(ntuples, CHUNK_RECORDS) * sizeof(HeapTuple));
+	LeafInfo   *info = leaf_info(leaf);
+	int			done = 0;
+
+	if (ntuples > 0)
+		slot = pgqueue_slot(info->owner,
+							log_fixed(tuples[0]->t_data)->partition);
+	for (int i = 1; i < ntuples; i++)
+	{
+		int64		before = log_fixed(tuples[i - 1]->t_data)->offset;
+		int64		offset = log_fixed(tuples[i]->t_data)->offset;
+
+		if (offset <= before)
+			offsets_must_ascend(leaf, offset, before);
+	}
+
+	while (done < ntuples)
+	{
+		int			n = next_chunk(leaf, tuples + done, ntuples - done, stored,
+								   xid, cid);
+		int64		first = log_fixed(tuples[done]->t_data)->offset;
+		LogTail		tail;
+		BlockNumber nblocks;
+
+		for (;;)
+		{
+			pgqueue_slot_lock(slot);
+			nblocks = RelationGetNumberOfBlocks(leaf);
+			if (read_tail(leaf, slot, nblocks, &tail) == WRITTEN)
+				break;
+			pgqueue_slot_unlock(slot);
+			pgqueue_slot_find_tail(slot, leaf);
+		}
+		if (tail.found && first <= tail.offset)
+		{
+			pgqueue_slot_unlock(slot);
+			offsets_must_ascend(leaf, first, tail.offset);
+		}
+		if (nblocks == 0)
+			pgqueue_slot_count_roll(slot);
+		pgqueue_place(leaf, slot, stored, n, tail.block, nblocks,
+					  done + n == ntuples);
+		pgqueue_slot_unlock(slot);
+
+		report(tuples + done, stored, n);
+		free_toasted(tuples + done, stored, n);
+		done += n;
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	pgstat_count_heap_insert(leaf, ntuples);
+	CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
+	pfree(stored);
+}

@@ -1,0 +1,265 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_place.c
+ *	  Records onto pages, always behind the last one.
+ *
+ * Why not heap_insert() and heap_multi_insert(): they toast again, under our
+ * lock, what was toasted before it; they extend the file although empty pages
+ * follow the tail; and they reuse the line pointers that VACUUM freed, so a
+ * later offset could stand before an earlier one on its page, and any copy of
+ * the file (COPY TO, VACUUM FULL, pg_dump) would reorder the log.	Here a
+ * record always takes the line pointer behind the last, hence
+ *
+ *		(block, line pointer) order is offset order.
+ *
+ * The WAL records are the heap's own (XLOG_HEAP2_MULTI_INSERT), so recovery,
+ * standbys and logical decoding need nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/heapam_xlog.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "catalog/catalog.h"
+#include "log_place.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+
+/* Room for a record, at a line pointer behind all others? */
+static bool
+page_has_room(Page page, Size len)
+{
+	return PageGetMaxOffsetNumber(page) < MaxHeapTuplesPerPage &&
+		PageGetFreeSpace(page) >= MAXALIGN(len);
+}
+
+/* A new last page.	 Returns it locked; nobody else extends a segment. */
+static Buffer
+extend(Relation leaf, BlockNumber block)
+{
+	bool		need_lock = !RELATION_IS_LOCAL(leaf);
+	Buffer		buffer;
+
+	if (need_lock)
+		LockRelationForExtension(leaf, ExclusiveLock);
+	buffer = ReadBufferExtended(leaf, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK,
+								NULL);
+	if (need_lock)
+		UnlockRelationForExtension(leaf, ExclusiveLock);
+	if (BufferGetBlockNumber(buffer) != block)
+		elog(ERROR, "segment \"%s\" was extended to block %u, expected %u",
+			 RelationGetRelationName(leaf), BufferGetBlockNumber(buffer), block);
+	return buffer;
+}
+
+/* An existing page, locked; its visibility map page pinned if needed. */
+static Buffer
+lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
+{
+	Buffer		buffer = ReadBuffer(leaf, block);
+	Page		page = BufferGetPage(buffer);
+
+	for (;;)
+	{
+		if (PageIsAllVisible(page))
+			visibilitymap_pin(leaf, block, vmbuffer);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (!PageIsAllVisible(page) || visibilitymap_pin_ok(block, *vmbuffer))
+			return buffer;
+		/* became all-visible before we had the lock */
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
+}
+
+/*
+ * The first page at or behind *block with room for a record, exclusively
+ * locked.	*block and *nblocks follow.
+ */
+static Buffer
+page_for(Relation leaf, Size len, BlockNumber *block, BlockNumber *nblocks,
+		 Buffer *vmbuffer)
+{
+	for (;;)
+	{
+		Buffer		buffer;
+		Page		page;
+
+		if (*block < *nblocks)
+			buffer = lock_page(leaf, *block, vmbuffer);
+		else
+		{
+			buffer = extend(leaf, *block);
+			*nblocks = *block + 1;
+		}
+		page = BufferGetPage(buffer);
+		if (PageIsNew(page))
+		{
+			PageInit(page, BufferGetPageSize(buffer), 0);
+			MarkBufferDirty(buffer);
+		}
+		if (page_has_room(page, len))
+			return buffer;
+		UnlockReleaseBuffer(buffer);
+		*block += 1;
+	}
+}
+
+static void
+log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
+		 bool init, bool visibility_cleared, bool last)
+{
+	Page		page = BufferGetPage(buffer);
+	PGAlignedBlock scratch;
+	xl_heap_multi_insert *xlrec = (xl_heap_multi_insert *) scratch.data;
+	char	   *data = scratch.data + SizeOfHeapMultiInsert;
+	char	   *tail;
+	uint8		info = XLOG_HEAP2_MULTI_INSERT;
+	int			flags = REGBUF_STANDARD;
+	XLogRecPtr	lsn;
+
+	xlrec->flags = 0;
+	xlrec->ntuples = ntuples;
+	if (visibility_cleared)
+		xlrec->flags |= XLH_INSERT_ALL_VISIBLE_CLEARED;
+	if (last)
+		xlrec->flags |= XLH_INSERT_LAST_IN_MULTI;
+	if (RelationIsLogicallyLogged(leaf))
+	{
+		xlrec->flags |= XLH_INSERT_CONTAINS_NEW_TUPLE;
+		flags |= REGBUF_KEEP_DATA;
+	}
+	if (init)
+	{
+		info |= XLOG_HEAP_INIT_PAGE;
+		flags |= REGBUF_WILL_INIT;
+	}
+	else
+	{
+		for (int i = 0; i < ntuples; i++)
+			xlrec->offsets[i] = ItemPointerGetOffsetNumber(&tuples[i]->t_self);
+		data += ntuples * sizeof(OffsetNumber);
+	}
+
+	tail = data;
+	for (int i = 0; i < ntuples; i++)
+	{
+		HeapTupleHeader header = tuples[i]->t_data;
+		xl_multi_insert_tuple *item = (xl_multi_insert_tuple *) SHORTALIGN(tail);
+		int			len = tuples[i]->t_len - SizeofHeapTupleHeader;
+
+		item->datalen = len;
+		item->t_infomask2 = header->t_infomask2;
+		item->t_infomask = header->t_infomask;
+		item->t_hoff = header->t_hoff;
+		tail = (char *) item + SizeOfMultiInsertTuple;
+		memcpy(tail, (char *) header + SizeofHeapTupleHeader, len);
+		tail += len;
+	}
+	Assert(tail - scratch.data < BLCKSZ);
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) xlrec, data - scratch.data);
+	XLogRegisterBuffer(0, buffer, flags);
+	XLogRegisterBufData(0, data, tail - data);
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	lsn = XLogInsert(RM_HEAP2_ID, info);
+	PageSetLSN(page, lsn);		/* a macro: evaluates its argument twice */
+}
+
+/*
+ * As many of the records as the page takes, at least one.	last: these are
+ * the last of the call if all fit.	 Returns how many.
+ */
+static int
+put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
+			int ntuples, bool last)
+{
+	Page		page = BufferGetPage(buffer);
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	OffsetNumber lp = PageGetMaxOffsetNumber(page);
+	bool		init = (lp == 0);
+	bool		visibility_cleared = false;
+	int			n;
+
+	/* no ERROR from here until the change is logged */
+	START_CRIT_SECTION();
+
+	for (n = 0; n < ntuples; n++)
+	{
+		HeapTuple	tuple = tuples[n];
+
+		if (!page_has_room(page, tuple->t_len))
+			break;
+		lp++;
+		ItemPointerSet(&tuple->t_self, block, lp);
+		tuple->t_data->t_ctid = tuple->t_self;
+		if (PageAddItem(page, (Item) tuple->t_data, tuple->t_len, lp, false,
+						true) != lp)
+			elog(PANIC, "failed to add a record to a segment's page");
+	}
+
+	if (PageIsAllVisible(page))
+	{
+		visibility_cleared = true;
+		PageClearAllVisible(page);
+		visibilitymap_clear(leaf, block, vmbuffer, VISIBILITYMAP_VALID_BITS);
+	}
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(leaf))
+		log_page(leaf, buffer, tuples, n, init, visibility_cleared,
+				 last && n == ntuples);
+
+	END_CRIT_SECTION();
+	return n;
+}
+
+/*
+ * Write records, complete but for xmin and cmin's place, behind the tail.
+ *
+ * block: the page of the last record, or where to start in a segment without
+ * records.	 The tuples fit a page (toasted before) and are not toasted here.
+ *
+ * Locks: the slot, exclusively; ROW EXCLUSIVE on the leaf.
+ * Errors: I/O and disk full.  What was written until then is dead with the
+ * transaction, and the slot's tail covers it.
+ */
+void
+pgqueue_place(Relation leaf, AppendSlot *slot, HeapTuple *tuples, int ntuples,
+			  BlockNumber block, BlockNumber nblocks, bool last)
+{
+	Buffer		vmbuffer = InvalidBuffer;
+	int			done = 0;
+
+	while (done < ntuples)
+	{
+		Buffer		buffer = page_for(leaf, tuples[done]->t_len,
+									  &block, &nblocks, &vmbuffer);
+
+		/* before the records are there: the tail is an upper bound */
+		pgqueue_slot_set_tail_locked(slot, leaf, block);
+		done += put_on_page(leaf, buffer, vmbuffer, tuples + done,
+							ntuples - done, last);
+		UnlockReleaseBuffer(buffer);
+	}
+	if (vmbuffer != InvalidBuffer)
+		ReleaseBuffer(vmbuffer);
+}
+
+/* Header of a record that this transaction and command insert. */
+void
+pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid leaf)
+{
+	HeapTupleHeader header = tuple->t_data;
+
+	header->t_infomask &= ~HEAP_XACT_MASK;
+	header->t_infomask2 &= ~HEAP2_XACT_MASK;
+	header->t_infomask |= HEAP_XMAX_INVALID;
+	HeapTupleHeaderSetXmin(header, xid);
+	HeapTupleHeaderSetCmin(header, cid);
+	HeapTupleHeaderSetXmax(header, 0);
+	tuple->t_tableOid = leaf;
+}

@@ -1,0 +1,309 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_segment.c
+ *	  Making segments: DDL, run by the extension for whoever needs it.
+ *
+ * A segment is made in a transaction of its own, by a background worker
+ * (log_worker.c): made inside a producer's transaction it would stop every
+ * other producer of the topic at the same bound until that transaction ends.
+ * It is made there all the same if the topic itself was made in the same
+ * transaction, or if no worker can be had.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid_d.h"
+#include "catalog/pg_namespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+/* Offsets of a segment when nothing is known of the messages' size. */
+#define FIRST_SEGMENT_MESSAGES	131072
+/* What an adaptive segment aims at. */
+#define SEGMENT_BYTES			(INT64CONST(1) << 30)
+#define MIN_SEGMENT_MESSAGES	1024
+/* How many segments one call makes at most. */
+#define SEGMENTS_PER_CALL		64
+
+/* Owner of schema queue: has every right that making a segment needs. */
+static Oid
+extension_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME,
+										CStringGetDatum(PGQUEUE_SCHEMA));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "schema \"%s\" does not exist", PGQUEUE_SCHEMA);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static int	ddl_depth = 0;
+
+/* Is the DDL being run the extension's own? */
+bool
+pgqueue_in_ddl(void)
+{
+	return ddl_depth > 0;
+}
+
+/*
+ * Run DDL as the extension's owner, with a search_path that nobody can bend.
+ * The caller has checked the user's rights.
+ */
+void
+pgqueue_run_ddl(const char *sql)
+{
+	Oid			save_userid;
+	int			save_sec;
+	int			save_nest;
+
+	GetUserIdAndSecContext(&save_userid, &save_sec);
+	SetUserIdAndSecContext(extension_owner(),
+						   save_sec | SECURITY_LOCAL_USERID_CHANGE);
+	save_nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("client_min_messages", "warning",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	ddl_depth++;
+	PG_TRY();
+	{
+		int			result;
+
+		SPI_connect();
+		result = SPI_execute(sql, false, 0);
+		if (result < 0)
+			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		ddl_depth--;
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(true, save_nest);
+	SetUserIdAndSecContext(save_userid, save_sec);
+}
+
+/* ---------------- width ---------------- */
+
+/*
+ * Offsets of the next segment: as configured, else what makes about
+ * SEGMENT_BYTES of messages like those of the last used segment.
+ */
+static int64
+segment_width(Topic *topic, Partition *part)
+{
+	if (topic->segment_messages > 0)
+		return topic->segment_messages;
+
+	for (int i = part->nsegments - 1; i >= 0; i--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		BlockNumber nblocks;
+		LogTail		tail;
+		int64		messages;
+		int64		bytes;
+
+		if (leaf == NULL)
+			continue;
+		nblocks = RelationGetNumberOfBlocks(leaf);
+		pgqueue_segment_tail(leaf, nblocks, &tail);
+		bytes = (int64) nblocks * BLCKSZ;
+		if (OidIsValid(leaf->rd_rel->reltoastrelid))
+		{
+			Relation	toast = table_open(leaf->rd_rel->reltoastrelid,
+										   AccessShareLock);
+
+			bytes += (int64) RelationGetNumberOfBlocks(toast) * BLCKSZ;
+			table_close(toast, AccessShareLock);
+		}
+		table_close(leaf, NoLock);
+		messages = tail.found ? tail.offset - part->segments[i].first + 1 : 0;
+		/* a few messages say nothing about the many */
+		if (messages < MIN_SEGMENT_MESSAGES)
+			continue;
+		return Max(MIN_SEGMENT_MESSAGES,
+				   SEGMENT_BYTES / Max(bytes / messages, 1));
+	}
+	return FIRST_SEGMENT_MESSAGES;
+}
+
+/* ---------------- making ---------------- */
+
+static Oid
+log_owner(const Topic *topic)
+{
+	Relation	log = table_open(topic->log, AccessShareLock);
+	Oid			owner = log->rd_rel->relowner;
+
+	table_close(log, AccessShareLock);
+	return owner;
+}
+
+/*
+ * One leaf.  Named after its first offset, as Kafka's files are.
+ *
+ * A sealed segment is frozen by one vacuum and then left alone; the empty
+ * pages behind an aborted tail are kept for what comes next.
+ */
+static void
+make_segment(Topic *topic, int32 partition, int64 first, int64 end)
+{
+	const char *name = psprintf("%s.log_%d_%05d_%020" INT64_MODIFIER "d",
+								PGQUEUE_SCHEMA, topic->id, partition, first);
+	const char *log = psprintf("%s.log_%d", PGQUEUE_SCHEMA, topic->id);
+	const char *owner = quote_identifier(GetUserNameFromId(log_owner(topic),
+														   false));
+
+	pgqueue_run_ddl(psprintf(
+							 "CREATE TABLE %s (LIKE %s INCLUDING STORAGE INCLUDING COMPRESSION"
+							 " INCLUDING CONSTRAINTS) USING queue_log"
+							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
+							 " toast.autovacuum_freeze_min_age = 0);"
+							 "ALTER TABLE %s OWNER TO %s;"
+							 "ALTER TABLE %s ATTACH PARTITION %s"
+							 " FOR VALUES FROM (%d, " INT64_FORMAT ")"
+							 " TO (%d, " INT64_FORMAT ")",
+							 name, log,
+							 name, owner,
+							 log, name, partition, first, partition, end));
+}
+
+/* The first segments of partitions from_partition and up, one ahead of need. */
+void
+pgqueue_create_first_segments(Topic *topic, int32 from_partition)
+{
+	int64		width = topic->segment_messages > 0 ?
+		topic->segment_messages : FIRST_SEGMENT_MESSAGES;
+
+	for (int32 p = from_partition; p < topic->npartitions; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		make_segment(topic, p, 0, width);
+		make_segment(topic, p, width, width * 2);
+	}
+}
+
+/* Empty segments behind the last one that has a block. */
+static int
+segments_ahead(Topic *topic, Partition *part)
+{
+	int			ahead = 0;
+
+	for (int i = part->nsegments - 1; i > 0; i--, ahead++)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		bool		used;
+
+		if (leaf == NULL)
+			continue;
+		used = RelationGetNumberOfBlocks(leaf) > 0;
+		table_close(leaf, NoLock);
+		if (used)
+			break;
+	}
+	return ahead;
+}
+
+/*
+ * Make the segments that a partition lacks: those up to offset upto, and
+ * SEGMENTS_AHEAD empty ones.  The caller holds SHARE UPDATE EXCLUSIVE on the
+ * topic's table, so two makers do not meet.
+ */
+void
+pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
+{
+	for (int i = 0; i < SEGMENTS_PER_CALL; i++)
+	{
+		Partition  *part;
+		int64		first;
+
+		CommandCounterIncrement();
+		AcceptInvalidationMessages();
+		topic = pgqueue_topic_refresh(topic);
+		part = &topic->partitions[partition];
+		if (part->nsegments == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("partition %d of topic \"%s\" has no segment",
+							partition, topic->name)));
+		first = part->segments[part->nsegments - 1].end;
+		if (first >= upto && segments_ahead(topic, part) >= SEGMENTS_AHEAD)
+			return;
+		make_segment(topic, partition, first,
+					 first + segment_width(topic, part));
+	}
+}
+
+/* Was the topic's table made in this transaction?  Nobody else can see it. */
+static bool
+made_in_this_transaction(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	bool		result = rel->rd_createSubid != InvalidSubTransactionId;
+
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static bool
+has_segment_after(Topic **topic, int32 partition, int64 end)
+{
+	Partition  *part;
+
+	AcceptInvalidationMessages();
+	*topic = pgqueue_topic_refresh(*topic);
+	part = &(*topic)->partitions[partition];
+	return part->nsegments > 0 && part->segments[part->nsegments - 1].end > end;
+}
+
+/*
+ * A producer has used up the last segment of a partition: wait until there is
+ * another one.	 upto: how far the producer's messages reach.
+ *
+ * Locks: none of ours may be held.	 One session per partition asks a worker,
+ * the others wait for it.
+ */
+void
+pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
+{
+	Partition  *part = &topic->partitions[partition];
+	int64		end = part->segments[part->nsegments - 1].end;
+	LOCKTAG		tag;
+
+	if (!made_in_this_transaction(topic->log))
+	{
+		SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, topic->id, partition,
+							 PGQUEUE_LOCK_SEGMENT);
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		if (!has_segment_after(&topic, partition, end))
+			(void) pgqueue_segment_worker(topic, partition, upto, true);
+		LockRelease(&tag, ExclusiveLock, false);
+		if (has_segment_after(&topic, partition, end))
+			return;
+	}
+
+	/* no worker, or one that our own transaction keeps from working */
+	LockRelationOid(topic->log, ShareUpdateExclusiveLock);
+	if (!has_segment_after(&topic, partition, end))
+		pgqueue_make_segments(topic, partition, upto);
+}

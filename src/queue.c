@@ -1,0 +1,65 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  The module: magic, settings, what lives as long as the backend.
+ *
+ * Memory contexts that outlive a call, all below CacheMemoryContext:
+ *	 "queue topics"		the hash table of topic descriptions (catalog.c)
+ *	 "queue topic"		one per topic: segments and converters (catalog.c)
+ *
+ * Shared memory: one small struct, made on first use, no preload needed
+ * (log_slot.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+/* queue.allow_ddl: lets DROP and rewrites of segments pass the guard. */
+bool		pgqueue_allow_ddl = false;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	DefineCustomBoolVariable("queue.allow_ddl",
+							 "Allows DDL that drops or rewrites a topic's storage.",
+							 "Meant for pg_restore --clean; "
+							 "messages dropped this way are gone.",
+							 &pgqueue_allow_ddl,
+							 false,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+	MarkGUCPrefixReserved("queue");
+
+	pgqueue_catalog_init();
+}
+
+/* ---------------- checks that every entry point shares ---------------- */
+
+/* Errors: 25006, for a function that writes. */
+void
+pgqueue_check_writable(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfParallelMode(function);
+}
+
+/* Errors: 22004. */
+void
+pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name)));
+}

@@ -1,0 +1,339 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.h
+ *	  The table of contents: what each file offers to the others.
+ *
+ *	  A file calls only downward:
+ *
+ *		entry	 produce.c face.c consume.c fetch.c topic.c inspect.c guard.c
+ *		domain	 value.c progress.c group.c catalog.c partitioner.c
+ *		storage	 log_append.c log_scan.c log_segment.c log_worker.c
+ *				 log_am.c log_index.c log_slot.c
+ *
+ *	  (log_segment.c asks catalog.c for the topic's description: a segment
+ *	  exists only as a partition of a topic's table.)
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PGQUEUE_H
+#define PGQUEUE_H
+
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "storage/block.h"
+#include "storage/lock.h"
+#include "storage/lwlock.h"
+#include "utils/array.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "compat.h"
+#include "errors.h"
+
+#define PGQUEUE_SCHEMA		"queue"
+#define PGQUEUE_FACE_SCHEMA "topic"
+
+#define PGQUEUE_MAX_PARTITIONS 10000
+
+/* ----------------------------------------------------------------
+ * The record: a message as it lies in a segment.
+ *
+ * A heap tuple.  The first three columns are NOT NULL and of fixed width,
+ * so that they can be read from, and filled into, a formed tuple in place:
+ *
+ *	 t_hoff  +0		  +8		   +16		   +20
+ *	 +-------+--------+------------+-----------+-----+-------+---------+
+ *	 | header| offset | timestamp  | partition | key | value | headers |
+ *	 |		 | int8   | timestamptz| int4	   | text| topic's| jsonb  |
+ *	 +-------+--------+------------+-----------+-----+-------+---------+
+ *
+ * Only key, value and headers may be NULL; six columns keep the NULL bitmap
+ * inside the header's padding, so t_hoff is the same with and without.
+ * ----------------------------------------------------------------
+ */
+#define LOG_ATTR_OFFSET		1
+#define LOG_ATTR_TIMESTAMP	2
+#define LOG_ATTR_PARTITION	3
+#define LOG_ATTR_KEY		4
+#define LOG_ATTR_VALUE		5
+#define LOG_ATTR_HEADERS	6
+#define LOG_NATTS			6
+
+typedef struct LogFixed
+{
+	int64		offset;
+	TimestampTz timestamp;
+	int32		partition;
+} LogFixed;
+
+/* The fixed columns of a formed tuple, in place. */
+static inline LogFixed *
+log_fixed(HeapTupleHeader header)
+{
+	return (LogFixed *) ((char *) header + header->t_hoff);
+}
+
+/* ----------------------------------------------------------------
+ * Heavyweight locks of our own.  Lock type "advisory", told apart from
+ * applications' locks (field 4 is 1 or 2) by field 4:
+ *
+ *	 field 2		 field 3	  field 4
+ *	 consumer group	 topic		  PGQUEUE_LOCK_GROUP | partition
+ *	 topic			 partition	  PGQUEUE_LOCK_SEGMENT
+ *	 hash of a name	 0			  PGQUEUE_LOCK_GROUP_NAME
+ *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
+ * ----------------------------------------------------------------
+ */
+#define PGQUEUE_LOCK_SEGMENT	0x4001
+#define PGQUEUE_LOCK_GROUP_NAME 0x4002
+#define PGQUEUE_LOCK_TOPIC_NAME 0x4003
+#define PGQUEUE_LOCK_GROUP		0x8000
+
+/* ---------------- queue.c: the module ---------------- */
+
+extern bool pgqueue_allow_ddl;
+
+extern void pgqueue_check_writable(const char *function);
+extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
+								   const char *name);
+
+/* ---------------- log_slot.c: the append lock ---------------- */
+
+typedef struct AppendSlot AppendSlot;
+
+extern AppendSlot *pgqueue_slot(Oid log, int32 partition);
+extern void pgqueue_slot_lock(AppendSlot *slot);
+extern void pgqueue_slot_unlock(AppendSlot *slot);
+extern uint64 pgqueue_slot_rolls(AppendSlot *slot);
+extern void pgqueue_slot_count_roll(AppendSlot *slot);
+extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf,
+									 BlockNumber *block);
+extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf,
+										 BlockNumber block);
+extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
+
+/* ---------------- log_am.c: the access method ---------------- */
+
+extern const TableAmRoutine *pgqueue_log_am(void);
+extern bool pgqueue_is_log(Relation rel);
+
+/* ---------------- log_index.c: CREATE INDEX on a segment ---------------- */
+
+extern double pgqueue_index_build_range_scan(Relation heap, Relation index,
+											 struct IndexInfo *info,
+											 bool allow_sync, bool anyvisible,
+											 bool progress, BlockNumber start,
+											 BlockNumber numblocks,
+											 IndexBuildCallback callback,
+											 void *callback_state,
+											 TableScanDesc scan);
+extern void pgqueue_index_validate_scan(Relation heap, Relation index,
+										struct IndexInfo *info,
+										Snapshot snapshot,
+										struct ValidateIndexState *state);
+
+/* ---------------- catalog.c: topics and their segments ---------------- */
+
+/* One leaf of the topic's table: the offsets [first, end) of a partition. */
+typedef struct Segment
+{
+	Oid			relid;
+	int64		first;
+	int64		end;
+} Segment;
+
+typedef struct Partition
+{
+	int			nsegments;
+	Segment    *segments;		/* ascending, without holes */
+
+	/* the segment that takes appends, as seen at roll counter active_rolls */
+	int			active;			/* -1: not known */
+	uint64		active_rolls;
+} Partition;
+
+typedef struct Topic
+{
+	char		name[NAMEDATALEN];	/* hash key */
+	bool		valid;			/* description is current */
+	bool		changed;		/* invalidated while being built */
+	int32		id;
+	Oid			log;			/* the partitioned parent, queue.log_<id> */
+	Oid			face;			/* the view topic.<name> */
+	Oid			value_type;
+	int64		segment_messages;	/* 0: adaptive */
+	int			npartitions;
+	Partition  *partitions;
+	TupleDesc	desc;			/* the log's columns */
+	MemoryContext context;		/* owns partitions and the converters */
+
+	/* text to value: the type's input function (value.c) */
+	bool		input_ready;
+	FmgrInfo	input;
+	Oid			input_ioparam;
+	Oid			domain_base;	/* base type when the type is a domain */
+	void	   *domain_extra;
+
+	int			sticky;			/* next partition for messages without key */
+	uint32		rotation;		/* partition where the next consume starts */
+} Topic;
+
+typedef enum RegistryTable
+{
+	REGISTRY_TOPIC,
+	REGISTRY_TOPIC_NAME_INDEX,
+	REGISTRY_GROUP,
+	REGISTRY_GROUP_NAME_INDEX,
+	REGISTRY_PROGRESS,
+	REGISTRY_PROGRESS_INDEX,
+	REGISTRY_TABLES
+} RegistryTable;
+
+extern void pgqueue_catalog_init(void);
+extern Oid	pgqueue_registry(RegistryTable which);
+extern Topic *pgqueue_topic_find(const char *name);
+extern Topic *pgqueue_topic(const char *name);
+extern Topic *pgqueue_topic_arg(text *name);
+extern Topic *pgqueue_topic_refresh(Topic *topic);
+extern List *pgqueue_topic_names(void);
+extern void pgqueue_topic_changed(Oid log);
+extern void pgqueue_check_partition(const Topic *topic, int32 partition);
+extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
+									 LOCKMODE lockmode);
+extern void pgqueue_check_right(const Topic *topic, AclMode mode);
+extern void pgqueue_check_owner(const Topic *topic);
+
+/* ---------------- log_append.c: appending ---------------- */
+
+/* The messages of one call for one partition. */
+typedef struct AppendBatch
+{
+	HeapTuple  *tuples;			/* formed; offset and timestamp are filled in */
+	int			ntuples;
+} AppendBatch;
+
+extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
+									 Datum *values, bool *nulls);
+extern void pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch);
+extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);
+
+/* ---------------- log_scan.c: finding and reading ---------------- */
+
+typedef enum ScanEnd
+{
+	SCAN_EXHAUSTED,				/* ran off the end of the log */
+	SCAN_UNSTABLE,				/* stopped at a message that may still appear */
+	SCAN_ENOUGH					/* the receiver wants no more */
+} ScanEnd;
+
+/* Receives a message; false: this one was not taken, and no more wanted. */
+typedef bool (*LogReceiver) (HeapTuple tuple, Relation leaf, void *arg);
+
+/* The last record of a segment, dead or alive. */
+typedef struct LogTail
+{
+	bool		found;
+	BlockNumber block;
+	int64		offset;
+	TimestampTz timestamp;
+} LogTail;
+
+/* What a partition looks like from outside. */
+typedef struct LogEnds
+{
+	int64		log_start;
+	int64		stable_end;
+	int64		log_end;
+	int64		latest;			/* min(stable end, last committed + 1) */
+} LogEnds;
+
+extern bool pgqueue_page_has_record(Page page);
+extern bool pgqueue_page_first(Page page, int64 *offset);
+extern bool pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed);
+extern void pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail);
+extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
+							Snapshot snapshot, LogReceiver receiver, void *arg,
+							int64 *stopped_at);
+extern int64 pgqueue_log_start(Topic *topic, int32 partition);
+extern int64 pgqueue_log_end(Topic *topic, int32 partition);
+extern void pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends);
+extern void pgqueue_offset_out_of_range(Topic *topic, int32 partition,
+										int64 offset, const char *whose)
+			pg_attribute_noreturn();
+
+/* ---------------- log_segment.c: making segments ---------------- */
+
+/* Segments kept ready behind the one that takes appends. */
+#define SEGMENTS_AHEAD 2
+
+extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
+extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
+extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
+extern void pgqueue_run_ddl(const char *sql);
+extern bool pgqueue_in_ddl(void);
+
+/* ---------------- log_worker.c: making segments in the background -------- */
+
+extern bool pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto,
+								   bool wait);
+
+/* ---------------- partitioner.c: key to partition ---------------- */
+
+extern uint32 pgqueue_murmur2(const unsigned char *data, int length);
+extern int32 pgqueue_partition_for_key(const char *key, int length,
+									   int npartitions);
+
+/* ---------------- value.c: from the caller's value to the topic's ------- */
+
+extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
+extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
+									  bool isnull);
+
+/* ---------------- group.c: consumer groups ---------------- */
+
+extern int32 pgqueue_group_find(const char *name);
+extern int32 pgqueue_group_ensure(const char *name);
+extern char *pgqueue_group_arg(text *name);
+
+/* ---------------- progress.c: committed offsets ---------------- */
+
+typedef struct Progress
+{
+	bool		found;
+	int64		generation;
+	int64		offset;			/* next offset to read */
+} Progress;
+
+extern bool pgqueue_progress_lock(int32 group, const Topic *topic,
+								  int32 partition, bool wait);
+extern void pgqueue_progress_unlock(int32 group, const Topic *topic,
+									int32 partition);
+extern void pgqueue_progress_read(int32 group, const Topic *topic,
+								  int32 partition, Progress *progress);
+extern void pgqueue_progress_write(int32 group, const Topic *topic,
+								   int32 partition, const Progress *old,
+								   int64 offset);
+
+/* ---------------- fetch.c: rows of messages ---------------- */
+
+typedef struct MessageSink
+{
+	struct Tuplestorestate *store;
+	TupleDesc	desc;
+	Datum		topic_name;
+	int64		messages_left;
+	int64		bytes_left;		/* < 0 after the limit was passed */
+	int64		taken;
+	int64		next;			/* offset behind the last message taken */
+} MessageSink;
+
+extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
+							  const Topic *topic, int max_messages_arg,
+							  int max_bytes_arg, const char *call);
+extern bool pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg);
+
+#endif							/* PGQUEUE_H */

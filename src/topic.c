@@ -1,0 +1,301 @@
+/*-------------------------------------------------------------------------
+ *
+ * topic.c
+ *	  queue.create_topic(), alter_topic(), drop_topic().
+ *
+ * A topic is made by DDL that the extension's owner runs; table, segments and
+ * view are then given to the user.	 Who may create in schema topic may create
+ * topics; who owns a topic may alter and drop it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_create_topic);
+PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
+PG_FUNCTION_INFO_V1(pgqueue_drop_topic);
+
+/* ---------------- checks ---------------- */
+
+/* Kafka's rule for names, at PostgreSQL's length.	Errors: 42602. */
+static char *
+topic_name(text *arg)
+{
+	char	   *name = text_to_cstring(arg);
+	size_t		len = strlen(name);
+
+	if (len == 0 || len >= NAMEDATALEN ||
+		strspn(name, "abcdefghijklmnopqrstuvwxyz"
+			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != len ||
+		strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid topic name \"%s\"", name),
+				 errdetail("A name has 1 to %d characters of a-z, A-Z, 0-9, \".\", \"_\" and \"-\".",
+						   NAMEDATALEN - 1)));
+	return name;
+}
+
+static void
+check_partitions(int32 partitions)
+{
+	if (partitions < 1 || partitions > PGQUEUE_MAX_PARTITIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("partitions must be between 1 and %d, not %d",
+						PGQUEUE_MAX_PARTITIONS, partitions)));
+}
+
+static void
+check_segment_messages(int64 messages)
+{
+	if (messages < 0 || messages > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("segment_messages must be between 1 and %d, or 0 for adaptive, not "
+						INT64_FORMAT, PG_INT32_MAX, messages)));
+}
+
+/* Errors: 22023 for a pseudo-type, 42501 without USAGE. */
+static void
+check_value_type(Oid type)
+{
+	if (get_typtype(type) == TYPTYPE_PSEUDO || !get_typisdefined(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of a topic cannot have type %s",
+						format_type_be(type))));
+	if (pgqueue_type_aclcheck(type, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error_type(ACLCHECK_NO_PRIV, type);
+}
+
+/* Errors: 42501. */
+static void
+check_may_create(void)
+{
+	Oid			nsp = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+	AclResult	result = pgqueue_schema_aclcheck(nsp, GetUserId(), ACL_CREATE);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_FACE_SCHEMA);
+}
+
+/* ---------------- the registry row ---------------- */
+
+static int32
+next_topic_id(void)
+{
+	Oid			sequence = get_relname_relid("topic_topic_id_seq",
+											 get_namespace_oid(PGQUEUE_SCHEMA,
+															   false));
+
+	return (int32) nextval_internal(sequence, false);
+}
+
+/* Run as the extension's owner; the name was checked to need no quoting. */
+static void
+insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages)
+{
+	pgqueue_run_ddl(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
+							 " (topic_id, name, log, partitions, segment_messages)"
+							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
+							 INT64_FORMAT ", 0))",
+							 id, quote_literal_cstr(name), id, partitions,
+							 segment_messages));
+}
+
+/* ---------------- create ---------------- */
+
+static const char *
+face_name(const char *name)
+{
+	return quote_qualified_identifier(PGQUEUE_FACE_SCHEMA, name);
+}
+
+/*
+ * The default of columns that a row must not bring is a function that fails
+ * where the trigger would not fire: under session_replication_role = replica
+ * rows would vanish.
+ */
+static void
+create_relations(int32 id, const char *name, Oid value_type)
+{
+	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
+	const char *face = face_name(name);
+
+	pgqueue_run_ddl(psprintf(
+							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d ("
+							 " \"offset\" bigint NOT NULL,"
+							 " \"timestamp\" timestamptz NOT NULL,"
+							 " partition int NOT NULL,"
+							 " key text,"
+							 " value %s,"
+							 " headers jsonb)"
+							 " PARTITION BY RANGE (partition, \"offset\");"
+							 "ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s",
+							 id, format_type_be_qualified(value_type), id, owner));
+	pgqueue_run_ddl(psprintf(
+							 "CREATE VIEW %s AS SELECT partition, \"offset\","
+							 " \"timestamp\", key, value, headers"
+							 " FROM " PGQUEUE_SCHEMA ".log_%d;"
+							 "ALTER VIEW %s ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard();"
+							 "CREATE TRIGGER produce INSTEAD OF INSERT ON %s FOR EACH ROW"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_insert(%s);"
+							 "CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
+							 "ALTER VIEW %s OWNER TO %s",
+							 face, id, face, face, quote_literal_cstr(name),
+							 face, face, owner));
+}
+
+/* (topic, partitions, value_type, segment_messages) */
+Datum
+pgqueue_create_topic(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	int32		partitions;
+	Oid			value_type;
+	int64		segment_messages = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
+	int32		id;
+	LOCKTAG		tag;
+
+	pgqueue_check_writable("queue.create_topic()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "partitions");
+	pgqueue_check_not_null(fcinfo, 2, "value_type");
+	name = topic_name(PG_GETARG_TEXT_PP(0));
+	partitions = PG_GETARG_INT32(1);
+	value_type = PG_GETARG_OID(2);
+	check_partitions(partitions);
+	check_segment_messages(segment_messages);
+	check_value_type(value_type);
+	check_may_create();
+
+	/* two sessions that create the same topic: the second finds it */
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
+						 hash_bytes((unsigned char *) name, strlen(name)),
+						 0, PGQUEUE_LOCK_TOPIC_NAME);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	if (pgqueue_topic_find(name) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("topic \"%s\" already exists", name)));
+
+	id = next_topic_id();
+	create_relations(id, name, value_type);
+	insert_row(id, name, partitions, segment_messages);
+	CommandCounterIncrement();
+	pgqueue_create_first_segments(pgqueue_topic(name), 0);
+	PG_RETURN_OID(get_relname_relid(name,
+									get_namespace_oid(PGQUEUE_FACE_SCHEMA,
+													  false)));
+}
+
+/* ---------------- alter ---------------- */
+
+/* (topic, partitions, segment_messages) */
+Datum
+pgqueue_alter_topic(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	int32		old_partitions;
+	Oid			log;
+
+	pgqueue_check_writable("queue.alter_topic()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	log = topic->log;
+
+	/* alters and segment makers one at a time; producers go on */
+	LockRelationOid(log, ShareUpdateExclusiveLock);
+	topic = pgqueue_topic_refresh(topic);
+	old_partitions = topic->npartitions;
+
+	if (!PG_ARGISNULL(2))
+	{
+		check_segment_messages(PG_GETARG_INT64(2));
+		pgqueue_run_ddl(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET segment_messages = NULLIF("
+								 INT64_FORMAT ", 0) WHERE topic_id = %d",
+								 PG_GETARG_INT64(2), topic->id));
+	}
+	if (!PG_ARGISNULL(1))
+	{
+		int32		partitions = PG_GETARG_INT32(1);
+
+		check_partitions(partitions);
+		if (partitions < old_partitions)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("topic \"%s\" has %d partitions already",
+							topic->name, old_partitions),
+					 errdetail("Partitions can be added, not removed.")));
+		pgqueue_run_ddl(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET partitions = %d"
+								 " WHERE topic_id = %d",
+								 partitions, topic->id));
+	}
+
+	pgqueue_topic_changed(log);
+	CommandCounterIncrement();
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_create_first_segments(topic, old_partitions);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- drop ---------------- */
+
+/* (topic, if_exists) */
+Datum
+pgqueue_drop_topic(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	char	   *name;
+	int32		id;
+
+	pgqueue_check_writable("queue.drop_topic()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	topic = pgqueue_topic_find(name);
+	if (topic == NULL && if_exists)
+	{
+		ereport(NOTICE,
+				(errmsg("topic \"%s\" does not exist, skipping", name)));
+		PG_RETURN_VOID();
+	}
+	topic = pgqueue_topic(name);
+	pgqueue_check_owner(topic);
+	id = topic->id;
+
+	LockRelationOid(topic->log, AccessExclusiveLock);
+	topic = pgqueue_topic(name);
+	if (topic->id != id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("topic \"%s\" was dropped and created again meanwhile",
+						name)));
+	pgqueue_run_ddl(psprintf("DROP VIEW %s;"
+							 "DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
+							 "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
+							 "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
+							 face_name(name), id, id, id));
+	PG_RETURN_VOID();
+}
