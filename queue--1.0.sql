@@ -92,6 +92,9 @@ SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
 
+COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
+COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
+
 REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq, queue.consumer_group_group_id_seq FROM PUBLIC;
 
@@ -135,6 +138,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.topic_insert() IS
 'INSTEAD OF INSERT trigger of a topic''s view: appends the row as a message. Argument: the topic''s name.';
 
+CREATE FUNCTION queue.topic_flush() RETURNS trigger
+AS 'MODULE_PATHNAME', 'pgqueue_topic_flush'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.topic_flush() IS
+'AFTER INSERT statement trigger of a topic''s view: appends the rows that the statement has gathered.';
+
 CREATE FUNCTION queue.refuse_change() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgqueue_refuse_change'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -148,7 +157,7 @@ COMMENT ON FUNCTION queue.insert_guard() IS
 'Default of a topic''s column "offset": NULL, or an error (55000) under session_replication_role = replica, where rows would vanish.';
 
 -- A trigger function needs no EXECUTE right to be fired.
-REVOKE ALL ON FUNCTION queue.topic_insert(), queue.refuse_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION queue.topic_insert(), queue.topic_flush(), queue.refuse_change() FROM PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Topics

@@ -30,6 +30,7 @@
 #include "nodes/parsenodes.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "pgstat.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -184,10 +185,18 @@ Relation
 pgqueue_open_segment(const Topic *topic, const Segment *segment,
 					 LOCKMODE lockmode)
 {
-	Relation	leaf = try_relation_open(segment->relid, lockmode);
+	Relation	leaf;
 
-	if (leaf == NULL)
+	/* relation_open() without its doubts: NULL tells that it is gone */
+	LockRelationOid(segment->relid, lockmode);
+	leaf = RelationIdGetRelation(segment->relid);
+	if (unlikely(leaf == NULL))
+	{
+		UnlockRelationOid(segment->relid, lockmode);
 		return NULL;
+	}
+	pgstat_init_relation(leaf);
+
 	if (unlikely(!leaf->rd_rel->relispartition))
 	{
 		/* detached since */

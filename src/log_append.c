@@ -130,47 +130,6 @@ next_chunk(Relation leaf, HeapTuple *tuples, int ntuples, HeapTuple *stored,
 /* ---------------- under the lock ---------------- */
 
 /*
- * The segment's last record.  Reads one page.
- *
- * Locks: the slot.
- * Returns WRITTEN (tail is valid; tail->found false: no record at all) or
- * TAIL_UNKNOWN.
- */
-static Outcome
-read_tail(Relation leaf, AppendSlot *slot, BlockNumber nblocks, LogTail *tail)
-{
-	BlockNumber block;
-
-	tail->found = false;
-	tail->block = 0;
-	if (nblocks == 0)
-		return WRITTEN;
-	if (!pgqueue_slot_tail_locked(slot, leaf, &block))
-		block = nblocks - 1;
-	else if (block == InvalidBlockNumber)
-		return WRITTEN;
-	if (block >= nblocks)
-		return TAIL_UNKNOWN;
-
-	{
-		Buffer		buffer = ReadBuffer(leaf, block);
-		LogFixed   *fixed;
-		OffsetNumber lp;
-
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (pgqueue_page_last(BufferGetPage(buffer), &lp, &fixed))
-		{
-			tail->found = true;
-			tail->block = block;
-			tail->offset = fixed->offset;
-			tail->timestamp = fixed->timestamp;
-		}
-		UnlockReleaseBuffer(buffer);
-	}
-	return tail->found ? WRITTEN : TAIL_UNKNOWN;
-}
-
-/*
  * Everything that happens under the append lock: look at the tail, give the
  * records their offsets and times, write them.
  *
@@ -181,30 +140,33 @@ append_locked(Relation leaf, const Segment *segment, AppendSlot *slot,
 			  Partition *part, HeapTuple *stored, int *ntuples, bool last,
 			  bool has_floor, TimestampTz floor)
 {
-	BlockNumber nblocks;
-	LogTail		tail;
+	Placement	place;
+	Outcome		outcome = WRITTEN;
 	int64		offset;
 	TimestampTz now;
 
 	if (pgqueue_slot_rolls(slot) != part->active_rolls)
 		return STALE;
-
-	nblocks = RelationGetNumberOfBlocks(leaf);
-	if (read_tail(leaf, slot, nblocks, &tail) == TAIL_UNKNOWN)
+	if (!pgqueue_place_begin(&place, leaf, slot))
 		return TAIL_UNKNOWN;
-	if (!tail.found && !has_floor)
-		return FLOOR_UNKNOWN;
 
-	offset = tail.found ? tail.offset + 1 : segment->first;
-	if (offset >= segment->end)
-		return FULL;
+	offset = place.has_tail ? place.tail.offset + 1 : segment->first;
+	if (!place.has_tail && !has_floor)
+		outcome = FLOOR_UNKNOWN;
+	else if (offset >= segment->end)
+		outcome = FULL;
+	if (outcome != WRITTEN)
+	{
+		pgqueue_place_end(&place);
+		return outcome;
+	}
+
 	if (*ntuples > segment->end - offset)
 	{
 		*ntuples = segment->end - offset;
 		last = false;
 	}
-
-	if (nblocks == 0)
+	if (place.first_block)
 	{
 		/* before the block is there: whoever sees it sees the count */
 		pgqueue_slot_count_roll(slot);
@@ -212,7 +174,7 @@ append_locked(Relation leaf, const Segment *segment, AppendSlot *slot,
 	}
 
 	now = GetCurrentTimestamp();
-	now = Max(now, tail.found ? tail.timestamp : floor);
+	now = Max(now, place.has_tail ? place.tail.timestamp : floor);
 	for (int i = 0; i < *ntuples; i++)
 	{
 		LogFixed   *fixed = log_fixed(stored[i]->t_data);
@@ -220,7 +182,8 @@ append_locked(Relation leaf, const Segment *segment, AppendSlot *slot,
 		fixed->offset = offset + i;
 		fixed->timestamp = now;
 	}
-	pgqueue_place(leaf, slot, stored, *ntuples, tail.block, nblocks, last);
+	pgqueue_place(&place, stored, *ntuples, last);
+	pgqueue_place_end(&place);
 	return WRITTEN;
 }
 
@@ -345,19 +308,19 @@ free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
  * and 55000 for a topic altered behind our back.
  */
 void
-pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch)
+pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	CommandId	cid = GetCurrentCommandId(true);
 	AppendSlot *slot = pgqueue_slot(topic->log, partition);
 	int			done = 0;
 	HeapTuple	single;
-	HeapTuple  *stored = batch->ntuples == 1 ? &single :
-		palloc(Min(batch->ntuples, CHUNK_RECORDS) * sizeof(HeapTuple));
+	HeapTuple  *stored = nrecords == 1 ? &single :
+		palloc(Min(nrecords, CHUNK_RECORDS) * sizeof(HeapTuple));
 
-	while (done < batch->ntuples)
+	while (done < nrecords)
 	{
-		HeapTuple  *tuples = batch->tuples + done;
+		HeapTuple  *tuples = records + done;
 		Partition  *part;
 		Segment		segment;
 		Relation	leaf;
@@ -378,7 +341,7 @@ pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch)
 		}
 		extras = pgqueue_extras_begin(leaf);
 
-		offered = next_chunk(leaf, tuples, batch->ntuples - done, stored,
+		offered = next_chunk(leaf, tuples, nrecords - done, stored,
 							 xid, cid);
 		if (extras != NULL)
 			pgqueue_extras_check(extras, stored, offered);
@@ -391,7 +354,7 @@ pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch)
 			pgqueue_slot_lock(slot);
 			outcome = append_locked(leaf, &segment, slot, part, stored,
 									&written,
-									done + offered == batch->ntuples,
+									done + offered == nrecords,
 									has_floor, floor);
 			pgqueue_slot_unlock(slot);
 
@@ -419,7 +382,7 @@ pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch)
 		pgqueue_extras_end(extras);
 		if (outcome == WRITTEN)
 		{
-			pgstat_count_heap_insert(leaf, done - (tuples - batch->tuples));
+			pgstat_count_heap_insert(leaf, done - (tuples - records));
 			CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
 		}
 		table_close(leaf, NoLock);
@@ -435,7 +398,7 @@ pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch)
 			}
 			else
 				pgqueue_need_segment(topic, partition,
-									 segment.end + batch->ntuples - done);
+									 segment.end + nrecords - done);
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -540,27 +503,29 @@ pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
 		int			n = next_chunk(leaf, tuples + done, ntuples - done, stored,
 								   xid, cid);
 		int64		first = log_fixed(tuples[done]->t_data)->offset;
-		LogTail		tail;
-		BlockNumber nblocks;
+		Placement	place;
 
 		for (;;)
 		{
+			bool		found;
+
 			pgqueue_slot_lock(slot);
-			nblocks = RelationGetNumberOfBlocks(leaf);
-			if (read_tail(leaf, slot, nblocks, &tail) == WRITTEN)
+			found = pgqueue_place_begin(&place, leaf, slot);
+			if (found)
 				break;
 			pgqueue_slot_unlock(slot);
 			pgqueue_slot_find_tail(slot, leaf);
 		}
-		if (tail.found && first <= tail.offset)
+		if (place.has_tail && first <= place.tail.offset)
 		{
+			pgqueue_place_end(&place);
 			pgqueue_slot_unlock(slot);
-			offsets_must_ascend(leaf, first, tail.offset);
+			offsets_must_ascend(leaf, first, place.tail.offset);
 		}
-		if (nblocks == 0)
+		if (place.first_block)
 			pgqueue_slot_count_roll(slot);
-		pgqueue_place(leaf, slot, stored, n, tail.block, nblocks,
-					  done + n == ntuples);
+		pgqueue_place(&place, stored, n, done + n == ntuples);
+		pgqueue_place_end(&place);
 		pgqueue_slot_unlock(slot);
 
 		report(tuples + done, stored, n);

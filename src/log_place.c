@@ -76,35 +76,35 @@ lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
 }
 
 /*
- * The first page at or behind *block with room for a record, exclusively
- * locked.	*block and *nblocks follow.
+ * Hold the first page at or behind place->block with room for a record.
  */
-static Buffer
-page_for(Relation leaf, Size len, BlockNumber *block, BlockNumber *nblocks,
-		 Buffer *vmbuffer)
+static void
+page_for(Placement *place, Size len)
 {
+	Relation	leaf = place->leaf;
+
 	for (;;)
 	{
-		Buffer		buffer;
 		Page		page;
 
-		if (*block < *nblocks)
-			buffer = lock_page(leaf, *block, vmbuffer);
-		else
+		if (!BufferIsValid(place->buffer))
 		{
-			buffer = extend(leaf, *block);
-			*nblocks = *block + 1;
+			if (place->block < RelationGetNumberOfBlocks(leaf))
+				place->buffer = lock_page(leaf, place->block, &place->vmbuffer);
+			else
+				place->buffer = extend(leaf, place->block);
 		}
-		page = BufferGetPage(buffer);
+		page = BufferGetPage(place->buffer);
 		if (PageIsNew(page))
 		{
-			PageInit(page, BufferGetPageSize(buffer), 0);
-			MarkBufferDirty(buffer);
+			PageInit(page, BufferGetPageSize(place->buffer), 0);
+			MarkBufferDirty(place->buffer);
 		}
 		if (page_has_room(page, len))
-			return buffer;
-		UnlockReleaseBuffer(buffer);
-		*block += 1;
+			return;
+		UnlockReleaseBuffer(place->buffer);
+		place->buffer = InvalidBuffer;
+		place->block++;
 	}
 }
 
@@ -218,35 +218,91 @@ put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
 }
 
 /*
- * Write records, complete but for xmin and cmin's place, behind the tail.
+ * Find the tail of a segment and hold its page.  False, with nothing held, if
+ * the page that should hold the last record does not: then
+ * pgqueue_slot_find_tail() must walk.
  *
- * block: the page of the last record, or where to start in a segment without
- * records.	 The tuples fit a page (toasted before) and are not toasted here.
+ * The number of blocks is asked only where it can matter: the slot's tail is
+ * an existing block unless VACUUM truncated the file since this backend last
+ * wrote to it, and then the relation's target block was reset.
  *
- * Locks: the slot, exclusively; ROW EXCLUSIVE on the leaf.
+ * Locks: the slot; ROW EXCLUSIVE on the leaf.
+ */
+bool
+pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
+{
+	bool		known = pgqueue_slot_tail_locked(slot, leaf, &place->block);
+	OffsetNumber lp;
+	LogFixed   *fixed;
+
+	place->leaf = leaf;
+	place->slot = slot;
+	place->buffer = InvalidBuffer;
+	place->vmbuffer = InvalidBuffer;
+	place->first_block = false;
+	place->has_tail = false;
+
+	if (!known || place->block == InvalidBlockNumber ||
+		RelationGetTargetBlock(leaf) == InvalidBlockNumber)
+	{
+		BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+
+		place->first_block = (nblocks == 0);
+		if (nblocks == 0 || (known && place->block == InvalidBlockNumber))
+		{
+			place->block = 0;
+			return true;
+		}
+		if (!known)
+			place->block = nblocks - 1;
+		else if (place->block >= nblocks)
+			return false;
+	}
+
+	place->buffer = lock_page(leaf, place->block, &place->vmbuffer);
+	if (pgqueue_page_last(BufferGetPage(place->buffer), &lp, &fixed))
+	{
+		place->has_tail = true;
+		place->tail = *fixed;
+		return true;
+	}
+	pgqueue_place_end(place);
+	return false;
+}
+
+/*
+ * Write records, complete but for their place.	 They fit a page (toasted
+ * before) and are not toasted here.
+ *
+ * Locks: as pgqueue_place_begin().
  * Errors: I/O and disk full.  What was written until then is dead with the
  * transaction, and the slot's tail covers it.
  */
 void
-pgqueue_place(Relation leaf, AppendSlot *slot, HeapTuple *tuples, int ntuples,
-			  BlockNumber block, BlockNumber nblocks, bool last)
+pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples, bool last)
 {
-	Buffer		vmbuffer = InvalidBuffer;
 	int			done = 0;
 
 	while (done < ntuples)
 	{
-		Buffer		buffer = page_for(leaf, tuples[done]->t_len,
-									  &block, &nblocks, &vmbuffer);
-
+		page_for(place, tuples[done]->t_len);
 		/* before the records are there: the tail is an upper bound */
-		pgqueue_slot_set_tail_locked(slot, leaf, block);
-		done += put_on_page(leaf, buffer, vmbuffer, tuples + done,
-							ntuples - done, last);
-		UnlockReleaseBuffer(buffer);
+		pgqueue_slot_set_tail_locked(place->slot, place->leaf, place->block);
+		done += put_on_page(place->leaf, place->buffer, place->vmbuffer,
+							tuples + done, ntuples - done, last);
 	}
-	if (vmbuffer != InvalidBuffer)
-		ReleaseBuffer(vmbuffer);
+	RelationSetTargetBlock(place->leaf, place->block);
+}
+
+/* Let go of the page.	The slot stays locked. */
+void
+pgqueue_place_end(Placement *place)
+{
+	if (BufferIsValid(place->buffer))
+		UnlockReleaseBuffer(place->buffer);
+	if (BufferIsValid(place->vmbuffer))
+		ReleaseBuffer(place->vmbuffer);
+	place->buffer = place->vmbuffer = InvalidBuffer;
 }
 
 /* Header of a record that this transaction and command insert. */

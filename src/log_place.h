@@ -10,10 +10,25 @@
 
 #include "queue.h"
 
+/* A place behind the tail of a segment, held while records are written. */
+typedef struct Placement
+{
+	Relation	leaf;
+	AppendSlot *slot;
+	BlockNumber block;			/* page to write to */
+	Buffer		buffer;			/* that page, exclusively locked; or invalid */
+	Buffer		vmbuffer;
+	bool		first_block;	/* the segment has no block yet */
+	bool		has_tail;		/* there is a last record */
+	LogFixed	tail;			/* its fixed columns */
+} Placement;
+
 extern void pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid,
 						  Oid leaf);
-extern void pgqueue_place(Relation leaf, AppendSlot *slot, HeapTuple *tuples,
-						  int ntuples, BlockNumber block, BlockNumber nblocks,
+extern bool pgqueue_place_begin(Placement *place, Relation leaf,
+								AppendSlot *slot);
+extern void pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples,
 						  bool last);
+extern void pgqueue_place_end(Placement *place);
 
 #endif							/* PGQUEUE_LOG_PLACE_H */

@@ -143,7 +143,7 @@ pgqueue_slot_rolls(AppendSlot *slot)
 {
 	uint64		rolls = pg_atomic_read_u64(&slot->rolls);
 
-	pg_memory_barrier();
+	pg_read_barrier();
 	return rolls;
 }
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * produce.c
- *	  queue.produce(), queue.produce_batch(), and INSERT and COPY through the
- *	  view of a topic.
+ *	  queue.produce() and queue.produce_batch().
  *
  * Each checks its arguments and rights, turns them into records, chooses
- * partitions and ends in pgqueue_append().
+ * partitions and ends in pgqueue_append(); INSERT and COPY (face.c) do the
+ * same for rows of a topic's view.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
-#include "commands/trigger.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -25,27 +24,19 @@
 PG_FUNCTION_INFO_V1(pgqueue_produce_text);
 PG_FUNCTION_INFO_V1(pgqueue_produce_typed);
 PG_FUNCTION_INFO_V1(pgqueue_produce_batch);
-PG_FUNCTION_INFO_V1(pgqueue_topic_insert);
 PG_FUNCTION_INFO_V1(pgqueue_murmur2_sql);
 PG_FUNCTION_INFO_V1(pgqueue_partition_for_key_sql);
 
-/* Columns of the view topic.<name>. */
-#define FACE_ATTR_PARTITION 1
-#define FACE_ATTR_OFFSET	2
-#define FACE_ATTR_TIMESTAMP 3
-#define FACE_ATTR_KEY		4
-#define FACE_ATTR_VALUE		5
-#define FACE_ATTR_HEADERS	6
-#define FACE_NATTS			6
-
-/* Messages without a key that an INSERT or COPY sends to one partition. */
-#define STICKY_ROWS			1000
-
 /* ---------------- checks ---------------- */
 
-/* A NULL value deletes a key; without a key it means nothing. */
-static void
-check_message(bool value_null, bool key_null, bool headers_null, Datum headers)
+/*
+ * What every message must keep: a NULL value deletes a key, without a key it
+ * means nothing.
+ *
+ * Errors: 22004, 22023.
+ */
+void
+pgqueue_check_message(bool value_null, bool key_null, bool headers_null, Datum headers)
 {
 	if (value_null && key_null)
 		ereport(ERROR,
@@ -61,8 +52,8 @@ check_message(bool value_null, bool key_null, bool headers_null, Datum headers)
 /* ---------------- choosing a partition ---------------- */
 
 /* As Kafka's StringSerializer and default partitioner do: over UTF-8. */
-static int32
-partition_for_key(text *key, int npartitions)
+int32
+pgqueue_partition_for_text(text *key, int npartitions)
 {
 	char	   *data = VARDATA_ANY(key);
 	int			len = VARSIZE_ANY_EXHDR(key);
@@ -76,8 +67,8 @@ partition_for_key(text *key, int npartitions)
 }
 
 /* Round robin, for messages that name neither partition nor key. */
-static int32
-next_sticky(Topic *topic)
+int32
+pgqueue_next_sticky(Topic *topic)
 {
 	topic->sticky = (topic->sticky + 1) % topic->npartitions;
 	return topic->sticky;
@@ -85,17 +76,14 @@ next_sticky(Topic *topic)
 
 /* ---------------- one message ---------------- */
 
-/*
- * Append one message.	Returns its record, offset and timestamp filled in.
- */
-static HeapTuple
-produce_one(Topic *topic, int32 partition, Datum value, bool value_null,
-			Datum key, bool key_null, Datum headers, bool headers_null)
+/* The record of one message. */
+HeapTuple
+pgqueue_form_message(Topic *topic, int32 partition, Datum value,
+					 bool value_null, Datum key, bool key_null,
+					 Datum headers, bool headers_null)
 {
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS];
-	HeapTuple	tuple;
-	AppendBatch batch;
 
 	values[LOG_ATTR_KEY - 1] = key;
 	nulls[LOG_ATTR_KEY - 1] = key_null;
@@ -103,12 +91,7 @@ produce_one(Topic *topic, int32 partition, Datum value, bool value_null,
 	nulls[LOG_ATTR_VALUE - 1] = value_null;
 	values[LOG_ATTR_HEADERS - 1] = headers;
 	nulls[LOG_ATTR_HEADERS - 1] = headers_null;
-	tuple = pgqueue_form_record(topic->desc, partition, values, nulls);
-
-	batch.tuples = &tuple;
-	batch.ntuples = 1;
-	pgqueue_append(topic, partition, &batch);
-	return tuple;
+	return pgqueue_form_record(topic->desc, partition, values, nulls);
 }
 
 /* The row that produce returns; its type is kept in fn_extra. */
@@ -148,12 +131,13 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	text	   *key = key_null ? NULL : PG_GETARG_TEXT_PP(2);
 	Datum		headers = headers_null ? (Datum) 0 : PG_GETARG_DATUM(3);
 	int32		partition;
+	HeapTuple	record;
 
 	pgqueue_check_writable("queue.produce()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
-	check_message(value_null, key_null, headers_null, headers);
+	pgqueue_check_message(value_null, key_null, headers_null, headers);
 
 	value = OidIsValid(type) ?
 		pgqueue_value_from_typed(topic, type, value, value_null) :
@@ -167,14 +151,15 @@ produce(FunctionCallInfo fcinfo, Oid type)
 		pgqueue_check_partition(topic, partition);
 	}
 	else if (key != NULL)
-		partition = partition_for_key(key, topic->npartitions);
+		partition = pgqueue_partition_for_text(key, topic->npartitions);
 	else
-		partition = next_sticky(topic);
+		partition = pgqueue_next_sticky(topic);
 
-	return produce_result(fcinfo,
-						  produce_one(topic, partition, value, value_null,
-									  PointerGetDatum(key), key_null,
-									  headers, headers_null));
+	record = pgqueue_form_message(topic, partition, value, value_null,
+								  PointerGetDatum(key), key_null,
+								  headers, headers_null);
+	pgqueue_append(topic, partition, &record, 1);
+	return produce_result(fcinfo, record);
 }
 
 Datum
@@ -261,56 +246,61 @@ choose_partitions(Topic *topic, int n, bool has_explicit, int32 explicit,
 		if (has_explicit)
 			chosen[i] = explicit;
 		else if (keys->n > 0 && !keys->nulls[i])
-			chosen[i] = partition_for_key(DatumGetTextPP(keys->values[i]),
+			chosen[i] = pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
 										  topic->npartitions);
 		else
 		{
 			if (sticky < 0)
-				sticky = next_sticky(topic);
+				sticky = pgqueue_next_sticky(topic);
 			chosen[i] = sticky;
 		}
 	}
 	return chosen;
 }
 
-/*
- * Records grouped by partition, the caller's order kept within each.
- * bounds[p] .. bounds[p + 1] are those of partition p.
- */
+/* The records of a batch, in the caller's order. */
 static HeapTuple *
 form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
-		   const Elements *keys, const Elements *headers, int **bounds)
+		   const Elements *keys, const Elements *headers)
 {
-	HeapTuple  *tuples = palloc(batch->n * sizeof(HeapTuple));
-	int		   *end = palloc0((topic->npartitions + 1) * sizeof(int));
-	int		   *next;
-
-	for (int i = 0; i < batch->n; i++)
-		end[chosen[i] + 1]++;
-	for (int p = 0; p < topic->npartitions; p++)
-		end[p + 1] += end[p];
-	next = palloc(topic->npartitions * sizeof(int));
-	memcpy(next, end, topic->npartitions * sizeof(int));
+	HeapTuple  *records = palloc(batch->n * sizeof(HeapTuple));
 
 	for (int i = 0; i < batch->n; i++)
 	{
-		Datum		values[LOG_NATTS];
-		bool		nulls[LOG_NATTS];
+		bool		key_null = keys->n == 0 || keys->nulls[i];
+		bool		headers_null = headers->n == 0 || headers->nulls[i];
+		Datum		key = key_null ? (Datum) 0 : keys->values[i];
+		Datum		header = headers_null ? (Datum) 0 : headers->values[i];
 
-		values[LOG_ATTR_KEY - 1] = keys->n > 0 ? keys->values[i] : (Datum) 0;
-		nulls[LOG_ATTR_KEY - 1] = keys->n == 0 || keys->nulls[i];
-		values[LOG_ATTR_VALUE - 1] = batch->values[i];
-		nulls[LOG_ATTR_VALUE - 1] = batch->nulls[i];
-		values[LOG_ATTR_HEADERS - 1] = headers->n > 0 ? headers->values[i] : (Datum) 0;
-		nulls[LOG_ATTR_HEADERS - 1] = headers->n == 0 || headers->nulls[i];
-		check_message(batch->nulls[i], nulls[LOG_ATTR_KEY - 1],
-					  nulls[LOG_ATTR_HEADERS - 1],
-					  values[LOG_ATTR_HEADERS - 1]);
-		tuples[next[chosen[i]]++] =
-			pgqueue_form_record(topic->desc, chosen[i], values, nulls);
+		pgqueue_check_message(batch->nulls[i], key_null, headers_null, header);
+		records[i] = pgqueue_form_message(topic, chosen[i], batch->values[i],
+										  batch->nulls[i], key, key_null,
+										  header, headers_null);
 	}
+	return records;
+}
+
+/*
+ * Group records by partition, their order kept within each.  Returns a new
+ * array; *bounds: those of partition p are bounds[p] up to bounds[p + 1].
+ */
+HeapTuple *
+pgqueue_group_records(HeapTuple *records, int n, int npartitions, int **bounds)
+{
+	HeapTuple  *grouped = palloc(n * sizeof(HeapTuple));
+	int		   *end = palloc0((npartitions + 1) * sizeof(int));
+	int		   *next = palloc(npartitions * sizeof(int));
+
+	for (int i = 0; i < n; i++)
+		end[log_fixed(records[i]->t_data)->partition + 1]++;
+	for (int p = 0; p < npartitions; p++)
+		end[p + 1] += end[p];
+	memcpy(next, end, npartitions * sizeof(int));
+	for (int i = 0; i < n; i++)
+		grouped[next[log_fixed(records[i]->t_data)->partition]++] = records[i];
+	pfree(next);
 	*bounds = end;
-	return tuples;
+	return grouped;
 }
 
 /*
@@ -329,7 +319,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	bool		has_explicit = !PG_ARGISNULL(4);
 	int32		explicit = has_explicit ? PG_GETARG_INT32(4) : 0;
 	int32	   *chosen;
-	HeapTuple  *tuples;
+	HeapTuple  *records;
 	int		   *bounds;
 	int			npartitions;
 
@@ -354,136 +344,29 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	/* the conversion may have run anything */
 	topic = pgqueue_topic_refresh(topic);
 	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);
-	tuples = form_batch(topic, chosen, &batch, &keys, &headers, &bounds);
-
 	npartitions = topic->npartitions;
+	records = form_batch(topic, chosen, &batch, &keys, &headers);
+	records = pgqueue_group_records(records, batch.n, npartitions, &bounds);
+
 	for (int32 p = 0; p < npartitions; p++)
 	{
-		AppendBatch part;
+		HeapTuple  *part = records + bounds[p];
+		int			n = bounds[p + 1] - bounds[p];
 		Datum		values[4];
 		bool		nulls[4] = {false};
 
-		part.tuples = tuples + bounds[p];
-		part.ntuples = bounds[p + 1] - bounds[p];
-		if (part.ntuples == 0)
+		if (n == 0)
 			continue;
 		topic = pgqueue_topic_refresh(topic);
-		pgqueue_append(topic, p, &part);
+		pgqueue_append(topic, p, part, n);
 
 		values[0] = Int32GetDatum(p);
-		values[1] = Int64GetDatum(log_fixed(part.tuples[0]->t_data)->offset);
-		values[2] = Int64GetDatum(log_fixed(part.tuples[part.ntuples - 1]->t_data)->offset);
-		values[3] = Int64GetDatum(part.ntuples);
+		values[1] = Int64GetDatum(log_fixed(part[0]->t_data)->offset);
+		values[2] = Int64GetDatum(log_fixed(part[n - 1]->t_data)->offset);
+		values[3] = Int64GetDatum(n);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
-}
-
-/* ---------------- INSERT and COPY ---------------- */
-
-/* What the trigger remembers for the length of a statement. */
-typedef struct InsertState
-{
-	int32		sticky;
-	int			sticky_left;
-} InsertState;
-
-/* Errors: 428C9 if the row brings what the log assigns. */
-static void
-check_not_given(const bool *nulls, int attnum, const char *column)
-{
-	if (!nulls[attnum - 1])
-		ereport(ERROR,
-				(errcode(ERRCODE_GENERATED_ALWAYS),
-				 errmsg("cannot insert a value into column \"%s\" of a topic",
-						column),
-				 errdetail("The log assigns it.")));
-}
-
-/* Round robin by runs, so that a COPY's messages do not jump about. */
-static int32
-sticky_for_row(FunctionCallInfo fcinfo, Topic *topic)
-{
-	InsertState *state = fcinfo->flinfo->fn_extra;
-
-	if (state == NULL)
-	{
-		state = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
-									   sizeof(InsertState));
-		fcinfo->flinfo->fn_extra = state;
-	}
-	if (state->sticky_left == 0 || state->sticky >= topic->npartitions)
-	{
-		state->sticky = next_sticky(topic);
-		state->sticky_left = STICKY_ROWS;
-	}
-	state->sticky_left--;
-	return state->sticky;
-}
-
-/*
- * INSTEAD OF INSERT FOR EACH ROW on topic.<name>, argument: the topic's name.
- * The executor has checked the right to insert into the view.
- */
-Datum
-pgqueue_topic_insert(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
-	Topic	   *topic;
-	Datum		row[FACE_NATTS];
-	bool		nulls[FACE_NATTS];
-	int32		partition;
-	LogFixed   *fixed;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		trigger->tg_trigger->tgnargs != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("queue.topic_insert() must be called by the trigger of a topic's view")));
-	desc = RelationGetDescr(trigger->tg_relation);
-	if (desc->natts != FACE_NATTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("view \"%s\" of the topic was altered",
-						RelationGetRelationName(trigger->tg_relation))));
-	topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
-
-	heap_deform_tuple(trigger->tg_trigtuple, desc, row, nulls);
-	check_not_given(nulls, FACE_ATTR_OFFSET, "offset");
-	check_not_given(nulls, FACE_ATTR_TIMESTAMP, "timestamp");
-	check_message(nulls[FACE_ATTR_VALUE - 1], nulls[FACE_ATTR_KEY - 1],
-				  nulls[FACE_ATTR_HEADERS - 1], row[FACE_ATTR_HEADERS - 1]);
-
-	if (!nulls[FACE_ATTR_PARTITION - 1])
-	{
-		partition = DatumGetInt32(row[FACE_ATTR_PARTITION - 1]);
-		pgqueue_check_partition(topic, partition);
-	}
-	else if (!nulls[FACE_ATTR_KEY - 1])
-		partition = partition_for_key(DatumGetTextPP(row[FACE_ATTR_KEY - 1]),
-									  topic->npartitions);
-	else
-		partition = sticky_for_row(fcinfo, topic);
-
-	fixed = log_fixed(produce_one(topic, partition,
-								  row[FACE_ATTR_VALUE - 1],
-								  nulls[FACE_ATTR_VALUE - 1],
-								  row[FACE_ATTR_KEY - 1],
-								  nulls[FACE_ATTR_KEY - 1],
-								  row[FACE_ATTR_HEADERS - 1],
-								  nulls[FACE_ATTR_HEADERS - 1])->t_data);
-
-	/* what RETURNING shows */
-	row[FACE_ATTR_PARTITION - 1] = Int32GetDatum(fixed->partition);
-	row[FACE_ATTR_OFFSET - 1] = Int64GetDatum(fixed->offset);
-	row[FACE_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
-	nulls[FACE_ATTR_PARTITION - 1] = false;
-	nulls[FACE_ATTR_OFFSET - 1] = false;
-	nulls[FACE_ATTR_TIMESTAMP - 1] = false;
-	return PointerGetDatum(heap_form_tuple(desc, row, nulls));
 }
 
 /* ---------------- the partitioner, for SQL ---------------- */
@@ -506,5 +389,5 @@ pgqueue_partition_for_key_sql(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("partitions must be positive, not %d", npartitions)));
-	PG_RETURN_INT32(partition_for_key(PG_GETARG_TEXT_PP(0), npartitions));
+	PG_RETURN_INT32(pgqueue_partition_for_text(PG_GETARG_TEXT_PP(0), npartitions));
 }

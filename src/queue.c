@@ -6,6 +6,8 @@
  * Memory contexts that outlive a call, all below CacheMemoryContext:
  *	 "queue topics"		the hash table of topic descriptions (catalog.c)
  *	 "queue topic"		one per topic: segments and converters (catalog.c)
+ * and below TopTransactionContext:
+ *	 "queue rows"		rows of a running INSERT or COPY (face_buffer.c)
  *
  * Shared memory: one small struct, made on first use, no preload needed
  * (log_slot.c).
@@ -41,6 +43,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("queue");
 
 	pgqueue_catalog_init();
+	pgqueue_face_buffer_init();
 }
 
 /* ---------------- checks that every entry point shares ---------------- */

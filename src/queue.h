@@ -209,16 +209,10 @@ extern void pgqueue_check_owner(const Topic *topic);
 
 /* ---------------- log_append.c: appending ---------------- */
 
-/* The messages of one call for one partition. */
-typedef struct AppendBatch
-{
-	HeapTuple  *tuples;			/* formed; offset and timestamp are filled in */
-	int			ntuples;
-} AppendBatch;
-
 extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
 									 Datum *values, bool *nulls);
-extern void pgqueue_append(Topic *topic, int32 partition, AppendBatch *batch);
+extern void pgqueue_append(Topic *topic, int32 partition, HeapTuple *records,
+						   int nrecords);
 extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);
 
 /* ---------------- log_scan.c: finding and reading ---------------- */
@@ -292,6 +286,27 @@ extern int32 pgqueue_partition_for_key(const char *key, int length,
 extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
 extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
 									  bool isnull);
+
+/* ---------------- produce.c: messages and their partitions ---------------- */
+
+extern void pgqueue_check_message(bool value_null, bool key_null,
+								  bool headers_null, Datum headers);
+extern int32 pgqueue_partition_for_text(text *key, int npartitions);
+extern int32 pgqueue_next_sticky(Topic *topic);
+extern HeapTuple pgqueue_form_message(Topic *topic, int32 partition,
+									  Datum value, bool value_null,
+									  Datum key, bool key_null,
+									  Datum headers, bool headers_null);
+extern HeapTuple *pgqueue_group_records(HeapTuple *records, int n,
+										int npartitions, int **bounds);
+
+/* ---------------- face_buffer.c: rows of a statement ---------------- */
+
+extern void pgqueue_face_buffer_init(void);
+extern bool pgqueue_face_may_gather(MemoryContext statement);
+extern bool pgqueue_face_gather(MemoryContext statement, Topic *topic,
+								HeapTuple record);
+extern void pgqueue_face_flush(void);
 
 /* ---------------- group.c: consumer groups ---------------- */
 

@@ -159,11 +159,13 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 "ALTER VIEW %s ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard();"
 							 "CREATE TRIGGER produce INSTEAD OF INSERT ON %s FOR EACH ROW"
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_insert(%s);"
+							 "CREATE TRIGGER produce_flush AFTER INSERT ON %s FOR EACH STATEMENT"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_flush();"
 							 "CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
 							 "ALTER VIEW %s OWNER TO %s",
 							 face, id, face, face, quote_literal_cstr(name),
-							 face, face, owner));
+							 face, face, face, owner));
 }
 
 /* (topic, partitions, value_type, segment_messages) */

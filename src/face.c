@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * face.c
+ *	  INSERT and COPY into topic.<name>.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_topic_insert);
+PG_FUNCTION_INFO_V1(pgqueue_topic_flush);
+
+/* Columns of the view topic.<name>. */
+#define FACE_ATTR_PARTITION 1
+#define FACE_ATTR_OFFSET	2
+#define FACE_ATTR_TIMESTAMP 3
+#define FACE_ATTR_KEY		4
+#define FACE_ATTR_VALUE		5
+#define FACE_ATTR_HEADERS	6
+#define FACE_NATTS			6
+
+/* Messages without a key that an INSERT or COPY sends to one partition. */
+#define STICKY_ROWS			1000
+
+/* What the trigger remembers for the length of a statement. */
+typedef struct InsertState
+{
+	MemoryContext statement;	/* its executor state */
+	bool		may_gather;		/* see face_buffer.c */
+	int32		sticky;
+	int			sticky_left;
+} InsertState;
+
+static InsertState *
+insert_state(FunctionCallInfo fcinfo)
+{
+	InsertState *state = fcinfo->flinfo->fn_extra;
+
+	if (state == NULL)
+	{
+		state = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
+									   sizeof(InsertState));
+		/* a row trigger is called in the per-tuple context of its statement */
+		state->statement = MemoryContextGetParent(CurrentMemoryContext);
+		state->may_gather = pgqueue_face_may_gather(state->statement);
+		fcinfo->flinfo->fn_extra = state;
+	}
+	return state;
+}
+
+/* Errors: 428C9 if the row brings what the log assigns. */
+static void
+check_not_given(const bool *nulls, int attnum, const char *column)
+{
+	if (!nulls[attnum - 1])
+		ereport(ERROR,
+				(errcode(ERRCODE_GENERATED_ALWAYS),
+				 errmsg("cannot insert a value into column \"%s\" of a topic",
+						column),
+				 errdetail("The log assigns it.")));
+}
+
+/* Round robin by runs, so that a COPY's messages do not jump about. */
+static int32
+sticky_for_row(InsertState *state, Topic *topic)
+{
+	if (state->sticky_left == 0 || state->sticky >= topic->npartitions)
+	{
+		state->sticky = pgqueue_next_sticky(topic);
+		state->sticky_left = STICKY_ROWS;
+	}
+	state->sticky_left--;
+	return state->sticky;
+}
+
+/*
+ * INSTEAD OF INSERT FOR EACH ROW on topic.<name>, argument: the topic's name.
+ * The executor has checked the right to insert into the view.
+ */
+Datum
+pgqueue_topic_insert(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	Topic	   *topic;
+	TupleTableSlot *slot = trigger->tg_trigslot;
+	Datum	   *row;
+	bool	   *nulls;
+	InsertState *state;
+	int32		partition;
+	HeapTuple	record;
+	LogFixed   *fixed;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		trigger->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("queue.topic_insert() must be called by the trigger of a topic's view")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	if (desc->natts != FACE_NATTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("view \"%s\" of the topic was altered",
+						RelationGetRelationName(trigger->tg_relation))));
+	state = insert_state(fcinfo);
+	topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
+
+	slot_getallattrs(slot);
+	row = slot->tts_values;
+	nulls = slot->tts_isnull;
+	check_not_given(nulls, FACE_ATTR_OFFSET, "offset");
+	check_not_given(nulls, FACE_ATTR_TIMESTAMP, "timestamp");
+	pgqueue_check_message(nulls[FACE_ATTR_VALUE - 1], nulls[FACE_ATTR_KEY - 1],
+				  nulls[FACE_ATTR_HEADERS - 1], row[FACE_ATTR_HEADERS - 1]);
+
+	if (!nulls[FACE_ATTR_PARTITION - 1])
+	{
+		partition = DatumGetInt32(row[FACE_ATTR_PARTITION - 1]);
+		pgqueue_check_partition(topic, partition);
+	}
+	else if (!nulls[FACE_ATTR_KEY - 1])
+		partition = pgqueue_partition_for_text(DatumGetTextPP(row[FACE_ATTR_KEY - 1]),
+									  topic->npartitions);
+	else
+		partition = sticky_for_row(state, topic);
+
+	record = pgqueue_form_message(topic, partition,
+								  row[FACE_ATTR_VALUE - 1],
+								  nulls[FACE_ATTR_VALUE - 1],
+								  row[FACE_ATTR_KEY - 1],
+								  nulls[FACE_ATTR_KEY - 1],
+								  row[FACE_ATTR_HEADERS - 1],
+								  nulls[FACE_ATTR_HEADERS - 1]);
+	if (state->may_gather &&
+		pgqueue_face_gather(state->statement, topic, record))
+		return PointerGetDatum(trigger->tg_trigtuple);
+	pgqueue_append(topic, partition, &record, 1);
+
+	/*
+	 * What RETURNING shows.  The three columns were NULL and are passed by
+	 * value, so they are set in the executor's slot; handing it a new tuple
+	 * costs a quarter of the row's time.
+	 */
+	fixed = log_fixed(record->t_data);
+	row[FACE_ATTR_PARTITION - 1] = Int32GetDatum(fixed->partition);
+	row[FACE_ATTR_OFFSET - 1] = Int64GetDatum(fixed->offset);
+	row[FACE_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
+	nulls[FACE_ATTR_PARTITION - 1] = false;
+	nulls[FACE_ATTR_OFFSET - 1] = false;
+	nulls[FACE_ATTR_TIMESTAMP - 1] = false;
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+/* AFTER INSERT FOR EACH STATEMENT on topic.<name>: rows that wait go out. */
+Datum
+pgqueue_topic_flush(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("queue.topic_flush() must be called by the trigger of a topic's view")));
+	pgqueue_face_flush();
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,189 @@
+/*-------------------------------------------------------------------------
+ *
+ * face_buffer.c
+ *	  Rows of an INSERT or COPY into a topic's view, gathered.
+ *
+ * The view's trigger is called row by row; appending each row by itself costs
+ * four times what appending a thousand together does.	So the rows of a
+ * statement that cannot ask for their offsets wait here and are appended by
+ * the thousand, and when the statement ends (AFTER ... FOR EACH STATEMENT
+ * trigger).  To its own command a message is invisible anyway, so nobody can
+ * tell the difference, except by RETURNING.
+ *
+ * Which statement may wait: the one that the active portal itself runs, if it
+ * is a COPY, or an INSERT without RETURNING and without a modifying WITH.	The
+ * row's executor state must hang directly below the portal, which it does not
+ * for a statement that a function runs inside of it.
+ *
+ * Nothing is lost: if the statement's end does not call us (somebody dropped
+ * the trigger), the end of the subtransaction or transaction does.	 Nothing
+ * survives: an abort forgets the rows with the subtransaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/xact.h"
+#include "nodes/plannodes.h"
+#include "tcop/pquery.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+
+#define BUFFER_ROWS		1000
+#define BUFFER_BYTES	(256 * 1024)
+
+typedef struct FaceBuffer
+{
+	MemoryContext context;		/* of the rows; may be NULL without any */
+	MemoryContext statement;	/* whose rows: its executor state */
+	SubTransactionId subid;
+	char		topic[NAMEDATALEN];
+	HeapTuple	rows[BUFFER_ROWS];
+	int			nrows;
+	Size		bytes;
+} FaceBuffer;
+
+static FaceBuffer buffer;
+
+static void
+forget(void)
+{
+	if (buffer.context != NULL)
+		MemoryContextDelete(buffer.context);
+	buffer.context = NULL;
+	buffer.statement = NULL;
+	buffer.nrows = 0;
+	buffer.bytes = 0;
+}
+
+/* Can the portal's statement do without the offsets of its rows? */
+static bool
+statement_may_wait(Portal portal)
+{
+	PlannedStmt *stmt;
+
+	if (portal == NULL || list_length(portal->stmts) != 1 ||
+		portal->strategy != PORTAL_MULTI_QUERY)
+		return false;
+	stmt = linitial_node(PlannedStmt, portal->stmts);
+	if (stmt->commandType == CMD_UTILITY)
+		return IsA(stmt->utilityStmt, CopyStmt);
+	return stmt->commandType == CMD_INSERT &&
+		!stmt->hasReturning && !stmt->hasModifyingCTE;
+}
+
+/*
+ * May the rows of the statement with this executor state be gathered?
+ */
+bool
+pgqueue_face_may_gather(MemoryContext statement)
+{
+	return statement_may_wait(ActivePortal) &&
+		MemoryContextGetParent(statement) == PortalContext;
+}
+
+/* Append what was gathered. */
+static void
+append_rows(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(buffer.context);
+	Topic	   *topic = pgqueue_topic(buffer.topic);
+	int			npartitions = topic->npartitions;
+	int			nrows = buffer.nrows;
+	int		   *bounds;
+	HeapTuple  *grouped = pgqueue_group_records(buffer.rows, nrows,
+												npartitions, &bounds);
+
+	buffer.nrows = 0;
+	buffer.bytes = 0;
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		int			n = bounds[p + 1] - bounds[p];
+
+		if (n == 0)
+			continue;
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_append(topic, p, grouped + bounds[p], n);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(buffer.context);
+}
+
+/*
+ * Let a statement's row wait; the record is copied.  False if another
+ * statement's rows are waiting: then the row must be appended by itself.
+ */
+bool
+pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record)
+{
+	MemoryContext old;
+
+	if (buffer.nrows > 0 && (buffer.statement != statement ||
+							 strcmp(buffer.topic, topic->name) != 0))
+		return false;
+	if (buffer.nrows == 0)
+	{
+		if (buffer.context == NULL)
+			buffer.context = AllocSetContextCreate(TopTransactionContext,
+												   "queue rows",
+												   ALLOCSET_DEFAULT_SIZES);
+		buffer.statement = statement;
+		buffer.subid = GetCurrentSubTransactionId();
+		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
+	}
+
+	old = MemoryContextSwitchTo(buffer.context);
+	buffer.rows[buffer.nrows++] = heap_copytuple(record);
+	buffer.bytes += record->t_len;
+	MemoryContextSwitchTo(old);
+	if (buffer.nrows == BUFFER_ROWS || buffer.bytes >= BUFFER_BYTES)
+		append_rows();
+	return true;
+}
+
+/* A statement has ended: append what waits, whose ever it is. */
+void
+pgqueue_face_flush(void)
+{
+	if (buffer.nrows > 0)
+		append_rows();
+	forget();
+}
+
+/* ---------------- ends of transactions ---------------- */
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			pgqueue_face_flush();
+			break;
+		case XACT_EVENT_ABORT:
+			forget();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
+{
+	if (buffer.nrows == 0 || buffer.subid != subid)
+		return;
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+		pgqueue_face_flush();
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget();
+}
+
+void
+pgqueue_face_buffer_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}
