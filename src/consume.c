@@ -141,7 +141,7 @@ consume(FunctionCallInfo fcinfo, int limits_arg)
 	pgqueue_check_right(topic, ACL_SELECT);
 	name = pgqueue_group_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_sink_init(&sink, fcinfo, topic, limits_arg, limits_arg + 1,
-					  "queue.consume(<consumer_group>, %s, NULL::%s, <max_messages>)");
+					  "queue.consume(<consumer_group>, %s, value_type => NULL::%s, max_messages => <max_messages>)");
 	n = chosen_partitions(fcinfo, limits_arg + 2, topic, &partitions);
 
 	group = pgqueue_group_find(name);

@@ -107,7 +107,7 @@ pgqueue_guard_rewrite(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* BEFORE UPDATE OR DELETE FOR EACH STATEMENT on topic.<name>.	0A000. */
+/* BEFORE and INSTEAD OF UPDATE OR DELETE on topic.<name>.	 Errors: 0A000. */
 Datum
 pgqueue_refuse_change(PG_FUNCTION_ARGS)
 {

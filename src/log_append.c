@@ -20,7 +20,6 @@
  */
 #include "queue.h"
 
-#include "access/detoast.h"
 #include "access/heapam.h"
 #include "access/heaptoast.h"
 #include "access/transam.h"
@@ -41,9 +40,6 @@
 #define CHUNK_RECORDS	1000
 #define CHUNK_BYTES		(1024 * 1024)
 
-/* Largest sum of key, value and headers of a message. */
-#define MAX_MESSAGE_BYTES (MaxAllocSize - 1024 * 1024)
-
 /* How an attempt to write under the lock ended. */
 typedef enum Outcome
 {
@@ -56,35 +52,6 @@ typedef enum Outcome
 } Outcome;
 
 /* ---------------- records ---------------- */
-
-/*
- * A record from values in the order of the log's columns.	Offset and
- * timestamp are zero until the append fills them in.
- *
- * Errors: 54000 if the message is too large for a tuple.
- */
-HeapTuple
-pgqueue_form_record(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
-{
-	Size		bytes = 0;
-
-	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
-		if (!nulls[i] && TupleDescAttr(desc, i)->attlen == -1)
-			bytes += toast_datum_size(values[i]);
-	if (bytes > MAX_MESSAGE_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("message is too large: %zu bytes, maximum %zu bytes",
-						bytes, (Size) MAX_MESSAGE_BYTES)));
-
-	values[LOG_ATTR_OFFSET - 1] = Int64GetDatum(0);
-	values[LOG_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(0);
-	values[LOG_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	nulls[LOG_ATTR_OFFSET - 1] = false;
-	nulls[LOG_ATTR_TIMESTAMP - 1] = false;
-	nulls[LOG_ATTR_PARTITION - 1] = false;
-	return heap_form_tuple(desc, values, nulls);
-}
 
 /*
  * What is stored for a record: itself, or a copy whose large values were

@@ -185,7 +185,9 @@ remember_tail(AppendSlot *slot, Relation leaf, BlockNumber block)
 void
 pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 {
-	pg_atomic_fetch_add_u64(&slot->appends, 1);
+	/* we are the only writer, so no atomic addition is needed */
+	pg_atomic_write_u64(&slot->appends,
+						pg_atomic_read_u64(&slot->appends) + 1);
 	remember_tail(slot, leaf, block);
 }
 

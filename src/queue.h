@@ -5,10 +5,12 @@
  *
  *	  A file calls only downward:
  *
- *		entry	 produce.c face.c consume.c fetch.c topic.c inspect.c guard.c
- *		domain	 value.c progress.c group.c catalog.c partitioner.c
- *		storage	 log_append.c log_scan.c log_segment.c log_worker.c
- *				 log_am.c log_index.c log_slot.c
+ *		entry	 produce.c face.c face_buffer.c consume.c fetch.c topic.c inspect.c guard.c
+ *		domain	 message_sink.c value.c progress.c group.c catalog.c
+ *				 partitioner.c
+ *		storage	 log_append.c log_extras.c log_scan.c log_segment.c
+ *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
+ *				 log_slot.c
  *
  *	  (log_segment.c asks catalog.c for the topic's description: a segment
  *	  exists only as a partition of a topic's table.)
@@ -69,6 +71,9 @@ typedef struct LogFixed
 	TimestampTz timestamp;
 	int32		partition;
 } LogFixed;
+
+/* Bytes of the fixed columns: where key begins. */
+#define PGQUEUE_FIXED_BYTES (offsetof(LogFixed, partition) + sizeof(int32))
 
 /* The fixed columns of a formed tuple, in place. */
 static inline LogFixed *
@@ -207,10 +212,13 @@ extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
 
-/* ---------------- log_append.c: appending ---------------- */
+/* ---------------- log_record.c: values to a record ---------------- */
 
 extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
 									 Datum *values, bool *nulls);
+
+/* ---------------- log_append.c: appending ---------------- */
+
 extern void pgqueue_append(Topic *topic, int32 partition, HeapTuple *records,
 						   int nrecords);
 extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);
@@ -333,15 +341,18 @@ extern void pgqueue_progress_write(int32 group, const Topic *topic,
 								   int32 partition, const Progress *old,
 								   int64 offset);
 
-/* ---------------- fetch.c: rows of messages ---------------- */
+/* ---------------- message_sink.c: rows of messages ---------------- */
 
 typedef struct MessageSink
 {
 	struct Tuplestorestate *store;
 	TupleDesc	desc;
 	Datum		topic_name;
+	char	   *row;			/* row being made: the topic's name, then ... */
+	Size		row_prefix;		/* bytes before the message's own columns */
+	bool		plain;			/* those can be copied as they lie */
 	int64		messages_left;
-	int64		bytes_left;		/* < 0 after the limit was passed */
+	int64		bytes_left;
 	int64		taken;
 	int64		next;			/* offset behind the last message taken */
 } MessageSink;

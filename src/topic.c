@@ -131,6 +131,9 @@ face_name(const char *name)
 }
 
 /*
+ * The INSTEAD OF UPDATE OR DELETE trigger keeps the view from being updated
+ * automatically, so that the statement trigger answers, rows or no rows.
+ *
  * The default of columns that a row must not bring is a function that fails
  * where the trigger would not fire: under session_replication_role = replica
  * rows would vanish.
@@ -163,9 +166,11 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_flush();"
 							 "CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
+							 "CREATE TRIGGER refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
 							 "ALTER VIEW %s OWNER TO %s",
 							 face, id, face, face, quote_literal_cstr(name),
-							 face, face, face, owner));
+							 face, face, face, face, owner));
 }
 
 /* (topic, partitions, value_type, segment_messages) */
