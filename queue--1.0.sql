@@ -252,6 +252,18 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int) IS
 'As queue.produce_batch(topic, batch text[], …), for values that have the topic''s type already. Errors: also 42804 if they have another type. Since 1.0.';
 
+CREATE FUNCTION queue.produce_batch(
+    topic     text,
+    batch     text,
+    keys      text[]  DEFAULT NULL,
+    headers   jsonb[] DEFAULT NULL,
+    partition int     DEFAULT NULL
+) RETURNS SETOF queue.produce_batch_result
+AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int) IS
+'As queue.produce_batch(topic, batch text[], …), for an array in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
+
 CREATE FUNCTION queue.murmur2(data bytea) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_murmur2_sql'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -311,7 +323,7 @@ CREATE FUNCTION queue.consume(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, bigint, int[]) IS
-'As queue.consume(consumer_group, topic, …), for a topic of any type: pass NULL::type as value_type, by position. Since 1.0.';
+'As queue.consume(consumer_group, topic, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 ------------------------------------------------------------------------------
 -- Reading without a group
@@ -348,7 +360,7 @@ CREATE FUNCTION queue.fetch(
 AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.fetch(text, int, bigint, anyelement, int, bigint) IS
-'As queue.fetch(topic, partition, from_offset, …), for a topic of any type: pass NULL::type as value_type, by position. Since 1.0.';
+'As queue.fetch(topic, partition, from_offset, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_log_start_sql'

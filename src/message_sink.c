@@ -183,7 +183,11 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			type;
 
-	pgqueue_check_not_null(fcinfo, max_messages_arg, "max_messages");
+	if (PG_ARGISNULL(max_messages_arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("max_messages must not be NULL"),
+				 errhint("For the type of the values write value_type => NULL::type.")));
 	sink->messages_left = PG_GETARG_INT32(max_messages_arg);
 	if (sink->messages_left <= 0)
 		ereport(ERROR,

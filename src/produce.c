@@ -17,6 +17,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
@@ -190,6 +191,21 @@ typedef struct Elements
 } Elements;
 
 /*
+ * An array argument.  Given as text, the form of an untyped literal or driver
+ * parameter, it is read as text[].
+ */
+static ArrayType *
+array_arg(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *str;
+
+	if (get_fn_expr_argtype(fcinfo->flinfo, arg) != TEXTOID)
+		return PG_GETARG_ARRAYTYPE_P(arg);
+	str = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, str, TEXTOID, -1));
+}
+
+/*
  * Errors: 22023 for more than one dimension, or another number of elements
  * than expected (-1: any).
  */
@@ -197,7 +213,7 @@ static void
 take_apart(FunctionCallInfo fcinfo, int arg, const char *name, int expected,
 		   Elements *elements)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(arg);
+	ArrayType  *array = array_arg(fcinfo, arg);
 	int16		typlen;
 	bool		typbyval;
 	char		typalign;
