@@ -295,12 +295,12 @@ CREATE FUNCTION queue.consume(
     consumer_group text,
     topic          text,
     max_messages   int    DEFAULT 100,
-    max_bytes      bigint DEFAULT NULL,
+    max_bytes      int    DEFAULT NULL,
     partitions     int[]  DEFAULT NULL
 ) RETURNS SETOF queue.message
 AS 'MODULE_PATHNAME', 'pgqueue_consume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text, int, bigint, int[]) IS
+COMMENT ON FUNCTION queue.consume(text, text, int, int, int[]) IS
 'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read and that no other transaction of the group holds; returns nothing if there is none.
 max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. For topics of type jsonb.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
@@ -310,7 +310,7 @@ CREATE FUNCTION queue.consume(
     topic          text,
     value_type     anyelement,
     max_messages   int    DEFAULT 100,
-    max_bytes      bigint DEFAULT NULL,
+    max_bytes      int    DEFAULT NULL,
     partitions     int[]  DEFAULT NULL,
     OUT topic       text,
     OUT partition   int,
@@ -322,7 +322,7 @@ CREATE FUNCTION queue.consume(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, bigint, int[]) IS
+COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, int, int[]) IS
 'As queue.consume(consumer_group, topic, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 ------------------------------------------------------------------------------
@@ -334,11 +334,11 @@ CREATE FUNCTION queue.fetch(
     partition    int,
     from_offset  bigint,
     max_messages int    DEFAULT 100,
-    max_bytes    bigint DEFAULT NULL
+    max_bytes    int    DEFAULT NULL
 ) RETURNS SETOF queue.message
 AS 'MODULE_PATHNAME', 'pgqueue_fetch'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.fetch(text, int, bigint, int, bigint) IS
+COMMENT ON FUNCTION queue.fetch(text, int, bigint, int, int) IS
 'Returns messages of a partition from an offset on, up to the first that may still appear. Changes nothing, works on a standby. Limits as in queue.consume(). For topics of type jsonb.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, QU001 offset outside the log, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
 
@@ -348,7 +348,7 @@ CREATE FUNCTION queue.fetch(
     from_offset  bigint,
     value_type   anyelement,
     max_messages int    DEFAULT 100,
-    max_bytes    bigint DEFAULT NULL,
+    max_bytes    int    DEFAULT NULL,
     OUT topic       text,
     OUT partition   int,
     OUT "offset"    bigint,
@@ -359,7 +359,7 @@ CREATE FUNCTION queue.fetch(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.fetch(text, int, bigint, anyelement, int, bigint) IS
+COMMENT ON FUNCTION queue.fetch(text, int, bigint, anyelement, int, int) IS
 'As queue.fetch(topic, partition, from_offset, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
@@ -392,7 +392,7 @@ CREATE FUNCTION queue.partition_list(
     OUT log_end    bigint
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_partition_list'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.partition_list() IS
 'What view queue.partitions shows of the log. Topics that the user may read or write. Since 1.0.';
 
@@ -404,7 +404,7 @@ CREATE FUNCTION queue.segment_list(
     OUT end_offset   bigint
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_segment_list'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.segment_list() IS
 'What view queue.segments shows of the log. Topics that the user may read or write. Since 1.0.';
 
@@ -504,25 +504,23 @@ COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the use
 
 CREATE VIEW queue.consumer_groups AS
 SELECT g.name AS consumer_group,
-       t.name AS topic,
-       p.partition,
+       e.topic,
+       e.partition,
        p.committed_offset AS current_offset,
        e.log_end AS log_end_offset,
        e.log_end - p.committed_offset AS lag,
        p.committed_at
-  FROM queue.consumer_group g
- CROSS JOIN queue.topic t
-  JOIN LATERAL pg_catalog.generate_series(0, t.partitions - 1) AS n (partition)
-    ON true
-  JOIN LATERAL (SELECT r.partition, r.committed_offset, r.committed_at
-                  FROM queue.progress r
-                 WHERE r.group_id = g.group_id
-                   AND r.topic_id = t.topic_id
-                   AND r.partition = n.partition
-                 ORDER BY r.group_id DESC, r.topic_id DESC, r.partition DESC,
-                          r.generation DESC
-                 LIMIT 1) p ON true
-  JOIN queue.partition_list() e ON e.topic = t.name AND e.partition = p.partition;
+  FROM queue.partition_list() e
+  JOIN queue.topic t ON t.name = e.topic
+ CROSS JOIN queue.consumer_group g
+ CROSS JOIN LATERAL (SELECT r.committed_offset, r.committed_at
+                       FROM queue.progress r
+                      WHERE r.group_id = g.group_id
+                        AND r.topic_id = t.topic_id
+                        AND r.partition = e.partition
+                      ORDER BY r.group_id DESC, r.topic_id DESC,
+                               r.partition DESC, r.generation DESC
+                      LIMIT 1) p;
 COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that the group has read.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';

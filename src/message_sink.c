@@ -197,7 +197,7 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 	sink->bytes_left = PG_INT64_MAX;
 	if (!PG_ARGISNULL(max_bytes_arg))
 	{
-		sink->bytes_left = PG_GETARG_INT64(max_bytes_arg);
+		sink->bytes_left = PG_GETARG_INT32(max_bytes_arg);
 		if (sink->bytes_left <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
