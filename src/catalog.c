@@ -363,6 +363,9 @@ pgqueue_topic_find(const char *name)
 	if (topics == NULL)
 		make_topics();
 
+	/* nobody else need do this in a transaction that has all its locks */
+	AcceptInvalidationMessages();
+
 	topic = hash_search(topics, name, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -408,12 +411,13 @@ pgqueue_topic_arg(text *name)
 	return pgqueue_topic(buffer);
 }
 
-/* The same topic's current description. */
+/* The same topic's description, as of now. */
 Topic *
 pgqueue_topic_refresh(Topic *topic)
 {
 	char		name[NAMEDATALEN];
 
+	AcceptInvalidationMessages();
 	if (topic->valid)
 		return topic;
 	strlcpy(name, topic->name, NAMEDATALEN);

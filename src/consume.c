@@ -93,13 +93,16 @@ consume_partition(Topic *topic, int32 group, int32 partition,
 				  Snapshot snapshot, MessageSink *sink)
 {
 	Progress	progress;
-	int64		start = pgqueue_log_start(topic, partition);
+	int64		start;
 	int64		from;
 	int64		stopped_at;
 
 	if (!pgqueue_progress_lock(group, topic, partition, false))
 		return false;
 
+	/* the offset may lie in a segment made since we looked */
+	topic = pgqueue_topic_refresh(topic);
+	start = pgqueue_log_start(topic, partition);
 	pgqueue_progress_read(group, topic, partition, &progress);
 	from = progress.found ? progress.offset : start;
 	if (from < start)

@@ -219,7 +219,6 @@ choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
 		if (topic->valid && part->active >= 0 && part->active_rolls == rolls)
 			return topic;
 
-		AcceptInvalidationMessages();
 		topic = pgqueue_topic_refresh(topic);
 		part = &topic->partitions[partition];
 		active = last_used_segment(topic, part);

@@ -552,7 +552,6 @@ pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
 	int64		start;
 	int64		end;
 
-	AcceptInvalidationMessages();
 	topic = pgqueue_topic_refresh(topic);
 	start = pgqueue_log_start(topic, partition);
 	end = pgqueue_log_end(topic, partition);

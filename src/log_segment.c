@@ -238,7 +238,6 @@ pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 		int64		first;
 
 		CommandCounterIncrement();
-		AcceptInvalidationMessages();
 		topic = pgqueue_topic_refresh(topic);
 		part = &topic->partitions[partition];
 		if (part->nsegments == 0)
@@ -270,7 +269,6 @@ has_segment_after(Topic **topic, int32 partition, int64 end)
 {
 	Partition  *part;
 
-	AcceptInvalidationMessages();
 	*topic = pgqueue_topic_refresh(*topic);
 	part = &(*topic)->partitions[partition];
 	return part->nsegments > 0 && part->segments[part->nsegments - 1].end > end;

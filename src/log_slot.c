@@ -212,44 +212,38 @@ walk_back(Relation leaf, BlockNumber end)
 }
 
 /*
- * A block behind which the leaf holds no record, and which holds one itself
- * (InvalidBlockNumber: none does).	 The pages are walked without the lock;
- * the result is kept if nothing was appended meanwhile, and that makes it
- * exact at the moment of return to a reader: what is appended later is in
- * progress for every snapshot taken before.
+ * A block behind which the leaf holds no record (InvalidBlockNumber: there is
+ * none at all), as of the call.  The pages are walked without the lock.  The
+ * slot remembers the result if nothing was appended meanwhile; if something
+ * was, the appender made the slot know better.
  *
- * On a standby, where nothing is appended through slots, the walk is
- * repeated by each call.
+ * A reader may rely on it: what is appended after the call began is not shown
+ * by a snapshot taken before.	An appender looks again under the lock.
+ *
+ * On a standby, where nothing is appended through slots, every call walks.
  */
 BlockNumber
 pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
 {
+	uint64		appends;
+	BlockNumber end;
+	BlockNumber tail;
+
 	if (RecoveryInProgress())
 		return walk_back(leaf, RelationGetNumberOfBlocks(leaf));
 
-	for (;;)
-	{
-		uint64		appends;
-		BlockNumber end;
-		BlockNumber tail;
-		bool		unchanged;
+	LWLockAcquire(&slot->lock, LW_SHARED);
+	appends = pg_atomic_read_u64(&slot->appends);
+	end = RelationGetNumberOfBlocks(leaf);
+	if (slot_knows(slot, leaf))
+		end = slot->tail == InvalidBlockNumber ? 0 : Min(end, slot->tail + 1);
+	LWLockRelease(&slot->lock);
 
-		LWLockAcquire(&slot->lock, LW_SHARED);
-		appends = pg_atomic_read_u64(&slot->appends);
-		end = RelationGetNumberOfBlocks(leaf);
-		if (slot_knows(slot, leaf))
-			end = slot->tail == InvalidBlockNumber ? 0 :
-				Min(end, slot->tail + 1);
-		LWLockRelease(&slot->lock);
+	tail = walk_back(leaf, end);
 
-		tail = walk_back(leaf, end);
-
-		LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-		unchanged = pg_atomic_read_u64(&slot->appends) == appends;
-		if (unchanged)
-			remember_tail(slot, leaf, tail);
-		LWLockRelease(&slot->lock);
-		if (unchanged)
-			return tail;
-	}
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&slot->appends) == appends)
+		remember_tail(slot, leaf, tail);
+	LWLockRelease(&slot->lock);
+	return tail;
 }
