@@ -211,6 +211,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 		LogEnds		ends;
 
 		(void) pgqueue_progress_lock(group, topic, p, true);
+		topic = pgqueue_topic_refresh(topic);
 		pgqueue_progress_read(group, topic, p, &progress);
 		if (progress.found)
 			ereport(ERROR,

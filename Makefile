@@ -1,0 +1,75 @@
+# queue: build, test, demo, benchmark.
+#
+#   make            build                  (needs the server's development package)
+#   make install    install into that server
+#   make installcheck   the suites against a server that runs already
+#   make test       everything from nothing: installs what is missing, builds,
+#                   starts throw-away servers, runs every suite
+#   make test TESTS="sql/x.sql test/t/y.pl"   only these
+#   make demo       the main job on real input, start to end
+#   make bench      the benchmark table
+#   make sanitize   the suites against a build with assertions and UBSan
+#   make check-symbols  every exported C name begins with pgqueue_
+
+EXTENSION = queue
+MODULE_big = queue
+DATA = queue--1.0.sql
+
+# The folder of this file: the sources, also when built elsewhere (VPATH).
+TOP := $(dir $(lastword $(MAKEFILE_LIST)))
+
+SOURCES := $(sort $(patsubst $(TOP)%,%,$(wildcard $(TOP)src/*.c)))
+OBJS := $(SOURCES:.c=.o)
+PG_CPPFLAGS = -I$(TOP)src
+
+REGRESS = $(sort $(basename $(notdir $(wildcard $(TOP)sql/*.sql))))
+REGRESS_OPTS = --load-extension=queue
+ISOLATION = $(sort $(basename $(notdir $(wildcard $(TOP)test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=queue
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+EXTRA_CLEAN = test-output
+
+# Goals that start on a machine without PostgreSQL: each runs a script that
+# installs what is missing and then calls make again for the build.
+SCRIPT_GOALS = test demo bench sanitize
+
+.PHONY: all $(SCRIPT_GOALS) check-symbols
+all:
+
+test:
+	@$(TOP)test/run.sh $(TESTS)
+
+sanitize:
+	@COPT="-DUSE_ASSERT_CHECKING -fsanitize=undefined -fsanitize-undefined-trap-on-error" \
+		$(TOP)test/run.sh $(TESTS)
+
+demo:
+	@$(TOP)test/demo/run.sh
+
+bench:
+	@$(TOP)test/bench/run.sh
+
+ifneq ($(filter-out $(SCRIPT_GOALS),$(or $(MAKECMDGOALS),all)),)
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PGXS resets this one: the folder of QueueTest.pm.
+PROVE_FLAGS += -I test/perl
+
+# PGXS tracks no header dependencies on most platforms, and makes no folders;
+# the full name keeps a VPATH build from finding the one of the sources.
+$(OBJS): $(wildcard $(TOP)src/*.h)
+$(OBJS) $(OBJS:.o=.bc): | $(CURDIR)/src
+$(CURDIR)/src:
+	mkdir -p $@
+
+# What PostgreSQL's macros export is listed by its full name; everything else
+# must carry our prefix, since all modules of a server share one symbol space.
+check-symbols: $(OBJS)
+	@nm --extern-only --defined-only $(OBJS) \
+		| awk 'NF == 3 { print $$3 }' \
+		| { ! grep -vxE '(pg_finfo_)?pgqueue_.*|_PG_init|_PG_fini|Pg_magic_func'; }
+endif

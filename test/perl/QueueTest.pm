@@ -1,0 +1,393 @@
+# What the TAP tests share: servers with the extension, a load of producers and
+# consumers that keeps a ledger of everything it does, and the check that the
+# ledger and the log agree.
+#
+# The ledger is two tables, written in the transactions that produce and consume:
+#
+#   produced   one row a message: who, its running number, and, for messages
+#              produced one by one, the partition and offset that were returned
+#   consumed   one row a message received, in the order received (id)
+#
+# So after any mixture of rollbacks, kills and crashes, "nothing lost, nothing
+# twice" says: the log, produced and consumed hold the same messages.
+
+package QueueTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  new_server create_ledger start_load finish_load transactions_done
+  drain check_ledger check_log digest sqlstate
+);
+
+# Settings that every server here gets, before the test's own.
+my $SETTINGS = q{
+log_statement = none
+max_connections = 60
+max_worker_processes = 16
+max_prepared_transactions = 10
+};
+
+# new_server(NAME, CONF, PARAM => ...): initialised, started, and with the
+# extension in database postgres. CONF is text for postgresql.conf, the rest
+# goes to init().
+sub new_server
+{
+	my ($name, $conf, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(extra => [ '--no-locale', '--encoding=UTF8' ], %params);
+	$node->append_conf('postgresql.conf', $SETTINGS . ($conf // ''));
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION queue');
+	return $node;
+}
+
+# The ledger's tables, and one topic for the load with its consumer group.
+# Options are those of queue.create_topic, as SQL.
+sub create_ledger
+{
+	my ($node, $topic, $options) = @_;
+
+	$options = defined $options ? ", $options" : '';
+	$node->safe_psql(
+		'postgres', qq{
+		SELECT queue.create_topic('$topic'$options);
+		SELECT queue.create_group('ledger', '$topic');
+		CREATE TABLE produced (
+			producer int NOT NULL,
+			seq bigint NOT NULL,
+			partition int,
+			"offset" bigint,
+			backend int NOT NULL DEFAULT pg_backend_pid());
+		CREATE TABLE consumed (
+			id bigserial,
+			partition int NOT NULL,
+			"offset" bigint NOT NULL,
+			producer int NOT NULL,
+			seq bigint NOT NULL,
+			backend int NOT NULL DEFAULT pg_backend_pid());
+	});
+	return;
+}
+
+# One message of the load, as an expression: the producer, its number :seq + N,
+# and padding, so that messages differ in size and some are toasted.
+sub message
+{
+	my ($n) = @_;
+
+	return "jsonb_build_object('producer', :id::int, 'seq', :seq::bigint + $n,"
+	  . " 'pad', repeat(md5((:seq::bigint + $n)::text), :size))";
+}
+
+# A statement that produces message :seq + N and enters it in the ledger.
+sub produce_one
+{
+	my ($topic, $n, $key) = @_;
+
+	return qq{INSERT INTO produced (producer, seq, partition, "offset")
+  SELECT :id::int, :seq::bigint + $n, r.partition, r."offset"
+  FROM queue.produce('$topic', } . message($n) . qq{, key => $key) r;
+};
+}
+
+# The pgbench scripts of the producers. Variables keep their value from one
+# transaction to the next, so :seq counts on; numbers of a rolled-back
+# transaction are left out for good. The casts are for -M extended.
+sub producer_scripts
+{
+	my ($topic) = @_;
+	my $key = q{'key-' || :key};
+	my $begin = q{\set id :base + :client_id
+\set key random(1, 20)
+\set dice random(1, 100)
+\set size random(0, 20)
+\set size case when :dice > 97 then 400 else :size end
+BEGIN;
+};
+	my $end = q{\if :dice % 5 = 0
+ROLLBACK;
+\else
+COMMIT;
+\endif
+};
+
+	my $batch = qq{
+SELECT sum(count) FROM queue.produce_batch('$topic',
+  (SELECT array_agg(} . message('i') . qq{ ORDER BY i) FROM generate_series(1, 30) i)};
+	my $keys = q{,
+  keys => (SELECT array_agg('key-' || i % 7 ORDER BY i) FROM generate_series(1, 30) i)};
+	my $enter = q{INSERT INTO produced (producer, seq)
+  SELECT :id::int, :seq::bigint + i FROM generate_series(1, 30) i;
+};
+
+	return (
+		single => $begin
+		  . produce_one($topic, 1, $key)
+		  . q{\set seq :seq + 1
+} . $end,
+
+		# the face of the topic
+		insert => $begin . qq{WITH new AS (
+  INSERT INTO topic."$topic" (key, value) VALUES ($key, } . message(1) . qq{)
+  RETURNING partition, "offset")
+INSERT INTO produced (producer, seq, partition, "offset")
+  SELECT :id::int, :seq::bigint + 1, partition, "offset" FROM new;
+\\set seq :seq + 1
+} . $end,
+
+		savepoint => $begin
+		  . produce_one($topic, 1, $key)
+		  . "SAVEPOINT s;\n"
+		  . produce_one($topic, 2, $key)
+		  . q{\if :dice % 2 = 0
+ROLLBACK TO SAVEPOINT s;
+\else
+RELEASE SAVEPOINT s;
+\endif
+} . produce_one($topic, 3, 'NULL') . q{\set seq :seq + 3
+} . $end,
+
+		keyed_batch => $begin . "$batch$keys);\n$enter" . q{\set seq :seq + 30
+} . $end,
+
+		batch => $begin . "$batch);\n$enter" . q{\set seq :seq + 30
+} . $end,
+	);
+}
+
+# A consumer's transaction: a batch into the ledger, sometimes two, sometimes
+# behind a savepoint, sometimes given back.
+sub consumer_scripts
+{
+	my ($topic) = @_;
+	my $consume = qq{INSERT INTO consumed (partition, "offset", producer, seq)
+  SELECT m.partition, m."offset", (m.value->>'producer')::int, (m.value->>'seq')::bigint
+  FROM queue.consume('ledger', '$topic', max_messages => :batch) m;
+};
+
+	return (
+		consume => qq{\\set dice random(1, 100)
+\\set batch random(1, 200)
+BEGIN;
+$consume\\if :dice % 4 = 0
+SAVEPOINT s;
+$consume\\if :dice % 8 = 0
+ROLLBACK TO SAVEPOINT s;
+\\endif
+\\endif
+\\if :dice % 5 = 0
+ROLLBACK;
+\\else
+COMMIT;
+\\endif
+});
+}
+
+# start_load(NODE, TOPIC, WHO, CLIENTS, OPTION...): start pgbench with CLIENTS
+# producers or consumers (WHO) and return its handle for finish_load. OPTIONs go
+# to pgbench, among them how long (-T seconds or -t transactions).
+# Producers are numbered from "base" on, 0 unless an option -D base=N says else;
+# every load of one ledger needs numbers of its own.
+sub start_load
+{
+	my ($node, $topic, $who, $clients, @options) = @_;
+	my %scripts =
+	  $who eq 'producer' ? producer_scripts($topic) : consumer_scripts($topic);
+	my $folder = PostgreSQL::Test::Utils::tempdir();
+	my @files;
+
+	foreach my $name (sort keys %scripts)
+	{
+		append_to_file("$folder/$name.sql", $scripts{$name});
+		push @files, '-f', "$folder/$name.sql";
+	}
+	unshift @options, '-D', 'base=0' unless grep { /^base=/ } @options;
+
+	my %load = (who => $who, out => '');
+	my $out = \$load{out};
+	local $ENV{PGAPPNAME} = $who;
+	$load{run} = IPC::Run::start(
+		[
+			'pgbench', '--no-vacuum', '-h', $node->host, '-p', $node->port,
+			'-c', $clients, '-D', 'seq=0', @options, @files, 'postgres'
+		],
+		'<', \undef, '>', $out, '2>', $out);
+	return \%load;
+}
+
+# Wait for the end of a load. Returns whether all its clients ended well.
+sub finish_load
+{
+	my ($load) = @_;
+
+	$load->{run}->finish;
+	my $ok = $load->{run}->result(0) == 0
+	  && $load->{out} =~ /number of failed transactions: 0 /;
+	note("$load->{who}: $load->{out}");
+	return $ok;
+}
+
+# How many transactions a finished load has done.
+sub transactions_done
+{
+	my ($load) = @_;
+
+	return $load->{out} =~ /actually processed: (\d+)/ ? $1 : 0;
+}
+
+# Consume to the end with the ledger's group. Returns how many calls brought
+# something.
+sub drain
+{
+	my ($node, $topic) = @_;
+
+	return $node->safe_psql(
+		'postgres', qq{
+		CREATE OR REPLACE PROCEDURE drain(INOUT calls int) LANGUAGE plpgsql AS \$\$
+		DECLARE
+			received bigint;
+		BEGIN
+			LOOP
+				INSERT INTO consumed (partition, "offset", producer, seq)
+				SELECT m.partition, m."offset", (m.value->>'producer')::int,
+					(m.value->>'seq')::bigint
+				FROM queue.consume('ledger', '$topic', max_messages => 1000) m;
+				GET DIAGNOSTICS received = ROW_COUNT;
+				COMMIT;
+				EXIT WHEN received = 0;
+				calls := calls + 1;
+			END LOOP;
+		END \$\$;
+		CALL drain(0);
+	});
+}
+
+# The log keeps its own rules: queue.verify has nothing to say, and the offsets
+# of a partition, in the order in which they lie in the files, ascend.
+sub check_log
+{
+	my ($node, $topic, $when, $db) = @_;
+
+	$db //= 'postgres';
+	is($node->safe_psql($db, "SELECT * FROM queue.verify('$topic')"),
+		'', "$when: queue.verify finds nothing");
+	is( $node->safe_psql(
+			$db, qq{
+			SET enable_indexscan = off;
+			DO \$\$
+			DECLARE
+				s record;
+				message record;
+				last bigint;
+			BEGIN
+				FOR s IN SELECT * FROM queue.segments
+					WHERE topic = '$topic' ORDER BY partition, first_offset
+				LOOP
+					last := s.first_offset - 1;
+					FOR message IN EXECUTE format('SELECT "offset" o FROM %s', s.segment)
+					LOOP
+						IF message.o <= last THEN
+							RAISE 'offset % behind % in %', message.o, last, s.segment;
+						END IF;
+						last := message.o;
+					END LOOP;
+					IF last >= s.end_offset THEN
+						RAISE 'offset % beyond the end of %', last, s.segment;
+					END IF;
+				END LOOP;
+			END \$\$;
+			SELECT 'ascending'}),
+		'ascending',
+		"$when: offsets are unique and ascend in every segment");
+	return;
+}
+
+# The ledger and the log agree. Call when nothing is running and the topic has
+# been drained; to check the producers' half only, pass consumed => 0.
+sub check_ledger
+{
+	my ($node, $topic, $when, %what) = @_;
+	my $log = qq{SELECT (value->>'producer')::int, (value->>'seq')::bigint
+		FROM topic."$topic"};
+	my $produced = 'SELECT producer, seq FROM produced';
+	my $consumed = 'SELECT producer, seq FROM consumed';
+	my $count = sub {
+		return $node->safe_psql('postgres', "SELECT count(*) FROM ($_[0]) x");
+	};
+
+	check_log($node, $topic, $when);
+	cmp_ok($count->($produced), '>', 0, "$when: something was produced");
+	is($count->("$produced EXCEPT ALL $log"),
+		0, "$when: every committed message is in the log");
+	is($count->("$log EXCEPT ALL $produced"),
+		0, "$when: the log has nothing else, and nothing twice");
+	is( $count->(
+			qq{SELECT 1 FROM produced p
+			WHERE "offset" IS NOT NULL AND NOT EXISTS (
+				SELECT FROM topic."$topic" m
+				WHERE m.partition = p.partition AND m."offset" = p."offset"
+				AND (m.value->>'producer')::int = p.producer
+				AND (m.value->>'seq')::bigint = p.seq)}),
+		0,
+		"$when: every message lies where its producer was told");
+	is( $count->(
+			qq{SELECT 1 FROM (
+				SELECT (value->>'seq')::bigint AS seq,
+					lag((value->>'seq')::bigint) OVER (
+						PARTITION BY partition, value->'producer'
+						ORDER BY "offset") AS before
+				FROM topic."$topic") x
+			WHERE seq <= before}),
+		0,
+		"$when: in a partition, a producer's messages keep their order");
+	return if defined $what{consumed} && !$what{consumed};
+
+	is($count->("$produced EXCEPT ALL $consumed"),
+		0, "$when: every committed message was consumed");
+	is($count->("$consumed EXCEPT ALL $produced"),
+		0, "$when: nothing else was consumed, and nothing twice");
+	is( $count->(
+			q{SELECT 1 FROM (
+				SELECT "offset", lag("offset") OVER (
+					PARTITION BY partition ORDER BY id) AS before
+				FROM consumed) x
+			WHERE "offset" <= before}),
+		0,
+		"$when: every partition was consumed in the order of its offsets");
+	return;
+}
+
+# One line that stands for the whole content of a topic.
+sub digest
+{
+	my ($node, $db, $topic) = @_;
+
+	return $node->safe_psql(
+		$db, qq{
+		SELECT count(*), md5(string_agg(md5(concat_ws('|', partition, "offset",
+			extract(epoch FROM "timestamp"), coalesce(key, '-'),
+			coalesce(md5(value::text), '-'), coalesce(headers::text, '-'))),
+			'' ORDER BY partition, "offset"))
+		FROM topic."$topic"});
+}
+
+# The SQLSTATE with which a statement fails, or '' when it succeeds.
+sub sqlstate
+{
+	my ($node, $db, $sql) = @_;
+	my ($ret, $stdout, $stderr) = $node->psql($db, $sql,
+		extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+
+	return $stderr =~ /ERROR:\s+(\w{5})/ ? $1 : $stderr;
+}
+
+1;
