@@ -118,16 +118,29 @@ pgqueue_registry(RegistryTable which)
 
 /* ---------------- segments ---------------- */
 
-static void log_is_broken(Relation log, int32 partition, int64 offset)
-			pg_attribute_noreturn();
-
-static void
-log_is_broken(Relation log, int32 partition, int64 offset)
+/*
+ * A partition must have segments, and they must touch each other.	Not checked
+ * while a topic is looked up: a broken topic must be seen and dropped.
+ *
+ * Errors: XX001.
+ */
+void
+pgqueue_check_segments(const Topic *topic, int32 partition)
 {
+	const Partition *part = &topic->partitions[partition];
+
+	if (likely(part->nsegments > 0 && !part->has_hole))
+		return;
+	if (part->nsegments == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("partition %d of topic \"%s\" has no segment",
+						partition, topic->name),
+				 errdetail("It was dropped or detached behind the extension's back.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("segments of partition %d of \"%s\" have a hole at offset " INT64_FORMAT,
-					partition, RelationGetRelationName(log), offset),
+			 errmsg("segments of partition %d of topic \"%s\" have a hole at offset " INT64_FORMAT,
+					partition, topic->name, part->hole),
 			 errdetail("A segment was dropped or detached behind the extension's back.")));
 }
 
@@ -168,7 +181,10 @@ load_segments(Topic *topic, Relation log)
 		segments[n].first = DatumGetInt64(bounds->datums[i - 1][1]);
 		segments[n].end = DatumGetInt64(bounds->datums[i][1]);
 		if (part->nsegments > 0 && segments[n].first != segments[n - 1].end)
-			log_is_broken(log, p, segments[n - 1].end);
+		{
+			part->has_hole = true;
+			part->hole = segments[n - 1].end;
+		}
 		part->nsegments++;
 		n++;
 	}

@@ -113,12 +113,17 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 		LogEnds		ends;
 
 		topic = pgqueue_topic_refresh(topic);
-		pgqueue_log_ends(topic, p, &ends);
 		values[0] = name;
 		values[1] = Int32GetDatum(p);
-		values[2] = Int64GetDatum(ends.log_start);
-		values[3] = Int64GetDatum(ends.stable_end);
-		values[4] = Int64GetDatum(ends.log_end);
+		if (topic->partitions[p].nsegments == 0 || topic->partitions[p].has_hole)
+			nulls[2] = nulls[3] = nulls[4] = true;	/* broken; verify() tells */
+		else
+		{
+			pgqueue_log_ends(topic, p, &ends);
+			values[2] = Int64GetDatum(ends.log_start);
+			values[3] = Int64GetDatum(ends.stable_end);
+			values[4] = Int64GetDatum(ends.log_end);
+		}
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }
@@ -166,7 +171,7 @@ pgqueue_segment_list(PG_FUNCTION_ARGS)
 typedef struct Checker
 {
 	ReturnSetInfo *rsinfo;
-	const Segment *segment;
+	const Segment *segment;		/* NULL: of the partition as a whole */
 	int32		partition;
 	bool		has_last;
 	int64		last_offset;
@@ -187,7 +192,9 @@ found_problem(Checker *checker, const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	values[0] = ObjectIdGetDatum(checker->segment->relid);
+	nulls[0] = checker->segment == NULL;
+	values[0] = nulls[0] ? (Datum) 0 :
+		ObjectIdGetDatum(checker->segment->relid);
 	values[1] = CStringGetTextDatum(text);
 	tuplestore_putvalues(checker->rsinfo->setResult, checker->rsinfo->setDesc,
 						 values, nulls);
@@ -271,6 +278,12 @@ pgqueue_verify(PG_FUNCTION_ARGS)
 
 		checker.partition = p;
 		checker.has_last = false;
+		checker.segment = NULL;
+		if (part->nsegments == 0)
+			found_problem(&checker, "partition %d has no segment", p);
+		if (part->has_hole)
+			found_problem(&checker, "the segments of partition %d have a hole at offset "
+						  INT64_FORMAT, p, part->hole);
 		for (int i = 0; i < part->nsegments; i++)
 		{
 			Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],

@@ -220,6 +220,7 @@ choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
 			return topic;
 
 		topic = pgqueue_topic_refresh(topic);
+		pgqueue_check_segments(topic, partition);
 		part = &topic->partitions[partition];
 		active = last_used_segment(topic, part);
 		if (active < 0)

@@ -369,6 +369,8 @@ pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
 	int			low = 0;
 	int			high = part->nsegments;
 
+	pgqueue_check_segments(topic, partition);
+
 	/* the segment that holds from */
 	while (high - low > 1)
 	{
@@ -400,9 +402,8 @@ pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
 int64
 pgqueue_log_start(Topic *topic, int32 partition)
 {
-	Partition  *part = &topic->partitions[partition];
-
-	return part->nsegments > 0 ? part->segments[0].first : 0;
+	pgqueue_check_segments(topic, partition);
+	return topic->partitions[partition].segments[0].first;
 }
 
 /*
@@ -414,6 +415,7 @@ pgqueue_log_end(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
 
+	pgqueue_check_segments(topic, partition);
 	for (int i = part->nsegments - 1; i >= 0; i--)
 	{
 		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],

@@ -16,13 +16,14 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid_d.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -36,9 +37,9 @@
 /* How many segments one call makes at most. */
 #define SEGMENTS_PER_CALL		64
 
-/* Owner of schema queue: has every right that making a segment needs. */
-static Oid
-extension_owner(void)
+/* Owner of schema queue: may create tables there. */
+Oid
+pgqueue_extension_owner(void)
 {
 	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME,
 										CStringGetDatum(PGQUEUE_SCHEMA));
@@ -60,24 +61,38 @@ pgqueue_in_ddl(void)
 	return ddl_depth > 0;
 }
 
+/* search_path as nobody can bend it, until AtEOXact_GUC(true, result). */
+static int
+pin_search_path(void)
+{
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
 /*
- * Run DDL as the extension's owner, with a search_path that nobody can bend.
- * The caller has checked the user's rights.
+ * Run DDL as a role, with a search_path that nobody can bend.	The caller has
+ * checked the user's rights.
+ *
+ * As the extension's owner run only what looks at nothing that users can
+ * shape: a topic's table may have CHECK constraints and indexes, and their
+ * functions would run with the owner's rights.  Such DDL is run as the topic's
+ * owner.
  */
 void
-pgqueue_run_ddl(const char *sql)
+pgqueue_run_ddl(Oid role, const char *sql)
 {
 	Oid			save_userid;
 	int			save_sec;
 	int			save_nest;
 
 	GetUserIdAndSecContext(&save_userid, &save_sec);
-	SetUserIdAndSecContext(extension_owner(),
-						   save_sec | SECURITY_LOCAL_USERID_CHANGE);
-	save_nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	save_nest = pin_search_path();
 	(void) set_config_option("client_min_messages", "warning",
 							 PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -159,6 +174,36 @@ log_owner(const Topic *topic)
 }
 
 /*
+ * "ALTER TABLE name ADD CONSTRAINT ..." for each CHECK of the topic's table: a
+ * partition must have them all.
+ */
+static char *
+copy_constraints(const Topic *topic, const char *name)
+{
+	Relation	log = table_open(topic->log, AccessShareLock);
+	TupleConstr *constr = RelationGetDescr(log)->constr;
+	StringInfoData sql;
+	int			nest = pin_search_path();	/* names are read as written */
+
+	initStringInfo(&sql);
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		Oid			oid = get_relation_constraint_oid(topic->log,
+													  constr->check[i].ccname,
+													  false);
+		Datum		def = DirectFunctionCall1(pg_get_constraintdef,
+											  ObjectIdGetDatum(oid));
+
+		appendStringInfo(&sql, "ALTER TABLE %s ADD CONSTRAINT %s %s;",
+						 name, quote_identifier(constr->check[i].ccname),
+						 TextDatumGetCString(def));
+	}
+	AtEOXact_GUC(true, nest);
+	table_close(log, AccessShareLock);
+	return sql.data;
+}
+
+/*
  * One leaf.  Named after its first offset, as Kafka's files are.
  *
  * A sealed segment is frozen by one vacuum and then left alone; the empty
@@ -169,22 +214,25 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 {
 	const char *name = psprintf("%s.log_%d_%05d_%020" INT64_MODIFIER "d",
 								PGQUEUE_SCHEMA, topic->id, partition, first);
-	const char *log = psprintf("%s.log_%d", PGQUEUE_SCHEMA, topic->id);
-	const char *owner = quote_identifier(GetUserNameFromId(log_owner(topic),
-														   false));
+	Oid			owner = log_owner(topic);
 
-	pgqueue_run_ddl(psprintf(
-							 "CREATE TABLE %s (LIKE %s INCLUDING STORAGE INCLUDING COMPRESSION"
-							 " INCLUDING CONSTRAINTS) USING queue_log"
+	/* nothing of the user's but the type's name */
+	pgqueue_run_ddl(pgqueue_extension_owner(),
+					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
+							 " USING queue_log"
 							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
 							 " toast.autovacuum_freeze_min_age = 0);"
-							 "ALTER TABLE %s OWNER TO %s;"
-							 "ALTER TABLE %s ATTACH PARTITION %s"
+							 "ALTER TABLE %s OWNER TO %s",
+							 name, format_type_be_qualified(topic->value_type),
+							 name, quote_identifier(GetUserNameFromId(owner, false))));
+	/* this looks at the topic's table, and may run its constraints' code */
+	pgqueue_run_ddl(owner,
+					psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"
 							 " FOR VALUES FROM (%d, " INT64_FORMAT ")"
 							 " TO (%d, " INT64_FORMAT ")",
-							 name, log,
-							 name, owner,
-							 log, name, partition, first, partition, end));
+							 copy_constraints(topic, name),
+							 PGQUEUE_SCHEMA, topic->id, name,
+							 partition, first, partition, end));
 }
 
 /* The first segments of partitions from_partition and up, one ahead of need. */
@@ -240,11 +288,7 @@ pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 		CommandCounterIncrement();
 		topic = pgqueue_topic_refresh(topic);
 		part = &topic->partitions[partition];
-		if (part->nsegments == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("partition %d of topic \"%s\" has no segment",
-							partition, topic->name)));
+		pgqueue_check_segments(topic, partition);
 		first = part->segments[part->nsegments - 1].end;
 		if (first >= upto && segments_ahead(topic, part) >= SEGMENTS_AHEAD)
 			return;

@@ -154,7 +154,9 @@ typedef struct Segment
 typedef struct Partition
 {
 	int			nsegments;
-	Segment    *segments;		/* ascending, without holes */
+	Segment    *segments;		/* ascending */
+	bool		has_hole;		/* they do not touch each other ... */
+	int64		hole;			/* ... at this offset */
 
 	/* the segment that takes appends, as seen at roll counter active_rolls */
 	int			active;			/* -1: not known */
@@ -207,6 +209,7 @@ extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);
 extern void pgqueue_check_partition(const Topic *topic, int32 partition);
+extern void pgqueue_check_segments(const Topic *topic, int32 partition);
 extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 									 LOCKMODE lockmode);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
@@ -275,7 +278,17 @@ extern void pgqueue_offset_out_of_range(Topic *topic, int32 partition,
 extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
-extern void pgqueue_run_ddl(const char *sql);
+/* Columns of a topic's table and its segments; %s is the value's type. */
+#define PGQUEUE_LOG_COLUMNS \
+	"\"offset\" bigint NOT NULL," \
+	" \"timestamp\" timestamptz NOT NULL," \
+	" partition int NOT NULL," \
+	" key text," \
+	" value %s," \
+	" headers jsonb"
+
+extern Oid	pgqueue_extension_owner(void);
+extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);
 
 /* ---------------- log_worker.c: making segments in the background -------- */

@@ -98,6 +98,13 @@ check_may_create(void)
 		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_FACE_SCHEMA);
 }
 
+/* Nothing that users can shape is run this way, see pgqueue_run_ddl(). */
+static void
+run_as_extension(const char *sql)
+{
+	pgqueue_run_ddl(pgqueue_extension_owner(), sql);
+}
+
 /* ---------------- the registry row ---------------- */
 
 static int32
@@ -114,7 +121,7 @@ next_topic_id(void)
 static void
 insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages)
 {
-	pgqueue_run_ddl(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
+	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
 							 " (topic_id, name, log, partitions, segment_messages)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
 							 INT64_FORMAT ", 0))",
@@ -144,18 +151,12 @@ create_relations(int32 id, const char *name, Oid value_type)
 	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
 	const char *face = face_name(name);
 
-	pgqueue_run_ddl(psprintf(
-							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d ("
-							 " \"offset\" bigint NOT NULL,"
-							 " \"timestamp\" timestamptz NOT NULL,"
-							 " partition int NOT NULL,"
-							 " key text,"
-							 " value %s,"
-							 " headers jsonb)"
+	run_as_extension(psprintf(
+							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
 							 " PARTITION BY RANGE (partition, \"offset\");"
 							 "ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s",
 							 id, format_type_be_qualified(value_type), id, owner));
-	pgqueue_run_ddl(psprintf(
+	run_as_extension(psprintf(
 							 "CREATE VIEW %s AS SELECT partition, \"offset\","
 							 " \"timestamp\", key, value, headers"
 							 " FROM " PGQUEUE_SCHEMA ".log_%d;"
@@ -240,7 +241,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 	{
 		check_segment_messages(PG_GETARG_INT64(2));
-		pgqueue_run_ddl(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET segment_messages = NULLIF("
+		run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET segment_messages = NULLIF("
 								 INT64_FORMAT ", 0) WHERE topic_id = %d",
 								 PG_GETARG_INT64(2), topic->id));
 	}
@@ -255,7 +256,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 					 errmsg("topic \"%s\" has %d partitions already",
 							topic->name, old_partitions),
 					 errdetail("Partitions can be added, not removed.")));
-		pgqueue_run_ddl(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET partitions = %d"
+		run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET partitions = %d"
 								 " WHERE topic_id = %d",
 								 partitions, topic->id));
 	}
@@ -299,7 +300,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("topic \"%s\" was dropped and created again meanwhile",
 						name)));
-	pgqueue_run_ddl(psprintf("DROP VIEW %s;"
+	run_as_extension(psprintf("DROP VIEW %s;"
 							 "DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
 							 "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
 							 "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
