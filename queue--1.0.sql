@@ -557,11 +557,22 @@ LANGUAGE C;
 COMMENT ON FUNCTION queue.guard_rewrite() IS
 'Event trigger: refuses ALTER TABLE that rewrites a segment (0A000).';
 
-REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_rewrite() FROM PUBLIC;
+CREATE FUNCTION queue.guard_alter() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'pgqueue_guard_alter'
+LANGUAGE C;
+COMMENT ON FUNCTION queue.guard_alter() IS
+'Event trigger: refuses ALTER TABLE that adds columns to a topic''s table or segment (0A000).';
+
+REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_rewrite(), queue.guard_alter() FROM PUBLIC;
 
 CREATE EVENT TRIGGER queue_guard_drop ON sql_drop
     EXECUTE FUNCTION queue.guard_drop();
 COMMENT ON EVENT TRIGGER queue_guard_drop IS 'A topic''s storage is dropped with queue.drop_topic() only.';
+
+CREATE EVENT TRIGGER queue_guard_alter ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION queue.guard_alter();
+COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s storage keeps its columns.';
 
 CREATE EVENT TRIGGER queue_guard_rewrite ON table_rewrite
     EXECUTE FUNCTION queue.guard_rewrite();

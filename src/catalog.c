@@ -151,8 +151,8 @@ pgqueue_check_segments(const Topic *topic, int32 partition)
 static void
 load_segments(Topic *topic, Relation log)
 {
-	PartitionDesc desc = RelationGetPartitionDesc(log, true);
-	PartitionBoundInfo bounds = desc->boundinfo;
+	PartitionDesc desc;
+	PartitionBoundInfo bounds;
 	Segment    *segments;
 	int			n = 0;
 
@@ -160,6 +160,10 @@ load_segments(Topic *topic, Relation log)
 											   topic->npartitions * sizeof(Partition));
 	for (int p = 0; p < topic->npartitions; p++)
 		topic->partitions[p].active = -1;
+	if (topic->altered)
+		return;
+	desc = RelationGetPartitionDesc(log, true);
+	bounds = desc->boundinfo;
 	if (desc->nparts == 0)
 		return;
 	segments = MemoryContextAlloc(topic->context,
@@ -299,28 +303,15 @@ load_relations(Topic *topic)
 
 	if (log == NULL)
 		return false;
-	if (log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
-		RelationGetNumberOfAttributes(log) != LOG_NATTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the table of topic \"%s\" was altered",
-						topic->name)));
-	if (log->rd_rel->relrowsecurity)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security on the table of topic \"%s\" is not supported",
-						topic->name)));
-
 	topic->face = get_relname_relid(topic->name, face_schema);
-	if (!OidIsValid(topic->face))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("view \"%s.%s\" of the topic is missing",
-						PGQUEUE_FACE_SCHEMA, topic->name)));
+	topic->row_security = log->rd_rel->relrowsecurity;
+	topic->altered = log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
+		RelationGetNumberOfAttributes(log) != LOG_NATTS;
 	old = MemoryContextSwitchTo(topic->context);
 	topic->desc = CreateTupleDescCopy(RelationGetDescr(log));
 	MemoryContextSwitchTo(old);
-	topic->value_type = TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
+	topic->value_type = topic->altered ? InvalidOid :
+		TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
 	load_segments(topic, log);
 	relation_close(log, AccessShareLock);
 	return true;
@@ -400,7 +391,31 @@ pgqueue_topic_find(const char *name)
 	return NULL;
 }
 
-/* Errors: 42704 if there is no such topic. */
+/*
+ * A topic that was altered behind our back can be seen and dropped, not used.
+ *
+ * Errors: 55000, 0A000.
+ */
+static void
+check_usable(const Topic *topic)
+{
+	if (topic->altered)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table of topic \"%s\" was altered", topic->name)));
+	if (!OidIsValid(topic->face))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("view \"%s.%s\" of the topic is missing",
+						PGQUEUE_FACE_SCHEMA, topic->name)));
+	if (topic->row_security)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security on the table of topic \"%s\" is not supported",
+						topic->name)));
+}
+
+/* Errors: 42704 if there is no such topic; those of check_usable(). */
 Topic *
 pgqueue_topic(const char *name)
 {
@@ -411,6 +426,9 @@ pgqueue_topic(const char *name)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("topic \"%s\" does not exist", name),
 				 errhint("Create it with queue.create_topic().")));
+	if (unlikely(topic->altered || topic->row_security ||
+				 !OidIsValid(topic->face)))
+		check_usable(topic);
 	return topic;
 }
 
@@ -425,6 +443,18 @@ pgqueue_topic_arg(text *name)
 	memcpy(buffer, VARDATA_ANY(name), len);
 	buffer[len] = '\0';
 	return pgqueue_topic(buffer);
+}
+
+/* Is there a topic of that name?  Looks at the registry alone. */
+bool
+pgqueue_topic_registered(const char *name)
+{
+	Topic		topic;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return false;
+	strlcpy(topic.name, name, NAMEDATALEN);
+	return load_row(&topic);
 }
 
 /* The same topic's description, as of now. */

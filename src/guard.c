@@ -3,7 +3,7 @@
  * guard.c
  *	  Errors for what would lose messages behind the extension's back.
  *
- * Two event triggers (sql_drop, table_rewrite), the statement trigger that
+ * Event triggers (sql_drop, ddl_command_end, table_rewrite), the trigger that
  * answers UPDATE and DELETE on a topic's view, and the default of a view
  * column that answers an INSERT whose trigger would not fire.
  *
@@ -11,30 +11,30 @@
  */
 #include "queue.h"
 
+#include "access/relation.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_guard_drop);
+PG_FUNCTION_INFO_V1(pgqueue_guard_alter);
 PG_FUNCTION_INFO_V1(pgqueue_guard_rewrite);
 PG_FUNCTION_INFO_V1(pgqueue_refuse_change);
 PG_FUNCTION_INFO_V1(pgqueue_insert_guard);
 
-/*
- * Dropped tables of a topic's storage, and views of topics that exist.	 The
- * catalog has forgotten them; their names tell.
- */
+/* Dropped tables and views; the catalog has forgotten them. */
 static const char drop_query[] =
-	"SELECT d.object_identity, d.object_type"
+	"SELECT d.object_type, d.schema_name, d.object_name, d.object_identity"
 	" FROM pg_catalog.pg_event_trigger_dropped_objects() d"
-	" WHERE (d.object_type OPERATOR(pg_catalog.=) 'table'"
-	"        AND d.schema_name OPERATOR(pg_catalog.=) 'queue'"
-	"        AND d.object_name OPERATOR(pg_catalog.~) '^log_[0-9]+(_|$)')"
-	"    OR (d.object_type OPERATOR(pg_catalog.=) 'view'"
-	"        AND d.schema_name OPERATOR(pg_catalog.=) 'topic')"
-	" LIMIT 1";
+	" WHERE d.object_type IN ('table', 'view')";
+
+/* Tables that an ALTER TABLE was about. */
+static const char alter_query[] =
+	"SELECT DISTINCT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c"
+	" WHERE c.classid OPERATOR(pg_catalog.=) 1259";
 
 static void
 check_event_trigger(FunctionCallInfo fcinfo)
@@ -45,7 +45,31 @@ check_event_trigger(FunctionCallInfo fcinfo)
 				 errmsg("not fired by event trigger manager")));
 }
 
-/* Errors: 55000. */
+/* Is it log_<number>, or log_<number>_...? */
+static bool
+is_storage_name(const char *name)
+{
+	size_t		digits;
+
+	if (strncmp(name, "log_", 4) != 0)
+		return false;
+	digits = strspn(name + 4, "0123456789");
+	return digits > 0 && (name[4 + digits] == '\0' || name[4 + digits] == '_');
+}
+
+/* Did what was dropped belong to a topic?	The names tell. */
+static bool
+belongs_to_topic(const char *type, const char *schema, const char *name)
+{
+	if (schema == NULL || name == NULL)
+		return false;
+	if (strcmp(type, "table") == 0)
+		return strcmp(schema, PGQUEUE_SCHEMA) == 0 && is_storage_name(name);
+	return strcmp(schema, PGQUEUE_FACE_SCHEMA) == 0 &&
+		pgqueue_topic_registered(name);
+}
+
+/* sql_drop.  Errors: 55000. */
 Datum
 pgqueue_guard_drop(PG_FUNCTION_ARGS)
 {
@@ -54,17 +78,64 @@ pgqueue_guard_drop(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	SPI_connect();
-	if (SPI_execute(drop_query, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute(drop_query, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list dropped objects");
-	if (SPI_processed > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot drop %s %s: it belongs to a topic",
-						SPI_getvalue(SPI_tuptable->vals[0],
-									 SPI_tuptable->tupdesc, 2),
-						SPI_getvalue(SPI_tuptable->vals[0],
-									 SPI_tuptable->tupdesc, 1)),
-				 errhint("Use queue.drop_topic(); or set queue.allow_ddl, for pg_restore --clean.")));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *type = SPI_getvalue(row, desc, 1);
+
+		if (belongs_to_topic(type, SPI_getvalue(row, desc, 2),
+							 SPI_getvalue(row, desc, 3)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot drop %s %s: it belongs to a topic",
+							type, SPI_getvalue(row, desc, 4)),
+					 errhint("Use queue.drop_topic(); or set queue.allow_ddl, for pg_restore --clean.")));
+	}
+	SPI_finish();
+	PG_RETURN_NULL();
+}
+
+/*
+ * ddl_command_end of ALTER TABLE.	A topic's table and segments keep their six
+ * columns; even one that is dropped again would stay in the row's layout.
+ *
+ * Errors: 0A000.
+ */
+Datum
+pgqueue_guard_alter(PG_FUNCTION_ARGS)
+{
+	check_event_trigger(fcinfo);
+	if (pgqueue_in_ddl() || pgqueue_allow_ddl)
+		PG_RETURN_NULL();
+
+	SPI_connect();
+	if (SPI_execute(alter_query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not list altered tables");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Relation	rel = try_relation_open(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+																		   SPI_tuptable->tupdesc,
+																		   1, &isnull)),
+											AccessShareLock);
+
+		if (rel == NULL)
+			continue;
+		if ((rel->rd_rel->relkind == RELKIND_RELATION ||
+			 rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+			RelationGetNamespace(rel) == get_namespace_oid(PGQUEUE_SCHEMA, false) &&
+			is_storage_name(RelationGetRelationName(rel)) &&
+			RelationGetNumberOfAttributes(rel) != LOG_NATTS)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot add columns to \"%s\": it belongs to a topic",
+							RelationGetRelationName(rel)),
+					 errhint("Put what you want to add into the value or the headers.")));
+		relation_close(rel, AccessShareLock);
+	}
 	SPI_finish();
 	PG_RETURN_NULL();
 }

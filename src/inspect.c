@@ -73,10 +73,10 @@ pgqueue_stable_end_sql(PG_FUNCTION_ARGS)
 static bool
 may_see(const Topic *topic)
 {
-	return pg_class_aclcheck(topic->face, GetUserId(),
+	return OidIsValid(topic->face) && (pg_class_aclcheck(topic->face, GetUserId(),
 							 ACL_SELECT) == ACLCHECK_OK ||
 		pg_class_aclcheck(topic->face, GetUserId(),
-						  ACL_INSERT) == ACLCHECK_OK;
+						  ACL_INSERT) == ACLCHECK_OK);
 }
 
 typedef void (*TopicVisitor) (Topic *topic, ReturnSetInfo *rsinfo);
@@ -104,7 +104,7 @@ static void
 list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 {
 	Datum		name = CStringGetTextDatum(topic->name);
-	int			npartitions = topic->npartitions;
+	int			npartitions = topic->altered ? 0 : topic->npartitions;
 
 	for (int32 p = 0; p < npartitions; p++)
 	{
@@ -112,7 +112,8 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 		bool		nulls[5] = {false};
 		LogEnds		ends;
 
-		topic = pgqueue_topic_refresh(topic);
+		if (p > 0)
+			topic = pgqueue_topic_refresh(topic);
 		values[0] = name;
 		values[1] = Int32GetDatum(p);
 		if (topic->partitions[p].nsegments == 0 || topic->partitions[p].has_hole)

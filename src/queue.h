@@ -170,7 +170,9 @@ typedef struct Topic
 	bool		changed;		/* invalidated while being built */
 	int32		id;
 	Oid			log;			/* the partitioned parent, queue.log_<id> */
-	Oid			face;			/* the view topic.<name> */
+	Oid			face;			/* the view topic.<name>; may be invalid */
+	bool		altered;		/* the parent has other columns */
+	bool		row_security;
 	Oid			value_type;
 	int64		segment_messages;	/* 0: adaptive */
 	int			npartitions;
@@ -205,6 +207,7 @@ extern Oid	pgqueue_registry(RegistryTable which);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
+extern bool pgqueue_topic_registered(const char *name);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);

@@ -289,21 +289,22 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 				(errmsg("topic \"%s\" does not exist, skipping", name)));
 		PG_RETURN_VOID();
 	}
-	topic = pgqueue_topic(name);
+	if (topic == NULL)
+		topic = pgqueue_topic(name);	/* raises the error */
 	pgqueue_check_owner(topic);
 	id = topic->id;
 
 	LockRelationOid(topic->log, AccessExclusiveLock);
-	topic = pgqueue_topic(name);
-	if (topic->id != id)
+	topic = pgqueue_topic_find(name);
+	if (topic == NULL || topic->id != id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("topic \"%s\" was dropped and created again meanwhile",
-						name)));
-	run_as_extension(psprintf("DROP VIEW %s;"
-							 "DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
-							 "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
-							 "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
-							 face_name(name), id, id, id));
+				 errmsg("topic \"%s\" was dropped meanwhile", name)));
+	if (OidIsValid(topic->face))
+		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
+	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
+							  "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
+							  "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
+							  id, id, id));
 	PG_RETURN_VOID();
 }
