@@ -154,7 +154,7 @@ CREATE FUNCTION queue.insert_guard() RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_insert_guard'
 LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION queue.insert_guard() IS
-'Default of a topic''s column "offset": NULL, or an error (55000) under session_replication_role = replica, where rows would vanish.';
+'Default of a topic''s columns partition, "offset" and "timestamp": NULL, or an error (55000) under session_replication_role = replica, where rows would vanish.';
 
 -- A trigger function needs no EXECUTE right to be fired.
 REVOKE ALL ON FUNCTION queue.topic_insert(), queue.topic_flush(), queue.refuse_change() FROM PUBLIC;
@@ -303,6 +303,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text, int, int, int[]) IS
 'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read and that no other transaction of the group holds; returns nothing if there is none.
 max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. For topics of type jsonb.
+The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
@@ -521,7 +522,7 @@ SELECT g.name AS consumer_group,
                       ORDER BY r.group_id DESC, r.topic_id DESC,
                                r.partition DESC, r.generation DESC
                       LIMIT 1) p;
-COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that the group has read.';
+COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that has a committed offset.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
@@ -561,7 +562,7 @@ CREATE FUNCTION queue.guard_alter() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgqueue_guard_alter'
 LANGUAGE C;
 COMMENT ON FUNCTION queue.guard_alter() IS
-'Event trigger: refuses ALTER TABLE that adds columns to a topic''s table or segment (0A000).';
+'Event trigger: refuses to rename or move a topic''s view, table or segment, and to add, drop or rename their columns (0A000).';
 
 REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_rewrite(), queue.guard_alter() FROM PUBLIC;
 
@@ -570,9 +571,9 @@ CREATE EVENT TRIGGER queue_guard_drop ON sql_drop
 COMMENT ON EVENT TRIGGER queue_guard_drop IS 'A topic''s storage is dropped with queue.drop_topic() only.';
 
 CREATE EVENT TRIGGER queue_guard_alter ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE')
+    WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW')
     EXECUTE FUNCTION queue.guard_alter();
-COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s storage keeps its columns.';
+COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s view and storage keep their names and columns.';
 
 CREATE EVENT TRIGGER queue_guard_rewrite ON table_rewrite
     EXECUTE FUNCTION queue.guard_rewrite();

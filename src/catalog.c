@@ -354,7 +354,9 @@ load_topic(Topic *topic)
 			topic->changed = true;
 		}
 	} while (topic->changed);
-	topic->valid = true;
+	/* what makes a topic unusable may be mended without our being told */
+	topic->valid = !topic->altered && !topic->row_security &&
+		OidIsValid(topic->face);
 	return true;
 }
 
@@ -443,6 +445,23 @@ pgqueue_topic_arg(text *name)
 	memcpy(buffer, VARDATA_ANY(name), len);
 	buffer[len] = '\0';
 	return pgqueue_topic(buffer);
+}
+
+/* The id of the topic whose table this is, or 0. */
+int32
+pgqueue_topic_of_log(Oid log)
+{
+	ListCell   *lc;
+
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic		topic;
+
+		strlcpy(topic.name, lfirst(lc), NAMEDATALEN);
+		if (load_row(&topic) && topic.log == log)
+			return topic.id;
+	}
+	return 0;
 }
 
 /* Is there a topic of that name?  Looks at the registry alone. */

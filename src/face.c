@@ -140,7 +140,8 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	if (state->may_gather &&
 		pgqueue_face_gather(state->statement, topic, record))
 		return PointerGetDatum(trigger->tg_trigtuple);
-	pgqueue_append(topic, partition, &record, 1);
+	pgqueue_face_flush();
+	pgqueue_append(pgqueue_topic_refresh(topic), partition, &record, 1);
 
 	/*
 	 * What RETURNING shows.  The three columns were NULL and are passed by

@@ -7,8 +7,10 @@
  * four times what appending a thousand together does.	So the rows of a
  * statement that cannot ask for their offsets wait here and are appended by
  * the thousand, and when the statement ends (AFTER ... FOR EACH STATEMENT
- * trigger).  To its own command a message is invisible anyway, so nobody can
- * tell the difference, except by RETURNING.
+ * trigger).  To its own command a message is invisible anyway; what could tell
+ * the difference is RETURNING, and the order relative to messages that
+ * functions called by the statement produce.  Those let the waiting rows go
+ * first, unless they are produced in a subtransaction of their own.
  *
  * Which statement may wait: the one that the active portal itself runs, if it
  * is a COPY, or an INSERT without RETURNING and without a modifying WITH.	The
@@ -141,12 +143,20 @@ pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record)
 	return true;
 }
 
-/* A statement has ended: append what waits, whose ever it is. */
+/*
+ * Append what waits: its statement has ended, or something else is about to be
+ * produced.  Not in another subtransaction than the rows': its rollback would
+ * take them along.	 Then they go on waiting for their own statement's end.
+ */
 void
 pgqueue_face_flush(void)
 {
 	if (buffer.nrows > 0)
+	{
+		if (buffer.subid != GetCurrentSubTransactionId())
+			return;
 		append_rows();
+	}
 	forget();
 }
 

@@ -14,6 +14,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_trigger.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -31,7 +32,7 @@ static const char drop_query[] =
 	" FROM pg_catalog.pg_event_trigger_dropped_objects() d"
 	" WHERE d.object_type IN ('table', 'view')";
 
-/* Tables that an ALTER TABLE was about. */
+/* Relations that an ALTER was about. */
 static const char alter_query[] =
 	"SELECT DISTINCT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c"
 	" WHERE c.classid OPERATOR(pg_catalog.=) 1259";
@@ -98,9 +99,68 @@ pgqueue_guard_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+static void
+refuse_alter(Relation rel, const char *what) pg_attribute_noreturn();
+
+static void
+refuse_alter(Relation rel, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot %s \"%s\": it belongs to a topic",
+					what, RelationGetRelationName(rel))));
+}
+
+/* A topic's table or segment keeps its name and its six columns. */
+static void
+check_storage(Relation rel)
+{
+	static const char *const columns[LOG_NATTS] =
+	{"offset", "timestamp", "partition", "key", "value", "headers"};
+	TupleDesc	desc = RelationGetDescr(rel);
+	int32		id = 0;
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		id = pgqueue_topic_of_log(RelationGetRelid(rel));
+	if (id == 0 && !(rel->rd_rel->relispartition && pgqueue_is_log(rel)))
+		return;
+
+	if (!is_storage_name(RelationGetRelationName(rel)) ||
+		RelationGetNamespace(rel) != get_namespace_oid(PGQUEUE_SCHEMA, false) ||
+		(id != 0 && strcmp(RelationGetRelationName(rel),
+						   psprintf("log_%d", id)) != 0))
+		refuse_alter(rel, "rename or move");
+	if (desc->natts != LOG_NATTS)
+		refuse_alter(rel, "add columns to or drop columns of");
+	for (int i = 0; i < LOG_NATTS; i++)
+		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), columns[i]) != 0)
+			refuse_alter(rel, "rename columns of");
+}
+
+/* A topic's view keeps its name; the argument of its trigger tells which. */
+static void
+check_face(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (trigger->tgnargs == 1 && (trigger->tgtype & TRIGGER_TYPE_INSTEAD) != 0 &&
+			strcmp(trigger->tgname, "produce") == 0 &&
+			pgqueue_topic_registered(trigger->tgargs[0]) &&
+			(strcmp(trigger->tgargs[0], RelationGetRelationName(rel)) != 0 ||
+			 RelationGetNamespace(rel) !=
+			 get_namespace_oid(PGQUEUE_FACE_SCHEMA, false)))
+			refuse_alter(rel, "rename or move");
+	}
+}
+
 /*
- * ddl_command_end of ALTER TABLE.	A topic's table and segments keep their six
- * columns; even one that is dropped again would stay in the row's layout.
+ * ddl_command_end of ALTER TABLE and ALTER VIEW.  Names are how segments and
+ * views are found again, and a column stays in the rows' layout even when it
+ * is dropped again.
  *
  * Errors: 0A000.
  */
@@ -117,23 +177,17 @@ pgqueue_guard_alter(PG_FUNCTION_ARGS)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
-		Relation	rel = try_relation_open(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-																		   SPI_tuptable->tupdesc,
-																		   1, &isnull)),
-											AccessShareLock);
+		Oid			relid =
+			DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+										   SPI_tuptable->tupdesc, 1, &isnull));
+		Relation	rel = try_relation_open(relid, AccessShareLock);
 
 		if (rel == NULL)
 			continue;
-		if ((rel->rd_rel->relkind == RELKIND_RELATION ||
-			 rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
-			RelationGetNamespace(rel) == get_namespace_oid(PGQUEUE_SCHEMA, false) &&
-			is_storage_name(RelationGetRelationName(rel)) &&
-			RelationGetNumberOfAttributes(rel) != LOG_NATTS)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot add columns to \"%s\": it belongs to a topic",
-							RelationGetRelationName(rel)),
-					 errhint("Put what you want to add into the value or the headers.")));
+		if (rel->rd_rel->relkind == RELKIND_VIEW)
+			check_face(rel);
+		else
+			check_storage(rel);
 		relation_close(rel, AccessShareLock);
 	}
 	SPI_finish();

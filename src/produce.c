@@ -156,6 +156,8 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	else
 		partition = pgqueue_next_sticky(topic);
 
+	pgqueue_face_flush();
+	topic = pgqueue_topic_refresh(topic);
 	record = pgqueue_form_message(topic, partition, value, value_null,
 								  PointerGetDatum(key), key_null,
 								  headers, headers_null);
@@ -357,6 +359,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 
 	convert_batch(topic, &batch);
+	pgqueue_face_flush();
 	/* the conversion may have run anything */
 	topic = pgqueue_topic_refresh(topic);
 	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);

@@ -208,6 +208,7 @@ extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
 extern bool pgqueue_topic_registered(const char *name);
+extern int32 pgqueue_topic_of_log(Oid log);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);

@@ -160,7 +160,11 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 "CREATE VIEW %s AS SELECT partition, \"offset\","
 							 " \"timestamp\", key, value, headers"
 							 " FROM " PGQUEUE_SCHEMA ".log_%d;"
-							 "ALTER VIEW %s ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard();"
+							 "ALTER TABLE %s ALTER COLUMN partition SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard()::int,"
+							 " ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard(),"
+							 " ALTER COLUMN \"timestamp\" SET DEFAULT to_timestamp(" PGQUEUE_SCHEMA ".insert_guard());"
+							 "COMMENT ON VIEW %s IS 'Messages of a topic. Shows every committed message, also those behind the"
+							 " stable end: right for queries, wrong for polling (use queue.consume or queue.fetch).';"
 							 "CREATE TRIGGER produce INSTEAD OF INSERT ON %s FOR EACH ROW"
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_insert(%s);"
 							 "CREATE TRIGGER produce_flush AFTER INSERT ON %s FOR EACH STATEMENT"
@@ -170,7 +174,7 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 "CREATE TRIGGER refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
 							 "ALTER VIEW %s OWNER TO %s",
-							 face, id, face, face, quote_literal_cstr(name),
+							 face, id, face, face, face, quote_literal_cstr(name),
 							 face, face, face, face, owner));
 }
 

@@ -40,15 +40,17 @@ finish()
 	exit $((failed > 0))
 }
 
-# Show the end of each file, and keep it, or the folder, for the developer.
+# show SUITE FILE...: show the end of each file, and keep it, or the folder, for
+# the developer in test-output/SUITE.
 show()
 {
-	local file
+	local kept=$top/test-output/$1 file
+	shift
 
-	mkdir -p "$top/test-output"
+	mkdir -p "$kept"
 	for file in "$@"; do
 		[ -e "$file" ] || continue
-		cp -r "$file" "$top/test-output/"
+		cp -r "$file" "$kept/"
 		[ -s "$file" ] && [ -f "$file" ] || continue
 		echo "---- ${file#"$work"/}"
 		tail -n 300 "$file"
@@ -74,7 +76,7 @@ run_symbols()
 {
 	echo "== exported names"
 	make_copy check-symbols >"$work/symbols.out" 2>&1
-	count check-symbols $? || show "$work/symbols.out"
+	count check-symbols $? || show symbols "$work/symbols.out"
 }
 
 # run_regress SUITE VARIABLE OUTPUT NAME...: pg_regress or its sister, on a
@@ -97,7 +99,7 @@ run_regress()
 		count "$suite/$name" $?
 	done
 	if [ "$failed" -gt "$before" ]; then
-		show "$work/$suite.out" "$output/regression.diffs" \
+		show "$suite" "$work/$suite.out" "$output/regression.diffs" \
 			"$output/results" "$work/$suite.log"
 	fi
 	stop_servers
@@ -114,8 +116,8 @@ run_tap()
 	for name in "$@"; do
 		make_copy installcheck REGRESS= ISOLATION= \
 			PROVE_TESTS="test/t/$name.pl" >"$work/$name.out" 2>&1
-		count "tap/$name" $? || show "$work/$name.out" "$logs/${name}"*.log \
-			"$logs/regress_log_$name"
+		count "tap/$name" $? || show "$name" "$work/$name.out" \
+			"$logs/${name}"*.log "$logs/regress_log_$name"
 		stop_servers
 	done
 }
