@@ -1,0 +1,143 @@
+--
+-- What would lose or change messages behind the extension's back is refused.
+--
+SELECT queue.create_topic('g', 1, 'text', segment_messages => 10);
+SELECT count FROM queue.produce_batch('g', ARRAY(SELECT 'm' || n FROM generate_series(0, 24) n));
+SELECT log FROM queue.topic WHERE name = 'g' \gset
+SELECT segment FROM queue.segments WHERE topic = 'g' ORDER BY first_offset LIMIT 1 \gset
+SELECT segment AS last FROM queue.segments WHERE topic = 'g' ORDER BY first_offset DESC LIMIT 1 \gset
+CREATE FUNCTION pg_temp.intact() RETURNS text LANGUAGE sql AS
+$$ SELECT count(*) || ' messages, log end ' || queue.log_end('g', 0) || ', ' || (SELECT count(*) FROM queue.verify('g')) || ' problems' FROM topic.g $$;
+SELECT pg_temp.intact();
+
+\set VERBOSITY sqlstate
+-- Messages: 0A000, in a segment and through the table.
+UPDATE :segment SET value = 'x';
+UPDATE :log SET value = 'x';
+UPDATE :log SET "offset" = "offset" + 1000;
+DELETE FROM :segment;
+DELETE FROM :log WHERE "offset" = 24;
+DELETE FROM ONLY :segment WHERE ctid = '(0,1)';
+SELECT * FROM :segment FOR UPDATE;
+SELECT * FROM :log FOR SHARE NOWAIT;
+MERGE INTO :segment s USING (VALUES ('m1')) v(v) ON s.value = v.v WHEN MATCHED THEN UPDATE SET value = 'x';
+SELECT pg_temp.intact();
+
+-- TRUNCATE: not while there is something in it.
+TRUNCATE :segment;
+TRUNCATE :log;
+TRUNCATE :segment RESTART IDENTITY CASCADE;
+BEGIN;
+TRUNCATE :last;
+COMMIT;
+SELECT pg_temp.intact();
+SELECT "offset" FROM queue.produce('g', 'm25');
+
+-- Rewrites: another access method, persistence, type of a column; an order.
+ALTER TABLE :segment SET UNLOGGED;
+ALTER TABLE :segment SET ACCESS METHOD heap;
+ALTER TABLE :last SET ACCESS METHOD heap;
+ALTER TABLE :log ALTER COLUMN value TYPE varchar(10);
+ALTER TABLE :log ALTER COLUMN value TYPE int USING 1;
+CREATE INDEX g_key ON :segment ("offset" DESC);
+CLUSTER :segment USING g_key;
+ALTER TABLE :segment CLUSTER ON g_key;
+CLUSTER :segment;
+ALTER TABLE :segment SET WITHOUT CLUSTER;
+SELECT pg_temp.intact();
+DROP INDEX queue.g_key;
+-- VACUUM FULL keeps everything and its order.
+BEGIN;
+SELECT count FROM queue.produce_batch('g', ARRAY(SELECT 'x' FROM generate_series(1, 3)));
+ROLLBACK;
+VACUUM FULL :segment;
+VACUUM (FULL, FREEZE) :log;
+SELECT pg_temp.intact();
+SELECT m.offset, value FROM queue.fetch('g', 0, 24, NULL::text) m;
+SELECT "offset" >= 26 AS stored FROM queue.produce('g', 'm26');
+
+-- DROP: of the view, the table, a segment, what they stand on. 55000, 2BP01.
+DROP VIEW topic.g;
+DROP VIEW topic.g CASCADE;
+DROP TABLE :log;
+DROP TABLE :log CASCADE;
+DROP TABLE :segment;
+DROP TABLE :last;
+DROP SCHEMA topic;
+DROP SCHEMA topic CASCADE;
+DROP FUNCTION queue.topic_insert() CASCADE;
+DROP ACCESS METHOD queue_log;
+DROP EXTENSION queue;
+SELECT pg_temp.intact();
+CREATE TYPE of_topic AS (a int);
+SELECT queue.create_topic('typed', 1, 'of_topic');
+DROP TYPE of_topic;
+DROP TYPE of_topic CASCADE;
+SELECT queue.drop_topic('typed');
+DROP TYPE of_topic;
+\set VERBOSITY default
+DROP VIEW topic.g;
+-- Other objects are nobody's business.
+CREATE TABLE log_1 (a int);
+DROP TABLE log_1;
+CREATE VIEW topic.not_a_topic AS SELECT 1 AS one;
+DROP VIEW topic.not_a_topic;
+CREATE TABLE topic.neither (a int);
+ALTER TABLE topic.neither ALTER COLUMN a TYPE text;
+DROP TABLE topic.neither;
+
+-- No log that a crash or the end of a session would empty; none by accident.
+\set VERBOSITY sqlstate
+CREATE UNLOGGED TABLE u ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
+CREATE TEMP TABLE u ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
+CREATE TEMP TABLE u USING queue_log AS SELECT 1 AS a;
+CREATE TABLE u USING queue_log AS SELECT 1 AS a;
+SET default_table_access_method = queue_log;
+CREATE TEMP TABLE u (a int);
+CREATE MATERIALIZED VIEW u AS SELECT 1 AS a;
+RESET default_table_access_method;
+\set VERBOSITY default
+CREATE UNLOGGED TABLE u (a int) USING queue_log;
+
+-- The table altered: refused, or an error until it is as before; never a log of
+-- another shape.
+SELECT set_config('regress.log', :'log', false) IS NOT NULL AS known;
+DO $$
+BEGIN
+	BEGIN
+		EXECUTE format('ALTER TABLE %s ADD COLUMN extra int', current_setting('regress.log'));
+	EXCEPTION WHEN feature_not_supported OR object_not_in_prerequisite_state THEN
+		RETURN;
+	END;
+	BEGIN
+		PERFORM queue.produce('g', 'x');
+		RAISE 'produced into a log with seven columns';
+	EXCEPTION WHEN object_not_in_prerequisite_state THEN
+		NULL;
+	END;
+END $$;
+SET client_min_messages = warning;
+ALTER TABLE :log DROP COLUMN IF EXISTS extra;
+RESET client_min_messages;
+SELECT "offset" > 26 AS stored FROM queue.produce('g', 'm27');
+-- The view moved away: an error that names it.
+ALTER VIEW topic.g RENAME TO h;
+SELECT queue.produce('g', 'x');
+ALTER VIEW topic.h RENAME TO g;
+SELECT "offset" > 26 AS stored FROM queue.produce('g', 'm28');
+SELECT pg_temp.intact() LIKE '29 messages%, 0 problems' AS intact;
+
+-- queue.allow_ddl, for pg_restore --clean, lets all of it go.
+BEGIN;
+SET LOCAL queue.allow_ddl = on;
+DROP VIEW topic.g;
+DROP TABLE :log;
+ROLLBACK;
+BEGIN;
+SET LOCAL queue.allow_ddl = on;
+TRUNCATE :segment;
+SELECT count(*) < 29 AS fewer FROM topic.g;
+ROLLBACK;
+SHOW queue.allow_ddl;
+SELECT pg_temp.intact() LIKE '29 messages%, 0 problems' AS intact;
+SELECT queue.drop_topic('g');

@@ -1,0 +1,83 @@
+--
+-- Large values: toasted, whole, and refused with a clear error where they end.
+--
+CREATE FUNCTION pg_temp.noise(seed bigint, bytes int) RETURNS text LANGUAGE sql AS
+$$ SELECT left(string_agg(md5(seed || ':' || n), ''), bytes) FROM generate_series(1, bytes / 32 + 1) n $$;
+SELECT queue.create_topic('l', 1, 'text');
+SELECT segment FROM queue.segments WHERE topic = 'l' ORDER BY first_offset LIMIT 1 \gset
+
+-- Around the size at which values leave the row, and 1 MB, compressible or not.
+CREATE TABLE source AS
+SELECT n, length, CASE WHEN n % 2 = 0 THEN repeat('x', length) ELSE pg_temp.noise(n, length) END AS value
+  FROM unnest(ARRAY[0, 1, 1900, 1950, 1999, 2000, 2001, 2032, 2033, 2100, 7900, 8000, 8100, 8200, 20000, 100000, 1048576, 1048577, 1048576])
+       WITH ORDINALITY u(length, n);
+SELECT count(queue.produce('l', value, key => n::text)) FROM (SELECT * FROM source ORDER BY n) s;
+SELECT count(*), count(*) FILTER (WHERE m.value <> s.value) AS changed, sum(length(m.value)) = sum(s.length) AS whole
+  FROM queue.consume('g', 'l', NULL::text, 1000) m JOIN source s ON s.n = m.key::int;
+SELECT reltoastrelid <> 0 AS has_toast FROM pg_class WHERE oid = :'segment'::regclass;
+-- What is stored out of line is stored for good: the source may go.
+SELECT count FROM queue.produce_batch('l', ARRAY(SELECT value FROM source ORDER BY n), ARRAY(SELECT n::text FROM source ORDER BY source.n));
+INSERT INTO topic.l (key, value) SELECT n, value FROM source ORDER BY n;
+SELECT n, length, md5(value) AS sum INTO sums FROM source;
+DROP TABLE source;
+SELECT count(*), count(*) FILTER (WHERE md5(m.value) <> s.sum OR length(m.value) <> s.length) AS changed
+  FROM queue.fetch('l', 0, 19, NULL::text, 1000) m JOIN sums s ON s.n = m.key::int;
+-- A large key and large headers.
+SELECT "offset" FROM queue.produce('l', 'v', key => repeat('k', 1000000), headers => jsonb_build_object('h', pg_temp.noise(1, 100000)));
+SELECT length(key), length(headers->>'h'), value FROM topic.l WHERE "offset" = 57;
+-- In a transaction that is rolled back, and VACUUM.
+BEGIN;
+SELECT count FROM queue.produce_batch('l', ARRAY[pg_temp.noise(2, 200000), repeat('z', 2000000)]);
+ROLLBACK;
+VACUUM :segment;
+SELECT count(*), count(*) FILTER (WHERE md5(m.value) <> s.sum) AS changed
+  FROM queue.fetch('l', 0, 0, NULL::text, 1000) m LEFT JOIN sums s ON s.n::text = m.key;
+SELECT queue.create_group('end', 'l', 'latest');
+SELECT "offset" FROM queue.produce('l', pg_temp.noise(3, 300000));
+SELECT m.offset, md5(value) = md5(pg_temp.noise(3, 300000)) AS same FROM queue.consume('end', 'l', NULL::text) m;
+SELECT * FROM queue.verify('l');
+
+-- Too large: 54000, and nothing of it is there.
+SELECT queue.log_end('l', 0) AS before \gset
+SELECT queue.produce('l', repeat(repeat('x', 1024), 1048574));
+\set VERBOSITY sqlstate
+SELECT queue.produce_batch('l', ARRAY['small', repeat(repeat('x', 1024), 1048574)]);
+\set VERBOSITY default
+SELECT queue.log_end('l', 0) = :before AS as_before;
+SELECT count(*) FROM queue.fetch('l', 0, :before, NULL::text);
+SELECT count(*) FROM queue.produce('l', 'goes on');
+SELECT value FROM queue.consume('end', 'l', NULL::text);
+SELECT queue.drop_topic('l');
+
+-- Values that are expanded in memory or hold toasted parts.
+CREATE TYPE part AS (id int, body text);
+SELECT queue.create_topic('arrays', 1, 'int[]');
+SELECT queue.create_topic('parts', 1, 'part');
+SELECT queue.create_topic('docs');
+CREATE TABLE source AS SELECT n AS id, pg_temp.noise(n, 50000) AS body FROM generate_series(1, 3) n;
+DO $$
+DECLARE
+	a int[] := ARRAY(SELECT generate_series(1, 20000));
+	p part;
+	r record;
+BEGIN
+	a[20001] := 7;
+	PERFORM queue.produce('arrays', a);
+	FOR r IN SELECT * FROM source ORDER BY id LOOP
+		p := ROW(r.id, r.body);
+		p.id := p.id * 10;
+		PERFORM queue.produce('parts', p);
+	END LOOP;
+	PERFORM queue.produce('parts', (SELECT ROW(id, body)::part FROM source WHERE id = 2));
+	PERFORM queue.produce_batch('parts', ARRAY(SELECT ROW(id, body)::part FROM source ORDER BY id));
+	PERFORM queue.produce('docs', jsonb_agg(s ORDER BY id)) FROM source s;
+END $$;
+TRUNCATE source;
+DROP TABLE source;
+SELECT cardinality(value), value[20001] FROM queue.consume('g', 'arrays', NULL::int[]);
+SELECT m.offset, (value).id, (value).body = pg_temp.noise((value).id / CASE WHEN (value).id >= 10 THEN 10 ELSE 1 END, 50000) AS same
+  FROM queue.consume('g', 'parts', NULL::part) m;
+SELECT jsonb_array_length(value), value->2->>'body' = pg_temp.noise(3, 50000) AS same FROM queue.consume('g', 'docs');
+SELECT queue.drop_topic(t) FROM unnest(ARRAY['arrays', 'parts', 'docs']) t;
+DROP TYPE part;
+DROP TABLE sums;

@@ -1,0 +1,246 @@
+--
+-- Rights: those of the view topic.<name>, of its owner, and of a group's role.
+--
+CREATE ROLE regress_queue_owner;
+CREATE ROLE regress_queue_insert;
+CREATE ROLE regress_queue_select;
+CREATE ROLE regress_queue_member IN ROLE regress_queue_select;
+CREATE ROLE regress_queue_other;
+CREATE ROLE regress_queue_none;
+CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE command;
+	RETURN 'allowed';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ': ' || SQLERRM;
+END $$;
+
+-- Creating needs CREATE on schema topic, and USAGE on the type.
+SET ROLE regress_queue_owner;
+SELECT queue.create_topic('r');
+RESET ROLE;
+GRANT CREATE ON SCHEMA topic TO regress_queue_owner;
+CREATE TYPE secret AS (a int);
+REVOKE USAGE ON TYPE secret FROM PUBLIC;
+SET ROLE regress_queue_owner;
+SELECT queue.create_topic('r', 1, 'secret');
+SELECT queue.create_topic('r', 2, 'text', segment_messages => 20);
+SELECT topic, owner FROM queue.topics;
+RESET ROLE;
+DROP TYPE secret;
+SELECT log FROM queue.topic WHERE name = 'r' \gset
+SELECT relkind, pg_get_userbyid(relowner) AS owner, count(*) > 0 AS "any"
+  FROM pg_class WHERE oid IN ('topic.r'::regclass, :'log'::regclass) OR oid IN (SELECT segment FROM queue.segments)
+ GROUP BY 1, 2 ORDER BY 1;
+
+-- The rights are those of the view.
+SET ROLE regress_queue_owner;
+GRANT INSERT ON topic.r TO regress_queue_insert;
+GRANT SELECT ON topic.r TO regress_queue_select, regress_queue_other;
+SELECT partition, "offset" FROM queue.produce('r', 'from the owner', partition => 0);
+RESET ROLE;
+CREATE TEMP TABLE calls (n serial, call text);
+GRANT SELECT ON calls TO PUBLIC;
+INSERT INTO calls (call) VALUES
+  ($$SELECT queue.produce('r', 'x', partition => 0)$$),
+  ($$SELECT queue.produce_batch('r', ARRAY['x'], partition => 0)$$),
+  ($$INSERT INTO topic.r (value, partition) VALUES ('x', 0)$$),
+  ($$INSERT INTO topic.r (value, partition) VALUES ('x', 0) RETURNING "offset"$$),
+  ($$SELECT * FROM topic.r$$),
+  ($$SELECT * FROM queue.fetch('r', 0, 0, NULL::text)$$),
+  ($$SELECT * FROM queue.consume('group of ' || current_user, 'r', NULL::text)$$),
+  ($$SELECT queue.create_group('second group of ' || current_user, 'r')$$),
+  ($$SELECT queue.log_start('r', 0), queue.stable_end('r', 0), queue.log_end('r', 0)$$),
+  ($$SELECT * FROM queue.verify('r')$$),
+  ($$SELECT queue.alter_topic('r', 2)$$),
+  ($$SELECT queue.create_topic('another')$$),
+  ($$UPDATE topic.r SET value = 'x'$$),
+  ($$DELETE FROM topic.r$$);
+SET ROLE regress_queue_owner;
+SELECT call, pg_temp.error_of(call) FROM calls WHERE call !~ 'another' ORDER BY n;
+SET ROLE regress_queue_insert;
+SELECT call, pg_temp.error_of(call) FROM calls ORDER BY n;
+SELECT topic FROM queue.topics;
+SET ROLE regress_queue_select;
+SELECT call, pg_temp.error_of(call) FROM calls ORDER BY n;
+SELECT topic FROM queue.topics;
+SET ROLE regress_queue_none;
+SELECT call, pg_temp.error_of(call) FROM calls ORDER BY n;
+SELECT queue.produce('r', 'x');
+SELECT queue.drop_topic('r');
+-- What one may not use one does not see.
+SELECT (SELECT count(*) FROM queue.topics) AS topics, (SELECT count(*) FROM queue.partitions) AS partitions,
+       (SELECT count(*) FROM queue.segments) AS segments, (SELECT count(*) FROM queue.blockers) AS blockers,
+       (SELECT count(*) FROM queue.consumer_groups) AS consumer_groups;
+-- The storage is nobody's business.
+RESET ROLE;
+SELECT format('SELECT count(*) FROM %s', segment) AS read, format('COPY %s FROM STDIN', segment) AS load,
+       format('TRUNCATE %s', segment) AS empty
+  FROM queue.segments WHERE topic = 'r' AND partition = 0 ORDER BY first_offset LIMIT 1 \gset
+SET ROLE regress_queue_insert;
+\set VERBOSITY sqlstate
+:read;
+:load;
+\.
+:empty;
+SELECT * FROM queue.topic;
+SELECT * FROM queue.progress;
+INSERT INTO queue.progress VALUES (1, 1, 0, 1, 0, now());
+DELETE FROM queue.consumer_group;
+SELECT nextval('queue.topic_topic_id_seq');
+SELECT queue.topic_insert();
+SELECT queue.guard_drop();
+CREATE TABLE queue.mine (a int);
+\set VERBOSITY default
+RESET ROLE;
+
+-- Rights on columns are not enough for the functions.
+GRANT INSERT (key, value), SELECT (key) ON topic.r TO regress_queue_none;
+SET ROLE regress_queue_none;
+INSERT INTO topic.r (key, value) VALUES ('k', 'by column');
+SELECT DISTINCT key FROM topic.r WHERE key IS NOT NULL;
+SELECT pg_temp.error_of($$SELECT queue.produce('r', 'x')$$), pg_temp.error_of($$SELECT * FROM queue.fetch('r', 0, 0, NULL::text)$$);
+RESET ROLE;
+REVOKE INSERT (key, value), SELECT (key) ON topic.r FROM regress_queue_none;
+
+-- A right that is taken back is gone at once.
+SET ROLE regress_queue_insert;
+SELECT count(*) FROM queue.produce('r', 'still');
+RESET ROLE;
+REVOKE INSERT ON topic.r FROM regress_queue_insert;
+SET ROLE regress_queue_insert;
+SELECT pg_temp.error_of($$SELECT queue.produce('r', 'x')$$);
+RESET ROLE;
+GRANT INSERT ON topic.r TO regress_queue_insert;
+
+-- The caller is the current user, in a SECURITY DEFINER function its owner.
+CREATE FUNCTION produce_for_all(text) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = ''
+AS $$ SELECT count(*) FROM queue.produce('r', $1) $$;
+ALTER FUNCTION produce_for_all(text) OWNER TO regress_queue_insert;
+SET ROLE regress_queue_none;
+SELECT produce_for_all('through a function');
+RESET ROLE;
+DROP FUNCTION produce_for_all(text);
+
+-- A segment made for a producer who owns nothing belongs to the topic's owner.
+SET ROLE regress_queue_insert;
+SELECT count FROM queue.produce_batch('r', ARRAY(SELECT n::text FROM generate_series(1, 100) n), partition => 1);
+BEGIN;
+SELECT count FROM queue.produce_batch('r', ARRAY(SELECT n::text FROM generate_series(1, 100) n), partition => 1);
+COMMIT;
+RESET ROLE;
+SELECT DISTINCT pg_get_userbyid(relowner) AS owner FROM queue.segments JOIN pg_class c ON c.oid = segment WHERE topic = 'r';
+SELECT current_user = session_user AS restored;
+
+-- A group belongs to the role that first used it, and to the members of that role.
+SET ROLE regress_queue_select;
+SELECT count(*) >= 0 AS mine FROM queue.consume('theirs', 'r', NULL::text, 1);
+SELECT queue.create_group('theirs too', 'r', 'latest');
+SET ROLE regress_queue_other;
+SELECT * FROM queue.consume('theirs', 'r', NULL::text, 1);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume('theirs too', 'r', NULL::text, 1)$$),
+       pg_temp.error_of($$SELECT queue.create_group('theirs', 'r')$$);
+SELECT count(*) FROM queue.consume('ours', 'r', NULL::text, 1);
+SET ROLE regress_queue_member;
+SELECT count(*) FROM queue.consume('theirs', 'r', NULL::text, 1);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume('ours', 'r', NULL::text, 1)$$);
+RESET ROLE;
+SELECT count(*) FROM queue.consume('theirs', 'r', NULL::text, 1);
+SELECT name, owner FROM queue.consumer_group WHERE name IN ('theirs', 'theirs too', 'ours') ORDER BY name;
+-- The role of a group may be gone, as after a restore: then nobody gets the
+-- group by accident.
+CREATE ROLE regress_queue_gone;
+GRANT SELECT ON topic.r TO regress_queue_gone;
+SET ROLE regress_queue_gone;
+SELECT count(*) FROM queue.consume('orphan', 'r', NULL::text, 1);
+RESET ROLE;
+REVOKE SELECT ON topic.r FROM regress_queue_gone;
+DROP ROLE regress_queue_gone;
+SET ROLE regress_queue_other;
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume('orphan', 'r', NULL::text, 1)$$);
+RESET ROLE;
+SELECT count(*) FROM queue.consume('orphan', 'r', NULL::text, 1);
+
+-- Row-level security is refused, never ignored.
+ALTER TABLE :log ENABLE ROW LEVEL SECURITY;
+\set VERBOSITY sqlstate
+SELECT queue.produce('r', 'x');
+SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
+SELECT * FROM queue.consume('ours', 'r', NULL::text);
+INSERT INTO topic.r (value) VALUES ('x');
+SELECT queue.log_end('r', 0);
+\set VERBOSITY default
+ALTER TABLE :log DISABLE ROW LEVEL SECURITY;
+SELECT count(*) FROM queue.produce('r', 'again');
+SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', segment) AS enable, format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', segment) AS disable
+  FROM queue.segments WHERE topic = 'r' AND partition = 0 ORDER BY first_offset LIMIT 1 \gset
+:enable;
+\set VERBOSITY sqlstate
+SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
+\set VERBOSITY default
+:disable;
+SELECT count(*) > 0 AS again FROM queue.fetch('r', 0, 0, NULL::text);
+
+-- Whatever search_path says, the extension's own objects are used.
+CREATE SCHEMA trap;
+CREATE FUNCTION trap.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE DOMAIN trap.int8 AS text;
+CREATE DOMAIN trap.jsonb AS text;
+SET search_path = trap, pg_catalog;
+SELECT queue.create_topic('path', 1, segment_messages => 2);
+SELECT count FROM queue.produce_batch('path', ARRAY['1', '2', '3', '4', '5']);
+SELECT count(*) FROM queue.consume('path', 'path');
+SET search_path = '';
+SELECT count(*) FROM queue.produce('path', '6');
+RESET search_path;
+SELECT value_type FROM queue.topics WHERE topic = 'path';
+SELECT queue.drop_topic('path');
+DROP SCHEMA trap CASCADE;
+
+-- What a topic's owner attaches to it never runs as anybody but him and those
+-- who produce; not while the extension makes segments for him, either.
+CREATE TABLE seen (role name);
+GRANT INSERT ON seen TO PUBLIC;
+GRANT CREATE ON SCHEMA public TO regress_queue_owner;
+SET ROLE regress_queue_owner;
+CREATE FUNCTION public.note_role() RETURNS boolean LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN true; END $$;
+CREATE FUNCTION public.innocent(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+$$ BEGIN RETURN public.note_role(); END $$;
+ALTER TABLE :log ADD CHECK (public.innocent(1) OR partition < 0);
+SET ROLE regress_queue_insert;
+SELECT count FROM queue.produce_batch('r', ARRAY(SELECT n::text FROM generate_series(1, 100) n), partition => 1);
+SET ROLE regress_queue_owner;
+SELECT queue.alter_topic('r', 3);
+SELECT queue.create_topic('r2', 1, 'text', 3);
+SELECT log AS log2 FROM (SELECT 'queue.' || relname AS log FROM pg_class WHERE oid = (SELECT max(inhparent) FROM pg_inherits JOIN queue.segments ON segment = inhrelid WHERE topic = 'r2')) l \gset
+ALTER TABLE :log2 ADD CHECK (public.innocent(1) OR partition < 0);
+SELECT count FROM queue.produce_batch('r2', ARRAY(SELECT n::text FROM generate_series(1, 50) n));
+SELECT queue.drop_topic('r2');
+RESET ROLE;
+SELECT DISTINCT role FROM seen ORDER BY role;
+DO $$
+DECLARE
+	c record;
+BEGIN
+	FOR c IN SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conislocal AND coninhcount = 0 AND conrelid IN (SELECT log FROM queue.topic) LOOP
+		EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid, c.conname);
+	END LOOP;
+END $$;
+DROP FUNCTION innocent(int), note_role();
+DROP TABLE seen;
+REVOKE CREATE ON SCHEMA public FROM regress_queue_owner;
+
+-- Ownership moves with REASSIGN OWNED; DROP OWNED does not drop messages.
+\set VERBOSITY sqlstate
+DROP OWNED BY regress_queue_owner;
+\set VERBOSITY default
+REASSIGN OWNED BY regress_queue_owner TO regress_queue_other;
+SET ROLE regress_queue_other;
+SELECT queue.alter_topic('r', 4);
+SELECT queue.drop_topic('r');
+RESET ROLE;
+REVOKE CREATE ON SCHEMA topic FROM regress_queue_owner;
+DROP OWNED BY regress_queue_owner, regress_queue_insert, regress_queue_select, regress_queue_other, regress_queue_none;
+DROP ROLE regress_queue_owner, regress_queue_insert, regress_queue_select, regress_queue_member,
+	regress_queue_other, regress_queue_none;

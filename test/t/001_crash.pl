@@ -1,0 +1,118 @@
+# The promise: whatever is killed in mid-load, a backend or the whole server,
+# after recovery nothing committed is lost and nothing is there twice, in the log
+# and in what a consumer group received; offsets stay unique and ascending; and
+# producing and consuming go on.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use QueueTest;
+
+# A backend killed by signal 9 makes the postmaster start over. Recovery compares
+# every page that it restores with what was written.
+my $node = new_server(
+	'crash', q{
+restart_after_crash = on
+wal_consistency_checking = all
+});
+my $topic = 'crash';
+my $loads = 0;
+
+create_ledger($node, $topic, 'partitions => 4, segment_messages => 500');
+
+# Start producers and consumers, and return when both have committed something.
+sub load_in_full_swing
+{
+	my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM consumed');
+	my @load = (
+		start_load($node, $topic, 'producer', 4, '-T', 120, '-D',
+			'base=' . 100 * ++$loads),
+		start_load($node, $topic, 'consumer', 4, '-T', 120));
+
+	$node->poll_query_until('postgres',
+		"SELECT count(*) > $before + 500 FROM consumed")
+	  or die 'the load does not get going';
+	return @load;
+}
+
+# Wait for the clients to notice that their server is gone.
+sub load_was_cut
+{
+	my ($when, @load) = @_;
+
+	foreach my $load (@load)
+	{
+		ok(!finish_load($load), "$when: the $load->{who}s were cut off");
+	}
+	return;
+}
+
+# The log agrees with the ledger now, and still does after more load.
+sub all_is_well
+{
+	my ($when) = @_;
+
+	check_ledger($node, $topic, $when, consumed => 0);
+	my @load = (
+		start_load($node, $topic, 'producer', 4, '-t', 50, '-D',
+			'base=' . 100 * ++$loads),
+		start_load($node, $topic, 'consumer', 4, '-t', 50));
+	foreach my $load (@load)
+	{
+		ok(finish_load($load), "$when: the $load->{who}s go on");
+	}
+	drain($node, $topic);
+	check_ledger($node, $topic, "$when, going on");
+	return;
+}
+
+# A backend, one of each kind.
+foreach my $who ('producer', 'consumer')
+{
+	my @load = load_in_full_swing();
+	my $when = "$who killed";
+	my $pid = $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity
+		WHERE application_name = '$who' ORDER BY state LIMIT 1");
+
+	is(kill('KILL', $pid), 1, "$when: signal sent");
+	load_was_cut($when, @load);
+	$node->poll_query_until('postgres', 'SELECT true')
+	  or die 'the server does not come back';
+	all_is_well($when);
+}
+like(slurp_file($node->logfile), qr/all server processes terminated/,
+	'the server did start over');
+
+# The whole server: the postmaster, and every backend with it.
+foreach my $round (1 .. 2)
+{
+	my @load = load_in_full_swing();
+	my $when = "server killed, round $round";
+
+	$node->kill9;
+	load_was_cut($when, @load);
+
+	# Backends need a moment to notice that their postmaster is gone.
+	my $attempts = 10 * $PostgreSQL::Test::Utils::timeout_default;
+	while (!$node->start(fail_ok => 1))
+	{
+		die 'the server does not start' if --$attempts == 0;
+		select(undef, undef, undef, 0.1);
+		$node->stop('fast', fail_ok => 1);
+	}
+	all_is_well($when);
+}
+
+# The same through the front door: no checkpoint, recovery at the next start.
+my @load = load_in_full_swing();
+$node->stop('immediate');
+load_was_cut('immediate stop', @load);
+$node->start;
+all_is_well('immediate stop');
+
+$node->stop;
+done_testing();

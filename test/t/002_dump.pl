@@ -1,0 +1,142 @@
+# The promise: pg_dump and pg_restore carry topics whole, in every format and
+# with parallel jobs: the same messages at the same offsets, of every size; the
+# groups' committed offsets; and in the restored database producing and consuming
+# go on where the old one stopped.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use QueueTest;
+
+my $node = new_server('dump');
+my @topics = ('mixed', 'words', 'blobs', 'orders', 'Odd-Name.1', 'empty');
+
+# Messages from 1 byte to 1 MB, small ones between big ones, so that restoring
+# through a free space map would reorder them; keys, headers, tombstones; aborted
+# messages between them; segments so small that there are many.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TYPE order_line AS (item text, amount numeric);
+	SELECT queue.create_topic('mixed', partitions => 2, segment_messages => 50);
+	SELECT queue.create_topic('words', value_type => 'text', segment_messages => 20);
+	SELECT queue.create_topic('blobs', partitions => 3, value_type => 'bytea');
+	SELECT queue.create_topic('orders', value_type => 'order_line');
+	SELECT queue.create_topic('Odd-Name.1', segment_messages => 5);
+	SELECT queue.create_topic('empty', partitions => 4);
+
+	CREATE FUNCTION noise(bytes int) RETURNS text LANGUAGE sql AS $$
+		SELECT left(string_agg(md5(random()::text), ''), bytes)
+		FROM generate_series(0, bytes / 32)
+	$$;
+	DO $$
+	BEGIN
+		FOR i IN 1 .. 400 LOOP
+			PERFORM queue.produce('mixed',
+				jsonb_build_object('i', i, 'pad', noise((ARRAY[1, 10, 100, 1500, 3000, 20000])[1 + i % 6])),
+				key => CASE WHEN i % 3 > 0 THEN 'key-' || i % 11 END,
+				headers => CASE WHEN i % 4 = 0 THEN jsonb_build_object('n', i) END);
+		END LOOP;
+		FOR i IN 0 .. 20 LOOP
+			PERFORM queue.produce('words', noise((2 ^ i)::int));
+			PERFORM queue.produce('words', 'x'::text);
+			PERFORM queue.produce('blobs', decode(md5(i::text) || repeat('00ff', (2 ^ i)::int / 8), 'hex'));
+			PERFORM queue.produce('orders', ROW('item ' || i, i * 1.5)::order_line);
+			PERFORM queue.produce('Odd-Name.1', NULL::jsonb, key => 'gone-' || i);
+		END LOOP;
+	END $$;
+	BEGIN;
+	SELECT count(*) FROM generate_series(1, 30) i, queue.produce('words', noise(i * 100));
+	ROLLBACK;
+	SELECT queue.produce('words', 'after an aborted one'::text);
+
+	SELECT queue.create_group('late', 'words', start => 'latest');
+	SELECT queue.create_group('early', 'words');
+	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 37);
+	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 41);
+	SELECT count(*) FROM queue.consume('reader', 'words', NULL::text, 10);
+});
+is( $node->safe_psql('postgres', q{SELECT max(octet_length(value)) FROM topic.words}),
+	2**20, 'the biggest message has a megabyte');
+
+# Everything about the topics that a dump must carry.
+my $state = q{
+	SELECT topic, partitions, value_type, segment_messages, owner, created_at
+		FROM queue.topics ORDER BY 1;
+	SELECT topic, partition, log_start, stable_end, log_end
+		FROM queue.partitions ORDER BY 1, 2;
+	SELECT topic, partition, segment, first_offset, end_offset
+		FROM queue.segments ORDER BY 1, 2, 4;
+	SELECT * FROM queue.consumer_groups ORDER BY 1, 2, 3;
+};
+my $state_before = $node->safe_psql('postgres', $state);
+my $end = $node->safe_psql('postgres', q{SELECT queue.log_end('words', 0)});
+my %digest_before = map { $_ => digest($node, 'postgres', $_) } @topics;
+
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my @to = ('-h', $node->host, '-p', $node->port, '-d');
+
+my %way = (
+	plain => [
+		[ 'pg_dump', @to, 'postgres', '-f', "$folder/plain" ],
+		[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$folder/plain", @to ]
+	],
+	inserts => [
+		[ 'pg_dump', @to, 'postgres', '--inserts', '-f', "$folder/inserts" ],
+		[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$folder/inserts", @to ]
+	],
+	custom => [
+		[ 'pg_dump', @to, 'postgres', '-Fc', '-f', "$folder/custom" ],
+		[ 'pg_restore', '--exit-on-error', "$folder/custom", @to ]
+	],
+	directory => [
+		[ 'pg_dump', @to, 'postgres', '-Fd', '-j4', '-f', "$folder/directory" ],
+		[ 'pg_restore', '--exit-on-error', '-j4', "$folder/directory", @to ]
+	]);
+
+foreach my $name (sort keys %way)
+{
+	my ($dump, $restore) = @{ $way{$name} };
+	my $db = "restored_$name";
+
+	command_ok($dump, "$name: dumped");
+	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0");
+	command_ok([ @$restore, $db ], "$name: restored");
+
+	is($node->safe_psql($db, $state),
+		$state_before, "$name: topics, segments, groups and ends are the same");
+	foreach my $topic (@topics)
+	{
+		is(digest($node, $db, $topic),
+			$digest_before{$topic}, "$name: $topic has the same messages");
+		check_log($node, $topic, "$name: $topic", $db);
+	}
+
+	# Going on, where the old database stopped.
+	foreach my $step (
+		[ 'produce', q{SELECT "offset" FROM queue.produce('words', 'next'::text)} ],
+		[ 'produce_batch', q{SELECT first_offset, last_offset, count
+			FROM queue.produce_batch('words', ARRAY(SELECT 'n' || i FROM generate_series(1, 60) i))} ],
+		[ 'a group between', q{SELECT "offset", value FROM queue.consume('reader', 'words', NULL::text, 5)} ],
+		[ 'a group at the start', q{SELECT "offset", md5(value) FROM queue.consume('early', 'words', NULL::text, 100)} ],
+		[ 'a group at the end', q{SELECT "offset", value FROM queue.consume('late', 'words', NULL::text, 100)} ],
+		[ 'the view', q{INSERT INTO topic.orders (key, value) VALUES ('k', ROW('x', 1)) RETURNING partition, "offset"} ],
+		[ 'a new topic', q{SELECT queue.create_topic('fresh'); SELECT "offset" FROM queue.produce('fresh', '1')} ])
+	{
+		my ($what, $sql) = @$step;
+
+		# the first restored database says what the others must say
+		my $answer = $node->safe_psql($db, $sql);
+		$way{answer}{$what} //= $answer;
+		is($answer, $way{answer}{$what}, "$name: $what goes on");
+	}
+	is( $node->safe_psql(
+			$db, q{SELECT "offset" FROM queue.produce('words', 'x'::text)}),
+		$end + 61, "$name: offsets go on from the old end");
+	check_log($node, 'words', "$name, after more", $db);
+}
+
+$node->stop;
+done_testing();
