@@ -578,3 +578,8 @@ COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s view and storage keep 
 CREATE EVENT TRIGGER queue_guard_rewrite ON table_rewrite
     EXECUTE FUNCTION queue.guard_rewrite();
 COMMENT ON EVENT TRIGGER queue_guard_rewrite IS 'A segment is not rewritten by ALTER TABLE.';
+
+-- Also under session_replication_role = replica.
+ALTER EVENT TRIGGER queue_guard_drop ENABLE ALWAYS;
+ALTER EVENT TRIGGER queue_guard_alter ENABLE ALWAYS;
+ALTER EVENT TRIGGER queue_guard_rewrite ENABLE ALWAYS;

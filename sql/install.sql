@@ -11,6 +11,10 @@ SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS uncommented
    AND e.extname = 'queue'
    AND NOT EXISTS (SELECT FROM pg_description c
                     WHERE (c.classoid, c.objoid, c.objsubid) = (d.classid, d.objid, 0))
+   -- row types of tables and array types are members since 17
+   AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class r ON r.oid = t.typrelid
+                    WHERE (d.classid, d.objid) = ('pg_type'::regclass, t.oid)
+                      AND (t.typelem <> 0 OR r.relkind IN ('r', 'v')))
  ORDER BY 1;
 
 -- So does every column of its tables and views. No rows.
