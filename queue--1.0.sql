@@ -228,20 +228,6 @@ COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int) IS
 
 CREATE FUNCTION queue.produce_batch(
     topic     text,
-    batch     text[],
-    keys      text[]  DEFAULT NULL,
-    headers   jsonb[] DEFAULT NULL,
-    partition int     DEFAULT NULL
-) RETURNS SETOF queue.produce_batch_result
-AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, text[], text[], jsonb[], int) IS
-'Appends many messages in the order of the array, the fastest way to produce. batch: values, parsed as the topic''s type. keys, headers: as many elements, or NULL. partition: for all of them. Messages without key and partition go to one partition together.
-Returns a row per partition written.
-Errors: as queue.produce(); 22023 for arrays of different length or of two dimensions. Right: INSERT on the topic''s view. Since 1.0.';
-
-CREATE FUNCTION queue.produce_batch(
-    topic     text,
     batch     anyarray,
     keys      text[]  DEFAULT NULL,
     headers   jsonb[] DEFAULT NULL,
@@ -250,7 +236,9 @@ CREATE FUNCTION queue.produce_batch(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int) IS
-'As queue.produce_batch(topic, batch text[], …), for values that have the topic''s type already. Errors: also 42804 if they have another type. Since 1.0.';
+'Appends many messages in the order of the array, the fastest way to produce. batch: values; elements of type text are parsed as the topic''s type, others must have it. keys, headers: as many elements, or NULL. partition: for all of them. Messages without key and partition go to one partition together.
+Returns a row per partition written.
+Errors: as queue.produce(); 22023 for arrays of different length or of two dimensions. Right: INSERT on the topic''s view. Since 1.0.';
 
 CREATE FUNCTION queue.produce_batch(
     topic     text,
@@ -262,7 +250,7 @@ CREATE FUNCTION queue.produce_batch(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int) IS
-'As queue.produce_batch(topic, batch text[], …), for an array in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
+'As queue.produce_batch(topic, batch anyarray, …), for a text[] in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
 
 CREATE FUNCTION queue.murmur2(data bytea) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_murmur2_sql'

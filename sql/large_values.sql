@@ -25,6 +25,23 @@ SELECT count(*), count(*) FILTER (WHERE md5(m.value) <> s.sum OR length(m.value)
 -- A large key and large headers.
 SELECT "offset" FROM queue.produce('l', 'v', key => repeat('k', 1000000), headers => jsonb_build_object('h', pg_temp.noise(1, 100000)));
 SELECT length(key), length(headers->>'h'), value FROM topic.l WHERE "offset" = 57;
+-- A batch that was read stays readable behind a COMMIT, and without its topic.
+SELECT queue.create_topic('gone', 1, 'text');
+SELECT count FROM queue.produce_batch('gone', ARRAY[pg_temp.noise(1, 100000), pg_temp.noise(2, 100000), pg_temp.noise(3, 100000)]);
+DO $$
+DECLARE
+	m record;
+BEGIN
+	FOR m IN SELECT * FROM queue.consume('g', 'gone', NULL::text) LOOP
+		COMMIT;
+		IF m.offset = 0 THEN
+			PERFORM queue.drop_topic('gone');
+			COMMIT;
+		END IF;
+		RAISE NOTICE 'offset %: % bytes, same: %', m.offset, length(m.value), m.value = pg_temp.noise(m.offset + 1, 100000);
+	END LOOP;
+END $$;
+
 -- In a transaction that is rolled back, and VACUUM.
 BEGIN;
 SELECT count FROM queue.produce_batch('l', ARRAY[pg_temp.noise(2, 200000), repeat('z', 2000000)]);

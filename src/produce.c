@@ -16,6 +16,7 @@
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -239,10 +240,13 @@ take_apart(FunctionCallInfo fcinfo, int arg, const char *name, int expected,
 static void
 convert_batch(Topic *topic, Elements *batch)
 {
+	bool		as_text;
+
 	if (batch->type == topic->value_type)
 		return;
+	as_text = IsBinaryCoercible(batch->type, TEXTOID);
 	for (int i = 0; i < batch->n; i++)
-		batch->values[i] = batch->type == TEXTOID ?
+		batch->values[i] = as_text ?
 			pgqueue_value_from_text(topic, batch->values[i], batch->nulls[i]) :
 			pgqueue_value_from_typed(topic, batch->type, batch->values[i],
 									 batch->nulls[i]);

@@ -274,6 +274,38 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 
 /* ---------------- drop ---------------- */
 
+static void
+notice_missing(const char *name)
+{
+	ereport(NOTICE, (errmsg("topic \"%s\" does not exist, skipping", name)));
+}
+
+/*
+ * Take the locks that DROP needs, so that whoever uses the topic can come to
+ * an end: producers still need the topic's table, so wait for its leaves
+ * before locking it.
+ */
+static void
+lock_for_drop(Topic *topic)
+{
+	Oid			log = topic->log;
+	List	   *tags = NIL;
+
+	if (OidIsValid(topic->face))
+		LockRelationOid(topic->face, AccessExclusiveLock);
+	for (int p = 0; p < topic->npartitions; p++)
+		for (int i = 0; i < topic->partitions[p].nsegments; i++)
+		{
+			LOCKTAG    *tag = palloc(sizeof(LOCKTAG));
+
+			SET_LOCKTAG_RELATION(*tag, MyDatabaseId,
+								 topic->partitions[p].segments[i].relid);
+			tags = lappend(tags, tag);
+		}
+	WaitForLockersMultiple(tags, AccessExclusiveLock, false);
+	LockRelationOid(log, AccessExclusiveLock);
+}
+
 /* (topic, if_exists) */
 Datum
 pgqueue_drop_topic(PG_FUNCTION_ARGS)
@@ -289,8 +321,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	topic = pgqueue_topic_find(name);
 	if (topic == NULL && if_exists)
 	{
-		ereport(NOTICE,
-				(errmsg("topic \"%s\" does not exist, skipping", name)));
+		notice_missing(name);
 		PG_RETURN_VOID();
 	}
 	if (topic == NULL)
@@ -298,9 +329,16 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	pgqueue_check_owner(topic);
 	id = topic->id;
 
-	LockRelationOid(topic->log, AccessExclusiveLock);
+	lock_for_drop(topic);
 	topic = pgqueue_topic_find(name);
-	if (topic == NULL || topic->id != id)
+	if (topic == NULL && if_exists)
+	{
+		notice_missing(name);
+		PG_RETURN_VOID();
+	}
+	if (topic == NULL)
+		topic = pgqueue_topic(name);
+	if (topic->id != id)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("topic \"%s\" was dropped meanwhile", name)));
