@@ -3,6 +3,15 @@
 --
 SELECT queue.create_topic('g', 1, 'text', segment_messages => 10);
 SELECT count FROM queue.produce_batch('g', ARRAY(SELECT 'm' || n FROM generate_series(0, 24) n));
+-- Three segments hold messages; a worker makes the next two.
+DO $$
+BEGIN
+    FOR i IN 1 .. 600 LOOP
+        EXIT WHEN (SELECT count(*) FROM queue.segments WHERE topic = 'g') = 5;
+        COMMIT;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END $$;
 SELECT log FROM queue.topic WHERE name = 'g' \gset
 SELECT segment FROM queue.segments WHERE topic = 'g' ORDER BY first_offset LIMIT 1 \gset
 SELECT segment AS last FROM queue.segments WHERE topic = 'g' ORDER BY first_offset DESC LIMIT 1 \gset
@@ -131,7 +140,9 @@ SELECT "offset" > 26 AS stored FROM queue.produce('g', 'm27');
 SET queue.allow_ddl = on;
 ALTER VIEW topic.g RENAME TO h;
 RESET queue.allow_ddl;
+\set VERBOSITY terse
 SELECT queue.produce('g', 'x');
+\set VERBOSITY default
 SELECT log IS NOT NULL AS registered FROM queue.topic WHERE name = 'g';
 SET queue.allow_ddl = on;
 ALTER VIEW topic.h RENAME TO g;

@@ -231,6 +231,56 @@ DROP FUNCTION innocent(int), note_role();
 DROP TABLE seen;
 REVOKE CREATE ON SCHEMA public FROM regress_queue_owner;
 
+-- Another view does not lend its rights: neither one with the topic's trigger
+-- nor one that takes the name while the topic's own is away.
+GRANT CREATE ON SCHEMA topic, public TO regress_queue_none;
+SET ROLE regress_queue_none;
+\set VERBOSITY sqlstate
+CREATE VIEW public.mine AS SELECT NULL::int AS partition, NULL::bigint AS "offset", NULL::timestamptz AS "timestamp",
+	NULL::text AS key, NULL::text AS value, NULL::jsonb AS headers;
+CREATE TRIGGER produce INSTEAD OF INSERT ON public.mine FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('r');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION queue.topic_insert() TO regress_queue_none;
+SET ROLE regress_queue_none;
+CREATE TRIGGER produce INSTEAD OF INSERT ON public.mine FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('r');
+INSERT INTO public.mine (value) VALUES ('smuggled');
+DROP VIEW public.mine;
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION queue.topic_insert() FROM regress_queue_none;
+SET queue.allow_ddl = on;
+ALTER VIEW topic.r RENAME TO away;
+SET ROLE regress_queue_none;
+CREATE VIEW topic.r AS SELECT 1 AS one;
+SELECT queue.produce('r', 'smuggled');
+SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
+DROP VIEW topic.r;
+RESET ROLE;
+ALTER VIEW topic.away RENAME TO r;
+RESET queue.allow_ddl;
+\set VERBOSITY default
+REVOKE CREATE ON SCHEMA topic, public FROM regress_queue_none;
+SELECT count(*) FROM topic.r WHERE value = 'smuggled';
+SELECT count(*) FROM queue.produce('r', 'as before');
+
+-- Names that need quoting, of a role, a schema and a type.
+CREATE ROLE "regress_queue ""Odd"" 'role'";
+GRANT CREATE ON SCHEMA topic TO "regress_queue ""Odd"" 'role'";
+CREATE SCHEMA "odd ""schema"" 'x'";
+CREATE TYPE "odd ""schema"" 'x'"."ty ""pe"" '" AS (a int, "b ""c" text);
+GRANT USAGE ON SCHEMA "odd ""schema"" 'x'" TO PUBLIC;
+SET ROLE "regress_queue ""Odd"" 'role'";
+SELECT queue.create_topic('odd.-_TOPIC', 2, '"odd ""schema"" ''x''"."ty ""pe"" ''"', 3);
+SELECT count FROM queue.produce_batch('odd.-_TOPIC', ARRAY(SELECT format('(%s,x)', n) FROM generate_series(1, 20) n), partition => 1);
+SELECT queue.alter_topic('odd.-_TOPIC', 3);
+SELECT value_type, owner FROM queue.topics WHERE topic = 'odd.-_TOPIC';
+SELECT count(*), sum((value).a) FROM queue.consume('odd', 'odd.-_TOPIC', value_type => NULL::"odd ""schema"" 'x'"."ty ""pe"" '");
+SELECT queue.drop_topic('odd.-_TOPIC');
+RESET ROLE;
+REVOKE CREATE ON SCHEMA topic FROM "regress_queue ""Odd"" 'role'";
+DROP ROLE "regress_queue ""Odd"" 'role'";
+DROP TYPE "odd ""schema"" 'x'"."ty ""pe"" '";
+DROP SCHEMA "odd ""schema"" 'x'";
+
 -- Ownership moves with REASSIGN OWNED; DROP OWNED does not drop messages.
 \set VERBOSITY sqlstate
 DROP OWNED BY regress_queue_owner;

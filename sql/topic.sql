@@ -41,6 +41,13 @@ SELECT call, pg_temp.error_of('SELECT queue.create_topic(' || call || ')')
     $$'x', 1, 'no_such_type'$$, $$'x', 1, 'anyelement'$$, $$'x', 1, 'record'$$, $$'x', 1, 'void'$$,
     $$'x', 1, 'text', -1$$, $$'x', 1, 'text', 2147483648$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
+-- A type that goes with the session would take the messages with it.
+CREATE TYPE pg_temp.passing AS (a int);
+CREATE TEMP TABLE passing_too (a int);
+\set VERBOSITY sqlstate
+SELECT queue.create_topic('passing', 1, 'pg_temp.passing');
+SELECT queue.create_topic('passing', 1, 'pg_temp.passing_too[]');
+\set VERBOSITY default
 -- A relation of that name that is no topic.
 CREATE TABLE topic.taken (a int);
 SELECT pg_temp.error_of($$SELECT queue.create_topic('taken')$$);

@@ -39,6 +39,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 /* Columns of queue.topic. */
 #define TOPIC_ATTR_ID				1
@@ -290,6 +291,23 @@ load_row(Topic *topic)
 	return HeapTupleIsValid(tuple);
 }
 
+/* Is it a view of this owner's? */
+static bool
+is_face(Oid relid, Oid owner)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		result = form->relkind == RELKIND_VIEW && form->relowner == owner;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
 /*
  * Read the topic's table and view.	 False if the table is gone: the topic may
  * have been dropped since its row was read.
@@ -304,6 +322,9 @@ load_relations(Topic *topic)
 	if (log == NULL)
 		return false;
 	topic->face = get_relname_relid(topic->name, face_schema);
+	/* somebody else's relation of that name grants no rights on the topic */
+	if (OidIsValid(topic->face) && !is_face(topic->face, log->rd_rel->relowner))
+		topic->face = InvalidOid;
 	topic->row_security = log->rd_rel->relrowsecurity;
 	topic->altered = log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
 		RelationGetNumberOfAttributes(log) != LOG_NATTS;
@@ -409,7 +430,8 @@ check_usable(const Topic *topic)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("view \"%s.%s\" of the topic is missing",
-						PGQUEUE_FACE_SCHEMA, topic->name)));
+						PGQUEUE_FACE_SCHEMA, topic->name),
+				 errhint("View and table of a topic must have the same owner.")));
 	if (topic->row_security)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -476,17 +498,39 @@ pgqueue_topic_registered(const char *name)
 	return load_row(&topic);
 }
 
-/* The same topic's description, as of now. */
+/*
+ * A name may stand for another topic by now, with other rights and another
+ * type.
+ *
+ * Errors: 55006.
+ */
+void
+pgqueue_check_same(const Topic *topic, int32 id)
+{
+	if (topic->id != id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("topic \"%s\" was dropped meanwhile", topic->name)));
+}
+
+/*
+ * The same topic's description, as of now.
+ *
+ * Errors: 42704 if it was dropped, 55006 if there is another one instead.
+ */
 Topic *
 pgqueue_topic_refresh(Topic *topic)
 {
 	char		name[NAMEDATALEN];
+	int32		id = topic->id;
 
 	AcceptInvalidationMessages();
 	if (topic->valid)
 		return topic;
 	strlcpy(name, topic->name, NAMEDATALEN);
-	return pgqueue_topic(name);
+	topic = pgqueue_topic(name);
+	pgqueue_check_same(topic, id);
+	return topic;
 }
 
 /* Names of all topics, as C strings. */

@@ -110,6 +110,13 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 						RelationGetRelationName(trigger->tg_relation))));
 	state = insert_state(fcinfo);
 	topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
+	/* the argument is the view owner's word, not ours */
+	if (topic->face != RelationGetRelid(trigger->tg_relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is not the view of topic \"%s\"",
+						RelationGetRelationName(trigger->tg_relation),
+						topic->name)));
 
 	slot_getallattrs(slot);
 	row = slot->tts_values;

@@ -40,6 +40,7 @@ typedef struct FaceBuffer
 	MemoryContext statement;	/* whose rows: its executor state */
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
+	int32		topic_id;
 	HeapTuple	rows[BUFFER_ROWS];
 	int			nrows;
 	Size		bytes;
@@ -96,6 +97,7 @@ append_rows(void)
 	HeapTuple  *grouped = pgqueue_group_records(buffer.rows, nrows,
 												npartitions, &bounds);
 
+	pgqueue_check_same(topic, buffer.topic_id);
 	buffer.nrows = 0;
 	buffer.bytes = 0;
 	for (int32 p = 0; p < npartitions; p++)
@@ -132,6 +134,7 @@ pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record)
 		buffer.statement = statement;
 		buffer.subid = GetCurrentSubTransactionId();
 		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
+		buffer.topic_id = topic->id;
 	}
 
 	old = MemoryContextSwitchTo(buffer.context);

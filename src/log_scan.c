@@ -551,15 +551,10 @@ void
 pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
 							const char *whose)
 {
-	int32		id = topic->id;
 	int64		start;
 	int64		end;
 
 	topic = pgqueue_topic_refresh(topic);
-	if (topic->id != id)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("topic \"%s\" was dropped meanwhile", topic->name)));
 	start = pgqueue_log_start(topic, partition);
 	end = pgqueue_log_end(topic, partition);
 	ereport(ERROR,

@@ -93,6 +93,10 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	save_nest = pin_search_path();
+	/* the user's choice would be granted by the role's rights */
+	(void) set_config_option("default_tablespace", "",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("client_min_messages", "warning",
 							 PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
@@ -114,6 +118,14 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	PG_END_TRY();
 	AtEOXact_GUC(true, save_nest);
 	SetUserIdAndSecContext(save_userid, save_sec);
+}
+
+/* The type's name for DDL, without a length: bpchar, not character(1). */
+char *
+pgqueue_type_name(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+								FORMAT_TYPE_FORCE_QUALIFY);
 }
 
 /* ---------------- width ---------------- */
@@ -223,7 +235,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
 							 " toast.autovacuum_freeze_min_age = 0);"
 							 "ALTER TABLE %s OWNER TO %s",
-							 name, format_type_be_qualified(topic->value_type),
+							 name, pgqueue_type_name(topic->value_type),
 							 name, quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_run_ddl(owner,

@@ -7,20 +7,21 @@
  * hashed to one of them.  Two partitions that share a slot only contend.
  * Nobody ever holds two slots.
  *
- *	 +--------+-------+---------+-------------------------+------+
- *	 | lock   | rolls | appends | database, leaf, file	  | tail |
- *	 | LWLock | u64	  | u64		| whose tail it is		  | blk	 |
- *	 +--------+-------+---------+-------------------------+------+
+ *	 +--------+-------+--------+------------------------------------------+
+ *	 | lock	  | rolls | victim | 4 x (database, leaf, file, block, appends) |
+ *	 | LWLock | u64	  | u32	   | tails										|
+ *	 +--------+-------+--------+------------------------------------------+
  *
  * rolls	raised under the lock before the first block of any segment is
  *			written; who decided on a segment by an older count must decide
  *			again.
- * appends	raised under the lock by every append through this slot.
- * tail		no page of this leaf behind this block holds a record.  Exact,
- *			because every append to the leaf goes through the slot, and
- *			VACUUM only takes records away.	 It is a hint that saves a walk
+ * tails	of the leaves last appended to through this slot.  No page of the
+ *			leaf behind the block holds a record.  That is an upper bound at
+ *			any time, because every append to the leaf goes through the slot,
+ *			and VACUUM only takes records away.	 It is a hint that saves a walk
  *			over empty pages; the log's own bytes remain the truth, and the
- *			page is always read.
+ *			page is always read.  appends is raised by each append to the leaf.
+ * victim	whose place the next unknown leaf takes.
  *
  * The struct's name carries a layout version: it must not change within a
  * major version of queue, since backends with an older library share it.
@@ -42,25 +43,35 @@
 
 #define SLOT_LAYOUT		"queue append slots 1"
 #define SLOT_TRANCHE	"QueueAppend"
-#define SLOTS			512
+#define SLOTS			256
+#define WAYS			4
+
+typedef struct Tail
+{
+	Oid			database;		/* InvalidOid: unused */
+	Oid			leaf;
+	Oid			file;
+	BlockNumber block;			/* InvalidBlockNumber: no record at all */
+	uint32		appends;
+} Tail;
 
 struct AppendSlot
 {
 	LWLock		lock;
 	pg_atomic_uint64 rolls;
-	pg_atomic_uint64 appends;
-	Oid			database;
-	Oid			leaf;
-	Oid			file;
-	BlockNumber tail;			/* InvalidBlockNumber: no record at all */
+	uint32		victim;
+	Tail		tails[WAYS];
 };
 
-/* One cache line each, so that partitions do not disturb each other. */
+/* Whole cache lines, so that partitions do not disturb each other. */
 typedef union PaddedSlot
 {
 	AppendSlot	slot;
 	char		pad[PG_CACHE_LINE_SIZE];
 } PaddedSlot;
+
+StaticAssertDecl(sizeof(AppendSlot) <= PG_CACHE_LINE_SIZE,
+				 "a slot must not be larger than the padding");
 
 typedef struct SharedSlots
 {
@@ -82,9 +93,8 @@ init_slots(void *ptr)
 
 		LWLockInitialize(&slot->lock, s->tranche);
 		pg_atomic_init_u64(&slot->rolls, 0);
-		pg_atomic_init_u64(&slot->appends, 0);
-		slot->database = slot->leaf = slot->file = InvalidOid;
-		slot->tail = InvalidBlockNumber;
+		slot->victim = 0;
+		memset(slot->tails, 0, sizeof(slot->tails));
 	}
 }
 
@@ -106,6 +116,34 @@ attach_slots(void)
 #endif
 	LWLockRegisterTranche(s->tranche, SLOT_TRANCHE);
 	shared = s;
+}
+
+#if PG_VERSION_NUM < 170000
+static shmem_request_hook_type previous_shmem_request = NULL;
+
+static void
+request_slots(void)
+{
+	if (previous_shmem_request != NULL)
+		previous_shmem_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedSlots)));
+}
+#endif
+
+/*
+ * Preloading is not needed: the slots fit what the server keeps spare for
+ * late comers.	 But spare memory can be used up by a full lock table; who
+ * preloads the library has the slots' share set aside.
+ */
+void
+pgqueue_slot_init(void)
+{
+#if PG_VERSION_NUM < 170000
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_shmem_request = shmem_request_hook;
+	shmem_request_hook = request_slots;
+#endif
 }
 
 /* The slot of a partition of the topic whose table is log. */
@@ -154,41 +192,58 @@ pgqueue_slot_count_roll(AppendSlot *slot)
 	pg_atomic_fetch_add_u64(&slot->rolls, 1);
 }
 
-static bool
-slot_knows(const AppendSlot *slot, Relation leaf)
+/* What the slot knows of a leaf, or NULL.	Locks: the slot, at least shared. */
+static Tail *
+tail_of(AppendSlot *slot, Relation leaf)
 {
-	return slot->leaf == RelationGetRelid(leaf) &&
-		slot->file == PGQUEUE_FILE_NUMBER(leaf) &&
-		slot->database == MyDatabaseId;
+	for (int i = 0; i < WAYS; i++)
+	{
+		Tail	   *tail = &slot->tails[i];
+
+		if (tail->leaf == RelationGetRelid(leaf) &&
+			tail->file == PGQUEUE_FILE_NUMBER(leaf) &&
+			tail->database == MyDatabaseId)
+			return tail;
+	}
+	return NULL;
 }
 
-/* Locks: the slot.	 False if the slot knows another leaf. */
+/* The same; a leaf that is not known takes the place of another. */
+static Tail *
+claim_tail(AppendSlot *slot, Relation leaf)
+{
+	Tail	   *tail = tail_of(slot, leaf);
+
+	if (tail != NULL)
+		return tail;
+	tail = &slot->tails[slot->victim++ % WAYS];
+	tail->database = MyDatabaseId;
+	tail->leaf = RelationGetRelid(leaf);
+	tail->file = PGQUEUE_FILE_NUMBER(leaf);
+	tail->appends = 0;
+	return tail;
+}
+
+/* Locks: the slot.	 False if it does not know the leaf. */
 bool
 pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber *block)
 {
-	if (!slot_knows(slot, leaf))
+	Tail	   *tail = tail_of(slot, leaf);
+
+	if (tail == NULL)
 		return false;
-	*block = slot->tail;
+	*block = tail->block;
 	return true;
 }
 
-static void
-remember_tail(AppendSlot *slot, Relation leaf, BlockNumber block)
-{
-	slot->database = MyDatabaseId;
-	slot->leaf = RelationGetRelid(leaf);
-	slot->file = PGQUEUE_FILE_NUMBER(leaf);
-	slot->tail = block;
-}
-
-/* Locks: the slot.	 After an append whose last record lies in block. */
+/* Locks: the slot.	 Before a record is written to the block. */
 void
 pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 {
-	/* we are the only writer, so no atomic addition is needed */
-	pg_atomic_write_u64(&slot->appends,
-						pg_atomic_read_u64(&slot->appends) + 1);
-	remember_tail(slot, leaf, block);
+	Tail	   *tail = claim_tail(slot, leaf);
+
+	tail->block = block;
+	tail->appends++;
 }
 
 /* The last block before end that holds a record, else invalid. */
@@ -214,8 +269,8 @@ walk_back(Relation leaf, BlockNumber end)
 /*
  * A block behind which the leaf holds no record (InvalidBlockNumber: there is
  * none at all), as of the call.  The pages are walked without the lock.  The
- * slot remembers the result if nothing was appended meanwhile; if something
- * was, the appender made the slot know better.
+ * slot remembers the result unless something was appended to the leaf
+ * meanwhile; then the appender made it know better.
  *
  * A reader may rely on it: what is appended after the call began is not shown
  * by a snapshot taken before.	An appender looks again under the lock.
@@ -225,25 +280,34 @@ walk_back(Relation leaf, BlockNumber end)
 BlockNumber
 pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
 {
-	uint64		appends;
+	Tail	   *tail;
+	uint32		appends;
 	BlockNumber end;
-	BlockNumber tail;
+	BlockNumber found;
 
 	if (RecoveryInProgress())
 		return walk_back(leaf, RelationGetNumberOfBlocks(leaf));
 
-	LWLockAcquire(&slot->lock, LW_SHARED);
-	appends = pg_atomic_read_u64(&slot->appends);
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	end = RelationGetNumberOfBlocks(leaf);
-	if (slot_knows(slot, leaf))
-		end = slot->tail == InvalidBlockNumber ? 0 : Min(end, slot->tail + 1);
+	tail = tail_of(slot, leaf);
+	if (tail != NULL)
+		end = tail->block == InvalidBlockNumber ? 0 : Min(end, tail->block + 1);
+	else
+	{
+		/* the file's end is an upper bound */
+		tail = claim_tail(slot, leaf);
+		tail->block = end == 0 ? InvalidBlockNumber : end - 1;
+	}
+	appends = tail->appends;
 	LWLockRelease(&slot->lock);
 
-	tail = walk_back(leaf, end);
+	found = walk_back(leaf, end);
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u64(&slot->appends) == appends)
-		remember_tail(slot, leaf, tail);
+	tail = tail_of(slot, leaf);
+	if (tail != NULL && tail->appends == appends)
+		tail->block = found;
 	LWLockRelease(&slot->lock);
-	return tail;
+	return found;
 }

@@ -6,8 +6,8 @@
  * Dynamic: needs no shared_preload_libraries.	It runs as the bootstrap
  * superuser and, for the DDL itself, as the extension's owner; it lives for
  * one transaction.	 A producer that waits for it may hold locks that it needs,
- * so it waits for the topic's table only for a moment and else goes away; the
- * producer then makes the segment itself.
+ * so it waits for locks only for a moment and else goes away; the producer then
+ * makes the segment itself, where the deadlock detector sees it.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,11 +21,14 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 /* How long the worker tries to lock the topic's table. */
 #define LOCK_TRIES		50
 #define LOCK_PAUSE_MS	10
+/* How long it waits for any other lock. */
+#define WORKER_LOCK_TIMEOUT "500ms"
 
 /* What the worker is told, in bgw_extra. */
 typedef struct WorkerTask
@@ -112,6 +115,8 @@ pgqueue_segment_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid, 0);
 
+	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
+					PGC_S_OVERRIDE);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making queue segments");

@@ -133,6 +133,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	text	   *key = key_null ? NULL : PG_GETARG_TEXT_PP(2);
 	Datum		headers = headers_null ? (Datum) 0 : PG_GETARG_DATUM(3);
 	int32		partition;
+	int32		id;
 	HeapTuple	record;
 
 	pgqueue_check_writable("queue.produce()");
@@ -141,11 +142,14 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	pgqueue_check_right(topic, ACL_INSERT);
 	pgqueue_check_message(value_null, key_null, headers_null, headers);
 
+	id = topic->id;
 	value = OidIsValid(type) ?
 		pgqueue_value_from_typed(topic, type, value, value_null) :
 		pgqueue_value_from_text(topic, value, value_null);
 	/* the conversion may have run anything */
+	pgqueue_face_flush();
 	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
 
 	if (!PG_ARGISNULL(4))
 	{
@@ -157,8 +161,6 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	else
 		partition = pgqueue_next_sticky(topic);
 
-	pgqueue_face_flush();
-	topic = pgqueue_topic_refresh(topic);
 	record = pgqueue_form_message(topic, partition, value, value_null,
 								  PointerGetDatum(key), key_null,
 								  headers, headers_null);
@@ -344,6 +346,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	HeapTuple  *records;
 	int		   *bounds;
 	int			npartitions;
+	int32		id;
 
 	pgqueue_check_writable("queue.produce_batch()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
@@ -362,10 +365,12 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	if (batch.n == 0)
 		return (Datum) 0;
 
+	id = topic->id;
 	convert_batch(topic, &batch);
-	pgqueue_face_flush();
 	/* the conversion may have run anything */
+	pgqueue_face_flush();
 	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
 	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);
 	npartitions = topic->npartitions;
 	records = form_batch(topic, chosen, &batch, &keys, &headers);

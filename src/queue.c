@@ -42,6 +42,7 @@ _PG_init(void)
 							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("queue");
 
+	pgqueue_slot_init();
 	pgqueue_catalog_init();
 	pgqueue_face_buffer_init();
 }

@@ -110,6 +110,7 @@ extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
 
 typedef struct AppendSlot AppendSlot;
 
+extern void pgqueue_slot_init(void);
 extern AppendSlot *pgqueue_slot(Oid log, int32 partition);
 extern void pgqueue_slot_lock(AppendSlot *slot);
 extern void pgqueue_slot_unlock(AppendSlot *slot);
@@ -210,6 +211,7 @@ extern Topic *pgqueue_topic_arg(text *name);
 extern bool pgqueue_topic_registered(const char *name);
 extern int32 pgqueue_topic_of_log(Oid log);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
+extern void pgqueue_check_same(const Topic *topic, int32 id);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);
 extern void pgqueue_check_partition(const Topic *topic, int32 partition);
@@ -292,6 +294,7 @@ extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
 	" headers jsonb"
 
 extern Oid	pgqueue_extension_owner(void);
+extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);
 

@@ -28,6 +28,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_topic);
 PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
@@ -74,11 +75,27 @@ check_segment_messages(int64 messages)
 						INT64_FORMAT, PG_INT32_MAX, messages)));
 }
 
-/* Errors: 22023 for a pseudo-type, 42501 without USAGE. */
+/* Does the type go away with a session?	It would take the messages along. */
+static bool
+is_temporary(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = isAnyTempNamespace(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+/* Errors: 22023 for a pseudo-type or a temporary one, 42501 without USAGE. */
 static void
 check_value_type(Oid type)
 {
-	if (get_typtype(type) == TYPTYPE_PSEUDO || !get_typisdefined(type))
+	if (get_typtype(type) == TYPTYPE_PSEUDO || !get_typisdefined(type) ||
+		is_temporary(type))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("values of a topic cannot have type %s",
@@ -155,7 +172,7 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
 							 " PARTITION BY RANGE (partition, \"offset\");"
 							 "ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s",
-							 id, format_type_be_qualified(value_type), id, owner));
+							 id, pgqueue_type_name(value_type), id, owner));
 	run_as_extension(psprintf(
 							 "CREATE VIEW %s AS SELECT partition, \"offset\","
 							 " \"timestamp\", key, value, headers"
@@ -338,10 +355,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	}
 	if (topic == NULL)
 		topic = pgqueue_topic(name);
-	if (topic->id != id)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("topic \"%s\" was dropped meanwhile", name)));
+	pgqueue_check_same(topic, id);
 	if (OidIsValid(topic->face))
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"

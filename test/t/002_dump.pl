@@ -1,7 +1,7 @@
 # The promise: pg_dump and pg_restore carry topics whole, in every format and
 # with parallel jobs: the same messages at the same offsets, of every size; the
 # groups' committed offsets; and in the restored database producing and consuming
-# go on where the old one stopped.
+# go on where the old one stopped. A group is kept whose role is not there.
 
 use strict;
 use warnings;
@@ -57,6 +57,11 @@ $node->safe_psql(
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 37);
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 41);
 	SELECT count(*) FROM queue.consume('reader', 'words', NULL::text, 10);
+
+	CREATE ROLE regress_departed;
+	GRANT SELECT ON topic.words TO regress_departed;
+	SET ROLE regress_departed;
+	SELECT count(*) FROM queue.consume('of another role', 'words', NULL::text, 3);
 });
 is( $node->safe_psql('postgres', q{SELECT max(octet_length(value)) FROM topic.words}),
 	2**20, 'the biggest message has a megabyte');
@@ -138,5 +143,47 @@ foreach my $name (sort keys %way)
 	check_log($node, 'words', "$name, after more", $db);
 }
 
+# Over a database that has all of it already, and nothing else.
+$node->safe_psql('restored_custom', q{SELECT queue.drop_topic('fresh')});
+local $ENV{PGOPTIONS} = '-c queue.allow_ddl=on';
+command_ok(
+	[
+		'pg_restore', '--exit-on-error', '--clean', '--if-exists',
+		"$folder/custom", @to, 'restored_custom'
+	],
+	'clean: restored over a database in use');
+delete $ENV{PGOPTIONS};
+is($node->safe_psql('restored_custom', $state),
+	$state_before, 'clean: everything is as it was dumped');
+is(digest($node, 'restored_custom', $_),
+	$digest_before{$_}, "clean: $_ has the same messages")
+  foreach @topics;
+
+# In another cluster, which knows neither the roles nor the transactions.
+my $elsewhere = new_server('elsewhere');
+my @there = ('-h', $elsewhere->host, '-p', $elsewhere->port, '-d');
+$elsewhere->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
+command_ok(
+	[
+		'pg_restore', '--exit-on-error', '--no-owner', '--no-privileges',
+		"$folder/custom", @there, 'restored'
+	],
+	'elsewhere: restored without the roles');
+is($elsewhere->safe_psql('restored', $state),
+	$state_before, 'elsewhere: everything is as it was dumped');
+foreach my $topic (@topics)
+{
+	is(digest($elsewhere, 'restored', $topic),
+		$digest_before{$topic}, "elsewhere: $topic has the same messages");
+	check_log($elsewhere, $topic, "elsewhere: $topic", 'restored');
+}
+is( $elsewhere->safe_psql(
+		'restored',
+		q{SELECT "offset" FROM queue.consume('of another role', 'words', NULL::text, 1)}
+	),
+	3,
+	'elsewhere: the group whose role is missing goes on');
+
+$elsewhere->stop;
 $node->stop;
 done_testing();

@@ -1,7 +1,7 @@
 # The promise: with 8 producers and 8 consumers at once, single messages, batches
 # with and without keys, the topic's view, savepoints and random rollbacks on both
-# sides, over many segments: nothing is lost, nothing is delivered twice, and the
-# order is kept in every partition.
+# sides, over segments so small that they change all the time: nothing is lost,
+# nothing is delivered twice, and the order is kept in every partition.
 
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use QueueTest;
 my $node = new_server('stress');
 my $topic = 'Stress-1';
 
-create_ledger($node, $topic, 'partitions => 4, segment_messages => 700');
+create_ledger($node, $topic, 'partitions => 4, segment_messages => 40');
 
 # Two protocols on each side.
 my @load = (
@@ -38,7 +38,7 @@ is($node->safe_psql('postgres', 'SELECT count(DISTINCT producer) FROM produced')
 cmp_ok(
 	$node->safe_psql('postgres',
 		"SELECT count(*) FROM queue.segments WHERE topic = '$topic'"),
-	'>', 12, 'over many segments');
+	'>', 100, 'over many segments');
 is( $node->safe_psql(
 		'postgres', q{SELECT count(*) FROM
 			(SELECT FROM produced GROUP BY producer HAVING max(seq) > count(*)) x}),
