@@ -38,6 +38,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -531,6 +532,21 @@ pgqueue_topic_refresh(Topic *topic)
 	topic = pgqueue_topic(name);
 	pgqueue_check_same(topic, id);
 	return topic;
+}
+
+/*
+ * The same, built anew even if nobody told that it changed.
+ *
+ * A transaction that made a segment is visible a moment before it sends its
+ * invalidations.  Somebody who listed the segments in that moment may have
+ * read and committed an offset of which we cannot know yet.
+ */
+Topic *
+pgqueue_topic_reload(Topic *topic)
+{
+	RelationCacheInvalidateEntry(topic->log);
+	topic->valid = false;
+	return pgqueue_topic_refresh(topic);
 }
 
 /* Names of all topics, as C strings. */

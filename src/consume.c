@@ -117,7 +117,7 @@ consume_partition(Topic *topic, int32 group, int32 partition,
 	}
 
 	/* nothing new; or does the log end before the offset? */
-	if (from > start && from > pgqueue_log_end(topic, partition))
+	if (from > start && pgqueue_behind_log_end(topic, partition, from))
 		pgqueue_offset_out_of_range(topic, partition, from,
 									"committed offset");
 	pgqueue_progress_unlock(group, topic, partition);

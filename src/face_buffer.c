@@ -26,6 +26,7 @@
 #include "queue.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "tcop/pquery.h"
 #include "utils/memutils.h"
@@ -41,6 +42,8 @@ typedef struct FaceBuffer
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
 	int32		topic_id;
+	Oid			user;			/* whose statement it is */
+	int			sec_context;
 	HeapTuple	rows[BUFFER_ROWS];
 	int			nrows;
 	Size		bytes;
@@ -85,10 +88,15 @@ pgqueue_face_may_gather(MemoryContext statement)
 		MemoryContextGetParent(statement) == PortalContext;
 }
 
-/* Append what was gathered. */
+/*
+ * Append what was gathered, as the user who gave the rows: a SECURITY DEFINER
+ * function may be running by now, and the topic's constraints run code.
+ */
 static void
 append_rows(void)
 {
+	Oid			save_user;
+	int			save_sec_context;
 	MemoryContext old = MemoryContextSwitchTo(buffer.context);
 	Topic	   *topic = pgqueue_topic(buffer.topic);
 	int			npartitions = topic->npartitions;
@@ -98,6 +106,8 @@ append_rows(void)
 												npartitions, &bounds);
 
 	pgqueue_check_same(topic, buffer.topic_id);
+	GetUserIdAndSecContext(&save_user, &save_sec_context);
+	SetUserIdAndSecContext(buffer.user, buffer.sec_context);
 	buffer.nrows = 0;
 	buffer.bytes = 0;
 	for (int32 p = 0; p < npartitions; p++)
@@ -109,6 +119,7 @@ append_rows(void)
 		topic = pgqueue_topic_refresh(topic);
 		pgqueue_append(topic, p, grouped + bounds[p], n);
 	}
+	SetUserIdAndSecContext(save_user, save_sec_context);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(buffer.context);
 }
@@ -135,6 +146,7 @@ pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record)
 		buffer.subid = GetCurrentSubTransactionId();
 		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
 		buffer.topic_id = topic->id;
+		GetUserIdAndSecContext(&buffer.user, &buffer.sec_context);
 	}
 
 	old = MemoryContextSwitchTo(buffer.context);

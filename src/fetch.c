@@ -38,7 +38,7 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	(void) pgqueue_scan(topic, partition, from, GetActiveSnapshot(),
 						pgqueue_sink_receive, &sink, &stopped_at);
 	if (sink.taken == 0 &&
-		from > pgqueue_log_end(pgqueue_topic_refresh(topic), partition))
+		pgqueue_behind_log_end(topic, partition, from))
 		pgqueue_offset_out_of_range(topic, partition, from, "offset");
 	return (Datum) 0;
 }

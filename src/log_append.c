@@ -53,6 +53,13 @@ typedef enum Outcome
 
 /* ---------------- records ---------------- */
 
+static bool
+needs_toast(HeapTuple tuple)
+{
+	return HeapTupleHasExternal(tuple) ||
+		tuple->t_len > TOAST_TUPLE_THRESHOLD;
+}
+
 /*
  * What is stored for a record: itself, or a copy whose large values were
  * moved to the segment's TOAST table.
@@ -63,7 +70,7 @@ toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
 	HeapTuple	stored = tuple;
 
 	pgqueue_stamp(tuple, xid, cid, RelationGetRelid(leaf));
-	if (HeapTupleHasExternal(tuple) || tuple->t_len > TOAST_TUPLE_THRESHOLD)
+	if (needs_toast(tuple))
 		stored = heap_toast_insert_or_update(leaf, tuple, NULL, 0);
 	if (MAXALIGN(stored->t_len) > MaxHeapTupleSize)
 		ereport(ERROR,
@@ -72,6 +79,31 @@ toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
 						(Size) MAXALIGN(stored->t_len),
 						(Size) MaxHeapTupleSize)));
 	return stored;
+}
+
+/*
+ * How many records to prepare for a segment.  What is toasted and then does
+ * not fit the segment's offsets is toasted again for the next, and the first
+ * copy stays; so with large values look at the tail, without the lock.
+ */
+static int
+records_for(Relation leaf, const Segment *segment, HeapTuple *tuples,
+			int ntuples)
+{
+	int			n = Min(ntuples, CHUNK_RECORDS);
+	LogTail		tail;
+	int64		room;
+
+	for (int i = 0; i < n; i++)
+		if (needs_toast(tuples[i]))
+		{
+			pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
+			room = segment->end -
+				(tail.found ? tail.offset + 1 : segment->first);
+			/* one, even so: the lock will tell that the segment is full */
+			return (int) Max(1, Min(n, room));
+		}
+	return ntuples;
 }
 
 /*
@@ -87,8 +119,8 @@ next_chunk(Relation leaf, HeapTuple *tuples, int ntuples, HeapTuple *stored,
 
 	while (n < ntuples && n < CHUNK_RECORDS && bytes < CHUNK_BYTES)
 	{
+		bytes += tuples[n]->t_len;
 		stored[n] = toast_record(leaf, tuples[n], xid, cid);
-		bytes += stored[n]->t_len;
 		n++;
 	}
 	return n;
@@ -163,13 +195,13 @@ timestamp_before(Topic *topic, Partition *part, int segment)
 	while (--segment >= 0)
 	{
 		Relation	leaf = pgqueue_open_segment(topic, &part->segments[segment],
-												RowExclusiveLock);
+												AccessShareLock);
 		LogTail		tail;
 
 		if (leaf == NULL)
 			break;
 		pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
-		table_close(leaf, NoLock);
+		table_close(leaf, AccessShareLock);
 		if (tail.found)
 			return tail.timestamp;
 	}
@@ -183,13 +215,13 @@ last_used_segment(Topic *topic, Partition *part)
 	for (int i = part->nsegments - 1; i > 0; i--)
 	{
 		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												RowExclusiveLock);
+												AccessShareLock);
 		BlockNumber nblocks;
 
 		if (leaf == NULL)
 			return -1;
 		nblocks = RelationGetNumberOfBlocks(leaf);
-		table_close(leaf, NoLock);
+		table_close(leaf, AccessShareLock);
 		if (nblocks > 0)
 			return i;
 	}
@@ -308,10 +340,11 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		}
 		extras = pgqueue_extras_begin(leaf);
 
-		offered = next_chunk(leaf, tuples, nrecords - done, stored,
-							 xid, cid);
+		offered = records_for(leaf, &segment, tuples, nrecords - done);
+		/* before toasting: a constraint's function may produce, too */
 		if (extras != NULL)
-			pgqueue_extras_check(extras, stored, offered);
+			pgqueue_extras_check(extras, tuples, offered);
+		offered = next_chunk(leaf, tuples, offered, stored, xid, cid);
 		has_floor = (part->active == 0);
 
 		for (;;)

@@ -311,7 +311,7 @@ emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
 static ScanEnd
 scan_segment(Topic *topic, int32 partition, Relation leaf, int64 from,
 			 Snapshot snapshot, LogReceiver receiver, void *arg,
-			 int64 *stopped_at)
+			 int64 *stopped_at, bool *emitted)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
 	bool		bounded = false;
@@ -333,6 +333,7 @@ scan_segment(Topic *topic, int32 partition, Relation leaf, int64 from,
 		n = judge_page(leaf, buffer, from, snapshot, lines, &has_record,
 					   &stop, stopped_at);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		*emitted |= n > 0;
 		more = emit_page(leaf, buffer, lines, n, receiver, arg);
 		ReleaseBuffer(buffer);
 
@@ -357,7 +358,7 @@ scan_segment(Topic *topic, int32 partition, Relation leaf, int64 from,
  * Read a partition's messages at or behind from, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
- * Locks: ACCESS SHARE on each leaf read, kept.
+ * Locks: ACCESS SHARE on each leaf read, kept if it gave messages.
  * Errors: QU001 if a segment that should be read is gone.
  */
 ScanEnd
@@ -386,12 +387,14 @@ pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
 	{
 		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
 												AccessShareLock);
+		bool		emitted = false;
 
 		if (leaf == NULL)
 			pgqueue_offset_out_of_range(topic, partition, from, "offset");
 		end = scan_segment(topic, partition, leaf, from, snapshot, receiver,
-						   arg, stopped_at);
-		table_close(leaf, NoLock);
+						   arg, stopped_at, &emitted);
+		/* messages may point to the leaf's TOAST table: keep the lock */
+		table_close(leaf, emitted ? NoLock : AccessShareLock);
 	}
 	return end;
 }
@@ -427,13 +430,26 @@ pgqueue_log_end(Topic *topic, int32 partition)
 			continue;
 		used = RelationGetNumberOfBlocks(leaf) > 0;
 		whole_segment_tail(topic, partition, leaf, &tail);
-		table_close(leaf, NoLock);
+		table_close(leaf, AccessShareLock);
 		if (tail.found)
 			return Min(tail.offset + 1, part->segments[i].end);
 		if (used)
 			return part->segments[i].first;
 	}
 	return pgqueue_log_start(topic, partition);
+}
+
+/*
+ * Does the log end before the offset?	Not decided by a list of segments that
+ * may be old.
+ */
+bool
+pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
+{
+	if (offset <= pgqueue_log_end(topic, partition))
+		return false;
+	topic = pgqueue_topic_reload(topic);
+	return offset > pgqueue_log_end(topic, partition);
 }
 
 /*
@@ -500,7 +516,7 @@ last_visible(Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 			}
 			UnlockReleaseBuffer(buffer);
 		}
-		table_close(leaf, NoLock);
+		table_close(leaf, AccessShareLock);
 		if (last >= 0)
 			return last;
 	}

@@ -162,7 +162,7 @@ segment_width(Topic *topic, Partition *part)
 			bytes += (int64) RelationGetNumberOfBlocks(toast) * BLCKSZ;
 			table_close(toast, AccessShareLock);
 		}
-		table_close(leaf, NoLock);
+		table_close(leaf, AccessShareLock);
 		messages = tail.found ? tail.offset - part->segments[i].first + 1 : 0;
 		/* a few messages say nothing about the many */
 		if (messages < MIN_SEGMENT_MESSAGES)
@@ -277,7 +277,7 @@ segments_ahead(Topic *topic, Partition *part)
 		if (leaf == NULL)
 			continue;
 		used = RelationGetNumberOfBlocks(leaf) > 0;
-		table_close(leaf, NoLock);
+		table_close(leaf, AccessShareLock);
 		if (used)
 			break;
 	}

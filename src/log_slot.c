@@ -7,10 +7,10 @@
  * hashed to one of them.  Two partitions that share a slot only contend.
  * Nobody ever holds two slots.
  *
- *	 +--------+-------+--------+------------------------------------------+
- *	 | lock	  | rolls | victim | 4 x (database, leaf, file, block, appends) |
- *	 | LWLock | u64	  | u32	   | tails										|
- *	 +--------+-------+--------+------------------------------------------+
+ *	 +--------+-------+---------------+-----------------------------------+
+ *	 | lock	  | rolls | victim,serial | 4 x (database, leaf, file, block, |
+ *	 | LWLock | u64	  | u32, u32	  |		 serial): tails				  |
+ *	 +--------+-------+---------------+-----------------------------------+
  *
  * rolls	raised under the lock before the first block of any segment is
  *			written; who decided on a segment by an older count must decide
@@ -20,8 +20,10 @@
  *			any time, because every append to the leaf goes through the slot,
  *			and VACUUM only takes records away.	 It is a hint that saves a walk
  *			over empty pages; the log's own bytes remain the truth, and the
- *			page is always read.  appends is raised by each append to the leaf.
+ *			page is always read.
  * victim	whose place the next unknown leaf takes.
+ * serial	counts appends and newcomers; a tail keeps that of its last one, so
+ *			that a walker knows whether the tail is still what it was.
  *
  * The struct's name carries a layout version: it must not change within a
  * major version of queue, since backends with an older library share it.
@@ -52,7 +54,7 @@ typedef struct Tail
 	Oid			leaf;
 	Oid			file;
 	BlockNumber block;			/* InvalidBlockNumber: no record at all */
-	uint32		appends;
+	uint32		serial;			/* the slot's, at the last append or claim */
 } Tail;
 
 struct AppendSlot
@@ -60,6 +62,7 @@ struct AppendSlot
 	LWLock		lock;
 	pg_atomic_uint64 rolls;
 	uint32		victim;
+	uint32		serial;			/* of the last append or claim */
 	Tail		tails[WAYS];
 };
 
@@ -94,6 +97,7 @@ init_slots(void *ptr)
 		LWLockInitialize(&slot->lock, s->tranche);
 		pg_atomic_init_u64(&slot->rolls, 0);
 		slot->victim = 0;
+		slot->serial = 0;
 		memset(slot->tails, 0, sizeof(slot->tails));
 	}
 }
@@ -220,7 +224,7 @@ claim_tail(AppendSlot *slot, Relation leaf)
 	tail->database = MyDatabaseId;
 	tail->leaf = RelationGetRelid(leaf);
 	tail->file = PGQUEUE_FILE_NUMBER(leaf);
-	tail->appends = 0;
+	tail->serial = ++slot->serial;
 	return tail;
 }
 
@@ -243,7 +247,7 @@ pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 	Tail	   *tail = claim_tail(slot, leaf);
 
 	tail->block = block;
-	tail->appends++;
+	tail->serial = ++slot->serial;
 }
 
 /* The last block before end that holds a record, else invalid. */
@@ -281,7 +285,7 @@ BlockNumber
 pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
 {
 	Tail	   *tail;
-	uint32		appends;
+	uint32		serial;
 	BlockNumber end;
 	BlockNumber found;
 
@@ -299,14 +303,14 @@ pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
 		tail = claim_tail(slot, leaf);
 		tail->block = end == 0 ? InvalidBlockNumber : end - 1;
 	}
-	appends = tail->appends;
+	serial = tail->serial;
 	LWLockRelease(&slot->lock);
 
 	found = walk_back(leaf, end);
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	tail = tail_of(slot, leaf);
-	if (tail != NULL && tail->appends == appends)
+	if (tail != NULL && tail->serial == serial)
 		tail->block = found;
 	LWLockRelease(&slot->lock);
 	return found;

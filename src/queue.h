@@ -211,6 +211,7 @@ extern Topic *pgqueue_topic_arg(text *name);
 extern bool pgqueue_topic_registered(const char *name);
 extern int32 pgqueue_topic_of_log(Oid log);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
+extern Topic *pgqueue_topic_reload(Topic *topic);
 extern void pgqueue_check_same(const Topic *topic, int32 id);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);
@@ -271,6 +272,8 @@ extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
 							int64 *stopped_at);
 extern int64 pgqueue_log_start(Topic *topic, int32 partition);
 extern int64 pgqueue_log_end(Topic *topic, int32 partition);
+extern bool pgqueue_behind_log_end(Topic *topic, int32 partition,
+								   int64 offset);
 extern void pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends);
 extern void pgqueue_offset_out_of_range(Topic *topic, int32 partition,
 										int64 offset, const char *whose)

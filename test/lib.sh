@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+#
 # Shell functions shared by the tests, the demo and the benchmark: a private
 # copy of the server with the extension in it, and throw-away clusters.
 #
@@ -41,8 +43,8 @@ find_pg_config()
 		command -v "$PG_CONFIG"
 		return
 	fi
-	for candidate in $(ls -d /usr/lib/postgresql/*/bin/pg_config 2>/dev/null |
-		sort -t/ -k5 -n -r)
+	for candidate in $(find /usr/lib/postgresql -path '*/bin/pg_config' \
+		2>/dev/null | sort -t/ -k5 -n -r)
 	do
 		if [ -x "${candidate%/*}/postgres" ] &&
 			[ -f "$("$candidate" --pgxs)" ]

@@ -51,7 +51,7 @@ show()
 	for file in "$@"; do
 		[ -e "$file" ] || continue
 		cp -r "$file" "$kept/"
-		[ -s "$file" ] && [ -f "$file" ] || continue
+		[ -f "$file" ] || continue
 		echo "---- ${file#"$work"/}"
 		tail -n 300 "$file"
 		echo "----"

@@ -37,8 +37,10 @@ sql()
 produce_by_copy()
 {
 	awk -F, '{
-		printf "%s\t{\"departed\": \"%s\", \"origin\": \"%s\", \"destination\": \"%s\", \"distance_miles\": %d, \"delay_minutes\": %d}\n",
-			$2, $1, $2, $3, $4, $5
+		printf "%s\t", $2
+		printf "{\"departed\": \"%s\", \"origin\": \"%s\", ", $1, $2
+		printf "\"destination\": \"%s\", \"distance_miles\": %d, ", $3, $4
+		printf "\"delay_minutes\": %d}\n", $5
 	}' | sql -c "COPY topic.flights (key, value) FROM STDIN"
 }
 
@@ -203,5 +205,9 @@ lag=$(sql -c "SELECT sum(lag) FROM queue.consumer_groups")
 kills=$(count_kills)
 echo "consumers killed: $kills; messages left behind: $lag"
 [ "$kills" -gt 0 ] && [ "$lag" = 0 ] || status=1
-[ $status = 0 ] && say "every flight counted exactly once" || say "FAILED"
+if [ $status = 0 ]; then
+	say "every flight counted exactly once"
+else
+	say "FAILED"
+fi
 exit $status

@@ -124,11 +124,16 @@ foreach my $name (sort keys %way)
 		[ 'produce', q{SELECT "offset" FROM queue.produce('words', 'next'::text)} ],
 		[ 'produce_batch', q{SELECT first_offset, last_offset, count
 			FROM queue.produce_batch('words', ARRAY(SELECT 'n' || i FROM generate_series(1, 60) i))} ],
-		[ 'a group between', q{SELECT "offset", value FROM queue.consume('reader', 'words', NULL::text, 5)} ],
-		[ 'a group at the start', q{SELECT "offset", md5(value) FROM queue.consume('early', 'words', NULL::text, 100)} ],
-		[ 'a group at the end', q{SELECT "offset", value FROM queue.consume('late', 'words', NULL::text, 100)} ],
-		[ 'the view', q{INSERT INTO topic.orders (key, value) VALUES ('k', ROW('x', 1)) RETURNING partition, "offset"} ],
-		[ 'a new topic', q{SELECT queue.create_topic('fresh'); SELECT "offset" FROM queue.produce('fresh', '1')} ])
+		[ 'a group between', q{SELECT "offset", value
+			FROM queue.consume('reader', 'words', NULL::text, 5)} ],
+		[ 'a group at the start', q{SELECT "offset", md5(value)
+			FROM queue.consume('early', 'words', NULL::text, 100)} ],
+		[ 'a group at the end', q{SELECT "offset", value
+			FROM queue.consume('late', 'words', NULL::text, 100)} ],
+		[ 'the view', q{INSERT INTO topic.orders (key, value) VALUES ('k', ROW('x', 1))
+			RETURNING partition, "offset"} ],
+		[ 'a new topic', q{SELECT queue.create_topic('fresh');
+			SELECT "offset" FROM queue.produce('fresh', '1')} ])
 	{
 		my ($what, $sql) = @$step;
 

@@ -66,7 +66,8 @@ $primary->safe_psql('postgres',
 	q{SELECT count(*) FROM generate_series(251, 400) i, queue.produce('events', 'message ' || i)}
 );
 catch_up();
-is( there(q{SELECT count(*), min("offset"), max("offset") FROM queue.fetch('events', 0, 251, NULL::text, 1000)}),
+is( there(q{SELECT count(*), min("offset"), max("offset")
+		FROM queue.fetch('events', 0, 251, NULL::text, 1000)}),
 	'150|251|400', 'new messages and new segments arrive');
 
 # The same under load, with rollbacks, toasted values and VACUUM.
