@@ -297,29 +297,35 @@ notice_missing(const char *name)
 	ereport(NOTICE, (errmsg("topic \"%s\" does not exist, skipping", name)));
 }
 
+static List *
+add_tag(List *tags, Oid relid)
+{
+	LOCKTAG    *tag = palloc(sizeof(LOCKTAG));
+
+	SET_LOCKTAG_RELATION(*tag, MyDatabaseId, relid);
+	return lappend(tags, tag);
+}
+
 /*
- * Take the locks that DROP needs, so that whoever uses the topic can come to
- * an end: producers still need the topic's table, so wait for its leaves
- * before locking it.
+ * Take the locks that DROP needs.	First wait, without any, for those who use
+ * view and leaves: to come to their end they may need what we are to lock.
  */
 static void
 lock_for_drop(Topic *topic)
 {
 	Oid			log = topic->log;
+	Oid			face = topic->face;
 	List	   *tags = NIL;
 
-	if (OidIsValid(topic->face))
-		LockRelationOid(topic->face, AccessExclusiveLock);
+	if (OidIsValid(face))
+		tags = add_tag(tags, face);
 	for (int p = 0; p < topic->npartitions; p++)
 		for (int i = 0; i < topic->partitions[p].nsegments; i++)
-		{
-			LOCKTAG    *tag = palloc(sizeof(LOCKTAG));
-
-			SET_LOCKTAG_RELATION(*tag, MyDatabaseId,
-								 topic->partitions[p].segments[i].relid);
-			tags = lappend(tags, tag);
-		}
+			tags = add_tag(tags, topic->partitions[p].segments[i].relid);
 	WaitForLockersMultiple(tags, AccessExclusiveLock, false);
+
+	if (OidIsValid(face))
+		LockRelationOid(face, AccessExclusiveLock);
 	LockRelationOid(log, AccessExclusiveLock);
 }
 
