@@ -81,7 +81,6 @@ SET ROLE regress_queue_insert;
 \set VERBOSITY sqlstate
 :read;
 :load;
-\.
 :empty;
 SELECT * FROM queue.topic;
 SELECT * FROM queue.progress;

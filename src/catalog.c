@@ -316,10 +316,17 @@ is_face(Oid relid, Oid owner)
 static bool
 load_relations(Topic *topic)
 {
-	Relation	log = try_relation_open(topic->log, AccessShareLock);
+	Relation	log;
 	Oid			face_schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
 	MemoryContext old;
 
+	/*
+	 * An invalidation that arrives while the server lists the partitions sets
+	 * topic->changed, but the list it builds may be old all the same, and is
+	 * kept.  So never take over one that was built before.
+	 */
+	RelationCacheInvalidateEntry(topic->log);
+	log = try_relation_open(topic->log, AccessShareLock);
 	if (log == NULL)
 		return false;
 	topic->face = get_relname_relid(topic->name, face_schema);
@@ -544,7 +551,6 @@ pgqueue_topic_refresh(Topic *topic)
 Topic *
 pgqueue_topic_reload(Topic *topic)
 {
-	RelationCacheInvalidateEntry(topic->log);
 	topic->valid = false;
 	return pgqueue_topic_refresh(topic);
 }
