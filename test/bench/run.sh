@@ -78,6 +78,14 @@ print_circumstances()
 	printf '\n\n'
 }
 
+# Also after an error: what was measured until then.
+print_report()
+{
+	[ -s "$results" ] || return
+	perl "$bench_dir/report.pl" "$results" "$commands"
+	printf '\nload at the end: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
+}
+
 main()
 {
 	local rows row
@@ -92,6 +100,7 @@ main()
 	results=$work/results commands=$work/commands
 	: >"$results"
 	: >"$commands"
+	trap 'print_report; remove_work' EXIT
 	build_tools
 	start_server main 5432
 	make_wal_files 128
@@ -99,8 +108,6 @@ main()
 	for row in $rows; do
 		"bench_$row"
 	done
-	perl "$bench_dir/report.pl" "$results" "$commands"
-	printf '\nload at the end: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
 }
 
 main
