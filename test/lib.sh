@@ -47,7 +47,7 @@ find_pg_config()
 		2>/dev/null | sort -t/ -k5 -n -r)
 	do
 		if [ -x "${candidate%/*}/postgres" ] &&
-			[ -f "$("$candidate" --pgxs)" ]
+			[ -f "$("$candidate" --includedir-server)/postgres.h" ]
 		then
 			echo "$candidate"
 			return

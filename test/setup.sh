@@ -65,7 +65,8 @@ find_missing()
 	if [ -z "${PG_CONFIG:-}" ]; then
 		[ -x "/usr/lib/postgresql/$major/bin/postgres" ] ||
 			want "postgresql${major:+-$major}"
-		[ -f "/usr/lib/postgresql/$major/lib/pgxs/src/makefiles/pgxs.mk" ] ||
+		# the package of the headers; pgxs.mk comes with the client's already
+		[ -f "/usr/include/postgresql/$major/server/postgres.h" ] ||
 			want "postgresql-server-dev-${major:-all}"
 	fi
 	if [ "$purpose" = test ]; then
