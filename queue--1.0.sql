@@ -86,17 +86,78 @@ COMMENT ON COLUMN queue.progress.committed_offset IS 'Next offset to read.';
 COMMENT ON COLUMN queue.progress.committed_at IS 'When the offset was moved.';
 COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
 
+CREATE TABLE queue.producer (
+    producer_id serial      NOT NULL,
+    topic_id    int         NOT NULL,
+    name        text        COLLATE "C" NOT NULL,
+    owner       name        NOT NULL,
+    strict      boolean     NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT producer_pkey PRIMARY KEY (producer_id),
+    CONSTRAINT producer_name_key UNIQUE (topic_id, name)
+);
+COMMENT ON TABLE queue.producer IS 'Producers that send sequences, and the roles they belong to. Rows are never updated.';
+COMMENT ON COLUMN queue.producer.producer_id IS 'Number of the producer.';
+COMMENT ON COLUMN queue.producer.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.producer.name IS 'The producer_id that the application chose.';
+COMMENT ON COLUMN queue.producer.owner IS 'Role that first used it, by name: a restore works without the role.';
+COMMENT ON COLUMN queue.producer.strict IS 'Whether each sequence must follow the one before; else gaps are allowed (monotonic).';
+COMMENT ON COLUMN queue.producer.created_at IS 'When it was first used.';
+
+CREATE TABLE queue.producer_batch (
+    producer_id    int         NOT NULL,
+    series         int         NOT NULL,
+    last_sequence  bigint      NOT NULL,
+    generation     bigint      NOT NULL,
+    epoch          int         NOT NULL,
+    first_sequence bigint      NOT NULL,
+    partition      int,
+    "offset"       bigint,
+    accepted       bigint      NOT NULL,
+    duplicates     bigint      NOT NULL,
+    gaps           bigint      NOT NULL,
+    produced_at    timestamptz NOT NULL,
+    watermark      jsonb,
+    places         bytea
+) WITH (toast_tuple_target = 8160);
+-- A map of places is compact already, and wanted whole.
+ALTER TABLE queue.producer_batch ALTER COLUMN places SET STORAGE EXTERNAL;
+CREATE INDEX producer_batch_newest
+    ON queue.producer_batch (producer_id, series, last_sequence, generation);
+COMMENT ON TABLE queue.producer_batch IS 'What producers have stored, append-only: a row per call; the last in the order of the index counts, the others find the places of duplicates.';
+COMMENT ON COLUMN queue.producer_batch.producer_id IS 'Producer, as in queue.producer.';
+COMMENT ON COLUMN queue.producer_batch.series IS 'Epoch in which the producer''s sequences last restarted.';
+COMMENT ON COLUMN queue.producer_batch.last_sequence IS 'Last sequence stored; -1: none in this series.';
+COMMENT ON COLUMN queue.producer_batch.generation IS 'Counts the producer''s rows.';
+COMMENT ON COLUMN queue.producer_batch.epoch IS 'Epoch in force.';
+COMMENT ON COLUMN queue.producer_batch.first_sequence IS 'First sequence of the row; last_sequence + 1 for a row without messages.';
+COMMENT ON COLUMN queue.producer_batch.partition IS 'Partition of the message with last_sequence.';
+COMMENT ON COLUMN queue.producer_batch."offset" IS 'Offset of the message with last_sequence.';
+COMMENT ON COLUMN queue.producer_batch.accepted IS 'Messages stored until then.';
+COMMENT ON COLUMN queue.producer_batch.duplicates IS 'Messages left out as duplicates until then.';
+COMMENT ON COLUMN queue.producer_batch.gaps IS 'Gaps in the sequences until then.';
+COMMENT ON COLUMN queue.producer_batch.produced_at IS 'When the last message was stored.';
+COMMENT ON COLUMN queue.producer_batch.watermark IS 'What the producer last kept with its messages.';
+COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c); NULL without messages.';
+COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique: a unique check would walk old versions. Writers hold the producer''s lock.';
+
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.producer', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.producer_producer_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.producer_batch', '');
 
 COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
+COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
-REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress FROM PUBLIC;
-REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq, queue.consumer_group_group_id_seq FROM PUBLIC;
+REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress,
+    queue.producer, queue.producer_batch FROM PUBLIC;
+REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
+    queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Row types
@@ -116,17 +177,19 @@ COMMENT ON TYPE queue.message IS 'A message as consume and fetch return it. Colu
 CREATE TYPE queue.produce_result AS (
     partition   int,
     "offset"    bigint,
-    "timestamp" timestamptz
+    "timestamp" timestamptz,
+    duplicate   boolean
 );
-COMMENT ON TYPE queue.produce_result IS 'Where a message was stored. Provisional until COMMIT.';
+COMMENT ON TYPE queue.produce_result IS 'Where a message was stored. Provisional until COMMIT. duplicate: it was stored before, and there; then "timestamp" is NULL.';
 
 CREATE TYPE queue.produce_batch_result AS (
     partition    int,
     first_offset bigint,
     last_offset  bigint,
-    count        bigint
+    count        bigint,
+    duplicates   bigint
 );
-COMMENT ON TYPE queue.produce_batch_result IS 'Where the messages of a batch were stored, a row per partition. Other producers'' messages may lie between first and last offset.';
+COMMENT ON TYPE queue.produce_batch_result IS 'Where the messages of a batch are, a row per partition: count were stored, duplicates were there before; first and last offset are those of both together. Other producers'' messages may lie between them.';
 
 ------------------------------------------------------------------------------
 -- What a topic's view calls
@@ -201,56 +264,127 @@ Errors: 42704 no such topic (a notice with if_exists), 2BP01 if a view depends o
 ------------------------------------------------------------------------------
 
 CREATE FUNCTION queue.produce(
-    topic     text,
-    value     text,
-    key       text  DEFAULT NULL,
-    headers   jsonb DEFAULT NULL,
-    partition int   DEFAULT NULL
+    topic       text,
+    value       text,
+    key         text   DEFAULT NULL,
+    headers     jsonb  DEFAULT NULL,
+    partition   int    DEFAULT NULL,
+    producer_id text   DEFAULT NULL,
+    sequence    bigint DEFAULT NULL,
+    epoch       int    DEFAULT 0
 ) RETURNS queue.produce_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int) IS
+COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, int) IS
 'Appends one message; it becomes visible with COMMIT. value: parsed as the topic''s type; NULL, with a key, is a tombstone. key: chooses the partition as Kafka does (murmur2). headers: a JSON object. partition: overrides the key. Without key and partition: round robin.
-Returns partition, offset and timestamp, provisional until COMMIT.
-Errors: 42704 no such topic, 22P02 and the like if the value does not parse, 22004 NULL, 22023 bad argument, 54000 too large, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view. Since 1.0.';
+producer_id: 1 to 255 bytes, chosen by the application, known to the topic from its first use on; it needs sequence: the message''s number, 0 to 2^63 - 2, by default the last one + 1 exactly (see queue.create_producer). A sequence that was stored before stores nothing. epoch: default 0; a lower one than the current is refused, a higher one becomes the current and the sequences restart (see queue.fence_producer). Waits for another transaction that has produced with the same id.
+Returns partition, offset and timestamp, provisional until COMMIT; for a duplicate those of the original message, without timestamp.
+Errors: 42704 no such topic, 22P02 and the like if the value does not parse, 22004 NULL, 22023 bad argument, 42602 bad producer_id, 54000 too large, 42501 no right, 25006 read-only, QU002 sequence out of order, QU003 producer fenced, 40001 under REPEATABLE READ if the producer moved on. Right: INSERT on the topic''s view; membership in the role that first used the producer_id. Idea: Kafka''s idempotent producer. Since 1.0.';
 
 CREATE FUNCTION queue.produce(
-    topic     text,
-    value     anyelement,
-    key       text  DEFAULT NULL,
-    headers   jsonb DEFAULT NULL,
-    partition int   DEFAULT NULL
+    topic       text,
+    value       anyelement,
+    key         text   DEFAULT NULL,
+    headers     jsonb  DEFAULT NULL,
+    partition   int    DEFAULT NULL,
+    producer_id text   DEFAULT NULL,
+    sequence    bigint DEFAULT NULL,
+    epoch       int    DEFAULT 0
 ) RETURNS queue.produce_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int) IS
+COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int) IS
 'As queue.produce(topic, value text, …), for a value that has the topic''s type already. Errors: also 42804 if it has another type. Since 1.0.';
 
 CREATE FUNCTION queue.produce_batch(
-    topic     text,
-    batch     anyarray,
-    keys      text[]  DEFAULT NULL,
-    headers   jsonb[] DEFAULT NULL,
-    partition int     DEFAULT NULL
+    topic          text,
+    batch          anyarray,
+    keys           text[]   DEFAULT NULL,
+    headers        jsonb[]  DEFAULT NULL,
+    partition      int      DEFAULT NULL,
+    producer_id    text     DEFAULT NULL,
+    first_sequence bigint   DEFAULT NULL,
+    epoch          int      DEFAULT 0,
+    watermark      jsonb    DEFAULT NULL,
+    sequences      bigint[] DEFAULT NULL
 ) RETURNS SETOF queue.produce_batch_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int) IS
+COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
 'Appends many messages in the order of the array, the fastest way to produce. batch: values; elements of type text are parsed as the topic''s type, others must have it. keys, headers: as many elements, or NULL. partition: for all of them. Messages without key and partition go to one partition together.
-Returns a row per partition written.
-Errors: as queue.produce(); 22023 for arrays of different length or of two dimensions. Right: INSERT on the topic''s view. Since 1.0.';
+producer_id, epoch: as in queue.produce(). first_sequence: number of the first message, the others count on from it; or sequences: the number of each, ascending. Exactly those that were stored before are left out. watermark: what queue.producer_state() gives back, stored with the batch unless all of it is duplicate; also with an empty batch.
+Returns a row per partition that holds messages of the batch.
+Errors: as queue.produce(); 22023 for arrays of different length or of two dimensions. Right: as queue.produce(). Since 1.0.';
 
 CREATE FUNCTION queue.produce_batch(
-    topic     text,
-    batch     text,
-    keys      text[]  DEFAULT NULL,
-    headers   jsonb[] DEFAULT NULL,
-    partition int     DEFAULT NULL
+    topic          text,
+    batch          text,
+    keys           text[]   DEFAULT NULL,
+    headers        jsonb[]  DEFAULT NULL,
+    partition      int      DEFAULT NULL,
+    producer_id    text     DEFAULT NULL,
+    first_sequence bigint   DEFAULT NULL,
+    epoch          int      DEFAULT 0,
+    watermark      jsonb    DEFAULT NULL,
+    sequences      bigint[] DEFAULT NULL
 ) RETURNS SETOF queue.produce_batch_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int) IS
+COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
 'As queue.produce_batch(topic, batch anyarray, …), for a text[] in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
+
+CREATE FUNCTION queue.create_producer(
+    topic         text,
+    producer_id   text,
+    sequence_mode text DEFAULT 'strict'
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_create_producer'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.create_producer(text, text, text) IS
+'Makes a producer known before its first message, to choose its mode. sequence_mode: strict (default, also for producers that were not created: each sequence is the last one + 1) or monotonic (each is greater than the last one: log positions, timestamps; a sequence in a gap is refused later, since it may be a lost message).
+Errors: 42710 known already, 42704 no such topic, 22023 bad mode, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view; the producer becomes the current user''s. Since 1.0.';
+
+CREATE FUNCTION queue.fence_producer(
+    topic       text,
+    producer_id text,
+    terminate   boolean DEFAULT false
+) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_fence_producer'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.fence_producer(text, text, boolean) IS
+'Takes a producer over: raises its epoch and returns the new one. From COMMIT on, whoever produces with an older epoch gets QU003; what they produced before is committed and counted, or never will be. Sequences go on behind the last one: read queue.producer_state() next.
+Waits for a transaction that has produced with the id and is still open (queue.blockers shows it; lock_timeout applies). terminate: ends that backend instead; a prepared transaction is waited for all the same. An unknown producer is made, with epoch 1.
+Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right, 55P03 lock_timeout, 25006 read-only, 54000 no epoch left. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic; with terminate also that of pg_terminate_backend(). Idea: Kafka''s initTransactions(). Since 1.0.';
+
+CREATE FUNCTION queue.producer_state(
+    topic       text,
+    producer_id text,
+    OUT epoch         int,
+    OUT last_sequence bigint,
+    OUT partition     int,
+    OUT "offset"      bigint,
+    OUT watermark     jsonb,
+    OUT produced_at   timestamptz
+) RETURNS record
+AS 'MODULE_PATHNAME', 'pgqueue_producer_state'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.producer_state(text, text) IS
+'Where a producer goes on: its epoch, the last sequence that was stored, that message''s partition and offset, the watermark kept with the last batch, and when. As of now, without what others have not committed. One row; all NULL for a producer that is not known, last_sequence NULL for one that has stored nothing in its epoch.
+Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic. Since 1.0.';
+
+CREATE FUNCTION queue.prune_producers(topic text) RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgqueue_prune_producers'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.prune_producers(text) IS
+'Makes the state of a topic''s producers smaller and loses nothing that a duplicate needs: neighbouring rows of queue.producer_batch become one, with the places of all their messages; rows of epochs whose sequences no one can send any more go. Producers that are in use are left out. Returns the number of rows saved.
+Errors: 42704 no such topic, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
+
+CREATE FUNCTION queue.forget_producer(topic text, producer_id text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_forget_producer'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.forget_producer(text, text) IS
+'Forgets a producer and all that it has stored; its messages stay. Whoever uses the id again is new, and sending an old message again stores it again. Returns false if the producer was not known. Nothing is ever forgotten otherwise. Waits for a transaction that has produced with the id.
+Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.murmur2(data bytea) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_murmur2_sql'
@@ -457,39 +591,60 @@ COMMENT ON COLUMN queue.partitions.segments IS 'Number of segments, empty ones k
 COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk.';
 
 CREATE VIEW queue.blockers AS
-SELECT l.pid,
+WITH held AS (
+    SELECT l.pid, l.virtualtransaction, s.topic, s.partition,
+           NULL::text AS producer_id
+      FROM pg_catalog.pg_locks l
+      JOIN queue.segment_list() s ON s.segment = l.relation
+     WHERE l.locktype = 'relation'
+       AND l.mode = 'RowExclusiveLock'
+       AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                          WHERE d.datname = pg_catalog.current_database())
+    UNION
+    -- see PGQUEUE_LOCK_PRODUCER and pgqueue_producer_tag()
+    SELECT l.pid, l.virtualtransaction, t.topic, NULL, p.name
+      FROM pg_catalog.pg_locks l
+      JOIN queue.topic r ON r.topic_id = l.classid::bigint
+      JOIN queue.topics t ON t.topic = r.name
+      LEFT JOIN queue.producer p
+        ON p.topic_id = r.topic_id
+       AND pg_catalog.hashtext(p.name)::bigint & 4294967295 = l.objid::bigint
+     WHERE l.locktype = 'advisory'
+       AND l.objsubid = 16388
+       AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                          WHERE d.datname = pg_catalog.current_database())
+)
+SELECT h.pid,
        x.gid,
        pg_catalog.age(pg_catalog.clock_timestamp(),
                       coalesce(a.xact_start, x.prepared)) AS age,
-       s.topic,
-       s.partition,
+       h.topic,
+       h.partition,
        coalesce(a.usename, x.owner) AS usename,
        a.application_name,
-       a.query
-  FROM pg_catalog.pg_locks l
-  JOIN queue.segment_list() s ON s.segment = l.relation
-  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-  LEFT JOIN pg_catalog.pg_locks lx ON l.pid IS NULL
-       AND lx.virtualtransaction = l.virtualtransaction
+       a.query,
+       h.producer_id
+  FROM held h
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
+  LEFT JOIN pg_catalog.pg_locks lx ON h.pid IS NULL
+       AND lx.virtualtransaction = h.virtualtransaction
        AND lx.pid IS NULL
        AND lx.locktype = 'transactionid'
   LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = lx.transactionid
- WHERE l.locktype = 'relation'
-   AND l.mode = 'RowExclusiveLock'
-   AND l.granted
-   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                      WHERE d.datname = pg_catalog.current_database())
- GROUP BY l.pid, x.gid, a.xact_start, x.prepared, s.topic, s.partition,
-          a.usename, x.owner, a.application_name, a.query;
-COMMENT ON VIEW queue.blockers IS 'Who holds readers back? Open transactions that have produced: readers of a partition wait before the first of their messages.';
+ GROUP BY h.pid, x.gid, a.xact_start, x.prepared, h.topic, h.partition,
+          h.producer_id, a.usename, x.owner, a.application_name, a.query;
+COMMENT ON VIEW queue.blockers IS 'Who holds readers and producers back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end.';
 COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
 COMMENT ON COLUMN queue.blockers.topic IS 'Topic.';
-COMMENT ON COLUMN queue.blockers.partition IS 'Partition.';
+COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait; NULL in a row about a producer.';
 COMMENT ON COLUMN queue.blockers.usename IS 'User.';
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
 COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the user may see it.';
+COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction holds; NULL in a row about a partition, and for a producer that it has just made.';
 
 CREATE VIEW queue.consumer_groups AS
 SELECT g.name AS consumer_group,
@@ -519,8 +674,46 @@ COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be ass
 COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
 
+CREATE VIEW queue.producers AS
+SELECT t.topic,
+       p.name AS producer_id,
+       p.owner,
+       CASE WHEN p.strict THEN 'strict' ELSE 'monotonic' END AS sequence_mode,
+       b.epoch,
+       NULLIF(b.last_sequence, -1) AS last_sequence,
+       b.partition,
+       b."offset",
+       coalesce(b.accepted, 0) AS accepted,
+       coalesce(b.duplicates, 0) AS duplicates,
+       coalesce(b.gaps, 0) AS gaps,
+       b.produced_at,
+       p.created_at
+  FROM queue.producer p
+  JOIN queue.topic r ON r.topic_id = p.topic_id
+  JOIN queue.topics t ON t.topic = r.name
+  LEFT JOIN LATERAL (SELECT *
+                       FROM queue.producer_batch n
+                      WHERE n.producer_id = p.producer_id
+                      ORDER BY n.producer_id DESC, n.series DESC,
+                               n.last_sequence DESC, n.generation DESC
+                      LIMIT 1) b ON true;
+COMMENT ON VIEW queue.producers IS 'Who sends sequences, and how far are they? Topics that the user may read or write.';
+COMMENT ON COLUMN queue.producers.topic IS 'Topic.';
+COMMENT ON COLUMN queue.producers.producer_id IS 'The id that the application chose.';
+COMMENT ON COLUMN queue.producers.owner IS 'Role that it belongs to.';
+COMMENT ON COLUMN queue.producers.sequence_mode IS 'strict: no gaps; monotonic: gaps are allowed.';
+COMMENT ON COLUMN queue.producers.epoch IS 'Epoch in force; NULL before the first message or fence.';
+COMMENT ON COLUMN queue.producers.last_sequence IS 'Last sequence stored.';
+COMMENT ON COLUMN queue.producers.partition IS 'Partition of that message.';
+COMMENT ON COLUMN queue.producers."offset" IS 'Offset of that message.';
+COMMENT ON COLUMN queue.producers.accepted IS 'Messages stored.';
+COMMENT ON COLUMN queue.producers.duplicates IS 'Messages that were sent again and left out.';
+COMMENT ON COLUMN queue.producers.gaps IS 'Times that a sequence left some out.';
+COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stored.';
+COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
+
 GRANT SELECT ON queue.topics, queue.segments, queue.partitions,
-    queue.blockers, queue.consumer_groups TO PUBLIC;
+    queue.blockers, queue.consumer_groups, queue.producers TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Checking and guarding

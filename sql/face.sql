@@ -106,6 +106,40 @@ DROP TABLE business;
 DROP FUNCTION outbox(), inner_insert(int, boolean);
 SELECT queue.drop_topic('wait');
 
+-- A constraint whose function produces, while waiting rows go out.
+SELECT queue.create_topic('main', 1, 'text');
+SELECT queue.create_topic('audit', 1, 'text');
+SELECT log FROM queue.topic WHERE name = 'main' \gset
+CREATE FUNCTION audit(v text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF v IN ('3', '1003') THEN
+		PERFORM queue.produce('audit', 'produced for ' || v);
+		INSERT INTO topic.audit (value) VALUES ('inserted for ' || v);
+	END IF;
+	RETURN true;
+END $$;
+ALTER TABLE :log ADD CHECK (audit(value));
+INSERT INTO topic.main (value) SELECT n FROM generate_series(1, 2500) n;
+INSERT INTO topic.main (value) SELECT n FROM generate_series(1, 5) n;
+COPY topic.main (value) FROM STDIN;
+2
+3
+4
+\.
+SELECT count(*), count(*) FILTER (WHERE value::int <> "offset" + 1) AS misplaced FROM topic.main WHERE "offset" < 2500;
+SELECT string_agg(value, ' ' ORDER BY "offset") FROM topic.main WHERE "offset" >= 2500;
+SELECT "offset", value FROM topic.audit ORDER BY "offset";
+-- Without the trigger that ends the statement: at COMMIT.
+DROP TRIGGER produce_flush ON topic.main;
+BEGIN;
+INSERT INTO topic.main (value) VALUES ('3'), ('last');
+COMMIT;
+SELECT "offset", value FROM topic.audit ORDER BY "offset" DESC LIMIT 2;
+SELECT * FROM queue.verify('main');
+SELECT queue.drop_topic('main');
+SELECT queue.drop_topic('audit');
+DROP FUNCTION audit(text);
+
 -- COPY, in and out.
 COPY topic.face (key, value) FROM STDIN;
 c1	{"n": 7}

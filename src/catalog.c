@@ -32,6 +32,7 @@
 #include "partitioning/partdesc.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -57,6 +58,10 @@ static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_GROUP_NAME_INDEX] = "consumer_group_name_key",
 	[REGISTRY_PROGRESS] = "progress",
 	[REGISTRY_PROGRESS_INDEX] = "progress_newest",
+	[REGISTRY_PRODUCER] = "producer",
+	[REGISTRY_PRODUCER_NAME_INDEX] = "producer_name_key",
+	[REGISTRY_PRODUCER_BATCH] = "producer_batch",
+	[REGISTRY_PRODUCER_BATCH_INDEX] = "producer_batch_newest",
 };
 
 static Oid	registry[REGISTRY_TABLES];
@@ -624,4 +629,24 @@ pgqueue_check_owner(const Topic *topic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of topic \"%s\"", topic->name)));
+}
+
+/*
+ * Consumer groups and producers belong to the role that first used them, by
+ * name: a restore works without the role.
+ *
+ * Errors: 42501.
+ */
+void
+pgqueue_check_belongs(const char *kind, const char *name, const char *owner)
+{
+	Oid			role = get_role_oid(owner, true);
+
+	if (superuser() ||
+		(OidIsValid(role) && has_privs_of_role(GetUserId(), role)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for %s \"%s\"", kind, name),
+			 errdetail("It belongs to role \"%s\".", owner)));
 }

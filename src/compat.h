@@ -42,6 +42,22 @@
 	pg_type_aclcheck((type), (role), (mode))
 #endif
 
+/* 16 gave settings an allocator of their own */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_guc_malloc(size) guc_malloc(LOG, (size))
+#else
+#define pgqueue_guc_malloc(size) malloc(size)
+#endif
+
+/* 17 calls a backend's number a proc number */
+#if PG_VERSION_NUM >= 170000
+#define pgqueue_proc_of(virtual_xid) ProcNumberGetProc((virtual_xid).procNumber)
+#define pgqueue_proc_lxid(proc) ((proc)->vxid.lxid)
+#else
+#define pgqueue_proc_of(virtual_xid) BackendIdGetProc((virtual_xid).backendId)
+#define pgqueue_proc_lxid(proc) ((proc)->lxid)
+#endif
+
 /* 16 lets the caller of tuplesort_getdatum() ask for a copy */
 #if PG_VERSION_NUM >= 160000
 #define pgqueue_tuplesort_getdatum(state, value, isnull) \

@@ -31,6 +31,7 @@ typedef struct InsertState
 {
 	MemoryContext statement;	/* its executor state */
 	bool		may_gather;		/* see face_buffer.c */
+	FaceProducer producer;		/* who, and the next row's sequence */
 	int32		sticky;
 	int			sticky_left;
 } InsertState;
@@ -47,6 +48,10 @@ insert_state(FunctionCallInfo fcinfo)
 		/* a row trigger is called in the per-tuple context of its statement */
 		state->statement = MemoryContextGetParent(CurrentMemoryContext);
 		state->may_gather = pgqueue_face_may_gather(state->statement);
+		pgqueue_face_settings_take(&state->producer);
+		if (state->producer.name != NULL)
+			state->producer.name = MemoryContextStrdup(fcinfo->flinfo->fn_mcxt,
+													   state->producer.name);
 		fcinfo->flinfo->fn_extra = state;
 	}
 	return state;
@@ -93,7 +98,8 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	InsertState *state;
 	int32		partition;
 	HeapTuple	record;
-	LogFixed   *fixed;
+	FaceProducer producer;
+	MessagePlace place;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
@@ -144,24 +150,33 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 								  nulls[FACE_ATTR_KEY - 1],
 								  row[FACE_ATTR_HEADERS - 1],
 								  nulls[FACE_ATTR_HEADERS - 1]);
+	producer = state->producer;
+	if (producer.name != NULL)
+		state->producer.sequence++;
 	if (state->may_gather &&
-		pgqueue_face_gather(state->statement, topic, record))
+		pgqueue_face_gather(state->statement, topic, record, &producer))
 		return PointerGetDatum(trigger->tg_trigtuple);
 	pgqueue_face_flush();
-	pgqueue_append(pgqueue_topic_refresh(topic), partition, &record, 1);
+	pgqueue_face_append(topic, &record, 1, &producer, &place);
 
 	/*
 	 * What RETURNING shows.  The three columns were NULL and are passed by
 	 * value, so they are set in the executor's slot; handing it a new tuple
-	 * costs a quarter of the row's time.
+	 * costs a quarter of the row's time.  A duplicate has no timestamp.
 	 */
-	fixed = log_fixed(record->t_data);
-	row[FACE_ATTR_PARTITION - 1] = Int32GetDatum(fixed->partition);
-	row[FACE_ATTR_OFFSET - 1] = Int64GetDatum(fixed->offset);
-	row[FACE_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
+	if (place.partition < 0)
+	{
+		LogFixed   *fixed = log_fixed(record->t_data);
+
+		place.partition = fixed->partition;
+		place.offset = fixed->offset;
+		row[FACE_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
+		nulls[FACE_ATTR_TIMESTAMP - 1] = false;
+	}
+	row[FACE_ATTR_PARTITION - 1] = Int32GetDatum(place.partition);
+	row[FACE_ATTR_OFFSET - 1] = Int64GetDatum(place.offset);
 	nulls[FACE_ATTR_PARTITION - 1] = false;
 	nulls[FACE_ATTR_OFFSET - 1] = false;
-	nulls[FACE_ATTR_TIMESTAMP - 1] = false;
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 

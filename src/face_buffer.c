@@ -31,6 +31,7 @@
 #include "tcop/pquery.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 
 #define BUFFER_ROWS		1000
 #define BUFFER_BYTES	(256 * 1024)
@@ -42,6 +43,7 @@ typedef struct FaceBuffer
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
 	int32		topic_id;
+	FaceProducer producer;		/* name in context; sequence of the first row */
 	Oid			user;			/* whose statement it is */
 	int			sec_context;
 	HeapTuple	rows[BUFFER_ROWS];
@@ -60,6 +62,46 @@ forget(void)
 	buffer.statement = NULL;
 	buffer.nrows = 0;
 	buffer.bytes = 0;
+}
+
+/*
+ * Append rows of a statement, as its producer if it has one: the rows'
+ * sequences are producer->sequence and those behind.
+ *
+ * place: for a single row, set to where its message is if it was stored
+ * before; else its partition is set to -1.
+ */
+void
+pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
+					const FaceProducer *producer, MessagePlace *place)
+{
+	ProducerClaim claim = {0};
+	int64	   *sequences;
+	int			npartitions;
+	HeapTuple  *grouped;
+	int		   *bounds;
+
+	if (place != NULL)
+		place->partition = -1;
+	if (producer->name != NULL)
+	{
+		sequences = palloc(nrows * sizeof(int64));
+		for (int i = 0; i < nrows; i++)
+			sequences[i] = producer->sequence + i;
+		pgqueue_claim(topic, producer->name, producer->epoch, sequences, nrows,
+					  &claim);
+		if (place != NULL && claim.nduplicates > 0)
+			*place = claim.places[0];
+		rows += claim.nduplicates;
+		nrows -= claim.nduplicates;
+	}
+
+	topic = pgqueue_topic_refresh(topic);
+	npartitions = topic->npartitions;
+	grouped = pgqueue_group_records(rows, nrows, npartitions, &bounds);
+	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
+	if (producer->name != NULL)
+		pgqueue_claim_fulfil(&claim, rows, NULL);
 }
 
 /* Can the portal's statement do without the offsets of its rows? */
@@ -90,38 +132,32 @@ pgqueue_face_may_gather(MemoryContext statement)
 
 /*
  * Append what was gathered, as the user who gave the rows: a SECURITY DEFINER
- * function may be running by now, and the topic's constraints run code.
+ * function may be running by now, and the topic's constraints run code.	That
+ * code may produce, and insert, too: the buffer is free for it before.
  */
 static void
 append_rows(void)
 {
 	Oid			save_user;
 	int			save_sec_context;
-	MemoryContext old = MemoryContextSwitchTo(buffer.context);
+	MemoryContext context = buffer.context;
+	MemoryContext old = MemoryContextSwitchTo(context);
 	Topic	   *topic = pgqueue_topic(buffer.topic);
-	int			npartitions = topic->npartitions;
 	int			nrows = buffer.nrows;
-	int		   *bounds;
-	HeapTuple  *grouped = pgqueue_group_records(buffer.rows, nrows,
-												npartitions, &bounds);
+	HeapTuple  *rows = palloc(nrows * sizeof(HeapTuple));
+	FaceProducer producer = buffer.producer;
 
 	pgqueue_check_same(topic, buffer.topic_id);
 	GetUserIdAndSecContext(&save_user, &save_sec_context);
 	SetUserIdAndSecContext(buffer.user, buffer.sec_context);
+	memcpy(rows, buffer.rows, nrows * sizeof(HeapTuple));
+	buffer.context = NULL;
 	buffer.nrows = 0;
 	buffer.bytes = 0;
-	for (int32 p = 0; p < npartitions; p++)
-	{
-		int			n = bounds[p + 1] - bounds[p];
-
-		if (n == 0)
-			continue;
-		topic = pgqueue_topic_refresh(topic);
-		pgqueue_append(topic, p, grouped + bounds[p], n);
-	}
+	pgqueue_face_append(topic, rows, nrows, &producer, NULL);
 	SetUserIdAndSecContext(save_user, save_sec_context);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(buffer.context);
+	MemoryContextDelete(context);
 }
 
 /*
@@ -129,7 +165,8 @@ append_rows(void)
  * statement's rows are waiting: then the row must be appended by itself.
  */
 bool
-pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record)
+pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record,
+					const FaceProducer *producer)
 {
 	MemoryContext old;
 
@@ -147,6 +184,10 @@ pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record)
 		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
 		buffer.topic_id = topic->id;
 		GetUserIdAndSecContext(&buffer.user, &buffer.sec_context);
+		buffer.producer = *producer;
+		if (producer->name != NULL)
+			buffer.producer.name = MemoryContextStrdup(buffer.context,
+													   producer->name);
 	}
 
 	old = MemoryContextSwitchTo(buffer.context);
@@ -184,7 +225,15 @@ xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
+			if (buffer.nrows == 0)
+			{
+				forget();
+				break;
+			}
+			/* a constraint's function may want to run queries */
+			PushActiveSnapshot(GetTransactionSnapshot());
 			pgqueue_face_flush();
+			PopActiveSnapshot();
 			break;
 		case XACT_EVENT_ABORT:
 			forget();

@@ -20,7 +20,6 @@
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -51,21 +50,6 @@ pgqueue_group_arg(text *name)
 	return text_to_cstring(name);
 }
 
-/* Errors: 42501. */
-static void
-check_group_owner(const char *name, const char *owner)
-{
-	Oid			role = get_role_oid(owner, true);
-
-	if (superuser() ||
-		(OidIsValid(role) && has_privs_of_role(GetUserId(), role)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for consumer group \"%s\"", name),
-			 errdetail("The group belongs to role \"%s\".", owner)));
-}
-
 /*
  * The group's id, 0 if it does not exist.	Reads the latest state.
  *
@@ -94,7 +78,8 @@ pgqueue_group_find(const char *name)
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
-		check_group_owner(name, NameStr(*DatumGetName(values[GROUP_ATTR_OWNER - 1])));
+		pgqueue_check_belongs("consumer group", name,
+							  NameStr(*DatumGetName(values[GROUP_ATTR_OWNER - 1])));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

@@ -96,14 +96,17 @@ pgqueue_form_message(Topic *topic, int32 partition, Datum value,
 	return pgqueue_form_record(topic->desc, partition, values, nulls);
 }
 
-/* The row that produce returns; its type is kept in fn_extra. */
+/*
+ * The row that produce returns; its type is kept in fn_extra.	timestamp: NULL
+ * for a duplicate.
+ */
 static Datum
-produce_result(FunctionCallInfo fcinfo, HeapTuple record)
+produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
+			   const TimestampTz *timestamp)
 {
 	TupleDesc	desc = fcinfo->flinfo->fn_extra;
-	LogFixed   *fixed = log_fixed(record->t_data);
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	Datum		values[4];
+	bool		nulls[4] = {false};
 
 	if (desc == NULL)
 	{
@@ -115,13 +118,59 @@ produce_result(FunctionCallInfo fcinfo, HeapTuple record)
 		fcinfo->flinfo->fn_extra = desc;
 		MemoryContextSwitchTo(old);
 	}
-	values[0] = Int32GetDatum(fixed->partition);
-	values[1] = Int64GetDatum(fixed->offset);
-	values[2] = TimestampTzGetDatum(fixed->timestamp);
+	values[0] = Int32GetDatum(partition);
+	values[1] = Int64GetDatum(offset);
+	values[2] = timestamp == NULL ? (Datum) 0 : TimestampTzGetDatum(*timestamp);
+	nulls[2] = timestamp == NULL;
+	values[3] = BoolGetDatum(timestamp == NULL);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
-/* (topic, value, key, headers, partition); type: InvalidOid for text */
+/* ---------------- the producer ---------------- */
+
+/* Who produces with which sequence, as a call says it. */
+typedef struct ProducerArgs
+{
+	char	   *name;			/* NULL: nobody in particular */
+	int32		epoch;
+} ProducerArgs;
+
+/*
+ * producer_id and epoch, and whether a sequence may come with them.
+ *
+ * Errors: 22004, 22023, 42602.
+ */
+static ProducerArgs
+producer_args(FunctionCallInfo fcinfo, int name_arg, int epoch_arg,
+			  bool has_sequence, const char *sequence_name)
+{
+	ProducerArgs args = {0};
+
+	if (PG_ARGISNULL(name_arg))
+	{
+		if (has_sequence)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s needs a producer_id", sequence_name)));
+		return args;
+	}
+	args.name = pgqueue_producer_arg(PG_GETARG_TEXT_PP(name_arg));
+	pgqueue_check_not_null(fcinfo, epoch_arg, "epoch");
+	args.epoch = PG_GETARG_INT32(epoch_arg);
+	if (args.epoch < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("epoch must not be negative: %d", args.epoch)));
+	return args;
+}
+
+/* ---------------- one message ---------------- */
+
+/*
+ * (topic, value, key, headers, partition, producer_id, sequence, epoch)
+ *
+ * type: InvalidOid for text
+ */
 static Datum
 produce(FunctionCallInfo fcinfo, Oid type)
 {
@@ -135,9 +184,19 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	int32		partition;
 	int32		id;
 	HeapTuple	record;
+	ProducerArgs producer;
+	int64		sequence = 0;
+	ProducerClaim claim;
+	LogFixed   *fixed;
 
 	pgqueue_check_writable("queue.produce()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
+	producer = producer_args(fcinfo, 5, 7, !PG_ARGISNULL(6), "sequence");
+	if (producer.name != NULL)
+	{
+		pgqueue_check_not_null(fcinfo, 6, "sequence");
+		sequence = PG_GETARG_INT64(6);
+	}
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
 	pgqueue_check_message(value_null, key_null, headers_null, headers);
@@ -148,6 +207,16 @@ produce(FunctionCallInfo fcinfo, Oid type)
 		pgqueue_value_from_text(topic, value, value_null);
 	/* the conversion may have run anything */
 	pgqueue_face_flush();
+	if (producer.name != NULL)
+	{
+		pgqueue_claim(topic, producer.name, producer.epoch, &sequence, 1, &claim);
+		if (claim.nduplicates > 0)
+		{
+			pgqueue_claim_fulfil(&claim, NULL, NULL);
+			return produce_result(fcinfo, claim.places[0].partition,
+								  claim.places[0].offset, NULL);
+		}
+	}
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_check_same(topic, id);
 
@@ -165,7 +234,11 @@ produce(FunctionCallInfo fcinfo, Oid type)
 								  PointerGetDatum(key), key_null,
 								  headers, headers_null);
 	pgqueue_append(topic, partition, &record, 1);
-	return produce_result(fcinfo, record);
+	if (producer.name != NULL)
+		pgqueue_claim_fulfil(&claim, &record, NULL);
+	fixed = log_fixed(record->t_data);
+	return produce_result(fcinfo, fixed->partition, fixed->offset,
+						  &fixed->timestamp);
 }
 
 Datum
@@ -328,9 +401,128 @@ pgqueue_group_records(HeapTuple *records, int n, int npartitions, int **bounds)
 }
 
 /*
- * (topic, batch, keys, headers, partition)
+ * Append records that are grouped by partition.
  *
  * Append locks are taken one partition at a time, in ascending order.
+ */
+void
+pgqueue_append_grouped(Topic *topic, HeapTuple *grouped, const int *bounds,
+					   int npartitions)
+{
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		if (bounds[p] == bounds[p + 1])
+			continue;
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_append(topic, p, grouped + bounds[p], bounds[p + 1] - bounds[p]);
+	}
+}
+
+/*
+ * The sequences of a batch of n messages: given one by one, or by the first.
+ * NULL if there are none.
+ *
+ * Errors: 22023, 22004.
+ */
+static int64 *
+sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg, int n)
+{
+	int64	   *sequences;
+	int64		first;
+
+	if (!PG_ARGISNULL(first_arg) && !PG_ARGISNULL(array_arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("first_sequence and sequences exclude each other")));
+	if (PG_ARGISNULL(first_arg) && PG_ARGISNULL(array_arg))
+		return NULL;
+
+	sequences = palloc(Max(n, 1) * sizeof(int64));
+	if (!PG_ARGISNULL(array_arg))
+	{
+		Elements	elements;
+
+		take_apart(fcinfo, array_arg, "sequences", n, &elements);
+		for (int i = 0; i < n; i++)
+		{
+			if (elements.nulls[i])
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("sequences must not contain NULL")));
+			sequences[i] = DatumGetInt64(elements.values[i]);
+		}
+		return sequences;
+	}
+	first = PG_GETARG_INT64(first_arg);
+	if (first < 0 || first > PGQUEUE_MAX_SEQUENCE - n + 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("first_sequence must be between 0 and " INT64_FORMAT
+						", not " INT64_FORMAT,
+						PGQUEUE_MAX_SEQUENCE - n + 1, first)));
+	for (int i = 0; i < n; i++)
+		sequences[i] = first + i;
+	return sequences;
+}
+
+/* What a batch did to a partition. */
+typedef struct BatchPart
+{
+	int64		first;			/* least and greatest offset, ... */
+	int64		last;			/* ... if anything below is not 0 */
+	int64		count;			/* appended */
+	int64		duplicates;
+} BatchPart;
+
+static void
+count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
+{
+	BatchPart  *part = &parts[partition];
+
+	if (part->count + part->duplicates == 0)
+		part->first = part->last = offset;
+	part->first = Min(part->first, offset);
+	part->last = Max(part->last, offset);
+	if (duplicate)
+		part->duplicates++;
+	else
+		part->count++;
+}
+
+/* A row per partition that holds messages of the batch. */
+static void
+return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
+{
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		Datum		values[5];
+		bool		nulls[5] = {false};
+
+		if (parts[p].count + parts[p].duplicates == 0)
+			continue;
+		values[0] = Int32GetDatum(p);
+		values[1] = Int64GetDatum(parts[p].first);
+		values[2] = Int64GetDatum(parts[p].last);
+		values[3] = Int64GetDatum(parts[p].count);
+		values[4] = Int64GetDatum(parts[p].duplicates);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}
+
+/* Leave out the first n elements. */
+static void
+skip_elements(Elements *elements, int n)
+{
+	if (elements->n == 0)
+		return;
+	elements->values += n;
+	elements->nulls += n;
+	elements->n -= n;
+}
+
+/*
+ * (topic, batch, keys, headers, partition, producer_id, first_sequence, epoch,
+ * watermark, sequences)
  */
 Datum
 pgqueue_produce_batch(PG_FUNCTION_ARGS)
@@ -342,15 +534,26 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	Elements	headers = {0};
 	bool		has_explicit = !PG_ARGISNULL(4);
 	int32		explicit = has_explicit ? PG_GETARG_INT32(4) : 0;
+	bool		has_watermark = !PG_ARGISNULL(8);
+	Datum		watermark = has_watermark ? PG_GETARG_DATUM(8) : (Datum) 0;
+	ProducerArgs producer;
+	ProducerClaim claim;
+	int64	   *sequences;
 	int32	   *chosen;
 	HeapTuple  *records;
+	HeapTuple  *grouped;
 	int		   *bounds;
+	BatchPart  *parts;
 	int			npartitions;
 	int32		id;
 
 	pgqueue_check_writable("queue.produce_batch()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "batch");
+	producer = producer_args(fcinfo, 5, 7,
+							 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
+							 has_watermark,
+							 has_watermark ? "watermark" : "a sequence");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
 	if (has_explicit)
@@ -361,39 +564,52 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 		take_apart(fcinfo, 2, "keys", batch.n, &keys);
 	if (!PG_ARGISNULL(3))
 		take_apart(fcinfo, 3, "headers", batch.n, &headers);
+	sequences = sequences_arg(fcinfo, 6, 9, batch.n);
+	if (producer.name != NULL && sequences == NULL && batch.n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("first_sequence must not be NULL with a producer_id")));
 	InitMaterializedSRF(fcinfo, 0);
-	if (batch.n == 0)
+	/* a watermark alone is worth a row of the producer's state */
+	if (batch.n == 0 && !has_watermark)
 		return (Datum) 0;
 
 	id = topic->id;
 	convert_batch(topic, &batch);
 	/* the conversion may have run anything */
 	pgqueue_face_flush();
+	if (producer.name != NULL)
+	{
+		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,
+					  &claim);
+		skip_elements(&batch, claim.nduplicates);
+		skip_elements(&keys, claim.nduplicates);
+		skip_elements(&headers, claim.nduplicates);
+	}
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_check_same(topic, id);
-	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);
 	npartitions = topic->npartitions;
+	parts = palloc0(npartitions * sizeof(BatchPart));
+	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);
 	records = form_batch(topic, chosen, &batch, &keys, &headers);
-	records = pgqueue_group_records(records, batch.n, npartitions, &bounds);
+	grouped = pgqueue_group_records(records, batch.n, npartitions, &bounds);
+	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
 
-	for (int32 p = 0; p < npartitions; p++)
+	if (producer.name != NULL)
 	{
-		HeapTuple  *part = records + bounds[p];
-		int			n = bounds[p + 1] - bounds[p];
-		Datum		values[4];
-		bool		nulls[4] = {false};
-
-		if (n == 0)
-			continue;
-		topic = pgqueue_topic_refresh(topic);
-		pgqueue_append(topic, p, part, n);
-
-		values[0] = Int32GetDatum(p);
-		values[1] = Int64GetDatum(log_fixed(part[0]->t_data)->offset);
-		values[2] = Int64GetDatum(log_fixed(part[n - 1]->t_data)->offset);
-		values[3] = Int64GetDatum(n);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		pgqueue_claim_fulfil(&claim, records,
+							 has_watermark ? &watermark : NULL);
+		for (int i = 0; i < claim.nduplicates; i++)
+			count_message(parts, claim.places[i].partition,
+						  claim.places[i].offset, true);
 	}
+	for (int i = 0; i < batch.n; i++)
+	{
+		LogFixed   *fixed = log_fixed(records[i]->t_data);
+
+		count_message(parts, fixed->partition, fixed->offset, false);
+	}
+	return_parts(rsinfo, parts, npartitions);
 	return (Datum) 0;
 }
 

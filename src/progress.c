@@ -71,22 +71,22 @@ pgqueue_progress_unlock(int32 group, const Topic *topic, int32 partition)
 }
 
 /*
- * A transaction that keeps one snapshot must not act on progress that the
- * snapshot does not know: its messages may be another transaction's by now.
+ * A transaction that keeps one snapshot must not act on state that the
+ * snapshot does not know: what it says happened is in the future.	xmin: who
+ * wrote the newest row, under whose lock we are.
  *
  * Errors: 40001.
  */
-static void
-check_snapshot(HeapTuple newest)
+void
+pgqueue_check_known(TransactionId xmin, const char *doing)
 {
-	TransactionId xmin = HeapTupleHeaderGetXmin(newest->t_data);
-
 	if (IsolationUsesXactSnapshot() &&
 		!TransactionIdIsCurrentTransactionId(xmin) &&
 		XidInMVCCSnapshot(xmin, GetActiveSnapshot()))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent consuming"),
+				 errmsg("could not serialize access due to concurrent %s",
+						doing),
 				 errhint("Retry the transaction.")));
 }
 
@@ -120,7 +120,7 @@ pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
 		Datum		values[PROGRESS_NATTS];
 		bool		nulls[PROGRESS_NATTS];
 
-		check_snapshot(tuple);
+		pgqueue_check_known(HeapTupleHeaderGetXmin(tuple->t_data), "consuming");
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		progress->generation =
 			DatumGetInt64(values[PROGRESS_ATTR_GENERATION - 1]);

@@ -40,6 +40,7 @@ _PG_init(void)
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
+	pgqueue_face_settings_init();
 	MarkGUCPrefixReserved("queue");
 
 	pgqueue_slot_init();

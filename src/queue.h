@@ -5,9 +5,10 @@
  *
  *	  A file calls only downward:
  *
- *		entry	 produce.c face.c face_buffer.c consume.c fetch.c topic.c inspect.c guard.c
- *		domain	 message_sink.c value.c progress.c group.c catalog.c
- *				 partitioner.c
+ *		entry	 produce.c face.c face_buffer.c consume.c fetch.c topic.c
+ *				 producer_admin.c inspect.c guard.c
+ *		domain	 producer.c producer_state.c sequence_map.c message_sink.c
+ *				 value.c progress.c group.c catalog.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_slot.c
@@ -91,11 +92,13 @@ log_fixed(HeapTupleHeader header)
  *	 topic			 partition	  PGQUEUE_LOCK_SEGMENT
  *	 hash of a name	 0			  PGQUEUE_LOCK_GROUP_NAME
  *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
+ *	 topic			 hash of id	  PGQUEUE_LOCK_PRODUCER
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
 #define PGQUEUE_LOCK_GROUP_NAME 0x4002
 #define PGQUEUE_LOCK_TOPIC_NAME 0x4003
+#define PGQUEUE_LOCK_PRODUCER	0x4004	/* queue.blockers knows it as 16388 */
 #define PGQUEUE_LOCK_GROUP		0x8000
 
 /* ---------------- queue.c: the module ---------------- */
@@ -200,6 +203,10 @@ typedef enum RegistryTable
 	REGISTRY_GROUP_NAME_INDEX,
 	REGISTRY_PROGRESS,
 	REGISTRY_PROGRESS_INDEX,
+	REGISTRY_PRODUCER,
+	REGISTRY_PRODUCER_NAME_INDEX,
+	REGISTRY_PRODUCER_BATCH,
+	REGISTRY_PRODUCER_BATCH_INDEX,
 	REGISTRY_TABLES
 } RegistryTable;
 
@@ -221,6 +228,8 @@ extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 									 LOCKMODE lockmode);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
+extern void pgqueue_check_belongs(const char *kind, const char *name,
+								  const char *owner);
 
 /* ---------------- log_record.c: values to a record ---------------- */
 
@@ -318,6 +327,39 @@ extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
 extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
 									  bool isnull);
 
+/* ---------------- sequence_map.c: where sequences went ---------------- */
+
+typedef struct MessagePlace
+{
+	int32		partition;
+	int64		offset;
+} MessagePlace;
+
+/* Messages whose sequences and offsets both ascend by one. */
+typedef struct SequenceRun
+{
+	int64		sequence;		/* of the first */
+	int64		count;
+	int32		partition;
+	int64		offset;			/* of the first */
+} SequenceRun;
+
+typedef struct SequenceMap
+{
+	SequenceRun *runs;			/* ascending by sequence */
+	int			n;
+	int			room;
+} SequenceMap;
+
+extern void pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count,
+							int32 partition, int64 offset);
+extern bool pgqueue_map_find(const SequenceMap *map, int64 sequence,
+							 MessagePlace *place);
+extern void pgqueue_map_free(SequenceMap *map);
+extern bytea *pgqueue_map_encode(const SequenceMap *map);
+extern void pgqueue_map_decode(SequenceMap *map, const bytea *stored,
+							   int64 sequence);
+
 /* ---------------- produce.c: messages and their partitions ---------------- */
 
 extern void pgqueue_check_message(bool value_null, bool key_null,
@@ -330,14 +372,33 @@ extern HeapTuple pgqueue_form_message(Topic *topic, int32 partition,
 									  Datum headers, bool headers_null);
 extern HeapTuple *pgqueue_group_records(HeapTuple *records, int n,
 										int npartitions, int **bounds);
+extern void pgqueue_append_grouped(Topic *topic, HeapTuple *grouped,
+								   const int *bounds, int npartitions);
 
 /* ---------------- face_buffer.c: rows of a statement ---------------- */
+
+/* Who produces the rows of a statement; see queue.producer_id. */
+typedef struct FaceProducer
+{
+	const char *name;			/* NULL: nobody in particular */
+	int32		epoch;
+	int64		sequence;		/* of the next row */
+} FaceProducer;
 
 extern void pgqueue_face_buffer_init(void);
 extern bool pgqueue_face_may_gather(MemoryContext statement);
 extern bool pgqueue_face_gather(MemoryContext statement, Topic *topic,
-								HeapTuple record);
+								HeapTuple record,
+								const FaceProducer *producer);
+extern void pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
+								const FaceProducer *producer,
+								MessagePlace *place);
 extern void pgqueue_face_flush(void);
+
+/* ---------------- face_settings.c: queue.producer_id and so on ------------ */
+
+extern void pgqueue_face_settings_init(void);
+extern void pgqueue_face_settings_take(FaceProducer *producer);
 
 /* ---------------- group.c: consumer groups ---------------- */
 
@@ -363,6 +424,81 @@ extern void pgqueue_progress_read(int32 group, const Topic *topic,
 extern void pgqueue_progress_write(int32 group, const Topic *topic,
 								   int32 partition, const Progress *old,
 								   int64 offset);
+
+extern void pgqueue_check_known(TransactionId xmin, const char *doing);
+
+/* ---------------- producer_state.c: what a producer has stored ---------- */
+
+/* The sequence before the first of a series; and the greatest there is. */
+#define NO_SEQUENCE (-1)
+#define PGQUEUE_MAX_SEQUENCE (PG_INT64_MAX - 1)
+
+typedef struct ProducerState
+{
+	bool		found;
+	TransactionId xmin;			/* who wrote it */
+	int32		series;			/* epoch in which sequences last restarted */
+	int32		epoch;
+	int64		generation;		/* counts the producer's rows */
+	int64		last_sequence;	/* of the series, or NO_SEQUENCE */
+	bool		has_place;		/* its place is known ... */
+	MessagePlace place;			/* ... here */
+	int64		accepted;
+	int64		duplicates;
+	int64		gaps;
+	TimestampTz produced_at;
+	bool		has_watermark;
+	Datum		watermark;		/* jsonb */
+} ProducerState;
+
+extern void pgqueue_producer_state_read(int32 producer, ProducerState *state);
+extern void pgqueue_producer_state_write(int32 producer,
+										 const ProducerState *state,
+										 int64 first_sequence,
+										 const SequenceMap *map);
+extern bool pgqueue_producer_state_find(int32 producer, int32 series,
+										int64 sequence, SequenceMap *map);
+extern int64 pgqueue_producer_state_prune(int32 producer);
+extern void pgqueue_producer_state_delete(int32 producer);
+
+/* ---------------- producer.c: accept, duplicate, gap, fenced ------------ */
+
+#define PGQUEUE_MAX_PRODUCER_NAME 255
+
+typedef struct Producer
+{
+	int32		id;
+	bool		strict;			/* sequences without gaps */
+	NameData	owner;
+} Producer;
+
+/* What became of the sequences of a call; see pgqueue_claim(). */
+typedef struct ProducerClaim
+{
+	int32		producer;
+	const int64 *sequences;
+	int			n;
+	int			nduplicates;	/* the first so many are stored already ... */
+	MessagePlace *places;		/* ... here */
+	ProducerState state;		/* before, brought up to date but for them */
+} ProducerClaim;
+
+extern char *pgqueue_producer_arg(text *name);
+extern bool pgqueue_producer_lock(const Topic *topic, const char *name,
+								  bool wait);
+extern void pgqueue_producer_unlock(const Topic *topic, const char *name);
+extern void pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic,
+								 const char *name);
+extern bool pgqueue_producer_find(const Topic *topic, const char *name,
+								  Producer *producer);
+extern void pgqueue_producer_make(const Topic *topic, const char *name,
+								  bool strict, Producer *producer);
+extern void pgqueue_producer_delete(const Topic *topic, const char *name);
+extern List *pgqueue_producer_names(const Topic *topic);
+extern void pgqueue_claim(const Topic *topic, const char *name, int32 epoch,
+						  const int64 *sequences, int n, ProducerClaim *claim);
+extern void pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
+								 const Datum *watermark);
 
 /* ---------------- message_sink.c: rows of messages ---------------- */
 

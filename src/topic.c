@@ -366,7 +366,10 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
 							  "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
+							  "DELETE FROM " PGQUEUE_SCHEMA ".producer_batch b USING " PGQUEUE_SCHEMA ".producer p"
+							  " WHERE p.topic_id = %d AND b.producer_id = p.producer_id;"
+							  "DELETE FROM " PGQUEUE_SCHEMA ".producer WHERE topic_id = %d;"
 							  "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
-							  id, id, id));
+							  id, id, id, id, id));
 	PG_RETURN_VOID();
 }

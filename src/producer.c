@@ -1,0 +1,410 @@
+/*-------------------------------------------------------------------------
+ *
+ * producer.c
+ *	  Producers: ids, epochs and sequences that the application chooses.
+ *
+ * A producer is a row of queue.producer, made when its id is first used; it
+ * belongs to that role.  Its rows in queue.producer_batch (producer_state.c)
+ * say what it has stored.	Who produces with a sequence
+ *
+ *	 1. claims it (pgqueue_claim): locks the producer to the end of the
+ *		transaction, and learns which of the call's messages are stored already;
+ *	 2. appends the others;
+ *	 3. says so (pgqueue_claim_fulfil).
+ *
+ * All three happen in one transaction: they commit or abort together.	Whoever
+ * uses the same producer meanwhile waits at the lock, and then finds the row or
+ * does not.
+ *
+ * The lock is taken by id before the producer is looked up, so that it covers
+ * making and forgetting the producer, too.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* Columns of queue.producer. */
+#define PRODUCER_ATTR_ID			1
+#define PRODUCER_ATTR_TOPIC			2
+#define PRODUCER_ATTR_NAME			3
+#define PRODUCER_ATTR_OWNER			4
+#define PRODUCER_ATTR_STRICT		5
+#define PRODUCER_ATTR_CREATED		6
+#define PRODUCER_NATTS				6
+
+/* ---------------- names and locks ---------------- */
+
+/* Errors: 42602 for an empty or overlong id. */
+char *
+pgqueue_producer_arg(text *name)
+{
+	int			len = VARSIZE_ANY_EXHDR(name);
+
+	if (len == 0 || len > PGQUEUE_MAX_PRODUCER_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg(len == 0 ? "producer_id must not be empty" :
+						"producer_id is too long"),
+				 errdetail("An id has 1 to %d bytes.", PGQUEUE_MAX_PRODUCER_NAME)));
+	return text_to_cstring(name);
+}
+
+/*
+ * Ids of one hash share a lock, which costs a wait at worst.  View
+ * queue.blockers finds the id again with hashtext(), the same function.
+ */
+void
+pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id,
+						 hash_bytes((const unsigned char *) name, strlen(name)),
+						 PGQUEUE_LOCK_PRODUCER);
+}
+
+/*
+ * Lock a producer to the end of the transaction.  False if another transaction
+ * has it and wait is false.
+ */
+bool
+pgqueue_producer_lock(const Topic *topic, const char *name, bool wait)
+{
+	LOCKTAG		tag;
+
+	pgqueue_producer_tag(&tag, topic, name);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Give back one pgqueue_producer_lock(), nothing having been written. */
+void
+pgqueue_producer_unlock(const Topic *topic, const char *name)
+{
+	LOCKTAG		tag;
+
+	pgqueue_producer_tag(&tag, topic, name);
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* ---------------- the registry ---------------- */
+
+static SysScanDesc
+begin_registry_scan(Relation rel, const Topic *topic, const char *name)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], PRODUCER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(topic->id));
+	if (name != NULL)
+	{
+		ScanKeyInit(&keys[1], PRODUCER_ATTR_NAME, BTEqualStrategyNumber,
+					F_TEXTEQ, CStringGetTextDatum(name));
+		keys[1].sk_collation = C_COLLATION_OID;
+	}
+	return systable_beginscan(rel,
+							  pgqueue_registry(REGISTRY_PRODUCER_NAME_INDEX),
+							  true, SnapshotSelf, name == NULL ? 1 : 2, keys);
+}
+
+/*
+ * Look a producer up, as of now.  False if there is none.
+ *
+ * Locks: the producer's, unless an answer that may be old is good enough.
+ */
+bool
+pgqueue_producer_find(const Topic *topic, const char *name, Producer *producer)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
+								 AccessShareLock);
+	SysScanDesc scan = begin_registry_scan(rel, topic, name);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[PRODUCER_NATTS];
+		bool		nulls[PRODUCER_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		producer->id = DatumGetInt32(values[PRODUCER_ATTR_ID - 1]);
+		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
+		producer->owner = *DatumGetName(values[PRODUCER_ATTR_OWNER - 1]);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+/* Make a producer that does not exist.	 Locks: the producer's. */
+void
+pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
+					  Producer *producer)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
+								 RowExclusiveLock);
+	Oid			sequence =
+		get_relname_relid("producer_producer_id_seq",
+						  get_namespace_oid(PGQUEUE_SCHEMA, false));
+	Datum		values[PRODUCER_NATTS];
+	bool		nulls[PRODUCER_NATTS] = {false};
+
+	producer->id = (int32) nextval_internal(sequence, false);
+	producer->strict = strict;
+	namestrcpy(&producer->owner, GetUserNameFromId(GetUserId(), false));
+
+	values[PRODUCER_ATTR_ID - 1] = Int32GetDatum(producer->id);
+	values[PRODUCER_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
+	values[PRODUCER_ATTR_NAME - 1] = CStringGetTextDatum(name);
+	values[PRODUCER_ATTR_OWNER - 1] = NameGetDatum(&producer->owner);
+	values[PRODUCER_ATTR_STRICT - 1] = BoolGetDatum(strict);
+	values[PRODUCER_ATTR_CREATED - 1] =
+		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	table_close(rel, RowExclusiveLock);
+}
+
+/* Forget a producer's row.	 Locks: the producer's. */
+void
+pgqueue_producer_delete(const Topic *topic, const char *name)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
+								 RowExclusiveLock);
+	SysScanDesc scan = begin_registry_scan(rel, topic, name);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, RowExclusiveLock);
+}
+
+/* Ids of a topic's producers, as C strings. */
+List *
+pgqueue_producer_names(const Topic *topic)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
+								 AccessShareLock);
+	SysScanDesc scan = begin_registry_scan(rel, topic, NULL);
+	List	   *names = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, PRODUCER_ATTR_NAME,
+										RelationGetDescr(rel), &isnull);
+
+		names = lappend(names, TextDatumGetCString(name));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return names;
+}
+
+/* ---------------- accept, duplicate, gap, fenced ---------------- */
+
+static void
+check_epoch(const char *name, int32 epoch, const ProducerState *state)
+{
+	if (state->found && epoch < state->epoch)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUEUE_PRODUCER_FENCED),
+				 errmsg("producer \"%s\" was fenced: epoch %d is over",
+						name, epoch),
+				 errdetail("The current epoch is %d.", state->epoch),
+				 errhint("Another instance has taken over. To take over in turn, call queue.fence_producer() and go on behind queue.producer_state().")));
+}
+
+/* The call's own sequences must ascend.  Errors: 22023. */
+static void
+check_ascending(const int64 *sequences, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (sequences[i] < 0 || sequences[i] > PGQUEUE_MAX_SEQUENCE)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("sequence must be between 0 and " INT64_FORMAT
+							", not " INT64_FORMAT,
+							PGQUEUE_MAX_SEQUENCE, sequences[i])));
+		if (i > 0 && sequences[i] <= sequences[i - 1])
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("sequences must ascend: " INT64_FORMAT
+							" follows " INT64_FORMAT,
+							sequences[i], sequences[i - 1])));
+	}
+}
+
+/*
+ * Where the duplicates of a call were stored, a row of the producer's state
+ * after the other.
+ *
+ * Errors: QU002 if one never was: calling it a duplicate would lose it.
+ */
+static void
+find_places(ProducerClaim *claim, const char *name)
+{
+	SequenceMap map = {0};
+
+	claim->places = palloc(claim->nduplicates * sizeof(MessagePlace));
+	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		int64		sequence = claim->sequences[i];
+
+		if (pgqueue_map_find(&map, sequence, &claim->places[i]))
+			continue;
+		pgqueue_map_free(&map);
+		if (!pgqueue_producer_state_find(claim->producer, claim->state.series,
+										 sequence, &map) ||
+			!pgqueue_map_find(&map, sequence, &claim->places[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_QUEUE_SEQUENCE_OUT_OF_ORDER),
+					 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is behind its last one and was never stored",
+							sequence, name),
+					 errdetail("The last sequence is " INT64_FORMAT ".",
+							   claim->state.last_sequence)));
+	}
+	pgqueue_map_free(&map);
+}
+
+/*
+ * Count the gaps before and between the new messages.
+ *
+ * Errors: QU002 if there is one and the producer is strict.
+ */
+static void
+check_order(ProducerClaim *claim, const char *name, bool strict)
+{
+	bool		known = claim->state.last_sequence != NO_SEQUENCE;
+	int64		last = claim->state.last_sequence;
+
+	for (int i = claim->nduplicates; i < claim->n; i++)
+	{
+		int64		sequence = claim->sequences[i];
+
+		if (known && sequence - last != 1)
+		{
+			if (strict)
+				ereport(ERROR,
+						(errcode(ERRCODE_QUEUE_SEQUENCE_OUT_OF_ORDER),
+						 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is out of order",
+								sequence, name),
+						 errdetail("Expected sequence " INT64_FORMAT ".", last + 1),
+						 errhint("A message before it was rolled back or never sent; queue.producer_state() tells where to go on.")));
+			claim->state.gaps++;
+		}
+		known = true;
+		last = sequence;
+	}
+}
+
+/*
+ * Claim sequences of a producer for this transaction; n may be 0.
+ *
+ * Locks: takes the producer's to the end of the transaction; waits for another
+ * transaction that has it.
+ * Errors: QU002, QU003; 40001 if the producer has moved on since the snapshot
+ * of a REPEATABLE READ or SERIALIZABLE transaction, asked after QU003, which
+ * stays true; 22023; 42501 if the producer is not the user's.
+ */
+void
+pgqueue_claim(const Topic *topic, const char *name, int32 epoch,
+			  const int64 *sequences, int n, ProducerClaim *claim)
+{
+	Producer	producer;
+	ProducerState *state = &claim->state;
+
+	check_ascending(sequences, n);
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (pgqueue_producer_find(topic, name, &producer))
+		pgqueue_check_belongs("producer", name, NameStr(producer.owner));
+	else
+		pgqueue_producer_make(topic, name, true, &producer);
+
+	pgqueue_producer_state_read(producer.id, state);
+	check_epoch(name, epoch, state);
+	if (state->found)
+		pgqueue_check_known(state->xmin, "producing");
+	if (!state->found || epoch > state->epoch)
+	{
+		state->epoch = state->series = epoch;
+		state->last_sequence = NO_SEQUENCE;
+		state->has_place = false;
+	}
+
+	claim->producer = producer.id;
+	claim->sequences = sequences;
+	claim->n = n;
+	claim->nduplicates = 0;
+	while (claim->nduplicates < n &&
+		   sequences[claim->nduplicates] <= state->last_sequence)
+		claim->nduplicates++;
+	claim->places = NULL;
+	if (claim->nduplicates > 0)
+		find_places(claim, name);
+	check_order(claim, name, producer.strict);
+}
+
+/*
+ * Say that a claim's new messages are appended: records, in the order of their
+ * sequences.  watermark: jsonb to keep with them, or NULL for none.  A call of
+ * duplicates only leaves the watermark as it is: its own was stored before, or
+ * is behind what is.
+ */
+void
+pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
+					 const Datum *watermark)
+{
+	ProducerState *state = &claim->state;
+	int			nnew = claim->n - claim->nduplicates;
+	int64		first = state->last_sequence + 1;
+	SequenceMap map = {0};
+
+	if (nnew > 0)
+	{
+		first = claim->sequences[claim->nduplicates];
+		for (int i = 0; i < nnew; i++)
+		{
+			LogFixed   *fixed = log_fixed(records[i]->t_data);
+
+			pgqueue_map_add(&map, claim->sequences[claim->nduplicates + i], 1,
+							fixed->partition, fixed->offset);
+			state->place.partition = fixed->partition;
+			state->place.offset = fixed->offset;
+		}
+		state->has_place = true;
+		state->last_sequence = claim->sequences[claim->n - 1];
+	}
+	state->generation++;
+	state->accepted += nnew;
+	state->duplicates += claim->nduplicates;
+	if (nnew > 0 || !state->found)
+		state->produced_at = GetCurrentTimestamp();
+	if (watermark != NULL && (nnew > 0 || claim->n == 0))
+	{
+		state->has_watermark = true;
+		state->watermark = *watermark;
+	}
+	pgqueue_producer_state_write(claim->producer, state, first,
+								 nnew > 0 ? &map : NULL);
+	/* what a second call of this claim would have to start from */
+	state->found = true;
+	pgqueue_map_free(&map);
+}

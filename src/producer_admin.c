@@ -1,0 +1,295 @@
+/*-------------------------------------------------------------------------
+ *
+ * producer_admin.c
+ *	  SQL functions about producers: create, fence, look at, prune, forget.
+ *
+ * Producing itself is in produce.c and face.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#if PG_VERSION_NUM < 170000
+#include "storage/backendid.h"
+#include "storage/sinvaladt.h"
+#endif
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_create_producer);
+PG_FUNCTION_INFO_V1(pgqueue_fence_producer);
+PG_FUNCTION_INFO_V1(pgqueue_producer_state);
+PG_FUNCTION_INFO_V1(pgqueue_prune_producers);
+PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
+
+/* Milliseconds between looks at a producer whose holders are being ended. */
+#define TERMINATE_WAIT 20
+
+/*
+ * The topic and the producer's id, arguments 0 and 1.
+ *
+ * Errors: 22004, 42704, 42602; 42501 without the right to produce.
+ */
+static Topic *
+producer_args(FunctionCallInfo fcinfo, const char *function, char **name)
+{
+	Topic	   *topic;
+
+	if (function != NULL)
+		pgqueue_check_writable(function);
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "producer_id");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_INSERT);
+	*name = pgqueue_producer_arg(PG_GETARG_TEXT_PP(1));
+	return topic;
+}
+
+/* The owner of the topic may manage whatever produces into it. */
+static void
+check_manages(const Topic *topic, const char *name, const Producer *producer)
+{
+	if (!pgqueue_owns_relation(topic->log, GetUserId()))
+		pgqueue_check_belongs("producer", name, NameStr(producer->owner));
+}
+
+/* ---------------- create ---------------- */
+
+/* (topic, producer_id, sequence_mode) */
+Datum
+pgqueue_create_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.create_producer()", &name);
+	int32		id = topic->id;
+	char	   *mode;
+	bool		strict;
+	Producer	producer;
+
+	pgqueue_check_not_null(fcinfo, 2, "sequence_mode");
+	mode = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	strict = strcmp(mode, "strict") == 0;
+	if (!strict && strcmp(mode, "monotonic") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sequence_mode must be \"strict\" or \"monotonic\", not \"%s\"",
+						mode)));
+
+	(void) pgqueue_producer_lock(topic, name, true);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
+	if (pgqueue_producer_find(topic, name, &producer))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("producer \"%s\" of topic \"%s\" already exists",
+						name, topic->name)));
+	pgqueue_producer_make(topic, name, strict, &producer);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- fence ---------------- */
+
+/*
+ * End the backends whose transactions hold the producer.  False if there are
+ * none: prepared transactions cannot be ended so.
+ *
+ * Errors: 42501 if the user may not.
+ */
+static bool
+terminate_holders(const LOCKTAG *tag)
+{
+	int			count;
+	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
+	bool		any = false;
+
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC	   *proc;
+
+		if (VirtualTransactionIdIsRecoveredPreparedXact(holders[i]))
+			continue;
+		proc = pgqueue_proc_of(holders[i]);
+		/* a prepared transaction keeps the number of the backend that was */
+		if (proc == NULL || proc->pid == 0 ||
+			pgqueue_proc_lxid(proc) != holders[i].localTransactionId)
+			continue;
+		(void) DirectFunctionCall2(pg_terminate_backend,
+								   Int32GetDatum(proc->pid),
+								   Int64GetDatum(0));
+		any = true;
+	}
+	return any;
+}
+
+/*
+ * Lock the producer against whoever has produced with it and not ended yet:
+ * wait for them, or end them.
+ */
+static void
+lock_for_fence(const Topic *topic, const char *name, bool terminate)
+{
+	LOCKTAG		tag;
+
+	pgqueue_producer_tag(&tag, topic, name);
+	while (terminate && !pgqueue_producer_lock(topic, name, false))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!terminate_holders(&tag))
+			terminate = false;
+		else
+		{
+			(void) WaitLatch(MyLatch,
+							 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 TERMINATE_WAIT, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+		}
+	}
+	if (!terminate)
+		(void) pgqueue_producer_lock(topic, name, true);
+}
+
+/*
+ * (topic, producer_id, terminate) -> the new epoch
+ *
+ * The lock is held to the end of the transaction: calls of the old epoch wait
+ * for it, and are refused if it commits.
+ */
+Datum
+pgqueue_fence_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.fence_producer()", &name);
+	int32		id = topic->id;
+	Producer	producer;
+	ProducerState state;
+
+	/* refuse before anybody is ended */
+	if (pgqueue_producer_find(topic, name, &producer))
+		check_manages(topic, name, &producer);
+	lock_for_fence(topic, name, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
+	if (pgqueue_producer_find(topic, name, &producer))
+		check_manages(topic, name, &producer);
+	else
+		pgqueue_producer_make(topic, name, true, &producer);
+
+	pgqueue_producer_state_read(producer.id, &state);
+	if (!state.found)
+	{
+		/* whoever did without an epoch is of epoch 0 */
+		state.series = 1;
+		state.produced_at = GetCurrentTimestamp();
+	}
+	if (state.epoch == PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("producer \"%s\" has used up its epochs", name)));
+	state.epoch++;
+	state.generation++;
+	pgqueue_producer_state_write(producer.id, &state, state.last_sequence + 1,
+								 NULL);
+	PG_RETURN_INT32(state.epoch);
+}
+
+/* ---------------- look ---------------- */
+
+/*
+ * (topic, producer_id) -> epoch, last_sequence, partition, offset, watermark,
+ * produced_at; all NULL for a producer that is not known
+ */
+Datum
+pgqueue_producer_state(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, NULL, &name);
+	Producer	producer;
+	ProducerState state = {0};
+	TupleDesc	desc;
+	Datum		values[6];
+	bool		nulls[6];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+
+	if (pgqueue_producer_find(topic, name, &producer))
+	{
+		check_manages(topic, name, &producer);
+		pgqueue_producer_state_read(producer.id, &state);
+	}
+	memset(nulls, !state.found, sizeof(nulls));
+	values[0] = Int32GetDatum(state.epoch);
+	values[1] = Int64GetDatum(state.last_sequence);
+	nulls[1] |= state.last_sequence == NO_SEQUENCE;
+	values[2] = Int32GetDatum(state.place.partition);
+	values[3] = Int64GetDatum(state.place.offset);
+	nulls[2] |= !state.has_place;
+	nulls[3] |= !state.has_place;
+	values[4] = state.watermark;
+	nulls[4] |= !state.has_watermark;
+	values[5] = TimestampTzGetDatum(state.produced_at);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/* ---------------- prune, forget ---------------- */
+
+/* (topic) -> rows of state that became fewer */
+Datum
+pgqueue_prune_producers(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	int64		removed = 0;
+	ListCell   *lc;
+
+	pgqueue_check_writable("queue.prune_producers()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	foreach(lc, pgqueue_producer_names(topic))
+	{
+		const char *name = lfirst(lc);
+		Producer	producer;
+		int64		n = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		/* one that is at work can be pruned another time */
+		if (!pgqueue_producer_lock(topic, name, false))
+			continue;
+		if (pgqueue_producer_find(topic, name, &producer))
+			n = pgqueue_producer_state_prune(producer.id);
+		if (n == 0)
+			pgqueue_producer_unlock(topic, name);
+		removed += n;
+	}
+	PG_RETURN_INT64(removed);
+}
+
+/* (topic, producer_id) -> was it known? */
+Datum
+pgqueue_forget_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.forget_producer()", &name);
+	Producer	producer;
+
+	if (pgqueue_producer_find(topic, name, &producer))
+		check_manages(topic, name, &producer);
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (!pgqueue_producer_find(topic, name, &producer))
+		PG_RETURN_BOOL(false);
+	check_manages(topic, name, &producer);
+	pgqueue_producer_state_delete(producer.id);
+	pgqueue_producer_delete(topic, name);
+	PG_RETURN_BOOL(true);
+}
