@@ -66,6 +66,35 @@ SELECT count(*) FROM queue.produce('l', 'goes on');
 SELECT value FROM queue.consume('end', 'l', NULL::text);
 SELECT queue.drop_topic('l');
 
+-- A batch that does not fit its segment: what lands in the next one is not
+-- toasted for the full one, but for one value each time the producer finds out
+-- that it is full.
+SELECT queue.create_topic('bounds', 1, 'text', segment_messages => 10);
+CREATE FUNCTION pg_temp.toasted() RETURNS TABLE (first_offset bigint, messages bigint, toasted bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	s record;
+BEGIN
+	FOR s IN SELECT l.first_offset, segment, reltoastrelid::regclass AS toast FROM queue.segments l JOIN pg_class ON oid = segment
+	          WHERE topic = 'bounds' ORDER BY l.first_offset LOOP
+		first_offset := s.first_offset;
+		EXECUTE format('SELECT count(*), (SELECT count(DISTINCT chunk_id) FROM %s) FROM %s', s.toast, s.segment) INTO messages, toasted;
+		IF messages > 0 THEN
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END $$;
+SELECT first_offset, last_offset FROM queue.produce_batch('bounds', ARRAY(SELECT pg_temp.noise(n, 5000) FROM generate_series(0, 6) n));
+SELECT first_offset, last_offset FROM queue.produce_batch('bounds', ARRAY(SELECT pg_temp.noise(n, 5000) FROM generate_series(7, 39) n));
+SELECT first_offset, messages, toasted - messages BETWEEN 0 AND 4 AS few_in_vain FROM pg_temp.toasted();
+-- The segment is full before the batch; rows that wait; values that come toasted.
+INSERT INTO topic.bounds (value) SELECT pg_temp.noise(n, 5000) FROM generate_series(40, 64) n;
+CREATE TEMP TABLE source AS SELECT n, pg_temp.noise(n, 5000) AS value FROM generate_series(65, 84) n;
+INSERT INTO topic.bounds (value) SELECT value FROM source ORDER BY n;
+SELECT first_offset, messages, toasted - messages BETWEEN 0 AND 4 AS few_in_vain FROM pg_temp.toasted();
+SELECT count(*), count(*) FILTER (WHERE value <> pg_temp.noise(m.offset, 5000)) AS wrong FROM queue.fetch('bounds', 0, 0, NULL::text, 1000) m;
+DROP TABLE source;
+SELECT queue.drop_topic('bounds');
+
 -- Values that are expanded in memory or hold toasted parts.
 CREATE TYPE part AS (id int, body text);
 SELECT queue.create_topic('arrays', 1, 'int[]');

@@ -230,6 +230,72 @@ DROP FUNCTION innocent(int), note_role();
 DROP TABLE seen;
 REVOKE CREATE ON SCHEMA public FROM regress_queue_owner;
 
+-- Rows that wait for the end of their statement go out as the user, and with the
+-- rights, that gave them, also when a SECURITY DEFINER function, or the next role
+-- of the transaction, lets them go: the topic's constraints run code then.
+CREATE TABLE seen (n serial, value text, role name, may_set_role boolean);
+GRANT INSERT ON seen TO PUBLIC;
+GRANT USAGE ON SEQUENCE seen_n_seq TO PUBLIC;
+GRANT CREATE ON SCHEMA public TO regress_queue_owner;
+SET ROLE regress_queue_owner;
+SELECT queue.create_topic('waiting', 1, 'text');
+GRANT INSERT ON topic.waiting TO regress_queue_insert, regress_queue_other;
+CREATE FUNCTION public.note_row(value text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	may boolean;
+BEGIN
+	IF value LIKE 'row%' THEN
+		BEGIN
+			PERFORM set_config('role', 'none', true);
+			RAISE division_by_zero;
+		EXCEPTION
+			WHEN division_by_zero THEN may := true;
+			WHEN insufficient_privilege THEN may := false;
+		END;
+	END IF;
+	INSERT INTO public.seen (value, role, may_set_role) VALUES (note_row.value, current_user, may);
+	RETURN true;
+END $$;
+RESET ROLE;
+SELECT log AS waiting FROM queue.topic WHERE name = 'waiting' \gset
+ALTER TABLE :waiting ADD CHECK (note_row(value));
+CREATE FUNCTION produce_for_all(text) RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = ''
+AS $$ SELECT 'row that called' FROM queue.produce('waiting', $1) $$;
+ALTER FUNCTION produce_for_all(text) OWNER TO regress_queue_other;
+SET ROLE regress_queue_insert;
+INSERT INTO topic.waiting (value)
+SELECT CASE n WHEN 3 THEN produce_for_all('produced by the function') ELSE 'row ' || n END FROM generate_series(1, 4) n;
+RESET ROLE;
+SELECT value, role, may_set_role FROM seen ORDER BY n;
+TRUNCATE seen;
+-- COPY, whose rows call a function by a default.
+ALTER VIEW topic.waiting ALTER COLUMN key SET DEFAULT produce_for_all('produced by the default');
+SET ROLE regress_queue_insert;
+COPY topic.waiting (value) FROM STDIN;
+row 5
+row 6
+\.
+RESET ROLE;
+SELECT value, role, may_set_role FROM seen ORDER BY n;
+TRUNCATE seen;
+ALTER VIEW topic.waiting ALTER COLUMN key DROP DEFAULT;
+-- Without the trigger that ends the statement they wait for the transaction.
+SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop FROM pg_constraint WHERE conrelid = :'waiting'::regclass \gset
+:drop;
+ALTER TABLE :waiting ADD CHECK (value NOT LIKE 'waits%' OR current_user = 'regress_queue_insert');
+DROP TRIGGER produce_flush ON topic.waiting;
+BEGIN;
+SET LOCAL ROLE regress_queue_insert;
+INSERT INTO topic.waiting (value) VALUES ('waits for COMMIT');
+SET LOCAL ROLE regress_queue_other;
+COMMIT;
+SELECT current_user = session_user AS restored;
+SELECT "offset", value FROM topic.waiting ORDER BY "offset";
+SELECT queue.drop_topic('waiting');
+DROP FUNCTION produce_for_all(text), note_row(text);
+DROP TABLE seen;
+REVOKE CREATE ON SCHEMA public FROM regress_queue_owner;
+
 -- Another view does not lend its rights: neither one with the topic's trigger
 -- nor one that takes the name while the topic's own is away.
 GRANT CREATE ON SCHEMA topic, public TO regress_queue_none;

@@ -165,3 +165,35 @@ BEGIN
 	END LOOP;
 END $$;
 RESET queue.allow_ddl;
+
+-- Segments lie where the database's default is, whatever the caller's setting
+-- says: the extension's rights would grant him any tablespace.
+SET allow_in_place_tablespaces = on;
+CREATE TABLESPACE regress_queue_space LOCATION '';
+RESET allow_in_place_tablespaces;
+CREATE ROLE regress_queue_spaceless;
+GRANT CREATE ON SCHEMA topic, public TO regress_queue_spaceless;
+SET ROLE regress_queue_spaceless;
+SET default_tablespace = regress_queue_space;
+CREATE TABLE public.not_allowed (a int);
+SELECT queue.create_topic('space', 2, 'text', segment_messages => 4);
+-- By a worker, in a transaction of the caller's own, and for a new partition.
+SELECT count FROM queue.produce_batch('space', array_fill('worker'::text, ARRAY[20]), partition => 0);
+BEGIN;
+SELECT queue.create_topic('space2', 1, 'text', segment_messages => 4);
+SELECT count FROM queue.produce_batch('space2', array_fill('inline'::text, ARRAY[20]));
+COMMIT;
+SELECT queue.alter_topic('space', 3);
+SHOW default_tablespace;
+RESET default_tablespace;
+RESET ROLE;
+SELECT s.topic, s.partition, count(*) > 2 AS several,
+       count(*) FILTER (WHERE l.reltablespace <> 0 OR c.reltablespace <> 0 OR t.reltablespace <> 0) AS elsewhere
+  FROM queue.segments s JOIN queue.topic ON name = topic JOIN pg_class l ON l.oid = log
+  JOIN pg_class c ON c.oid = segment JOIN pg_class t ON t.oid = c.reltoastrelid
+ WHERE topic LIKE 'space%' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT queue.drop_topic('space');
+SELECT queue.drop_topic('space2');
+REVOKE CREATE ON SCHEMA topic, public FROM regress_queue_spaceless;
+DROP ROLE regress_queue_spaceless;
+DROP TABLESPACE regress_queue_space;
