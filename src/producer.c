@@ -271,7 +271,7 @@ find_places(ProducerClaim *claim, const char *name)
 		if (pgqueue_map_find(&map, sequence, &claim->places[i]))
 			continue;
 		pgqueue_map_free(&map);
-		if (!pgqueue_producer_state_find(claim->producer, claim->state.series,
+		if (!pgqueue_producer_state_find(claim->producer, &claim->state,
 										 sequence, &map) ||
 			!pgqueue_map_find(&map, sequence, &claim->places[i]))
 			ereport(ERROR,

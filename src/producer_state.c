@@ -58,8 +58,14 @@
 #define BATCH_ATTR_PLACES			14
 #define BATCH_NATTS					14
 
-/* Pruning merges rows until their map has this many bytes. */
-#define MERGED_MAP_BYTES			2048
+/*
+ * Pruning merges rows until their map has this many bytes: four times what is
+ * beside it in the row, and quickly read for one sequence.
+ */
+#define MERGED_MAP_BYTES			512
+
+/* Runs of a merged row, at the most: a run takes two bytes or more. */
+#define MERGED_RUNS					(MERGED_MAP_BYTES / 2)
 
 /* ---------------- scans ---------------- */
 
@@ -161,16 +167,14 @@ add_places(SequenceMap *map, const Datum *values, const bool *nulls)
 }
 
 /*
- * The places of the row that should hold a sequence.  False if no row reaches
- * as far.	A sequence that was never stored is not in the map.
- *
- * Locks: the producer's.
+ * The places of the first row, by last_sequence, between two sequences.  False
+ * if there is none.
  */
-bool
-pgqueue_producer_state_find(int32 producer, int32 series, int64 sequence,
-							SequenceMap *map)
+static bool
+find_row(int32 producer, int32 series, int64 least, int64 greatest,
+		 SequenceMap *map)
 {
-	ScanKeyData keys[3];
+	ScanKeyData keys[4];
 	BatchScan	scan;
 	HeapTuple	tuple;
 
@@ -178,7 +182,10 @@ pgqueue_producer_state_find(int32 producer, int32 series, int64 sequence,
 				Int32GetDatum(series));
 	ScanKeyInit(&keys[2], BATCH_ATTR_LAST_SEQUENCE,
 				BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(sequence));
+				Int64GetDatum(least));
+	ScanKeyInit(&keys[3], BATCH_ATTR_LAST_SEQUENCE,
+				BTLessEqualStrategyNumber, F_INT8LE,
+				Int64GetDatum(greatest));
 	begin_scan(&scan, AccessShareLock, producer, keys, lengthof(keys));
 	tuple = systable_getnext_ordered(scan.scan, ForwardScanDirection);
 	if (HeapTupleIsValid(tuple))
@@ -191,6 +198,27 @@ pgqueue_producer_state_find(int32 producer, int32 series, int64 sequence,
 	}
 	end_scan(&scan, AccessShareLock);
 	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * The places of the row that should hold a sequence.  False if no row reaches
+ * as far.	A sequence that was never stored is not in the map.
+ *
+ * An index scan reads a page's entries up to the bound before it returns the
+ * first; so look first as far as a merged row is likely to reach.
+ *
+ * Locks: the producer's.
+ */
+bool
+pgqueue_producer_state_find(int32 producer, const ProducerState *state,
+							int64 sequence, SequenceMap *map)
+{
+	int64		reach = MERGED_RUNS * (state->accepted / state->generation + 1);
+
+	if (sequence > PGQUEUE_MAX_SEQUENCE - reach)
+		reach = PGQUEUE_MAX_SEQUENCE - sequence;
+	return find_row(producer, state->series, sequence, sequence + reach, map) ||
+		find_row(producer, state->series, sequence, PGQUEUE_MAX_SEQUENCE, map);
 }
 
 /* ---------------- writing ---------------- */

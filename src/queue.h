@@ -456,7 +456,8 @@ extern void pgqueue_producer_state_write(int32 producer,
 										 const ProducerState *state,
 										 int64 first_sequence,
 										 const SequenceMap *map);
-extern bool pgqueue_producer_state_find(int32 producer, int32 series,
+extern bool pgqueue_producer_state_find(int32 producer,
+										const ProducerState *state,
 										int64 sequence, SequenceMap *map);
 extern int64 pgqueue_producer_state_prune(int32 producer);
 extern void pgqueue_producer_state_delete(int32 producer);

@@ -42,6 +42,15 @@
 
 /* ---------------- runs ---------------- */
 
+static void
+make_room(SequenceMap *map, int room)
+{
+	map->room = room;
+	map->runs = map->runs == NULL ?
+		palloc_extended(room * sizeof(SequenceRun), MCXT_ALLOC_HUGE) :
+		repalloc_huge(map->runs, room * sizeof(SequenceRun));
+}
+
 /* Append messages behind all that the map holds. */
 void
 pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count, int32 partition,
@@ -60,12 +69,7 @@ pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count, int32 partition,
 		}
 	}
 	if (map->n == map->room)
-	{
-		map->room = Max(8, 2 * map->room);
-		map->runs = map->runs == NULL ?
-			palloc(map->room * sizeof(SequenceRun)) :
-			repalloc_huge(map->runs, map->room * sizeof(SequenceRun));
-	}
+		make_room(map, Max(8, 2 * map->room));
 	map->runs[map->n].sequence = sequence;
 	map->runs[map->n].count = count;
 	map->runs[map->n].partition = partition;
@@ -232,6 +236,9 @@ pgqueue_map_decode(SequenceMap *map, const bytea *stored, int64 sequence)
 	const uint8 *end = p + VARSIZE_ANY_EXHDR(stored);
 	Expected	expected = {0};
 
+	/* a run has at least two bytes */
+	if (map->n + (end - p) / 2 > map->room)
+		make_room(map, map->n + (end - p) / 2);
 	while (p < end)
 	{
 		uint64		head = get_varint(&p, end);

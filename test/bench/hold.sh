@@ -163,14 +163,16 @@ hold_result()
 	command_of "$1" raw "ratio without the yardstick: $raw"
 }
 
-# compare_hold row messages bar
+# compare_hold row messages bar what make script check: messages of a
+# transaction; functions that make the topic, print the transaction (both are
+# told its messages) and look in the end whether it did its work
 compare_hold()
 {
 	local row=$1 script=$work/$1.sql stage=$work/$1 call
 	note "$row (${HOLD_SECONDS} s)"
 	prepare_disk "$2"
-	make_hold_topic
-	hold_script "$2" >"$script"
+	"$5" "$2"
+	"$6" "$2" >"$script"
 	yardstick_script "$2" >"$work/$row-yardstick.sql"
 	call="pgbench -n -M prepared -c $HOLD_CLIENTS -j 2 -f"
 	command_of "$row" queue "$call <($(sed "s/'{[^']*}'/'{...}'/g" "$script"))"
@@ -183,14 +185,21 @@ compare_hold()
 	hold_window "$row" >"$stage.held" || exit 1
 	close_snapshot
 	hold_window "$row" >"$stage.after" || exit 1
-	check_hold
+	"$7"
 
-	hold_result "$row" "$2 + $2 after $HOLD_SECONDS s under a snapshot : its first $window s" \
+	hold_result "$row" "$4 after $HOLD_SECONDS s under a snapshot : its first $window s" \
 		"$3" "$stage.held" "$stage.free"
 	hold_result "${row}_after" 'the same : once the snapshot is gone' - \
 		"$stage.held" "$stage.after"
 	sql "SELECT queue.drop_topic('hold')" >/dev/null
 }
 
-bench_hold10() { compare_hold hold10 10 '>= 0.95'; }
-bench_hold1() { compare_hold hold1 1 '>= 0.80'; }
+bench_hold10()
+{
+	compare_hold hold10 10 '>= 0.95' '10 + 10' make_hold_topic hold_script check_hold
+}
+
+bench_hold1()
+{
+	compare_hold hold1 1 '>= 0.80' '1 + 1' make_hold_topic hold_script check_hold
+}

@@ -206,7 +206,7 @@ pgbench_rate()
 	local out script=$work/single.sql
 	printf '%s;\n' "$3" >"$script"
 	out=$(pgbench -n -M prepared -c "$1" -j $(($1 < 2 ? 1 : 2)) -T "$2" \
-		-D key=k0000001 -D value="$sample_value" -f "$script" 2>&1) ||
+		-D key=k0000001 -D value="$sample_value" -D s=0 -f "$script" 2>&1) ||
 		die "pgbench: $out"
 	grep -q 'number of failed transactions: 0 ' <<<"$out" || die "pgbench: $out"
 	expect pgbench "$(sed -n 's/^number of transactions actually processed: //p' <<<"$out")" \

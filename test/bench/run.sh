@@ -15,7 +15,7 @@ rounds=${ROUNDS:-5}
 
 # shellcheck source=../lib.sh
 . "$bench_dir/../lib.sh"
-for part in lib produce consume wal hold; do
+for part in lib produce consume wal hold sequence; do
 	# shellcheck source=/dev/null
 	. "$bench_dir/$part.sh"
 done
@@ -24,7 +24,10 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	single1 single8 single32 slow_flush
 	consume_scan consume_index consume_position
 	consume_client consume_client_few consume_tail
-	wal_batch wal_batch_two wal_consume empty_consume hold10 hold1'
+	wal_batch wal_batch_two wal_consume empty_consume
+	sequence_batch sequence_keyed sequence_single8 sequence_lookup
+	sequence_lookup_raw
+	hold10 hold1 sequence_hold'
 
 # The rows that match a pattern of BENCH, in the order of the table.
 selected_rows()
