@@ -32,6 +32,7 @@
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -80,17 +81,23 @@ pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
 }
 
 /*
- * Lock a producer to the end of the transaction.  False if another transaction
- * has it and wait is false.
+ * Lock a producer to the end of the transaction, and its topic against being
+ * dropped: rows of the producer would be left over.  False if another
+ * transaction has the producer and wait is false.
+ *
+ * Errors: 42704, 55006 if the topic was dropped meanwhile.
  */
 bool
-pgqueue_producer_lock(const Topic *topic, const char *name, bool wait)
+pgqueue_producer_lock(Topic *topic, const char *name, bool wait)
 {
 	LOCKTAG		tag;
 
 	pgqueue_producer_tag(&tag, topic, name);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
-		LOCKACQUIRE_NOT_AVAIL;
+	if (LockAcquire(&tag, ExclusiveLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	LockRelationOid(topic->log, AccessShareLock);
+	(void) pgqueue_topic_refresh(topic);
+	return true;
 }
 
 /* Give back one pgqueue_producer_lock(), nothing having been written. */
@@ -322,10 +329,11 @@ check_order(ProducerClaim *claim, const char *name, bool strict)
  * transaction that has it.
  * Errors: QU002, QU003; 40001 if the producer has moved on since the snapshot
  * of a REPEATABLE READ or SERIALIZABLE transaction, asked after QU003, which
- * stays true; 22023; 42501 if the producer is not the user's.
+ * stays true; 22023; 42501 if the producer is not the user's; 42704 or 55006 if
+ * the topic was dropped meanwhile.
  */
 void
-pgqueue_claim(const Topic *topic, const char *name, int32 epoch,
+pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 			  const int64 *sequences, int n, ProducerClaim *claim)
 {
 	Producer	producer;

@@ -10,6 +10,7 @@
 #include "queue.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -71,7 +72,6 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 {
 	char	   *name;
 	Topic	   *topic = producer_args(fcinfo, "queue.create_producer()", &name);
-	int32		id = topic->id;
 	char	   *mode;
 	bool		strict;
 	Producer	producer;
@@ -86,8 +86,6 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 						mode)));
 
 	(void) pgqueue_producer_lock(topic, name, true);
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_check_same(topic, id);
 	if (pgqueue_producer_find(topic, name, &producer))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -136,7 +134,7 @@ terminate_holders(const LOCKTAG *tag)
  * wait for them, or end them.
  */
 static void
-lock_for_fence(const Topic *topic, const char *name, bool terminate)
+lock_for_fence(Topic *topic, const char *name, bool terminate)
 {
 	LOCKTAG		tag;
 
@@ -169,7 +167,6 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 {
 	char	   *name;
 	Topic	   *topic = producer_args(fcinfo, "queue.fence_producer()", &name);
-	int32		id = topic->id;
 	Producer	producer;
 	ProducerState state;
 
@@ -177,8 +174,6 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 	if (pgqueue_producer_find(topic, name, &producer))
 		check_manages(topic, name, &producer);
 	lock_for_fence(topic, name, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_check_same(topic, id);
 	if (pgqueue_producer_find(topic, name, &producer))
 		check_manages(topic, name, &producer);
 	else
@@ -256,6 +251,8 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_owner(topic);
+	/* what this very command has written can be merged, too */
+	CommandCounterIncrement();
 	foreach(lc, pgqueue_producer_names(topic))
 	{
 		const char *name = lfirst(lc);
@@ -289,6 +286,8 @@ pgqueue_forget_producer(PG_FUNCTION_ARGS)
 	if (!pgqueue_producer_find(topic, name, &producer))
 		PG_RETURN_BOOL(false);
 	check_manages(topic, name, &producer);
+	/* what this very command has written must go, too */
+	CommandCounterIncrement();
 	pgqueue_producer_state_delete(producer.id);
 	pgqueue_producer_delete(topic, name);
 	PG_RETURN_BOOL(true);

@@ -485,7 +485,7 @@ typedef struct ProducerClaim
 } ProducerClaim;
 
 extern char *pgqueue_producer_arg(text *name);
-extern bool pgqueue_producer_lock(const Topic *topic, const char *name,
+extern bool pgqueue_producer_lock(Topic *topic, const char *name,
 								  bool wait);
 extern void pgqueue_producer_unlock(const Topic *topic, const char *name);
 extern void pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic,
@@ -496,7 +496,7 @@ extern void pgqueue_producer_make(const Topic *topic, const char *name,
 								  bool strict, Producer *producer);
 extern void pgqueue_producer_delete(const Topic *topic, const char *name);
 extern List *pgqueue_producer_names(const Topic *topic);
-extern void pgqueue_claim(const Topic *topic, const char *name, int32 epoch,
+extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 						  const int64 *sequences, int n, ProducerClaim *claim);
 extern void pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 								 const Datum *watermark);
