@@ -27,7 +27,6 @@
 #include "log_place.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
 
 /* Room for a record, at a line pointer behind all others? */
 static bool
@@ -35,25 +34,6 @@ page_has_room(Page page, Size len)
 {
 	return PageGetMaxOffsetNumber(page) < MaxHeapTuplesPerPage &&
 		PageGetFreeSpace(page) >= MAXALIGN(len);
-}
-
-/* A new last page.	 Returns it locked; nobody else extends a segment. */
-static Buffer
-extend(Relation leaf, BlockNumber block)
-{
-	bool		need_lock = !RELATION_IS_LOCAL(leaf);
-	Buffer		buffer;
-
-	if (need_lock)
-		LockRelationForExtension(leaf, ExclusiveLock);
-	buffer = ReadBufferExtended(leaf, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK,
-								NULL);
-	if (need_lock)
-		UnlockRelationForExtension(leaf, ExclusiveLock);
-	if (BufferGetBlockNumber(buffer) != block)
-		elog(ERROR, "segment \"%s\" was extended to block %u, expected %u",
-			 RelationGetRelationName(leaf), BufferGetBlockNumber(buffer), block);
-	return buffer;
 }
 
 /* An existing page, locked; its visibility map page pinned if needed. */
@@ -75,32 +55,79 @@ lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
 	}
 }
 
+/* How many pages the records fill, if the first begins a page. */
+static BlockNumber
+pages_of(HeapTuple *tuples, int ntuples)
+{
+	BlockNumber pages = 0;
+	Size		room = 0;
+	int			lines = 0;
+
+	for (int i = 0; i < ntuples; i++)
+	{
+		Size		len = MAXALIGN(tuples[i]->t_len) + sizeof(ItemIdData);
+
+		if (len > room || lines == MaxHeapTuplesPerPage)
+		{
+			pages++;
+			room = BLCKSZ - SizeOfPageHeaderData;
+			lines = 0;
+		}
+		room -= len;
+		lines++;
+	}
+	return pages;
+}
+
 /*
- * Hold the first page at or behind place->block with room for a record.
+ * The page place->block, locked.  Beyond the file's end, the file gets all the
+ * pages that the records will fill: see pgqueue_extend().
+ *
+ * Nobody else extends a segment or writes to it while we hold the slot, so
+ * what was added under this hold is still zero, and is not read from disk.
  */
-static void
-page_for(Placement *place, Size len)
+static Buffer
+open_page(Placement *place, HeapTuple *tuples, int ntuples)
 {
 	Relation	leaf = place->leaf;
 
+	if (place->block >= place->nblocks)
+		place->nblocks = RelationGetNumberOfBlocks(leaf);
+	if (place->block >= place->nblocks)
+	{
+		place->fresh = place->nblocks;
+		pgqueue_extend(leaf, place->nblocks, pages_of(tuples, ntuples));
+		place->nblocks = RelationGetNumberOfBlocks(leaf);
+		if (place->block >= place->nblocks)
+			elog(ERROR, "segment \"%s\" was extended to %u blocks, need block %u",
+				 RelationGetRelationName(leaf), place->nblocks, place->block);
+	}
+	if (place->block < place->fresh)
+		return lock_page(leaf, place->block, &place->vmbuffer);
+	return ReadBufferExtended(leaf, MAIN_FORKNUM, place->block,
+							  RBM_ZERO_AND_LOCK, NULL);
+}
+
+/*
+ * Hold the first page at or behind place->block with room for the first of the
+ * records.
+ */
+static void
+page_for(Placement *place, HeapTuple *tuples, int ntuples)
+{
 	for (;;)
 	{
 		Page		page;
 
 		if (!BufferIsValid(place->buffer))
-		{
-			if (place->block < RelationGetNumberOfBlocks(leaf))
-				place->buffer = lock_page(leaf, place->block, &place->vmbuffer);
-			else
-				place->buffer = extend(leaf, place->block);
-		}
+			place->buffer = open_page(place, tuples, ntuples);
 		page = BufferGetPage(place->buffer);
 		if (PageIsNew(page))
 		{
 			PageInit(page, BufferGetPageSize(place->buffer), 0);
 			MarkBufferDirty(place->buffer);
 		}
-		if (page_has_room(page, len))
+		if (page_has_room(page, tuples[0]->t_len))
 			return;
 		UnlockReleaseBuffer(place->buffer);
 		place->buffer = InvalidBuffer;
@@ -237,6 +264,8 @@ pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
 
 	place->leaf = leaf;
 	place->slot = slot;
+	place->nblocks = 0;
+	place->fresh = InvalidBlockNumber;
 	place->buffer = InvalidBuffer;
 	place->vmbuffer = InvalidBuffer;
 	place->first_block = false;
@@ -285,7 +314,7 @@ pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples, bool last)
 
 	while (done < ntuples)
 	{
-		page_for(place, tuples[done]->t_len);
+		page_for(place, tuples + done, ntuples - done);
 		/* before the records are there: the tail is an upper bound */
 		pgqueue_slot_set_tail_locked(place->slot, place->leaf, place->block);
 		done += put_on_page(place->leaf, place->buffer, place->vmbuffer,

@@ -16,6 +16,8 @@ typedef struct Placement
 	Relation	leaf;
 	AppendSlot *slot;
 	BlockNumber block;			/* page to write to */
+	BlockNumber nblocks;		/* of the file; 0: not asked yet */
+	BlockNumber fresh;			/* pages from here on are ours and all zero */
 	Buffer		buffer;			/* that page, exclusively locked; or invalid */
 	Buffer		vmbuffer;
 	bool		first_block;	/* the segment has no block yet */
@@ -30,5 +32,7 @@ extern bool pgqueue_place_begin(Placement *place, Relation leaf,
 extern void pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples,
 						  bool last);
 extern void pgqueue_place_end(Placement *place);
+extern void pgqueue_extend(Relation leaf, BlockNumber nblocks,
+						   BlockNumber pages);
 
 #endif							/* PGQUEUE_LOG_PLACE_H */

@@ -11,7 +11,7 @@
  *				 value.c progress.c group.c catalog.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
- *				 log_slot.c
+ *				 log_extend.c log_slot.c
  *
  *	  (log_segment.c asks catalog.c for the topic's description: a segment
  *	  exists only as a partition of a topic's table.)
