@@ -531,7 +531,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.segment_list() IS
 'What view queue.segments shows of the log. Topics that the user may read or write. Since 1.0.';
 
-CREATE VIEW queue.topics AS
+CREATE VIEW queue.topics WITH (security_barrier) AS
 SELECT t.name AS topic,
        t.partitions,
        a.atttypid::regtype AS value_type,
@@ -552,7 +552,7 @@ COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: a
 COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
 
-CREATE VIEW queue.segments AS
+CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
        s.partition,
        s.segment,
@@ -568,7 +568,7 @@ COMMENT ON COLUMN queue.segments.first_offset IS 'First offset that the segment 
 COMMENT ON COLUMN queue.segments.end_offset IS 'Offset behind the last that it may hold.';
 COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.';
 
-CREATE VIEW queue.partitions AS
+CREATE VIEW queue.partitions WITH (security_barrier) AS
 SELECT p.topic,
        p.partition,
        p.log_start,
@@ -590,7 +590,7 @@ COMMENT ON COLUMN queue.partitions.log_end IS 'Next offset to be assigned.';
 COMMENT ON COLUMN queue.partitions.segments IS 'Number of segments, empty ones kept ahead included.';
 COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk.';
 
-CREATE VIEW queue.blockers AS
+CREATE VIEW queue.blockers WITH (security_barrier) AS
 WITH held AS (
     SELECT l.pid, l.virtualtransaction, s.topic, s.partition,
            NULL::text AS producer_id
@@ -605,11 +605,11 @@ WITH held AS (
     -- see PGQUEUE_LOCK_PRODUCER and pgqueue_producer_tag()
     SELECT l.pid, l.virtualtransaction, t.topic, NULL, p.name
       FROM pg_catalog.pg_locks l
-      JOIN queue.topic r ON r.topic_id = l.classid::bigint
+      JOIN queue.producer p
+        ON pg_catalog.hashtextextended(p.name, p.topic_id)
+         = (l.classid::bigint << 32) | l.objid::bigint
+      JOIN queue.topic r ON r.topic_id = p.topic_id
       JOIN queue.topics t ON t.topic = r.name
-      LEFT JOIN queue.producer p
-        ON p.topic_id = r.topic_id
-       AND pg_catalog.hashtext(p.name)::bigint & 4294967295 = l.objid::bigint
      WHERE l.locktype = 'advisory'
        AND l.objsubid = 16388
        AND l.granted
@@ -644,9 +644,9 @@ COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait; NUL
 COMMENT ON COLUMN queue.blockers.usename IS 'User.';
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
 COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the user may see it.';
-COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction holds; NULL in a row about a partition, and for a producer that it has just made.';
+COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction holds; NULL in a row about a partition. One that it has just made has no row.';
 
-CREATE VIEW queue.consumer_groups AS
+CREATE VIEW queue.consumer_groups WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        e.topic,
        e.partition,
@@ -674,7 +674,7 @@ COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be ass
 COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
 
-CREATE VIEW queue.producers AS
+CREATE VIEW queue.producers WITH (security_barrier) AS
 SELECT t.topic,
        p.name AS producer_id,
        p.owner,

@@ -205,7 +205,8 @@ load_segments(Topic *topic, Relation log)
  * Open a segment found in a description.  NULL if it is gone; then look the
  * topic up again.
  *
- * Locks: lockmode on the leaf, for the caller to keep.
+ * Locks: lockmode on the leaf, for the caller to keep, also if it is gone; a
+ * writer's to the end of the transaction.
  * Errors: 55000 if the table was altered so that it is no log any more.
  */
 Relation
@@ -215,19 +216,19 @@ pgqueue_open_segment(const Topic *topic, const Segment *segment,
 	Relation	leaf;
 
 	/* relation_open() without its doubts: NULL tells that it is gone */
-	LockRelationOid(segment->relid, lockmode);
+	if (lockmode == AccessShareLock)
+		LockRelationOid(segment->relid, lockmode);
+	else
+		pgqueue_lock_relation(segment->relid, lockmode);
 	leaf = RelationIdGetRelation(segment->relid);
 	if (unlikely(leaf == NULL))
-	{
-		UnlockRelationOid(segment->relid, lockmode);
 		return NULL;
-	}
 	pgstat_init_relation(leaf);
 
 	if (unlikely(!leaf->rd_rel->relispartition))
 	{
 		/* detached since */
-		relation_close(leaf, lockmode);
+		relation_close(leaf, NoLock);
 		return NULL;
 	}
 	if (unlikely(!pgqueue_is_log(leaf)))

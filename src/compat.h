@@ -18,6 +18,11 @@
 #error "queue needs PostgreSQL 15 or newer"
 #endif
 
+/* 18 has its own, and no pg_attribute_noreturn() any more */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 16 renamed the relfilenode */
 #if PG_VERSION_NUM >= 160000
 #define PGQUEUE_FILE_NUMBER(rel) ((rel)->rd_locator.relNumber)

@@ -29,12 +29,12 @@ PG_FUNCTION_INFO_V1(pgqueue_topic_flush);
 /* What the trigger remembers for the length of a statement. */
 typedef struct InsertState
 {
-	MemoryContext statement;	/* its executor state */
-	bool		may_gather;		/* see face_buffer.c */
-	FaceProducer producer;		/* who, and the next row's sequence */
+	FaceStatement statement;
 	int32		sticky;
 	int			sticky_left;
 } InsertState;
+
+static uint64 statements = 0;
 
 static InsertState *
 insert_state(FunctionCallInfo fcinfo)
@@ -45,13 +45,12 @@ insert_state(FunctionCallInfo fcinfo)
 	{
 		state = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
 									   sizeof(InsertState));
+		state->statement.number = ++statements;
 		/* a row trigger is called in the per-tuple context of its statement */
-		state->statement = MemoryContextGetParent(CurrentMemoryContext);
-		state->may_gather = pgqueue_face_may_gather(state->statement);
-		pgqueue_face_settings_take(&state->producer);
-		if (state->producer.name != NULL)
-			state->producer.name = MemoryContextStrdup(fcinfo->flinfo->fn_mcxt,
-													   state->producer.name);
+		state->statement.may_gather =
+			pgqueue_face_may_gather(MemoryContextGetParent(CurrentMemoryContext));
+		pgqueue_face_settings_take(&state->statement.producer,
+								   fcinfo->flinfo->fn_mcxt);
 		fcinfo->flinfo->fn_extra = state;
 	}
 	return state;
@@ -98,7 +97,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	InsertState *state;
 	int32		partition;
 	HeapTuple	record;
-	FaceProducer producer;
+	FaceStatement statement;
 	MessagePlace place;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
@@ -150,14 +149,13 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 								  nulls[FACE_ATTR_KEY - 1],
 								  row[FACE_ATTR_HEADERS - 1],
 								  nulls[FACE_ATTR_HEADERS - 1]);
-	producer = state->producer;
-	if (producer.name != NULL)
-		state->producer.sequence++;
-	if (state->may_gather &&
-		pgqueue_face_gather(state->statement, topic, record, &producer))
+	statement = state->statement;
+	state->statement.producer.sequence++;
+	if (statement.may_gather &&
+		pgqueue_face_gather(&statement, topic, record))
 		return PointerGetDatum(trigger->tg_trigtuple);
 	pgqueue_face_flush();
-	pgqueue_face_append(topic, &record, 1, &producer, &place);
+	pgqueue_face_append(topic, &record, 1, &statement.producer, &place);
 
 	/*
 	 * What RETURNING shows.  The three columns were NULL and are passed by
@@ -180,7 +178,11 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
-/* AFTER INSERT FOR EACH STATEMENT on topic.<name>: rows that wait go out. */
+/*
+ * AFTER INSERT FOR EACH STATEMENT on topic.<name>: rows that wait go out.  A
+ * statement without rows has used queue.first_sequence up, too: the next one is
+ * not the one it was meant for.
+ */
 Datum
 pgqueue_topic_flush(PG_FUNCTION_ARGS)
 {
@@ -189,5 +191,6 @@ pgqueue_topic_flush(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("queue.topic_flush() must be called by the trigger of a topic's view")));
 	pgqueue_face_flush();
+	pgqueue_face_settings_used();
 	return PointerGetDatum(NULL);
 }

@@ -39,7 +39,7 @@
 typedef struct FaceBuffer
 {
 	MemoryContext context;		/* of the rows; may be NULL without any */
-	MemoryContext statement;	/* whose rows: its executor state */
+	uint64		statement;		/* whose rows: its number */
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
 	int32		topic_id;
@@ -59,7 +59,7 @@ forget(void)
 	if (buffer.context != NULL)
 		MemoryContextDelete(buffer.context);
 	buffer.context = NULL;
-	buffer.statement = NULL;
+	buffer.statement = 0;
 	buffer.nrows = 0;
 	buffer.bytes = 0;
 }
@@ -165,13 +165,15 @@ append_rows(void)
  * statement's rows are waiting: then the row must be appended by itself.
  */
 bool
-pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record,
-					const FaceProducer *producer)
+pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
+					HeapTuple record)
 {
 	MemoryContext old;
 
-	if (buffer.nrows > 0 && (buffer.statement != statement ||
-							 strcmp(buffer.topic, topic->name) != 0))
+	if (buffer.nrows > 0 &&
+		(buffer.statement != statement->number ||
+		 buffer.subid != GetCurrentSubTransactionId() ||
+		 buffer.topic_id != topic->id))
 		return false;
 	if (buffer.nrows == 0)
 	{
@@ -179,15 +181,15 @@ pgqueue_face_gather(MemoryContext statement, Topic *topic, HeapTuple record,
 			buffer.context = AllocSetContextCreate(TopTransactionContext,
 												   "queue rows",
 												   ALLOCSET_DEFAULT_SIZES);
-		buffer.statement = statement;
+		buffer.statement = statement->number;
 		buffer.subid = GetCurrentSubTransactionId();
 		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
 		buffer.topic_id = topic->id;
 		GetUserIdAndSecContext(&buffer.user, &buffer.sec_context);
-		buffer.producer = *producer;
-		if (producer->name != NULL)
+		buffer.producer = statement->producer;
+		if (buffer.producer.name != NULL)
 			buffer.producer.name = MemoryContextStrdup(buffer.context,
-													   producer->name);
+													   buffer.producer.name);
 	}
 
 	old = MemoryContextSwitchTo(buffer.context);

@@ -23,6 +23,7 @@
 
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 static char *producer_id = NULL;	/* queue.producer_id */
 static int	producer_epoch = 0; /* queue.producer_epoch */
@@ -103,14 +104,22 @@ pgqueue_face_settings_init(void)
  * For a statement that begins: who produces its rows, and the first row's
  * sequence, which nobody else will get.
  *
- * Errors: 55000 if there is a producer and no fresh sequence.
+ * Errors: 55000 if there is one without the other: a name misspelled, or set
+ * to a bad value before this library was loaded, must not mean "nobody".
  */
 void
-pgqueue_face_settings_take(FaceProducer *producer)
+pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 {
 	producer->name = NULL;
 	if (producer_id == NULL || *producer_id == '\0')
+	{
+		if (current_stamp > used_stamp)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("queue.first_sequence is set, but not queue.producer_id"),
+					 errhint("Set queue.producer_id, or RESET queue.first_sequence.")));
 		return;
+	}
 	if (current_stamp <= used_stamp)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -119,7 +128,14 @@ pgqueue_face_settings_take(FaceProducer *producer)
 						   producer_id),
 				 errhint("SET LOCAL queue.first_sequence before the statement, or RESET queue.producer_id.")));
 	used_stamp = current_stamp;
-	producer->name = producer_id;
+	producer->name = MemoryContextStrdup(context, producer_id);
 	producer->epoch = producer_epoch;
 	(void) parse_sequence(first_sequence, &producer->sequence);
+}
+
+/* A statement has ended; it has used the sequence up, also without a row. */
+void
+pgqueue_face_settings_used(void)
+{
+	used_stamp = Max(used_stamp, current_stamp);
 }

@@ -89,8 +89,7 @@ pgqueue_group_find(const char *name)
 static int32
 insert_group(const char *name)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
-								 RowExclusiveLock);
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
 	Oid			sequence =
 		get_relname_relid("consumer_group_group_id_seq",
 						  get_namespace_oid(PGQUEUE_SCHEMA, false));
@@ -106,7 +105,7 @@ insert_group(const char *name)
 	values[GROUP_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 	return id;
 }
 
@@ -127,7 +126,7 @@ pgqueue_group_ensure(const char *name)
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
 						 hash_bytes((const unsigned char *) name, strlen(name)),
 						 0, PGQUEUE_LOCK_GROUP_NAME);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	id = pgqueue_group_find(name);
 	return id != 0 ? id : insert_group(name);
 }

@@ -99,8 +99,7 @@ pgqueue_guard_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-static void
-refuse_alter(Relation rel, const char *what) pg_attribute_noreturn();
+pg_noreturn static void refuse_alter(Relation rel, const char *what);
 
 static void
 refuse_alter(Relation rel, const char *what)

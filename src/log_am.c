@@ -36,7 +36,7 @@ static TableAmRoutine log_methods;
 
 /* ---------------- what is refused ---------------- */
 
-static void refuse(Relation rel, const char *what) pg_attribute_noreturn();
+pg_noreturn static void refuse(Relation rel, const char *what);
 
 static void
 refuse(Relation rel, const char *what)

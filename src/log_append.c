@@ -454,8 +454,8 @@ leaf_info(Relation leaf)
 	return info;
 }
 
-static void offsets_must_ascend(Relation leaf, int64 offset, int64 last)
-			pg_attribute_noreturn();
+pg_noreturn static void offsets_must_ascend(Relation leaf, int64 offset,
+											int64 last);
 
 static void
 offsets_must_ascend(Relation leaf, int64 offset, int64 last)

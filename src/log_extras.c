@@ -26,7 +26,7 @@ struct LogExtras
 	TupleTableSlot *slot;
 };
 
-static void refuse(Relation leaf, const char *what) pg_attribute_noreturn();
+pg_noreturn static void refuse(Relation leaf, const char *what);
 
 static void
 refuse(Relation leaf, const char *what)

@@ -357,7 +357,7 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 	}
 
 	/* no worker, or one that our own transaction keeps from working */
-	LockRelationOid(topic->log, ShareUpdateExclusiveLock);
+	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
 	if (!has_segment_after(&topic, partition, end))
 		pgqueue_make_segments(topic, partition, upto);
 }

@@ -570,8 +570,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("first_sequence must not be NULL with a producer_id")));
 	InitMaterializedSRF(fcinfo, 0);
-	/* a watermark alone is worth a row of the producer's state */
-	if (batch.n == 0 && !has_watermark)
+	if (batch.n == 0 && producer.name == NULL)
 		return (Datum) 0;
 
 	id = topic->id;
@@ -582,6 +581,9 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	{
 		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,
 					  &claim);
+		/* a watermark alone is worth a row of the producer's state */
+		if (batch.n == 0 && !has_watermark)
+			return (Datum) 0;
 		skip_elements(&batch, claim.nduplicates);
 		skip_elements(&keys, claim.nduplicates);
 		skip_elements(&headers, claim.nduplicates);

@@ -51,6 +51,9 @@
 #define PRODUCER_ATTR_CREATED		6
 #define PRODUCER_NATTS				6
 
+/* Runs of messages in a row of the producer's state, at the most. */
+#define ROW_RUNS					2048
+
 /* ---------------- names and locks ---------------- */
 
 /* Errors: 42602 for an empty or overlong id. */
@@ -69,15 +72,18 @@ pgqueue_producer_arg(text *name)
 }
 
 /*
- * Ids of one hash share a lock, which costs a wait at worst.  View
- * queue.blockers finds the id again with hashtext(), the same function.
+ * A lock has room for 64 bits of hash: enough that nobody meets, or makes, two
+ * ids of one hash.	 View queue.blockers finds the id again with
+ * hashtextextended(), the same function.
  */
 void
 pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id,
-						 hash_bytes((const unsigned char *) name, strlen(name)),
-						 PGQUEUE_LOCK_PRODUCER);
+	uint64		hash = hash_bytes_extended((const unsigned char *) name,
+										   strlen(name), topic->id);
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32),
+						 (uint32) hash, PGQUEUE_LOCK_PRODUCER);
 }
 
 /*
@@ -93,9 +99,9 @@ pgqueue_producer_lock(Topic *topic, const char *name, bool wait)
 	LOCKTAG		tag;
 
 	pgqueue_producer_tag(&tag, topic, name);
-	if (LockAcquire(&tag, ExclusiveLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
+	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
 		return false;
-	LockRelationOid(topic->log, AccessShareLock);
+	pgqueue_lock_relation(topic->log, AccessShareLock);
 	(void) pgqueue_topic_refresh(topic);
 	return true;
 }
@@ -107,13 +113,15 @@ pgqueue_producer_unlock(const Topic *topic, const char *name)
 	LOCKTAG		tag;
 
 	pgqueue_producer_tag(&tag, topic, name);
-	LockRelease(&tag, ExclusiveLock, false);
+	pgqueue_unlock(&tag, ExclusiveLock);
 }
 
 /* ---------------- the registry ---------------- */
 
+/* name: NULL for all producers of the topic */
 static SysScanDesc
-begin_registry_scan(Relation rel, const Topic *topic, const char *name)
+begin_registry_scan(Relation rel, const Topic *topic, const char *name,
+					Snapshot snapshot)
 {
 	ScanKeyData keys[2];
 
@@ -127,20 +135,21 @@ begin_registry_scan(Relation rel, const Topic *topic, const char *name)
 	}
 	return systable_beginscan(rel,
 							  pgqueue_registry(REGISTRY_PRODUCER_NAME_INDEX),
-							  true, SnapshotSelf, name == NULL ? 1 : 2, keys);
+							  true, snapshot, name == NULL ? 1 : 2, keys);
 }
 
 /*
- * Look a producer up, as of now.  False if there is none.
+ * Look a producer up.	False if there is none.
  *
- * Locks: the producer's, unless an answer that may be old is good enough.
+ * Locks: the producer's for SnapshotSelf.
  */
 bool
-pgqueue_producer_find(const Topic *topic, const char *name, Producer *producer)
+pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
+					  Producer *producer)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_registry_scan(rel, topic, name);
+	SysScanDesc scan = begin_registry_scan(rel, topic, name, snapshot);
 	HeapTuple	tuple = systable_getnext(scan);
 
 	if (HeapTupleIsValid(tuple))
@@ -163,8 +172,7 @@ void
 pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 					  Producer *producer)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
-								 RowExclusiveLock);
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
 	Oid			sequence =
 		get_relname_relid("producer_producer_id_seq",
 						  get_namespace_oid(PGQUEUE_SCHEMA, false));
@@ -183,22 +191,21 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	values[PRODUCER_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 }
 
 /* Forget a producer's row.	 Locks: the producer's. */
 void
 pgqueue_producer_delete(const Topic *topic, const char *name)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
-								 RowExclusiveLock);
-	SysScanDesc scan = begin_registry_scan(rel, topic, name);
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
+	SysScanDesc scan = begin_registry_scan(rel, topic, name, SnapshotSelf);
 	HeapTuple	tuple = systable_getnext(scan);
 
 	if (HeapTupleIsValid(tuple))
 		CatalogTupleDelete(rel, &tuple->t_self);
 	systable_endscan(scan);
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 }
 
 /* Ids of a topic's producers, as C strings. */
@@ -207,7 +214,7 @@ pgqueue_producer_names(const Topic *topic)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_registry_scan(rel, topic, NULL);
+	SysScanDesc scan = begin_registry_scan(rel, topic, NULL, SnapshotSelf);
 	List	   *names = NIL;
 	HeapTuple	tuple;
 
@@ -266,7 +273,7 @@ check_ascending(const int64 *sequences, int n)
  * Errors: QU002 if one never was: calling it a duplicate would lose it.
  */
 static void
-find_places(ProducerClaim *claim, const char *name)
+find_places(ProducerClaim *claim, const Topic *topic, const char *name)
 {
 	SequenceMap map = {0};
 
@@ -277,6 +284,7 @@ find_places(ProducerClaim *claim, const char *name)
 
 		if (pgqueue_map_find(&map, sequence, &claim->places[i]))
 			continue;
+		CHECK_FOR_INTERRUPTS();
 		pgqueue_map_free(&map);
 		if (!pgqueue_producer_state_find(claim->producer, &claim->state,
 										 sequence, &map) ||
@@ -289,6 +297,51 @@ find_places(ProducerClaim *claim, const char *name)
 							   claim->state.last_sequence)));
 	}
 	pgqueue_map_free(&map);
+	for (int i = 0; i < claim->nduplicates; i++)
+		if (claim->places[i].partition >= topic->npartitions)
+			pgqueue_map_damaged();
+}
+
+/*
+ * A partial restore may have brought the producer's state and not its messages:
+ * what the log does not reach is no duplicate.
+ *
+ * Errors: QU001.
+ */
+static void
+check_reached(const ProducerClaim *claim, Topic *topic)
+{
+	int64	   *next = palloc0(topic->npartitions * sizeof(int64));
+	int			npartitions = topic->npartitions;
+
+	for (int i = 0; i < claim->nduplicates; i++)
+		next[claim->places[i].partition] =
+			Max(next[claim->places[i].partition], claim->places[i].offset + 1);
+	for (int32 p = 0; p < npartitions; p++)
+		if (next[p] > 0 && pgqueue_behind_log_end(topic, p, next[p]))
+			pgqueue_offset_out_of_range(topic, p, next[p] - 1,
+										"offset of a duplicate");
+	pfree(next);
+}
+
+/*
+ * A REPEATABLE READ or SERIALIZABLE transaction whose snapshot knows a producer
+ * that has been forgotten since.
+ *
+ * Errors: 40001.
+ */
+static void
+check_not_forgotten(const Topic *topic, const char *name)
+{
+	Producer	producer;
+
+	if (IsolationUsesXactSnapshot() &&
+		pgqueue_producer_find(topic, name, GetActiveSnapshot(), &producer))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access: producer \"%s\" was forgotten",
+						name),
+				 errhint("Retry the transaction.")));
 }
 
 /*
@@ -341,12 +394,15 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 
 	check_ascending(sequences, n);
 	(void) pgqueue_producer_lock(topic, name, true);
-	if (pgqueue_producer_find(topic, name, &producer))
+	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
 		pgqueue_check_belongs("producer", name, NameStr(producer.owner));
 	else
+	{
+		check_not_forgotten(topic, name);
 		pgqueue_producer_make(topic, name, true, &producer);
+	}
 
-	pgqueue_producer_state_read(producer.id, state);
+	pgqueue_producer_state_read(producer.id, SnapshotSelf, state);
 	check_epoch(name, epoch, state);
 	if (state->found)
 		pgqueue_check_known(state->xmin, "producing");
@@ -366,8 +422,34 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 		claim->nduplicates++;
 	claim->places = NULL;
 	if (claim->nduplicates > 0)
-		find_places(claim, name);
+	{
+		find_places(claim, topic, name);
+		check_reached(claim, topic);
+	}
 	check_order(claim, name, producer.strict);
+	claim->changes = pgqueue_producer_changes;
+}
+
+/*
+ * Code that runs while a call appends (a constraint of the topic, an index
+ * expression) may have used the same producer: then what was claimed is not
+ * true any more.
+ *
+ * Errors: 55006.
+ */
+static void
+check_undisturbed(const ProducerClaim *claim)
+{
+	ProducerState now;
+
+	if (claim->changes == pgqueue_producer_changes)
+		return;
+	pgqueue_producer_state_read(claim->producer, SnapshotSelf, &now);
+	if (now.generation != claim->state.generation)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("a producer was used while a call of it was producing"),
+				 errhint("Do not use the producer_id in a constraint or index of the topic.")));
 }
 
 /*
@@ -375,33 +457,22 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
  * sequences.  watermark: jsonb to keep with them, or NULL for none.  A call of
  * duplicates only leaves the watermark as it is: its own was stored before, or
  * is behind what is.
+ *
+ * A row has no more runs than are quickly read for one of its sequences.
+ *
+ * Errors: 55006.
  */
 void
 pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 					 const Datum *watermark)
 {
 	ProducerState *state = &claim->state;
+	const int64 *sequences = claim->sequences + claim->nduplicates;
+	int64		before = state->accepted;
 	int			nnew = claim->n - claim->nduplicates;
-	int64		first = state->last_sequence + 1;
 	SequenceMap map = {0};
 
-	if (nnew > 0)
-	{
-		first = claim->sequences[claim->nduplicates];
-		for (int i = 0; i < nnew; i++)
-		{
-			LogFixed   *fixed = log_fixed(records[i]->t_data);
-
-			pgqueue_map_add(&map, claim->sequences[claim->nduplicates + i], 1,
-							fixed->partition, fixed->offset);
-			state->place.partition = fixed->partition;
-			state->place.offset = fixed->offset;
-		}
-		state->has_place = true;
-		state->last_sequence = claim->sequences[claim->n - 1];
-	}
-	state->generation++;
-	state->accepted += nnew;
+	check_undisturbed(claim);
 	state->duplicates += claim->nduplicates;
 	if (nnew > 0 || !state->found)
 		state->produced_at = GetCurrentTimestamp();
@@ -410,9 +481,28 @@ pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 		state->has_watermark = true;
 		state->watermark = *watermark;
 	}
-	pgqueue_producer_state_write(claim->producer, state, first,
-								 nnew > 0 ? &map : NULL);
-	/* what a second call of this claim would have to start from */
-	state->found = true;
+	for (int i = 0; i < nnew; i++)
+	{
+		LogFixed   *fixed = log_fixed(records[i]->t_data);
+
+		pgqueue_map_add(&map, sequences[i], 1, fixed->partition, fixed->offset);
+		if (map.n < ROW_RUNS && i < nnew - 1)
+			continue;
+		state->last_sequence = sequences[i];
+		state->has_place = true;
+		state->place.partition = fixed->partition;
+		state->place.offset = fixed->offset;
+		state->accepted = before + i + 1;
+		state->generation++;
+		pgqueue_producer_state_write(claim->producer, state,
+									 map.runs[0].sequence, &map);
+		map.n = 0;
+	}
+	if (nnew == 0)
+	{
+		state->generation++;
+		pgqueue_producer_state_write(claim->producer, state,
+									 state->last_sequence + 1, NULL);
+	}
 	pgqueue_map_free(&map);
 }

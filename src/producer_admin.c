@@ -25,6 +25,7 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_producer);
@@ -64,6 +65,18 @@ check_manages(const Topic *topic, const char *name, const Producer *producer)
 		pgqueue_check_belongs("producer", name, NameStr(producer->owner));
 }
 
+/* The same, asked before anybody is waited for, or ended. */
+static void
+check_manages_known(const Topic *topic, const char *name)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Producer	producer;
+
+	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+		check_manages(topic, name, &producer);
+	UnregisterSnapshot(snapshot);
+}
+
 /* ---------------- create ---------------- */
 
 /* (topic, producer_id, sequence_mode) */
@@ -86,7 +99,7 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 						mode)));
 
 	(void) pgqueue_producer_lock(topic, name, true);
-	if (pgqueue_producer_find(topic, name, &producer))
+	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("producer \"%s\" of topic \"%s\" already exists",
@@ -98,17 +111,16 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 /* ---------------- fence ---------------- */
 
 /*
- * End the backends whose transactions hold the producer.  False if there are
- * none: prepared transactions cannot be ended so.
+ * End the backends whose transactions hold the producer.  Prepared transactions
+ * cannot be ended so.
  *
  * Errors: 42501 if the user may not.
  */
-static bool
+static void
 terminate_holders(const LOCKTAG *tag)
 {
 	int			count;
 	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
-	bool		any = false;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -124,36 +136,42 @@ terminate_holders(const LOCKTAG *tag)
 		(void) DirectFunctionCall2(pg_terminate_backend,
 								   Int32GetDatum(proc->pid),
 								   Int64GetDatum(0));
-		any = true;
 	}
-	return any;
+	pfree(holders);
 }
 
 /*
  * Lock the producer against whoever has produced with it and not ended yet:
- * wait for them, or end them.
+ * wait for them, or end them, and whoever comes next, until we have it.
+ *
+ * Errors: 55P03 after lock_timeout, as the lock manager says it.
  */
 static void
 lock_for_fence(Topic *topic, const char *name, bool terminate)
 {
 	LOCKTAG		tag;
+	TimestampTz begun = GetCurrentTimestamp();
 
+	if (!terminate)
+	{
+		(void) pgqueue_producer_lock(topic, name, true);
+		return;
+	}
 	pgqueue_producer_tag(&tag, topic, name);
-	while (terminate && !pgqueue_producer_lock(topic, name, false))
+	while (!pgqueue_producer_lock(topic, name, false))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!terminate_holders(&tag))
-			terminate = false;
-		else
-		{
-			(void) WaitLatch(MyLatch,
-							 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 TERMINATE_WAIT, PG_WAIT_EXTENSION);
-			ResetLatch(MyLatch);
-		}
+		terminate_holders(&tag);
+		if (LockTimeout > 0 &&
+			TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout")));
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TERMINATE_WAIT, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
 	}
-	if (!terminate)
-		(void) pgqueue_producer_lock(topic, name, true);
 }
 
 /*
@@ -170,16 +188,14 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 	Producer	producer;
 	ProducerState state;
 
-	/* refuse before anybody is ended */
-	if (pgqueue_producer_find(topic, name, &producer))
-		check_manages(topic, name, &producer);
+	check_manages_known(topic, name);
 	lock_for_fence(topic, name, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
-	if (pgqueue_producer_find(topic, name, &producer))
+	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
 		check_manages(topic, name, &producer);
 	else
 		pgqueue_producer_make(topic, name, true, &producer);
 
-	pgqueue_producer_state_read(producer.id, &state);
+	pgqueue_producer_state_read(producer.id, SnapshotSelf, &state);
 	if (!state.found)
 	{
 		/* whoever did without an epoch is of epoch 0 */
@@ -210,6 +226,7 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	Topic	   *topic = producer_args(fcinfo, NULL, &name);
 	Producer	producer;
 	ProducerState state = {0};
+	Snapshot	snapshot;
 	TupleDesc	desc;
 	Datum		values[6];
 	bool		nulls[6];
@@ -218,11 +235,14 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	desc = BlessTupleDesc(desc);
 
-	if (pgqueue_producer_find(topic, name, &producer))
+	/* without the lock: one snapshot for both tables */
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (pgqueue_producer_find(topic, name, snapshot, &producer))
 	{
 		check_manages(topic, name, &producer);
-		pgqueue_producer_state_read(producer.id, &state);
+		pgqueue_producer_state_read(producer.id, snapshot, &state);
 	}
+	UnregisterSnapshot(snapshot);
 	memset(nulls, !state.found, sizeof(nulls));
 	values[0] = Int32GetDatum(state.epoch);
 	values[1] = Int64GetDatum(state.last_sequence);
@@ -263,7 +283,7 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 		/* one that is at work can be pruned another time */
 		if (!pgqueue_producer_lock(topic, name, false))
 			continue;
-		if (pgqueue_producer_find(topic, name, &producer))
+		if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
 			n = pgqueue_producer_state_prune(producer.id);
 		if (n == 0)
 			pgqueue_producer_unlock(topic, name);
@@ -280,10 +300,9 @@ pgqueue_forget_producer(PG_FUNCTION_ARGS)
 	Topic	   *topic = producer_args(fcinfo, "queue.forget_producer()", &name);
 	Producer	producer;
 
-	if (pgqueue_producer_find(topic, name, &producer))
-		check_manages(topic, name, &producer);
+	check_manages_known(topic, name);
 	(void) pgqueue_producer_lock(topic, name, true);
-	if (!pgqueue_producer_find(topic, name, &producer))
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
 		PG_RETURN_BOOL(false);
 	check_manages(topic, name, &producer);
 	/* what this very command has written must go, too */

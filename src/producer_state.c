@@ -67,6 +67,18 @@
 /* Runs of a merged row, at the most: a run takes two bytes or more. */
 #define MERGED_RUNS					(MERGED_MAP_BYTES / 2)
 
+/*
+ * And so many rows become one: it lies behind their remains, which stay while
+ * somebody holds an old snapshot, and a look-up walks over them.
+ */
+#define MERGED_ROWS					256
+
+/*
+ * Rows written and deleted by this backend: who finds the same number again
+ * knows that it was not disturbed.
+ */
+uint64		pgqueue_producer_changes = 0;
+
 /* ---------------- scans ---------------- */
 
 typedef struct BatchScan
@@ -74,28 +86,31 @@ typedef struct BatchScan
 	Relation	rel;
 	Relation	index;
 	SysScanDesc scan;
+	LOCKMODE	lockmode;		/* of rel, to give back */
 } BatchScan;
 
 /* Rows of a producer in index order; further keys may narrow them. */
 static void
-begin_scan(BatchScan *scan, LOCKMODE lockmode, int32 producer,
+begin_scan(BatchScan *scan, bool writing, Snapshot snapshot, int32 producer,
 		   ScanKeyData *keys, int nkeys)
 {
 	ScanKeyInit(&keys[0], BATCH_ATTR_PRODUCER, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(producer));
-	scan->rel = table_open(pgqueue_registry(REGISTRY_PRODUCER_BATCH), lockmode);
+	scan->lockmode = writing ? NoLock : AccessShareLock;
+	scan->rel = writing ? pgqueue_open_for_writing(REGISTRY_PRODUCER_BATCH) :
+		table_open(pgqueue_registry(REGISTRY_PRODUCER_BATCH), AccessShareLock);
 	scan->index = index_open(pgqueue_registry(REGISTRY_PRODUCER_BATCH_INDEX),
 							 AccessShareLock);
-	scan->scan = systable_beginscan_ordered(scan->rel, scan->index,
-											SnapshotSelf, nkeys, keys);
+	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
+											nkeys, keys);
 }
 
 static void
-end_scan(BatchScan *scan, LOCKMODE lockmode)
+end_scan(BatchScan *scan)
 {
 	systable_endscan_ordered(scan->scan);
 	index_close(scan->index, AccessShareLock);
-	table_close(scan->rel, lockmode);
+	table_close(scan->rel, scan->lockmode);
 }
 
 /* ---------------- reading ---------------- */
@@ -133,10 +148,12 @@ fill_state(ProducerState *state, HeapTuple tuple, TupleDesc desc)
 /*
  * The producer's newest row.
  *
- * Locks: the producer's, unless an answer that may be old is good enough.
+ * Locks: the producer's for SnapshotSelf: a commit between two looks at rows
+ * could hide both the old and the new one.
  */
 void
-pgqueue_producer_state_read(int32 producer, ProducerState *state)
+pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
+							ProducerState *state)
 {
 	ScanKeyData keys[1];
 	BatchScan	scan;
@@ -144,11 +161,11 @@ pgqueue_producer_state_read(int32 producer, ProducerState *state)
 
 	memset(state, 0, sizeof(*state));
 	state->last_sequence = NO_SEQUENCE;
-	begin_scan(&scan, AccessShareLock, producer, keys, lengthof(keys));
+	begin_scan(&scan, false, snapshot, producer, keys, lengthof(keys));
 	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 		fill_state(state, tuple, RelationGetDescr(scan.rel));
-	end_scan(&scan, AccessShareLock);
+	end_scan(&scan);
 }
 
 /* Add the places of a row's messages to a map. */
@@ -186,7 +203,7 @@ find_row(int32 producer, int32 series, int64 least, int64 greatest,
 	ScanKeyInit(&keys[3], BATCH_ATTR_LAST_SEQUENCE,
 				BTLessEqualStrategyNumber, F_INT8LE,
 				Int64GetDatum(greatest));
-	begin_scan(&scan, AccessShareLock, producer, keys, lengthof(keys));
+	begin_scan(&scan, false, SnapshotSelf, producer, keys, lengthof(keys));
 	tuple = systable_getnext_ordered(scan.scan, ForwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -196,7 +213,7 @@ find_row(int32 producer, int32 series, int64 least, int64 greatest,
 		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
 		add_places(map, values, nulls);
 	}
-	end_scan(&scan, AccessShareLock);
+	end_scan(&scan);
 	return HeapTupleIsValid(tuple);
 }
 
@@ -233,8 +250,7 @@ void
 pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 							 int64 first_sequence, const SequenceMap *map)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER_BATCH),
-								 RowExclusiveLock);
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER_BATCH);
 	Datum		values[BATCH_NATTS];
 	bool		nulls[BATCH_NATTS] = {false};
 	bytea	   *places = map == NULL ? NULL : pgqueue_map_encode(map);
@@ -262,10 +278,11 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
+	pgqueue_producer_changes++;
 	heap_freetuple(tuple);
 	if (places != NULL)
 		pfree(places);
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 }
 
 /* Delete all rows of a producer.  Locks: the producer's. */
@@ -276,14 +293,15 @@ pgqueue_producer_state_delete(int32 producer)
 	BatchScan	scan;
 	HeapTuple	tuple;
 
-	begin_scan(&scan, RowExclusiveLock, producer, keys, lengthof(keys));
+	pgqueue_producer_changes++;
+	begin_scan(&scan, true, SnapshotSelf, producer, keys, lengthof(keys));
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
 															 ForwardScanDirection)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		CatalogTupleDelete(scan.rel, &tuple->t_self);
 	}
-	end_scan(&scan, RowExclusiveLock);
+	end_scan(&scan);
 }
 
 /* ---------------- pruning ---------------- */
@@ -325,6 +343,8 @@ merge_row(Merge *merge, Relation rel, HeapTuple tuple)
 
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 	bytes = toast_raw_datum_size(values[BATCH_ATTR_PLACES - 1]);
+	if (merge->nrows == MERGED_ROWS)
+		finish_merge(merge);
 	if (merge->nrows > 0 && merge->bytes + bytes > MERGED_MAP_BYTES)
 	{
 		/* runs that touch have become one: how long is the map really? */
@@ -378,14 +398,14 @@ pgqueue_producer_state_prune(int32 producer)
 	Merge		merge = {0};
 	int64		removed = 0;
 
-	pgqueue_producer_state_read(producer, &newest);
+	pgqueue_producer_state_read(producer, SnapshotSelf, &newest);
 	if (!newest.found)
 		return 0;
 	merge.producer = producer;
 	merge.context = AllocSetContextCreate(CurrentMemoryContext,
 										  "queue merged state",
 										  ALLOCSET_DEFAULT_SIZES);
-	begin_scan(&scan, RowExclusiveLock, producer, keys, lengthof(keys));
+	begin_scan(&scan, true, SnapshotSelf, producer, keys, lengthof(keys));
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
 															 ForwardScanDirection)))
 	{
@@ -410,7 +430,7 @@ pgqueue_producer_state_prune(int32 producer)
 			removed += merge_row(&merge, scan.rel, tuple);
 	}
 	finish_merge(&merge);
-	end_scan(&scan, RowExclusiveLock);
+	end_scan(&scan);
 	MemoryContextDelete(merge.context);
 	return removed;
 }

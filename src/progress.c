@@ -56,8 +56,7 @@ pgqueue_progress_lock(int32 group, const Topic *topic, int32 partition,
 	LOCKTAG		tag;
 
 	progress_tag(&tag, group, topic, partition);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
-		LOCKACQUIRE_NOT_AVAIL;
+	return pgqueue_lock(&tag, ExclusiveLock, wait);
 }
 
 /* Give back one pgqueue_progress_lock(), nothing having been written. */
@@ -67,7 +66,7 @@ pgqueue_progress_unlock(int32 group, const Topic *topic, int32 partition)
 	LOCKTAG		tag;
 
 	progress_tag(&tag, group, topic, partition);
-	LockRelease(&tag, ExclusiveLock, false);
+	pgqueue_unlock(&tag, ExclusiveLock);
 }
 
 /*
@@ -140,8 +139,7 @@ void
 pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 					   const Progress *old, int64 offset)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
-								 RowExclusiveLock);
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS] = {false};
 	HeapTuple	tuple;
@@ -156,5 +154,5 @@ pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
-	table_close(rel, RowExclusiveLock);
+	table_close(rel, NoLock);
 }

@@ -8,7 +8,7 @@
  *		entry	 produce.c face.c face_buffer.c consume.c fetch.c topic.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_state.c sequence_map.c message_sink.c
- *				 value.c progress.c group.c catalog.c partitioner.c
+ *				 value.c progress.c group.c catalog.c lock.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -92,7 +92,7 @@ log_fixed(HeapTupleHeader header)
  *	 topic			 partition	  PGQUEUE_LOCK_SEGMENT
  *	 hash of a name	 0			  PGQUEUE_LOCK_GROUP_NAME
  *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
- *	 topic			 hash of id	  PGQUEUE_LOCK_PRODUCER
+ *	 hash of topic and id, 64 bits	  PGQUEUE_LOCK_PRODUCER
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -231,6 +231,13 @@ extern void pgqueue_check_owner(const Topic *topic);
 extern void pgqueue_check_belongs(const char *kind, const char *name,
 								  const char *owner);
 
+/* ---------------- lock.c: locks that last as rows do ---------------- */
+
+extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
+extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
+extern void pgqueue_lock_relation(Oid relid, LOCKMODE mode);
+extern Relation pgqueue_open_for_writing(RegistryTable table);
+
 /* ---------------- log_record.c: values to a record ---------------- */
 
 extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
@@ -284,9 +291,10 @@ extern int64 pgqueue_log_end(Topic *topic, int32 partition);
 extern bool pgqueue_behind_log_end(Topic *topic, int32 partition,
 								   int64 offset);
 extern void pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends);
-extern void pgqueue_offset_out_of_range(Topic *topic, int32 partition,
-										int64 offset, const char *whose)
-			pg_attribute_noreturn();
+pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
+													int32 partition,
+													int64 offset,
+													const char *whose);
 
 /* ---------------- log_segment.c: making segments ---------------- */
 
@@ -359,6 +367,7 @@ extern void pgqueue_map_free(SequenceMap *map);
 extern bytea *pgqueue_map_encode(const SequenceMap *map);
 extern void pgqueue_map_decode(SequenceMap *map, const bytea *stored,
 							   int64 sequence);
+pg_noreturn extern void pgqueue_map_damaged(void);
 
 /* ---------------- produce.c: messages and their partitions ---------------- */
 
@@ -385,11 +394,18 @@ typedef struct FaceProducer
 	int64		sequence;		/* of the next row */
 } FaceProducer;
 
+/* A statement that inserts into a topic's view. */
+typedef struct FaceStatement
+{
+	uint64		number;			/* no two have the same in a backend */
+	bool		may_gather;
+	FaceProducer producer;
+} FaceStatement;
+
 extern void pgqueue_face_buffer_init(void);
 extern bool pgqueue_face_may_gather(MemoryContext statement);
-extern bool pgqueue_face_gather(MemoryContext statement, Topic *topic,
-								HeapTuple record,
-								const FaceProducer *producer);
+extern bool pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
+								HeapTuple record);
 extern void pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
 								const FaceProducer *producer,
 								MessagePlace *place);
@@ -398,7 +414,9 @@ extern void pgqueue_face_flush(void);
 /* ---------------- face_settings.c: queue.producer_id and so on ------------ */
 
 extern void pgqueue_face_settings_init(void);
-extern void pgqueue_face_settings_take(FaceProducer *producer);
+extern void pgqueue_face_settings_take(FaceProducer *producer,
+									   MemoryContext context);
+extern void pgqueue_face_settings_used(void);
 
 /* ---------------- group.c: consumer groups ---------------- */
 
@@ -451,7 +469,10 @@ typedef struct ProducerState
 	Datum		watermark;		/* jsonb */
 } ProducerState;
 
-extern void pgqueue_producer_state_read(int32 producer, ProducerState *state);
+extern uint64 pgqueue_producer_changes;
+
+extern void pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
+										ProducerState *state);
 extern void pgqueue_producer_state_write(int32 producer,
 										 const ProducerState *state,
 										 int64 first_sequence,
@@ -481,7 +502,8 @@ typedef struct ProducerClaim
 	int			n;
 	int			nduplicates;	/* the first so many are stored already ... */
 	MessagePlace *places;		/* ... here */
-	ProducerState state;		/* before, brought up to date but for them */
+	ProducerState state;		/* as found, but for gaps, epoch and series */
+	uint64		changes;		/* pgqueue_producer_changes then */
 } ProducerClaim;
 
 extern char *pgqueue_producer_arg(text *name);
@@ -491,7 +513,7 @@ extern void pgqueue_producer_unlock(const Topic *topic, const char *name);
 extern void pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic,
 								 const char *name);
 extern bool pgqueue_producer_find(const Topic *topic, const char *name,
-								  Producer *producer);
+								  Snapshot snapshot, Producer *producer);
 extern void pgqueue_producer_make(const Topic *topic, const char *name,
 								  bool strict, Producer *producer);
 extern void pgqueue_producer_delete(const Topic *topic, const char *name);

@@ -28,6 +28,8 @@
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
+
+#include "common/int.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -152,10 +154,9 @@ put_varint(uint8 *p, uint64 value)
 	return p;
 }
 
-static void map_is_damaged(void) pg_attribute_noreturn();
-
-static void
-map_is_damaged(void)
+/* Errors: XX001. */
+void
+pgqueue_map_damaged(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -176,7 +177,7 @@ get_varint(const uint8 **p, const uint8 *end)
 		if (!(byte & 0x80))
 			return value;
 	}
-	map_is_damaged();
+	pgqueue_map_damaged();
 }
 
 static uint64
@@ -246,13 +247,18 @@ pgqueue_map_decode(SequenceMap *map, const bytea *stored, int64 sequence)
 		uint64		partition = get_varint(&p, end);
 		int64	   *offset;
 
-		if (count <= 0 || partition >= PGQUEUE_MAX_PARTITIONS)
-			map_is_damaged();
+		if (partition >= PGQUEUE_MAX_PARTITIONS)
+			pgqueue_map_damaged();
 		offset = expected_offset(&expected, partition);
-		if (head & RUN_HAS_GAP)
-			sequence += get_varint(&p, end);
-		if (head & RUN_HAS_JUMP)
-			*offset += unzigzag(get_varint(&p, end));
+		if ((head & RUN_HAS_GAP) &&
+			pg_add_s64_overflow(sequence, get_varint(&p, end), &sequence))
+			pgqueue_map_damaged();
+		if ((head & RUN_HAS_JUMP) &&
+			pg_add_s64_overflow(*offset, unzigzag(get_varint(&p, end)), offset))
+			pgqueue_map_damaged();
+		if (count <= 0 || count > PGQUEUE_MAX_SEQUENCE - sequence + 1 ||
+			*offset < 0 || count > PG_INT64_MAX - *offset)
+			pgqueue_map_damaged();
 		pgqueue_map_add(map, sequence, count, partition, *offset);
 		*offset += count;
 		sequence += count;

@@ -28,6 +28,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_topic);
@@ -222,7 +223,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
 						 hash_bytes((unsigned char *) name, strlen(name)),
 						 0, PGQUEUE_LOCK_TOPIC_NAME);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	if (pgqueue_topic_find(name) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -255,7 +256,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	log = topic->log;
 
 	/* alters and segment makers one at a time; producers go on */
-	LockRelationOid(log, ShareUpdateExclusiveLock);
+	pgqueue_lock_relation(log, ShareUpdateExclusiveLock);
 	topic = pgqueue_topic_refresh(topic);
 	old_partitions = topic->npartitions;
 
@@ -325,8 +326,30 @@ lock_for_drop(Topic *topic)
 	WaitForLockersMultiple(tags, AccessExclusiveLock, false);
 
 	if (OidIsValid(face))
-		LockRelationOid(face, AccessExclusiveLock);
-	LockRelationOid(log, AccessExclusiveLock);
+		pgqueue_lock_relation(face, AccessExclusiveLock);
+	pgqueue_lock_relation(log, AccessExclusiveLock);
+}
+
+/*
+ * As of now, not as of the snapshot.  Nobody is at work with a producer: that
+ * takes a lock on the topic's table, of which we have the strongest.
+ */
+static void
+forget_producers(const Topic *topic)
+{
+	ListCell   *lc;
+
+	/* what this very command has written, too */
+	CommandCounterIncrement();
+	foreach(lc, pgqueue_producer_names(topic))
+	{
+		Producer	producer;
+
+		if (!pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
+			continue;
+		pgqueue_producer_state_delete(producer.id);
+		pgqueue_producer_delete(topic, lfirst(lc));
+	}
 }
 
 /* (topic, if_exists) */
@@ -362,14 +385,12 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	if (topic == NULL)
 		topic = pgqueue_topic(name);
 	pgqueue_check_same(topic, id);
+	forget_producers(topic);
 	if (OidIsValid(topic->face))
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
 							  "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
-							  "DELETE FROM " PGQUEUE_SCHEMA ".producer_batch b USING " PGQUEUE_SCHEMA ".producer p"
-							  " WHERE p.topic_id = %d AND b.producer_id = p.producer_id;"
-							  "DELETE FROM " PGQUEUE_SCHEMA ".producer WHERE topic_id = %d;"
 							  "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
-							  id, id, id, id, id));
+							  id, id, id));
 	PG_RETURN_VOID();
 }
