@@ -1,6 +1,7 @@
 # The promise: the recipes of docs/recipes.md work as they stand there. Every
-# block runs, every output is the one shown, and a recipe that is killed between
-# any two of its statements, and repeated, adds nothing twice and loses nothing.
+# block runs, every output is the one shown, and what is to be repeated (handler,
+# loader, relay, transformer), killed before any of its statements, adds nothing
+# twice and loses nothing.
 #
 # What the file's conventions mean is said in its first paragraphs.
 
