@@ -1,0 +1,505 @@
+# The promise: the recipes of docs/recipes.md work as they stand there. Every
+# block runs, every output is the one shown, and what is to be repeated (handler,
+# loader, relay, transformer), killed before any of its statements, adds nothing
+# twice and loses nothing.
+#
+# What the file's conventions mean is said in its first paragraphs.
+
+use strict;
+use warnings;
+
+use FindBin;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes 'usleep';
+use QueueTest;
+
+my $node = new_server('recipes');
+my $attempts = 10 * $PostgreSQL::Test::Utils::timeout_default;
+
+# ---------------- reading the file ----------------
+
+# A block's statements: { sql, shown, waits }. A statement ends with a line that
+# ends with ";" or "\gset", or is a backslash command, or is COPY's data down to
+# "\."; the lines behind it, down to an empty one, are its output if the first
+# begins with a blank or "ERROR:".
+sub parse_block
+{
+	my (@lines) = @_;
+	my %block = (session => 'main', statements => []);
+	my ($sql, $waits) = ('', 0);
+
+	if (@lines && $lines[0] =~ /^-- session (.+)$/)
+	{
+		$block{session} = $1;
+		shift @lines;
+	}
+	if (@lines && $lines[-1] =~ /^-- session \Q$block{session}\E dies$/)
+	{
+		$block{dies} = 1;
+		pop @lines;
+	}
+	while (defined(my $line = shift @lines))
+	{
+		next if $sql eq '' && $line eq '';
+		if ($sql eq '' && $line eq '-- waits')
+		{
+			$waits = 1;
+			next;
+		}
+		$sql .= "$line\n";
+		if ($line =~ /^COPY .* FROM STDIN;$/)
+		{
+			$sql .= "$line\n"
+			  while defined($line = shift @lines) && $line ne '\.';
+			$sql .= "\\.\n";
+		}
+		elsif ($line !~ /;$|\\gset$|^\\/)
+		{
+			next;
+		}
+
+		my $shown;
+		if (@lines && $lines[0] =~ /^(?: |ERROR:)/)
+		{
+			$shown = '';
+			$shown .= "$line\n"
+			  while defined($line = shift @lines) && $line ne '';
+		}
+		push @{ $block{statements} },
+		  { sql => $sql, shown => $shown, waits => $waits };
+		($sql, $waits) = ('', 0);
+	}
+	die "no end of statement: $sql" if $sql ne '';
+	return \%block;
+}
+
+# The recipes: { title, blocks }, one for each section that has blocks.
+sub read_recipes
+{
+	my ($file) = @_;
+	my (@recipes, $title, $block);
+
+	foreach my $line (split /\n/, slurp_file($file))
+	{
+		if (defined $block)
+		{
+			if ($line ne '```')
+			{
+				push @$block, $line;
+				next;
+			}
+			push @recipes, { title => $title, blocks => [] }
+			  if !@recipes || $recipes[-1]{title} ne $title;
+			push @{ $recipes[-1]{blocks} }, parse_block(@$block);
+			undef $block;
+		}
+		elsif ($line =~ /^## (.+)$/)
+		{
+			$title = $1;
+		}
+		elsif ($line eq '```sql')
+		{
+			$block = [];
+		}
+	}
+	return @recipes;
+}
+
+# ---------------- sessions ----------------
+
+# A psql that stays open: send() and answer(), or both in one, run().
+{
+
+	package Session;
+
+	my $number = 0;
+
+	sub new
+	{
+		my ($class, $db) = @_;
+		my $self = bless { in => '', out => '' }, $class;
+
+		$self->{run} = IPC::Run::start(
+			[ 'psql', '-X', '-q', '-d', $node->connstr($db), '-f', '-' ],
+			'<', \$self->{in}, '>', \$self->{out}, '2>&1',
+			IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+		$self->run('\pset footer on');
+		($self->{pid}) = $self->run('SELECT pg_backend_pid() AS pid;') =~ /(\d+)/;
+		return $self;
+	}
+
+	sub send
+	{
+		my ($self, $sql) = @_;
+
+		$self->{end} = 'end of answer ' . ++$number;
+		$self->{in} .= "$sql\n\\echo $self->{end} :SQLSTATE\n";
+		$self->{run}->pump_nb;
+		return;
+	}
+
+	# The output as the file shows it: no blanks at the ends of lines, no empty
+	# line at the end. The SQLSTATE is kept.
+	sub answer
+	{
+		my ($self) = @_;
+
+		$self->{run}->pump until $self->{out} =~ /$self->{end} (\S+)\n/;
+		my ($out, $state) = ($`, $1);
+		$self->{out} = '';
+		$self->{sqlstate} = $state;
+		$out =~ s/^psql:<stdin>:\d+: //mg;
+		$out =~ s/[ \t]+$//mg;
+		$out =~ s/\n+\z/\n/;
+		return $out;
+	}
+
+	sub run
+	{
+		my ($self, $sql) = @_;
+
+		$self->send($sql);
+		return $self->answer;
+	}
+
+	# Does it wait for a lock?
+	sub waits
+	{
+		my ($self) = @_;
+
+		return $node->poll_query_until('postgres',
+			"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $self->{pid}");
+	}
+
+	# Kill the client, and wait for its backend to notice.
+	sub kill
+	{
+		my ($self) = @_;
+
+		$self->{run}->kill_kill;
+		$node->poll_query_until('postgres',
+			"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $self->{pid})")
+		  or die 'a killed client leaves its backend behind';
+		return;
+	}
+
+	sub quit
+	{
+		my ($self) = @_;
+
+		$self->{in} .= "\\q\n";
+		eval { $self->{run}->finish };
+		return;
+	}
+}
+
+# ---------------- running ----------------
+
+# The state of the recipe at work.
+my ($recipe, $db, %sessions, @waiting, @sqlstates);
+
+# Check the answer to a statement, as the file shows it; where it shows none, it
+# must be no error.
+sub check_answer
+{
+	my ($session, $statement, $answer) = @_;
+	my ($first) = $statement->{sql} =~ /^(.*)$/m;
+
+	if (defined $statement->{shown})
+	{
+		is($answer, $statement->{shown}, "$recipe->{title}: answer to: $first");
+		push @sqlstates, $session->{sqlstate};
+	}
+	else
+	{
+		unlike($answer, qr/^(?:ERROR|FATAL|PANIC|WARNING):/m,
+			"$recipe->{title}: no error: $first");
+	}
+	return;
+}
+
+# Run statements of a session up to one that waits.
+sub run_statements
+{
+	my ($session, @statements) = @_;
+
+	while (my $statement = shift @statements)
+	{
+		if ($statement->{waits})
+		{
+			$session->send($statement->{sql});
+			ok($session->waits, "$recipe->{title}: it waits");
+			push @waiting, [ $session, $statement, @statements ];
+			return;
+		}
+		check_answer($session, $statement, $session->run($statement->{sql}));
+	}
+	return;
+}
+
+# Run a recipe as it stands, in a database of its own. A session that waits goes
+# on as soon as the first statement of another one has let it.
+sub run_recipe
+{
+	%sessions = @waiting = @sqlstates = ();
+	foreach my $block (@{ $recipe->{blocks} })
+	{
+		my $name = $block->{session};
+		my $session = $sessions{$name} //= Session->new($db);
+		my @statements = @{ $block->{statements} };
+
+		if (my $waiting = shift @waiting)
+		{
+			my ($other, $statement, @rest) = @$waiting;
+
+			run_statements($session, shift @statements);
+			check_answer($other, $statement, $other->answer);
+			run_statements($other, @rest);
+		}
+		run_statements($session, @statements);
+		if ($block->{dies})
+		{
+			$session->kill;
+			delete $sessions{$name};
+		}
+	}
+	is(scalar @waiting, 0, "$recipe->{title}: nobody waits for ever");
+	$_->quit foreach values %sessions;
+	return;
+}
+
+# The first block with this in it, as a list of SQL.
+sub statements_with
+{
+	my ($pattern) = @_;
+
+	foreach my $block (@{ $recipe->{blocks} })
+	{
+		my @sql = map { $_->{sql} } @{ $block->{statements} };
+
+		return @sql if "@sql" =~ $pattern;
+	}
+	die "$recipe->{title}: no block with $pattern";
+}
+
+# Run statements in a new session, killed before statement $dies_at, or not at
+# all. $set is for psql's variables. Returns all that it answered.
+sub run_apart
+{
+	my ($statements, $dies_at, $set) = @_;
+	my $session = Session->new($db);
+	my $out = $session->run($set // '');
+	my $n = 0;
+
+	foreach my $sql (@$statements)
+	{
+		if (defined $dies_at && $n++ == $dies_at)
+		{
+			$session->kill;
+			return $out;
+		}
+		$out .= $session->run($sql);
+	}
+	$session->quit;
+	unlike($out, qr/^ERROR:/m, "$recipe->{title}: no error when repeated");
+	return $out;
+}
+
+# Repeat a round to the end of its work, which is when $left says 0. Each time,
+# before it is let be, it is killed before each of its statements.
+sub run_rounds
+{
+	my ($statements, $left) = @_;
+	my $kills = 0;
+
+	foreach my $round (1 .. 20)
+	{
+		last if query($left) == 0;
+		foreach my $dies_at (0 .. $#$statements)
+		{
+			run_apart($statements, $dies_at);
+			$kills++;
+		}
+		run_apart($statements);
+	}
+	is(query($left), 0, "$recipe->{title}: the work is done, after $kills kills");
+	cmp_ok($kills, '>', $#$statements, "$recipe->{title}: there was work");
+	return;
+}
+
+sub query
+{
+	my ($sql) = @_;
+
+	return $node->safe_psql($db, $sql);
+}
+
+# ---------------- what each recipe promises ----------------
+
+my %promise = (
+	'An HTTP handler whose client retries' => sub {
+		my @handler = statements_with(qr/INSERT INTO purchase/);
+		my $both = q{SELECT (SELECT count(*) FROM purchase) || ' ' ||
+			(SELECT count(*) FROM topic.purchases)};
+
+		is(query($both), '1 1', 'handler: one purchase, one message');
+
+		# killed before each statement, and the client tries again, twice
+		my $request = 1;
+		foreach my $dies_at (0 .. $#handler)
+		{
+			my $set = "\\set client 'client-17'\n\\set item 'desk'\n\\set request "
+			  . ++$request;
+
+			run_apart(\@handler, $dies_at, $set);
+			like(run_apart(\@handler, undef, $set),
+				qr/\| f$/m, "handler: stored by the retry, killed at $dies_at");
+			like(run_apart(\@handler, undef, $set),
+				qr/\| t$/m, 'handler: known to the second retry');
+			is(query($both), "$request $request", 'handler: one of each more');
+		}
+
+		# the retry comes while the first handler is at work
+		foreach my $end ('COMMIT;', undef)
+		{
+			my $set = "\\set client 'client-17'\n\\set item 'desk'\n\\set request "
+			  . ++$request;
+			my $first = Session->new($db);
+			my $retry = Session->new($db);
+
+			$first->run("$set\n" . join '', @handler[ 0 .. $#handler - 1 ]);
+			$retry->send("$set\n" . join '', @handler);
+			ok($retry->waits, 'handler: the retry waits for the first');
+			defined $end ? $first->run($end) : $first->kill;
+			like($retry->answer, defined $end ? qr/\| t$/m : qr/\| f$/m,
+				'handler: and then decides');
+			is(query($both), "$request $request", 'handler: one of each more');
+			$first->quit if defined $end;
+			$retry->quit;
+		}
+	},
+
+	'A file loader that dies and starts over' => sub {
+		my @round = statements_with(qr/SELECT b\.count.*300/s);
+		my @copy = statements_with(qr/^Fairbanks$/m);
+		my $all = q{SELECT count(*) || ' ' || count(DISTINCT value) FROM topic.lines
+			WHERE value };
+
+		run_rounds(\@round, q{SELECT (SELECT max(line) FROM file) - last_sequence
+			FROM queue.producer_state('lines', 'part-2.csv')});
+		is(query("$all LIKE 'flight %'"),
+			'1000 1000', 'loader: every line of the file, once');
+		is( query(q{SELECT count(*) FROM (
+				SELECT substr(value, 8)::int AS line, lag(substr(value, 8)::int)
+					OVER (ORDER BY "offset") AS before
+				FROM topic.lines WHERE value LIKE 'flight %') AS l
+				WHERE line <> before + 1}),
+			0,
+			'loader: in order');
+
+		run_apart(\@copy, $_) foreach 0 .. $#copy;
+		run_apart(\@copy);
+		is(query("$all NOT LIKE 'flight %'"),
+			'6 6', 'loader: every line of the COPY, once');
+		s/part-1/part-3/ foreach @copy;
+		run_apart(\@copy, $_) foreach 0 .. 4;
+		is(query("$all NOT LIKE 'flight %'"),
+			'6 6', 'loader: nothing of a COPY that was killed');
+		run_apart(\@copy);
+		run_apart(\@copy);
+		is(query("$all NOT LIKE 'flight %'"),
+			'12 6', 'loader: another file is another producer');
+	},
+
+	'A change-data relay' => sub {
+		my @round = statements_with(qr/SELECT part\.last_scn/);
+
+		is(scalar(grep { $_ eq 'QU002' } @sqlstates),
+			1, 'relay: a change left out is QU002');
+		run_rounds(\@round, q{SELECT count(*) FROM redo WHERE scn >
+			(SELECT (watermark->>'scn')::bigint FROM queue.producer_state('changes', 'erp'))});
+		is( query(q{SELECT count(*) || ' ' || count(DISTINCT value) FROM topic.changes}),
+			'500 500',
+			'relay: every change, once');
+		is( query(q{SELECT count(*) FROM redo FULL JOIN topic.changes c
+				ON c.key = redo.id AND c.value = redo.change
+				WHERE redo.id IS NULL OR c.key IS NULL}),
+			0,
+			'relay: the same as in the source');
+		is( query(q{SELECT count(*) FROM (
+				SELECT (value->>'stock')::int AS n, lag((value->>'stock')::int)
+					OVER (PARTITION BY key ORDER BY "offset") AS before
+				FROM topic.changes) AS c WHERE n <= before}),
+			0,
+			'relay: the changes of a key in order');
+
+		# set back to the start of the source's log
+		my @again = map { s/scn > :position/scn > 0/r } @round;
+		like(run_apart(\@again), qr/\|\s+0 \|\s+120$/m,
+			'relay: nothing twice from any earlier position');
+		is( query(q{SELECT watermark FROM queue.producer_state('changes', 'erp')}),
+			'{"scn": 7500}',
+			'relay: and the watermark stays');
+	},
+
+	'Consume, transform, produce' => sub {
+		my @round = statements_with(qr/COMMIT/);
+
+		run_rounds(\@round, 'SELECT sum(lag) FROM queue.consumer_groups');
+		is( query(q{SELECT count(*) || ' ' || count(DISTINCT value->'id') FROM topic.gross}),
+			'500 500',
+			'transformer: every message, once');
+		is( query(q{SELECT count(*) FROM topic.gross
+				WHERE (value->>'gross')::numeric <> (value->>'net')::numeric * 1.2}),
+			0,
+			'transformer: transformed');
+		is( query(q{SELECT count(*) FROM (
+				SELECT (value->>'id')::int AS n, lag((value->>'id')::int)
+					OVER (PARTITION BY key ORDER BY "offset") AS before
+				FROM topic.gross) AS m WHERE n <= before}),
+			0,
+			'transformer: the order of a key is kept');
+	},
+
+	'Two instances of a producer' => sub {
+		is(scalar(grep { $_ eq 'QU003' } @sqlstates),
+			1, 'instances: the fenced one got QU003');
+		is( query(q{SELECT count(*) || ' ' || count(DISTINCT value) FROM topic.payments}),
+			'4 4',
+			'instances: every payment, once');
+		is( query(q{SELECT epoch || ' ' || accepted || ' ' || duplicates FROM queue.producers}),
+			'3 4 1',
+			'instances: the counts');
+		is( sqlstate($node, $db, q{SELECT queue.produce('payments', 'pay 5',
+				producer_id => 'gateway', sequence => 5, epoch => 2)}),
+			'QU003',
+			'instances: the second one is fenced too');
+	});
+
+my @recipes = read_recipes("$FindBin::RealBin/../../docs/recipes.md");
+
+is_deeply(
+	[ sort map { $_->{title} } @recipes ],
+	[ sort keys %promise ],
+	'each recipe has its promise checked');
+
+my $number = 0;
+foreach (@recipes)
+{
+	$recipe = $_;
+	$db = 'recipe_' . ++$number;
+	$node->safe_psql('postgres', "CREATE DATABASE $db");
+	$node->safe_psql($db, 'CREATE EXTENSION queue');
+	run_recipe();
+	$promise{ $recipe->{title} }->() if $promise{ $recipe->{title} };
+	foreach my $topic (split /\n/, query('SELECT topic FROM queue.topics'))
+	{
+		check_log($node, $topic, "$recipe->{title}, $topic", $db);
+	}
+}
+
+$node->stop;
+done_testing();
