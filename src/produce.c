@@ -152,6 +152,10 @@ producer_args(FunctionCallInfo fcinfo, int name_arg, int epoch_arg,
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("%s needs a producer_id", sequence_name)));
+		if (!PG_ARGISNULL(epoch_arg) && PG_GETARG_INT32(epoch_arg) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("epoch needs a producer_id")));
 		return args;
 	}
 	args.name = pgqueue_producer_arg(PG_GETARG_TEXT_PP(name_arg));
@@ -568,7 +572,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	if (producer.name != NULL && sequences == NULL && batch.n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("first_sequence must not be NULL with a producer_id")));
+				 errmsg("first_sequence or sequences must be given with a producer_id")));
 	InitMaterializedSRF(fcinfo, 0);
 	if (batch.n == 0 && producer.name == NULL)
 		return (Datum) 0;

@@ -411,6 +411,8 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 		state->epoch = state->series = epoch;
 		state->last_sequence = NO_SEQUENCE;
 		state->has_place = false;
+		/* how far the source was read belongs to the sequences that were */
+		state->has_watermark = false;
 	}
 
 	claim->producer = producer.id;
