@@ -10,6 +10,7 @@
 #include "queue.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -256,6 +257,8 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_owner(topic);
+	/* rows that this statement has written can be deleted by the next one */
+	CommandCounterIncrement();
 	foreach(lc, pgqueue_producer_names(topic))
 	{
 		const char *name = lfirst(lc);
@@ -289,6 +292,8 @@ pgqueue_forget_producer(PG_FUNCTION_ARGS)
 	if (!pgqueue_producer_find(topic, name, &producer))
 		PG_RETURN_BOOL(false);
 	check_manages(topic, name, &producer);
+	/* rows that this statement has written can be deleted by the next one */
+	CommandCounterIncrement();
 	pgqueue_producer_state_delete(producer.id);
 	pgqueue_producer_delete(topic, name);
 	PG_RETURN_BOOL(true);
