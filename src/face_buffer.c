@@ -220,6 +220,19 @@ pgqueue_face_flush(void)
 
 /* ---------------- ends of transactions ---------------- */
 
+/*
+ * Append what waits at the end of a transaction or subtransaction.  A
+ * producer's state is compared with the snapshot, and a constraint's function
+ * may want to run queries; COMMIT and RELEASE come without a snapshot.
+ */
+static void
+flush_at_end(void)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgqueue_face_flush();
+	PopActiveSnapshot();
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {
@@ -232,10 +245,7 @@ xact_callback(XactEvent event, void *arg)
 				forget();
 				break;
 			}
-			/* a constraint's function may want to run queries */
-			PushActiveSnapshot(GetTransactionSnapshot());
-			pgqueue_face_flush();
-			PopActiveSnapshot();
+			flush_at_end();
 			break;
 		case XACT_EVENT_ABORT:
 			forget();
@@ -252,7 +262,7 @@ subxact_callback(SubXactEvent event, SubTransactionId subid,
 	if (buffer.nrows == 0 || buffer.subid != subid)
 		return;
 	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
-		pgqueue_face_flush();
+		flush_at_end();
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 		forget();
 }
