@@ -56,8 +56,9 @@ SELECT call, pg_temp.error_of('SELECT * FROM queue.produce(' || call || ')')
     $$'t', NULL, producer_id => 'e', sequence => 1$$,
     $$'t', 'v', headers => '[]', producer_id => 'e', sequence => 1$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
--- Without a producer the epoch is nobody's.
-SELECT "offset" IS NOT NULL AS stored FROM queue.produce('t', 'v', epoch => -1);
+-- Without a producer the epoch would be nobody's.
+SELECT queue.produce('t', 'v', epoch => 1);
+SELECT queue.produce_batch('t', ARRAY['v'], epoch => 1);
 SELECT count(*) FROM queue.producers WHERE producer_id LIKE 'e%';
 
 -- Read-only transactions may look, and nothing else.

@@ -154,7 +154,7 @@ CREATE TEMP TABLE long AS
 SELECT n * 7 AS sequence, r."offset" FROM generate_series(1, 3000) n, queue.produce('ends', 'v', producer_id => 'long', sequence => n * 7) r,
        queue.produce('ends', 'v' || r."offset");
 SELECT queue.prune_producers('ends') > 2900 AS pruned;
-SELECT count(*) BETWEEN 4 AND 30 AS several, min(octet_length(places)) FILTER (WHERE first_sequence < 10000) > 1024 AS full
+SELECT count(*) BETWEEN 4 AND 30 AS several, min(octet_length(places)) FILTER (WHERE first_sequence < 10000) > 256 AS full
   FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) WHERE p.name = 'long';
 SELECT count(*) FILTER (WHERE r."offset" IS DISTINCT FROM l."offset" OR NOT r.duplicate) AS wrong
   FROM long l, queue.produce('ends', 'v', producer_id => 'long', sequence => l.sequence) r;
@@ -163,13 +163,14 @@ SELECT queue.prune_producers('ends') > 2900 AS pruned;
 SELECT sum(duplicates), min(first_offset) = (SELECT min("offset") FROM long) AS first, max(last_offset) = (SELECT max("offset") FROM long) AS last
   FROM queue.produce_batch('ends', array_fill('v'::text, ARRAY[3000]), producer_id => 'long', sequences => (SELECT array_agg(sequence ORDER BY sequence) FROM long));
 
--- A map bigger than a page goes to TOAST; pruned between others it is whole.
+-- The map of a batch that would be longer than a page is stored in several rows.
 SELECT queue.create_topic('big', 16, 'int');
 SELECT count(*) FROM generate_series(1, 20) n, queue.produce('big', n, producer_id => 'b', sequence => n);
 SELECT sum(count), count(*) FROM queue.produce_batch('big', ARRAY(SELECT generate_series(21, 20020)),
   ARRAY(SELECT md5(n::text) FROM generate_series(21, 20020) n), producer_id => 'b', first_sequence => 21);
 SELECT count(*) FROM generate_series(20021, 20040) n, queue.produce('big', n, producer_id => 'b', sequence => n);
-SELECT max(octet_length(places)) > 8192 AS toasted, max(octet_length(places)) < 2.5 * 20000 AS two_bytes_each FROM queue.producer_batch;
+SELECT count(*) > 5 AS several, max(octet_length(places)) < 8192 AS within_a_page, sum(octet_length(places)) < 2.5 * 20000 AS two_bytes_each
+  FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big' AND last_sequence > 20 AND first_sequence <= 20020;
 CREATE VIEW misplaced AS
 SELECT count(*) AS asked, count(*) FILTER (WHERE t.value IS DISTINCT FROM n) AS wrong
   FROM generate_series(1, 20040, 13) n
@@ -181,7 +182,7 @@ SELECT queue.prune_producers('big') > 1000 AS pruned;
 SELECT * FROM misplaced;
 SELECT queue.prune_producers('big') > 1000 AS pruned;
 SELECT sum(duplicates), sum(count) FROM queue.produce_batch('big', ARRAY(SELECT generate_series(1, 20041)), producer_id => 'b', first_sequence => 1);
-SELECT count(*) < 12 AS few FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big';
+SELECT count(*) < 30 AS few FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big';
 SELECT count(*) FROM topic.big;
 
 -- Whose it is, and of which topic.

@@ -574,8 +574,13 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("first_sequence or sequences must be given with a producer_id")));
 	InitMaterializedSRF(fcinfo, 0);
-	if (batch.n == 0 && producer.name == NULL)
+	/* a watermark alone is worth a row of the producer's state */
+	if (batch.n == 0 && !has_watermark)
+	{
+		if (producer.name != NULL)
+			pgqueue_check_fenced(topic, producer.name, producer.epoch);
 		return (Datum) 0;
+	}
 
 	id = topic->id;
 	convert_batch(topic, &batch);
@@ -585,9 +590,6 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	{
 		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,
 					  &claim);
-		/* a watermark alone is worth a row of the producer's state */
-		if (batch.n == 0 && !has_watermark)
-			return (Datum) 0;
 		skip_elements(&batch, claim.nduplicates);
 		skip_elements(&keys, claim.nduplicates);
 		skip_elements(&headers, claim.nduplicates);

@@ -245,6 +245,26 @@ check_epoch(const char *name, int32 epoch, const ProducerState *state)
 				 errhint("Another instance has taken over. To take over in turn, call queue.fence_producer() and go on behind queue.producer_state().")));
 }
 
+/*
+ * A call that changes nothing tells a fenced instance all the same.
+ *
+ * Errors: QU003.
+ */
+void
+pgqueue_check_fenced(const Topic *topic, const char *name, int32 epoch)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Producer	producer;
+	ProducerState state;
+
+	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+	{
+		pgqueue_producer_state_read(producer.id, snapshot, &state);
+		check_epoch(name, epoch, &state);
+	}
+	UnregisterSnapshot(snapshot);
+}
+
 /* The call's own sequences must ascend.  Errors: 22023. */
 static void
 check_ascending(const int64 *sequences, int n)

@@ -518,6 +518,8 @@ extern void pgqueue_producer_make(const Topic *topic, const char *name,
 								  bool strict, Producer *producer);
 extern void pgqueue_producer_delete(const Topic *topic, const char *name);
 extern List *pgqueue_producer_names(const Topic *topic);
+extern void pgqueue_check_fenced(const Topic *topic, const char *name,
+								 int32 epoch);
 extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 						  const int64 *sequences, int n, ProducerClaim *claim);
 extern void pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
