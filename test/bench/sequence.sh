@@ -159,6 +159,7 @@ lookups_short() { lookups short "$SHORT_HISTORY"; }
 make_histories()
 {
 	fresh_topic history
+	fill_topic history 1000
 	make_history long "$LONG_HISTORY"
 	make_history short "$SHORT_HISTORY"
 }
