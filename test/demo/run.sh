@@ -20,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FLIGHTS=20000
 CHUNK=100		# lines a transaction of a loader
 OVERLAP=20		# lines that a loader sends again when it starts over
-PATIENCE=90		# seconds after which the load counts as stuck
+PATIENCE=90		# seconds after which the demo counts as stuck
 consumers=4
 
 started=$SECONDS
@@ -101,7 +101,7 @@ loader()
 	until first=$(next_line "$1") && transactions "$1" "$first" |
 		PGAPPNAME=loader sql >>"$work/$1.out" 2>&1
 	do
-		[ -e "$work/running" ] || return 1
+		[ $((SECONDS - started)) -lt $PATIENCE ] || return 1
 	done
 }
 
