@@ -1,15 +1,9 @@
--- Lines of the file, from standard input, as one batch keyed by origin.
+-- The lines in table "flight" as one batch, keyed by origin. Their numbers are the
+-- sequences.
 
-CREATE TEMPORARY TABLE flight (
-	departed text,
-	origin text,
-	destination text,
-	distance_miles int,
-	delay_minutes int
-);
-\copy flight FROM pstdin WITH (FORMAT csv)
-
-SELECT sum(count) AS produced
+SELECT sum(count) AS stored, sum(duplicates) AS duplicates
 FROM queue.produce_batch('flights',
-	(SELECT array_agg(to_jsonb(f) ORDER BY departed, origin) FROM flight f),
-	keys => (SELECT array_agg(origin ORDER BY departed, origin) FROM flight));
+	(SELECT array_agg(to_jsonb(f) - 'line' ORDER BY line) FROM flight f),
+	keys => (SELECT array_agg(origin ORDER BY line) FROM flight),
+	producer_id => 'batch',
+	first_sequence => (SELECT min(line) FROM flight));

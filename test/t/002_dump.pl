@@ -1,7 +1,9 @@
 # The promise: pg_dump and pg_restore carry topics whole, in every format and
 # with parallel jobs: the same messages at the same offsets, of every size; the
-# groups' committed offsets; and in the restored database producing and consuming
-# go on where the old one stopped. A group is kept whose role is not there.
+# groups' committed offsets; the producers' state, down to the place of every
+# message that one may send again; and in the restored database producing and
+# consuming go on where the old one stopped. A group and a producer are kept whose
+# role is not there.
 
 use strict;
 use warnings;
@@ -12,7 +14,8 @@ use Test::More;
 use QueueTest;
 
 my $node = new_server('dump');
-my @topics = ('mixed', 'words', 'blobs', 'orders', 'Odd-Name.1', 'empty');
+my @topics = ('mixed', 'words', 'blobs', 'orders', 'Odd-Name.1', 'empty',
+	'sequenced');
 
 # Messages from 1 byte to 1 MB, small ones between big ones, so that restoring
 # through a free space map would reorder them; keys, headers, tombstones; aborted
@@ -26,6 +29,7 @@ $node->safe_psql(
 	SELECT queue.create_topic('orders', value_type => 'order_line');
 	SELECT queue.create_topic('Odd-Name.1', segment_messages => 5);
 	SELECT queue.create_topic('empty', partitions => 4);
+	SELECT queue.create_topic('sequenced', partitions => 3, value_type => 'text');
 
 	CREATE FUNCTION noise(bytes int) RETURNS text LANGUAGE sql AS $$
 		SELECT left(string_agg(md5(random()::text), ''), bytes)
@@ -63,6 +67,91 @@ $node->safe_psql(
 	SET ROLE regress_departed;
 	SELECT count(*) FROM queue.consume('of another role', 'words', NULL::text, 3);
 });
+
+# Producers: one pruned, fenced, with a watermark and duplicates; one with gaps;
+# one that has not begun; one of another role.
+my $produce_sequenced = q{
+	SELECT r.partition, r."offset", r.duplicate
+	FROM queue.produce('sequenced', 'again', producer_id => '%s', sequence => %d,
+		epoch => %d) r};
+$node->safe_psql(
+	'postgres', q{
+	DO $$
+	BEGIN
+		FOR batch IN 0 .. 19 LOOP
+			PERFORM queue.produce_batch('sequenced',
+				(SELECT array_agg('loader ' || i) FROM generate_series(1, 50) i),
+				keys => (SELECT array_agg('key-' || i % 7) FROM generate_series(1, 50) i),
+				producer_id => 'loader', first_sequence => batch * 50 + 1,
+				watermark => jsonb_build_object('batch', batch));
+			PERFORM queue.produce('sequenced', 'between');
+		END LOOP;
+	END $$;
+	SELECT queue.prune_producers('sequenced');
+	SELECT queue.fence_producer('sequenced', 'loader');
+	SELECT queue.produce('sequenced', 'one more', producer_id => 'loader',
+		sequence => 1001, epoch => 1);
+	SELECT queue.produce('sequenced', 'again', producer_id => 'loader',
+		sequence => 900, epoch => 1);
+	SELECT queue.create_producer('sequenced', 'relay', 'monotonic');
+	SELECT queue.produce('sequenced', 'relay', producer_id => 'relay', sequence => i * i)
+	FROM generate_series(1, 30) i;
+	SELECT queue.create_producer('sequenced', 'idle', 'monotonic');
+
+	GRANT INSERT ON topic.sequenced TO regress_departed;
+	SET ROLE regress_departed;
+	SELECT queue.produce('sequenced', 'departed', producer_id => 'departed', sequence => 7);
+});
+
+# Where a producer's messages are, by sending them all again, for good or not.
+sub all_again
+{
+	my ($server, $db) = @_;
+
+	return $server->safe_psql(
+		$db, q{
+		BEGIN;
+		SELECT i, r.partition, r."offset", r.duplicate FROM generate_series(1, 1001) i,
+			queue.produce('sequenced', 'again', producer_id => 'loader', sequence => i, epoch => 1) r;
+		SELECT i, r.partition, r."offset", r.duplicate FROM generate_series(1, 30) i,
+			queue.produce('sequenced', 'again', producer_id => 'relay', sequence => i * i) r;
+		ROLLBACK;
+	});
+}
+my $places = all_again($node, 'postgres');
+is(scalar(() = $places =~ /\|t$/mg), 1031, 'what is sent again is a duplicate');
+
+# After a restore, a producer goes on as if nothing had been.
+sub check_producers
+{
+	my ($server, $db, $when) = @_;
+	my $produce = sub { return sprintf($produce_sequenced, @_) };
+
+	is(all_again($server, $db),
+		$places, "$when: what is sent again is a duplicate and where it was");
+	is( $server->safe_psql(
+			$db, q{SELECT epoch, last_sequence, watermark
+				FROM queue.producer_state('sequenced', 'loader')}),
+		'1|1001|{"batch": 19}',
+		"$when: a producer finds its position");
+	is(sqlstate($server, $db, $produce->('loader', 1002, 0)),
+		'QU003', "$when: a producer that was fenced still is");
+	is(sqlstate($server, $db, $produce->('loader', 1003, 1)),
+		'QU002', "$when: a sequence too far is refused");
+	is(sqlstate($server, $db, $produce->('relay', 8, 0)),
+		'QU002', "$when: and one that was left out");
+	is(sqlstate($server, $db, $produce->('departed', 9, 0)),
+		'QU002', "$when: a producer is kept whose role is not here");
+	like($server->safe_psql($db, $produce->(@$_)),
+		qr/\|f$/, "$when: sequence $_->[1] of $_->[0] is the next")
+	  foreach [ 'loader', 1002, 1 ], [ 'relay', 1000, 0 ], [ 'idle', 5, 0 ],
+	  [ 'idle', 9, 0 ], [ 'departed', 8, 0 ], [ 'a new one', 1, 0 ];
+	like($server->safe_psql($db, $produce->('loader', 1002, 1)),
+		qr/\|t$/, "$when: and after that a duplicate");
+	is($server->safe_psql($db, q{SELECT queue.fence_producer('sequenced', 'loader')}),
+		2, "$when: fencing goes on");
+	return;
+}
 is( $node->safe_psql('postgres', q{SELECT max(octet_length(value)) FROM topic.words}),
 	2**20, 'the biggest message has a megabyte');
 
@@ -75,6 +164,7 @@ my $state = q{
 	SELECT topic, partition, segment, first_offset, end_offset
 		FROM queue.segments ORDER BY 1, 2, 4;
 	SELECT * FROM queue.consumer_groups ORDER BY 1, 2, 3;
+	SELECT * FROM queue.producers ORDER BY 1, 2;
 };
 my $state_before = $node->safe_psql('postgres', $state);
 my $end = $node->safe_psql('postgres', q{SELECT queue.log_end('words', 0)});
@@ -146,6 +236,7 @@ foreach my $name (sort keys %way)
 			$db, q{SELECT "offset" FROM queue.produce('words', 'x'::text)}),
 		$end + 61, "$name: offsets go on from the old end");
 	check_log($node, 'words', "$name, after more", $db);
+	check_producers($node, $db, $name);
 }
 
 # Over a database that has all of it already, and nothing else.
@@ -188,6 +279,7 @@ is( $elsewhere->safe_psql(
 	),
 	3,
 	'elsewhere: the group whose role is missing goes on');
+check_producers($elsewhere, 'restored', 'elsewhere');
 
 $elsewhere->stop;
 $node->stop;

@@ -1,6 +1,7 @@
 # The promise: a streaming standby serves fetch and plain SQL, and stops before
-# an open transaction as the primary does; it refuses to consume and produce;
-# and once promoted it goes on with every committed offset and message.
+# an open transaction as the primary does, and tells the producers' state; it
+# refuses to consume and produce; and once promoted it goes on with every
+# committed offset and message, and knows what producers send again.
 
 use strict;
 use warnings;
@@ -124,12 +125,44 @@ catch_up();
 is(there($fetch_new), "404|prepared\n405|behind",
 	'the rolled-back message is skipped, the others are read');
 
+# Producers: their state is here as soon as what they stored.
+$primary->safe_psql(
+	'postgres', q{
+	SELECT queue.create_topic('sequenced', partitions => 2, value_type => 'text');
+	SELECT queue.produce_batch('sequenced', ARRAY['a', 'b', 'c', 'd'],
+		keys => ARRAY['1', '2', '3', '4'], producer_id => 'loader',
+		first_sequence => 1, watermark => '{"line": 4}');
+	SELECT queue.fence_producer('sequenced', 'loader');
+	SELECT queue.produce('sequenced', 'e', producer_id => 'loader', sequence => 5, epoch => 1);
+	SELECT queue.produce('sequenced', 'b', producer_id => 'loader', sequence => 2, epoch => 1);
+});
+my $places = $primary->safe_psql('postgres',
+	q{SELECT partition, "offset" FROM topic.sequenced ORDER BY value});
+catch_up();
+my $resume = q{SELECT epoch, last_sequence, watermark
+	FROM queue.producer_state('sequenced', 'loader')};
+is(there($resume), '1|5|{"line": 4}', 'the standby tells where a producer goes on');
+same_on_both(q{SELECT * FROM queue.producer_state('sequenced', 'loader')},
+	'and all of it as the primary does');
+same_on_both(q{SELECT * FROM queue.producers}, 'so does the view of producers');
+is(there(q{SELECT accepted, duplicates FROM queue.producers}),
+	'5|1', 'with its counters');
+
 # What writes is refused.
 foreach my $sql (
 	q{SELECT * FROM queue.consume('readers', 'events', NULL::text)},
 	q{SELECT * FROM queue.consume('strangers', 'events', NULL::text)},
 	q{SELECT * FROM queue.produce('events', 'x')},
 	q{SELECT * FROM queue.produce_batch('events', ARRAY['x'])},
+	q{SELECT * FROM queue.produce('sequenced', 'f', producer_id => 'loader', sequence => 6, epoch => 1)},
+	q{SELECT * FROM queue.produce('sequenced', 'e', producer_id => 'loader', sequence => 5, epoch => 1)},
+	q{SELECT * FROM queue.produce_batch('sequenced', ARRAY['e'], producer_id => 'loader', first_sequence => 5, epoch => 1)},
+	q{SET queue.producer_id = 'loader'; SET queue.producer_epoch = 1; SET queue.first_sequence = 5;
+		INSERT INTO topic.sequenced (value) VALUES ('e')},
+	q{SELECT queue.create_producer('sequenced', 'other')},
+	q{SELECT queue.fence_producer('sequenced', 'loader')},
+	q{SELECT queue.prune_producers('sequenced')},
+	q{SELECT queue.forget_producer('sequenced', 'loader')},
 	q{INSERT INTO topic.events (value) VALUES ('x')},
 	q{SELECT queue.create_topic('other')},
 	q{SELECT queue.create_group('other', 'events')})
@@ -145,7 +178,10 @@ like($stderr,
 
 # Promoted in mid-flight of one more transaction, which is gone then.
 my $lost = $primary->background_psql('postgres');
-$lost->query_safe(q{BEGIN; SELECT queue.produce('events', 'lost with the primary')});
+$lost->query_safe(
+	q{BEGIN; SELECT queue.produce('events', 'lost with the primary');
+	SELECT queue.produce('sequenced', 'lost', producer_id => 'loader', sequence => 6, epoch => 1)}
+);
 $primary->safe_psql('postgres', q{SELECT queue.produce('events', 'last')});
 catch_up();
 $primary->stop('immediate');
@@ -168,6 +204,21 @@ is(there(q{SELECT "offset", value FROM queue.consume('readers', 'events', NULL::
 $standby->safe_psql('postgres',
 	q{SELECT count(*) FROM generate_series(409, 700) i, queue.produce('events', 'm' || i)});
 check_log($standby, 'events', 'promoted');
+
+# A producer sends again what it has no answer for.
+is(there($resume), '1|5|{"line": 4}', 'a producer finds its position');
+my $again = q{SELECT r.partition, r."offset" FROM generate_series(1, 5) i,
+	queue.produce('sequenced', 'again', producer_id => 'loader', sequence => i, epoch => 1) r
+	WHERE r.duplicate ORDER BY i};
+is(there($again), $places, 'what was committed is a duplicate, and where it was');
+is( there(q{SELECT sum(count), sum(duplicates) FROM queue.produce_batch('sequenced',
+		ARRAY['e', 'f', 'g'], producer_id => 'loader', first_sequence => 5, epoch => 1)}),
+	'2|1',
+	'what was lost with the primary is new');
+is( sqlstate($standby, 'postgres',
+		q{SELECT queue.produce('sequenced', 'h', producer_id => 'loader', sequence => 8)}),
+	'QU003', 'who was fenced before still is');
+check_log($standby, 'sequenced', 'promoted');
 drain($standby, 'load');
 check_ledger($standby, 'load', 'promoted');
 
