@@ -24,7 +24,7 @@
 #define MAX_MESSAGE_BYTES (MaxAllocSize - 1024 * 1024)
 
 /* Without a message's own columns: header and NULL bitmap, fixed columns. */
-#define RECORD_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(LOG_NATTS))
+#define RECORD_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + (LOG_NATTS + 7) / 8)
 
 StaticAssertDecl(MAXALIGN(SizeofHeapTupleHeader) == RECORD_HEADER_BYTES,
 				 "the NULL bitmap of a record must fit the header's padding");
