@@ -13,6 +13,8 @@
  */
 #include "queue.h"
 
+#include <inttypes.h>
+
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -224,7 +226,7 @@ copy_constraints(const Topic *topic, const char *name)
 static void
 make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 {
-	const char *name = psprintf("%s.log_%d_%05d_%020" INT64_MODIFIER "d",
+	const char *name = psprintf("%s.log_%d_%05d_%020" PRId64,
 								PGQUEUE_SCHEMA, topic->id, partition, first);
 	Oid			owner = log_owner(topic);
 
