@@ -89,6 +89,7 @@ SET queue.no_such_setting = 1;
 -- A schema that somebody made beforehand is not adopted.
 DROP EXTENSION queue;
 SELECT count(*) FROM pg_namespace WHERE nspname IN ('queue', 'topic');
+\set SHOW_CONTEXT never
 CREATE SCHEMA topic;
 CREATE EXTENSION queue;
 DROP SCHEMA topic;

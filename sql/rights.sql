@@ -280,7 +280,7 @@ SELECT value, role, may_set_role FROM seen ORDER BY n;
 TRUNCATE seen;
 ALTER VIEW topic.waiting ALTER COLUMN key DROP DEFAULT;
 -- Without the trigger that ends the statement they wait for the transaction.
-SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop FROM pg_constraint WHERE conrelid = :'waiting'::regclass \gset
+SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop FROM pg_constraint WHERE conrelid = :'waiting'::regclass AND contype = 'c' \gset
 :drop;
 ALTER TABLE :waiting ADD CHECK (value NOT LIKE 'waits%' OR current_user = 'regress_queue_insert');
 DROP TRIGGER produce_flush ON topic.waiting;
