@@ -442,6 +442,7 @@ extern void pgqueue_progress_read(int32 group, const Topic *topic,
 extern void pgqueue_progress_write(int32 group, const Topic *topic,
 								   int32 partition, const Progress *old,
 								   int64 offset);
+extern void pgqueue_progress_delete(const Topic *topic);
 
 extern void pgqueue_check_known(TransactionId xmin, const char *doing);
 
