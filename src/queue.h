@@ -498,6 +498,8 @@ typedef struct Producer
 /* What became of the sequences of a call; see pgqueue_claim(). */
 typedef struct ProducerClaim
 {
+	int32		topic;
+	const char *name;			/* the caller's */
 	int32		producer;
 	const int64 *sequences;
 	int			n;
