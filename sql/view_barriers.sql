@@ -18,14 +18,14 @@ PREPARE TRANSACTION 'holds both';
 
 CREATE SCHEMA regress_queue_stranger AUTHORIZATION regress_queue_stranger;
 SET ROLE regress_queue_stranger;
-CREATE TABLE regress_queue_stranger.seen (what text);
-CREATE FUNCTION regress_queue_stranger.sees(what text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$
+CREATE FUNCTION regress_queue_stranger.sees(what text) RETURNS boolean LANGUAGE plpgsql STABLE COST 0.0001 AS $$
 BEGIN
-	IF what IS NOT NULL THEN
-		INSERT INTO regress_queue_stranger.seen VALUES (what);
-	END IF;
+	PERFORM set_config('regress_queue.seen', concat(current_setting('regress_queue.seen', true), what, E'\n'), false);
 	RETURN true;
 END $$;
+-- Plans that look at each table by itself give it the most to see.
+SET enable_nestloop = off;
+SET jit = off;
 SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(topic);
 SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(owner);
 SELECT count(*) > 0 AS any FROM queue.segments WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(segment::text);
@@ -35,8 +35,10 @@ SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees
 SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees(producer_id) AND regress_queue_stranger.sees(last_sequence::text);
 SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
 SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(gid) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
-SELECT DISTINCT regexp_replace(what, 'log_\d+_.*', 'a segment') AS seen FROM regress_queue_stranger.seen ORDER BY 1;
-SELECT count(*) AS segments_of_secret FROM regress_queue_stranger.seen WHERE what LIKE :'secret_log' || '\_%';
+RESET enable_nestloop;
+RESET jit;
+SELECT DISTINCT regexp_replace(what, 'log_\d+_.*', 'a segment') AS seen FROM regexp_split_to_table(current_setting('regress_queue.seen'), E'\n') what WHERE what <> '' ORDER BY 1;
+SELECT current_setting('regress_queue.seen') LIKE '%' || :'secret_log' || '\_%' AS a_segment_of_secret;
 RESET ROLE;
 SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(topic) ORDER BY 1;
 

@@ -55,8 +55,9 @@ $node->safe_psql(
 	SELECT queue.produce('orders', '1', producer_id => 'app', sequence => 1);
 	PREPARE TRANSACTION 'app'});
 
-# Ended by itself, long before this much time is over.
-my $guard = 'SET statement_timeout = ' . 1000 * $PostgreSQL::Test::Utils::timeout_default;
+# What would wait for ever fails instead.
+my $patience = $PostgreSQL::Test::Utils::timeout_default;
+my $guard = 'SET statement_timeout = ' . int(1000 * $patience / 3);
 my $fence = "SELECT queue.fence_producer('orders', 'app', terminate => true)";
 
 is(sqlstate($node, 'postgres', "$guard; SET lock_timeout = 50; $fence"),
@@ -67,11 +68,11 @@ is( $node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'),
 # The zombie waits for the lock, the fence for both.
 my $zombie = start('zombie', 'BEGIN',
 	q{SELECT queue.produce('orders', '2', producer_id => 'app', sequence => 2)},
-	"SELECT pg_sleep(10 * $PostgreSQL::Test::Utils::timeout_default)",
+	"SELECT pg_sleep($patience)",
 	'COMMIT');
 wait_until('zombie', q{wait_event_type = 'Lock'});
 my $taker = start('taker', $guard, $fence);
-wait_until('taker', q{state = 'active' AND wait_event = 'Extension'});
+wait_until('taker', q{wait_event IN ('Extension', 'advisory')});
 
 is(sqlstate($node, 'postgres', "$guard; SET lock_timeout = 50; $fence"),
 	'55P03', 'the same with others waiting');
