@@ -34,6 +34,13 @@ static uint64 last_stamp = 0;
 static uint64 current_stamp = 0;
 static uint64 used_stamp = 0;
 
+/*
+ * Values that were set before this library was loaded are taken as they are,
+ * and refused when they are used.  Refused at once they would be replaced by
+ * the default: nobody.
+ */
+static bool loading = true;
+
 /* Parse a sequence without throwing.  False if it is none. */
 static bool
 parse_sequence(const char *str, int64 *sequence)
@@ -49,7 +56,7 @@ parse_sequence(const char *str, int64 *sequence)
 static bool
 check_producer_id(char **newval, void **extra, GucSource source)
 {
-	if (strlen(*newval) <= PGQUEUE_MAX_PRODUCER_NAME)
+	if (loading || strlen(*newval) <= PGQUEUE_MAX_PRODUCER_NAME)
 		return true;
 	GUC_check_errdetail("An id has 1 to %d bytes.", PGQUEUE_MAX_PRODUCER_NAME);
 	return false;
@@ -60,7 +67,7 @@ check_first_sequence(char **newval, void **extra, GucSource source)
 {
 	int64		sequence;
 
-	if (**newval == '\0' || parse_sequence(*newval, &sequence))
+	if (loading || **newval == '\0' || parse_sequence(*newval, &sequence))
 	{
 		*extra = pgqueue_guc_malloc(sizeof(uint64));
 		if (*extra == NULL)
@@ -98,14 +105,24 @@ pgqueue_face_settings_init(void)
 							   "Used up by that statement.",
 							   &first_sequence, "", PGC_USERSET, 0,
 							   check_first_sequence, assign_first_sequence, NULL);
+	loading = false;
+}
+
+static void
+refuse_value(const char *setting, const char *value)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for parameter \"%s\": \"%s\"",
+					setting, value)));
 }
 
 /*
  * For a statement that begins: who produces its rows, and the first row's
  * sequence, which nobody else will get.
  *
- * Errors: 55000 if there is one without the other: a name misspelled, or set
- * to a bad value before this library was loaded, must not mean "nobody".
+ * Errors: 55000 if there is one without the other: a name misspelled must not
+ * mean "nobody"; 22023 for a bad value from before this library was loaded.
  */
 void
 pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
@@ -120,6 +137,8 @@ pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 					 errhint("Set queue.producer_id, or RESET queue.first_sequence.")));
 		return;
 	}
+	if (strlen(producer_id) > PGQUEUE_MAX_PRODUCER_NAME)
+		refuse_value("queue.producer_id", producer_id);
 	if (current_stamp <= used_stamp)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -127,10 +146,11 @@ pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 				 errdetail("queue.producer_id is \"%s\"; each INSERT or COPY of a producer uses queue.first_sequence up.",
 						   producer_id),
 				 errhint("SET LOCAL queue.first_sequence before the statement, or RESET queue.producer_id.")));
+	if (!parse_sequence(first_sequence, &producer->sequence))
+		refuse_value("queue.first_sequence", first_sequence);
 	used_stamp = current_stamp;
 	producer->name = MemoryContextStrdup(context, producer_id);
 	producer->epoch = producer_epoch;
-	(void) parse_sequence(first_sequence, &producer->sequence);
 }
 
 /* A statement has ended; it has used the sequence up, also without a row. */

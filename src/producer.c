@@ -120,13 +120,13 @@ pgqueue_producer_unlock(const Topic *topic, const char *name)
 
 /* name: NULL for all producers of the topic */
 static SysScanDesc
-begin_registry_scan(Relation rel, const Topic *topic, const char *name,
+begin_registry_scan(Relation rel, int32 topic_id, const char *name,
 					Snapshot snapshot)
 {
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], PRODUCER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
+				Int32GetDatum(topic_id));
 	if (name != NULL)
 	{
 		ScanKeyInit(&keys[1], PRODUCER_ATTR_NAME, BTEqualStrategyNumber,
@@ -138,18 +138,13 @@ begin_registry_scan(Relation rel, const Topic *topic, const char *name,
 							  true, snapshot, name == NULL ? 1 : 2, keys);
 }
 
-/*
- * Look a producer up.	False if there is none.
- *
- * Locks: the producer's for SnapshotSelf.
- */
-bool
-pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
-					  Producer *producer)
+static bool
+find_registered(int32 topic_id, const char *name, Snapshot snapshot,
+				Producer *producer)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_registry_scan(rel, topic, name, snapshot);
+	SysScanDesc scan = begin_registry_scan(rel, topic_id, name, snapshot);
 	HeapTuple	tuple = systable_getnext(scan);
 
 	if (HeapTupleIsValid(tuple))
@@ -165,6 +160,18 @@ pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * Look a producer up.	False if there is none.
+ *
+ * Locks: the producer's for SnapshotSelf.
+ */
+bool
+pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
+					  Producer *producer)
+{
+	return find_registered(topic->id, name, snapshot, producer);
 }
 
 /* Make a producer that does not exist.	 Locks: the producer's. */
@@ -199,7 +206,7 @@ void
 pgqueue_producer_delete(const Topic *topic, const char *name)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
-	SysScanDesc scan = begin_registry_scan(rel, topic, name, SnapshotSelf);
+	SysScanDesc scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
 	HeapTuple	tuple = systable_getnext(scan);
 
 	if (HeapTupleIsValid(tuple))
@@ -214,7 +221,7 @@ pgqueue_producer_names(const Topic *topic)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_registry_scan(rel, topic, NULL, SnapshotSelf);
+	SysScanDesc scan = begin_registry_scan(rel, topic->id, NULL, SnapshotSelf);
 	List	   *names = NIL;
 	HeapTuple	tuple;
 
@@ -435,6 +442,8 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 		state->has_watermark = false;
 	}
 
+	claim->topic = topic->id;
+	claim->name = name;
 	claim->producer = producer.id;
 	claim->sequences = sequences;
 	claim->n = n;
@@ -462,12 +471,16 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 static void
 check_undisturbed(const ProducerClaim *claim)
 {
+	Producer	producer;
 	ProducerState now;
 
 	if (claim->changes == pgqueue_producer_changes)
 		return;
 	pgqueue_producer_state_read(claim->producer, SnapshotSelf, &now);
-	if (now.generation != claim->state.generation)
+	/* forgotten before it had a state: only the registry tells */
+	if (now.generation != claim->state.generation ||
+		!find_registered(claim->topic, claim->name, SnapshotSelf, &producer) ||
+		producer.id != claim->producer)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("a producer was used while a call of it was producing"),

@@ -156,3 +156,29 @@ pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
 }
+
+/*
+ * Delete a topic's rows, as of now.
+ *
+ * Locks: the strongest of the topic's table, so that no group is at work.
+ */
+void
+pgqueue_progress_delete(const Topic *topic)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(topic->id));
+	/* no index begins with the topic */
+	scan = systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}

@@ -442,6 +442,7 @@ extern void pgqueue_progress_read(int32 group, const Topic *topic,
 extern void pgqueue_progress_write(int32 group, const Topic *topic,
 								   int32 partition, const Progress *old,
 								   int64 offset);
+extern void pgqueue_progress_delete(const Topic *topic);
 
 extern void pgqueue_check_known(TransactionId xmin, const char *doing);
 
@@ -497,6 +498,8 @@ typedef struct Producer
 /* What became of the sequences of a call; see pgqueue_claim(). */
 typedef struct ProducerClaim
 {
+	int32		topic;
+	const char *name;			/* the caller's */
 	int32		producer;
 	const int64 *sequences;
 	int			n;

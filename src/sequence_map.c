@@ -250,9 +250,14 @@ pgqueue_map_decode(SequenceMap *map, const bytea *stored, int64 sequence)
 		if (partition >= PGQUEUE_MAX_PARTITIONS)
 			pgqueue_map_damaged();
 		offset = expected_offset(&expected, partition);
-		if ((head & RUN_HAS_GAP) &&
-			pg_add_s64_overflow(sequence, get_varint(&p, end), &sequence))
-			pgqueue_map_damaged();
+		if (head & RUN_HAS_GAP)
+		{
+			uint64		gap = get_varint(&p, end);
+
+			if (gap > PG_INT64_MAX ||
+				pg_add_s64_overflow(sequence, gap, &sequence))
+				pgqueue_map_damaged();
+		}
 		if ((head & RUN_HAS_JUMP) &&
 			pg_add_s64_overflow(*offset, unzigzag(get_varint(&p, end)), offset))
 			pgqueue_map_damaged();

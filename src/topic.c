@@ -331,11 +331,12 @@ lock_for_drop(Topic *topic)
 }
 
 /*
- * As of now, not as of the snapshot.  Nobody is at work with a producer: that
- * takes a lock on the topic's table, of which we have the strongest.
+ * Delete the rows of the topic's producers and groups, as of now, not as of the
+ * snapshot.  Nobody is at work with them: that takes a lock on the topic's
+ * table, of which we have the strongest.
  */
 static void
-forget_producers(const Topic *topic)
+forget_users(const Topic *topic)
 {
 	ListCell   *lc;
 
@@ -350,6 +351,7 @@ forget_producers(const Topic *topic)
 		pgqueue_producer_state_delete(producer.id);
 		pgqueue_producer_delete(topic, lfirst(lc));
 	}
+	pgqueue_progress_delete(topic);
 }
 
 /* (topic, if_exists) */
@@ -385,12 +387,11 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	if (topic == NULL)
 		topic = pgqueue_topic(name);
 	pgqueue_check_same(topic, id);
-	forget_producers(topic);
+	forget_users(topic);
 	if (OidIsValid(topic->face))
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
-							  "DELETE FROM " PGQUEUE_SCHEMA ".progress WHERE topic_id = %d;"
 							  "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
-							  id, id, id));
+							  id, id));
 	PG_RETURN_VOID();
 }

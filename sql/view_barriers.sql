@@ -1,0 +1,49 @@
+--
+-- The views are security barriers: a function in WHERE, however cheap it says
+-- it is, gets no row that the user may not see.
+--
+CREATE ROLE regress_queue_stranger;
+SELECT queue.create_topic('mine', 1, 'text');
+SELECT queue.create_topic('secret', 1, 'text');
+SELECT log AS secret_log FROM queue.topic WHERE name = 'secret' \gset
+GRANT SELECT, INSERT ON topic.mine TO regress_queue_stranger;
+SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 1)).duplicate,
+       (queue.produce('secret', 'm', producer_id => 'of secret', sequence => 1)).duplicate;
+SELECT queue.create_group('reads mine', 'mine'), queue.create_group('reads secret', 'secret');
+-- Holds both topics and their producers.
+BEGIN;
+SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 2)).duplicate,
+       (queue.produce('secret', 'm', producer_id => 'of secret', sequence => 2)).duplicate;
+PREPARE TRANSACTION 'holds both';
+
+CREATE SCHEMA regress_queue_stranger AUTHORIZATION regress_queue_stranger;
+SET ROLE regress_queue_stranger;
+CREATE FUNCTION regress_queue_stranger.sees(what text) RETURNS boolean LANGUAGE plpgsql STABLE COST 0.0001 AS $$
+BEGIN
+	PERFORM set_config('regress_queue.seen', concat(current_setting('regress_queue.seen', true), what, E'\n'), false);
+	RETURN true;
+END $$;
+-- Plans that look at each table by itself give it the most to see.
+SET enable_nestloop = off;
+SET jit = off;
+SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(topic);
+SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(owner);
+SELECT count(*) > 0 AS any FROM queue.segments WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(segment::text);
+SELECT topic FROM queue.partitions WHERE regress_queue_stranger.sees(topic);
+SELECT topic, consumer_group FROM queue.consumer_groups WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(consumer_group);
+SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(producer_id);
+SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees(producer_id) AND regress_queue_stranger.sees(last_sequence::text);
+SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
+SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(gid) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
+RESET enable_nestloop;
+RESET jit;
+SELECT DISTINCT regexp_replace(what, 'log_\d+_.*', 'a segment') AS seen FROM regexp_split_to_table(current_setting('regress_queue.seen'), E'\n') what WHERE what <> '' ORDER BY 1;
+SELECT current_setting('regress_queue.seen') LIKE '%' || :'secret_log' || '\_%' AS a_segment_of_secret;
+RESET ROLE;
+SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(topic) ORDER BY 1;
+
+ROLLBACK PREPARED 'holds both';
+SELECT queue.drop_topic('mine'), queue.drop_topic('secret');
+DELETE FROM queue.consumer_group WHERE name IN ('reads mine', 'reads secret');
+DROP OWNED BY regress_queue_stranger CASCADE;
+DROP ROLE regress_queue_stranger;
