@@ -74,6 +74,8 @@ relcache_callback(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	Topic	   *topic;
+	bool		producers = !OidIsValid(relid) ||
+		registry[REGISTRY_PRODUCER] == relid;
 
 	for (int i = 0; i < REGISTRY_TABLES; i++)
 		if (!OidIsValid(relid) || registry[i] == relid)
@@ -83,11 +85,15 @@ relcache_callback(Datum arg, Oid relid)
 		return;
 	hash_seq_init(&seq, topics);
 	while ((topic = hash_seq_search(&seq)) != NULL)
+	{
 		if (!OidIsValid(relid) || topic->log == relid || topic->face == relid)
 		{
 			topic->valid = false;
 			topic->changed = true;
 		}
+		if (producers)
+			topic->producer_name[0] = '\0';
+	}
 }
 
 void
@@ -101,6 +107,19 @@ void
 pgqueue_topic_changed(Oid log)
 {
 	CacheInvalidateRelcacheByRelid(log);
+}
+
+/*
+ * A producer goes: all sessions are to look producers up again, at once in
+ * ours, and in others before they can have its lock.
+ */
+void
+pgqueue_producers_changed(void)
+{
+	Oid			relid = pgqueue_registry(REGISTRY_PRODUCER);
+
+	CacheInvalidateRelcacheByRelid(relid);
+	relcache_callback((Datum) 0, relid);
 }
 
 /* The OID of one of the extension's own tables or indexes. */
@@ -377,6 +396,7 @@ load_topic(Topic *topic)
 											   "queue topic",
 											   ALLOCSET_SMALL_SIZES);
 		topic->input_ready = false;
+		topic->producer_name[0] = '\0';
 		topic->domain_extra = NULL;
 		if (!load_relations(topic))
 		{

@@ -155,6 +155,8 @@ find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		producer->id = DatumGetInt32(values[PRODUCER_ATTR_ID - 1]);
 		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
+		producer->committed =
+			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
 		producer->owner = *DatumGetName(values[PRODUCER_ATTR_OWNER - 1]);
 	}
 	systable_endscan(scan);
@@ -174,6 +176,32 @@ pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
 	return find_registered(topic->id, name, snapshot, producer);
 }
 
+/*
+ * The same for a call that produces, which mostly has the producer that the
+ * one before had.  A session keeps that one's row, once it is committed; it is
+ * told when a producer goes (pgqueue_producers_changed), before it can have
+ * the lock.
+ *
+ * Locks: the producer's, and what comes with it.
+ */
+static bool
+find_last_used(Topic *topic, const char *name, Producer *producer)
+{
+	if (strcmp(topic->producer_name, name) == 0)
+	{
+		*producer = topic->producer;
+		return true;
+	}
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, producer))
+		return false;
+	if (producer->committed)
+	{
+		strlcpy(topic->producer_name, name, sizeof(topic->producer_name));
+		topic->producer = *producer;
+	}
+	return true;
+}
+
 /* Make a producer that does not exist.	 Locks: the producer's. */
 void
 pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
@@ -188,6 +216,7 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 
 	producer->id = (int32) nextval_internal(sequence, false);
 	producer->strict = strict;
+	producer->committed = false;
 	namestrcpy(&producer->owner, GetUserNameFromId(GetUserId(), false));
 
 	values[PRODUCER_ATTR_ID - 1] = Int32GetDatum(producer->id);
@@ -213,6 +242,7 @@ pgqueue_producer_delete(const Topic *topic, const char *name)
 		CatalogTupleDelete(rel, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
+	pgqueue_producers_changed();
 }
 
 /* Ids of a topic's producers, as C strings. */
@@ -421,7 +451,7 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 
 	check_ascending(sequences, n);
 	(void) pgqueue_producer_lock(topic, name, true);
-	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+	if (find_last_used(topic, name, &producer))
 		pgqueue_check_belongs("producer", name, NameStr(producer.owner));
 	else
 	{

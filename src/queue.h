@@ -167,6 +167,17 @@ typedef struct Partition
 	uint64		active_rolls;
 } Partition;
 
+/* Whoever sends sequences; see producer.c. */
+#define PGQUEUE_MAX_PRODUCER_NAME 255
+
+typedef struct Producer
+{
+	int32		id;
+	bool		strict;			/* sequences without gaps */
+	bool		committed;		/* not made by the transaction under way */
+	NameData	owner;
+} Producer;
+
 typedef struct Topic
 {
 	char		name[NAMEDATALEN];	/* hash key */
@@ -193,6 +204,10 @@ typedef struct Topic
 
 	int			sticky;			/* next partition for messages without key */
 	uint32		rotation;		/* partition where the next consume starts */
+
+	/* the producer last used, if the name is not empty (producer.c) */
+	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
+	Producer	producer;
 } Topic;
 
 typedef enum RegistryTable
@@ -222,6 +237,7 @@ extern Topic *pgqueue_topic_reload(Topic *topic);
 extern void pgqueue_check_same(const Topic *topic, int32 id);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);
+extern void pgqueue_producers_changed(void);
 extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 extern void pgqueue_check_segments(const Topic *topic, int32 partition);
 extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
@@ -485,15 +501,6 @@ extern int64 pgqueue_producer_state_prune(int32 producer);
 extern void pgqueue_producer_state_delete(int32 producer);
 
 /* ---------------- producer.c: accept, duplicate, gap, fenced ------------ */
-
-#define PGQUEUE_MAX_PRODUCER_NAME 255
-
-typedef struct Producer
-{
-	int32		id;
-	bool		strict;			/* sequences without gaps */
-	NameData	owner;
-} Producer;
 
 /* What became of the sequences of a call; see pgqueue_claim(). */
 typedef struct ProducerClaim

@@ -56,7 +56,7 @@ bench_sequence_keyed()
 # ----------------------------------------------------------------------
 
 sequence_single_sql="\\set s :s + 1
-SELECT queue.produce('bench', :value, :key, producer_id => 'p' || :client_id, sequence => :s)"
+SELECT queue.produce('bench', :value, :key, producer_id => :client_id, sequence => :s)"
 
 singles_with_sequence()
 {
