@@ -141,6 +141,24 @@ COMMENT ON COLUMN queue.producer_batch.watermark IS 'What the producer last kept
 COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c); NULL without messages.';
 COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique: a unique check would walk old versions. Writers hold the producer''s lock.';
 
+CREATE TABLE queue.producer_history (
+    producer_id    int    NOT NULL,
+    series         int    NOT NULL,
+    last_sequence  bigint NOT NULL,
+    first_sequence bigint NOT NULL,
+    places         bytea  NOT NULL
+) WITH (toast_tuple_target = 8160);
+ALTER TABLE queue.producer_history ALTER COLUMN places SET STORAGE EXTERNAL;
+CREATE INDEX producer_history_places
+    ON queue.producer_history (producer_id, series, last_sequence);
+COMMENT ON TABLE queue.producer_history IS 'Where producers'' earlier messages are: what queue.prune_producers() has made of rows of queue.producer_batch.';
+COMMENT ON COLUMN queue.producer_history.producer_id IS 'Producer, as in queue.producer.';
+COMMENT ON COLUMN queue.producer_history.series IS 'Epoch in which the producer''s sequences last restarted.';
+COMMENT ON COLUMN queue.producer_history.last_sequence IS 'Last sequence of the row.';
+COMMENT ON COLUMN queue.producer_history.first_sequence IS 'First sequence of the row.';
+COMMENT ON COLUMN queue.producer_history.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c).';
+COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. Writers hold the producer''s lock.';
+
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
@@ -149,13 +167,14 @@ SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_producer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_batch', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.producer_history', '');
 
 COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
 REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress,
-    queue.producer, queue.producer_batch FROM PUBLIC;
+    queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
 
@@ -376,7 +395,7 @@ CREATE FUNCTION queue.prune_producers(topic text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_prune_producers'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.prune_producers(text) IS
-'Makes the state of a topic''s producers smaller and loses nothing that a duplicate needs: neighbouring rows of queue.producer_batch become one, with the places of all their messages; rows of epochs whose sequences no one can send any more go. Producers that are in use are left out. Returns the number of rows saved.
+'Makes the state of a topic''s producers smaller and loses nothing that a duplicate needs: all but each producer''s newest row of queue.producer_batch move to queue.producer_history, many becoming one with the places of all their messages; rows of epochs whose sequences no one can send any more go. Producers that are in use are left out. Returns the number of rows saved.
 Errors: 42704 no such topic, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.forget_producer(topic text, producer_id text) RETURNS boolean

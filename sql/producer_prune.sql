@@ -4,6 +4,11 @@
 SELECT queue.create_topic('n', 4, 'text');
 SELECT queue.create_producer('n', id, 'monotonic') FROM unnest(ARRAY['m1', 'm2']) id;
 
+-- Rows of both tables, recent and pruned.
+CREATE VIEW all_rows AS
+SELECT producer_id, series, epoch, first_sequence, last_sequence, generation, accepted, places FROM queue.producer_batch
+ UNION ALL SELECT producer_id, series, NULL, first_sequence, last_sequence, NULL, NULL, places FROM queue.producer_history;
+
 -- What was stored where, in the series in force; filled from produce's answers.
 CREATE TABLE stored (id text, sequence bigint, partition int, "offset" bigint);
 CREATE TABLE epochs (id text, epoch int);
@@ -73,7 +78,7 @@ SELECT a.id, count(*) AS asked, count(*) FILTER (WHERE expected = 'never stored'
  GROUP BY a.id ORDER BY a.id COLLATE "C";
 CREATE VIEW map_rows AS
 SELECT p.name AS id, count(b.places) AS with_places, count(*) - count(b.places) AS without
-  FROM queue.producer_batch b JOIN queue.producer p USING (producer_id)
+  FROM all_rows b JOIN queue.producer p USING (producer_id)
  WHERE p.name ~ '^[sm]' GROUP BY 1 ORDER BY 1;
 
 DO $$ BEGIN FOR n IN 1..300 LOOP PERFORM pg_temp.step(n); END LOOP; END $$;
@@ -86,9 +91,9 @@ SELECT * FROM map_rows;
 SELECT count(*) FROM topic.n WHERE value = 'again';
 
 -- Prune: fewer rows, by as many as it says.
-SELECT count(*) FROM queue.producer_batch \gset before_
+SELECT count(*) FROM all_rows \gset before_
 SELECT queue.prune_producers('n') AS pruned \gset
-SELECT :before_count - :pruned = count(*) AS as_many FROM queue.producer_batch;
+SELECT :before_count - :pruned = count(*) AS as_many FROM all_rows;
 SELECT * FROM map_rows;
 SELECT * FROM wrong;
 SELECT count(*) FROM before b JOIN queue.producers p USING (producer_id, epoch, last_sequence, partition, "offset", accepted, gaps, produced_at);
@@ -100,7 +105,7 @@ SELECT * FROM wrong;
 SELECT queue.prune_producers('n') > 0 AS pruned;
 SELECT * FROM map_rows;
 SELECT * FROM wrong;
-VACUUM queue.producer_batch;
+VACUUM queue.producer_batch, queue.producer_history;
 SELECT * FROM wrong;
 -- Rolled back.
 BEGIN;
@@ -121,7 +126,7 @@ SELECT n, e, "offset", duplicate FROM (VALUES (1, 0), (2, 0), (1, 5), (2, 5)) v(
 SELECT queue.fence_producer('ends', 'e');
 SELECT "offset", duplicate FROM queue.produce('ends', 'v', producer_id => 'e', sequence => 3, epoch => 6);
 SELECT queue.prune_producers('ends');
-SELECT series, epoch, first_sequence, last_sequence, generation FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) WHERE p.name = 'e' ORDER BY generation;
+SELECT series, epoch, first_sequence, last_sequence, generation FROM all_rows b JOIN queue.producer p USING (producer_id) WHERE p.name = 'e' ORDER BY last_sequence;
 SELECT n, "offset", duplicate FROM generate_series(1, 3) n, queue.produce('ends', 'v', producer_id => 'e', sequence => n, epoch => 6);
 SELECT queue.produce('ends', 'v', producer_id => 'e', sequence => 1);
 -- In the statement that has produced, and again.
@@ -143,7 +148,7 @@ SELECT id, duplicate FROM unnest(ARRAY['one', 'mark']) id, queue.produce('ends',
 SELECT count(*) FROM generate_series(1, 2000) n, queue.produce('ends', 'v', producer_id => 'row', sequence => n);
 SELECT queue.prune_producers('ends');
 SELECT queue.prune_producers('ends');
-SELECT count(*), max(octet_length(places)) < 20 AS small FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) WHERE p.name = 'row';
+SELECT count(*), max(octet_length(places)) < 20 AS small FROM all_rows b JOIN queue.producer p USING (producer_id) WHERE p.name = 'row';
 SELECT count(*) FILTER (WHERE r."offset" - first."offset" <> n - 1 OR NOT r.duplicate) AS wrong
   FROM queue.produce('ends', 'v', producer_id => 'row', sequence => 1) first, generate_series(1, 2000) n,
        queue.produce('ends', 'v', producer_id => 'row', sequence => n) r;
@@ -155,7 +160,7 @@ SELECT n * 7 AS sequence, r."offset" FROM generate_series(1, 3000) n, queue.prod
        queue.produce('ends', 'v' || r."offset");
 SELECT queue.prune_producers('ends') > 2900 AS pruned;
 SELECT count(*) BETWEEN 4 AND 30 AS several, min(octet_length(places)) FILTER (WHERE first_sequence < 10000) > 256 AS full
-  FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) WHERE p.name = 'long';
+  FROM all_rows b JOIN queue.producer p USING (producer_id) WHERE p.name = 'long';
 SELECT count(*) FILTER (WHERE r."offset" IS DISTINCT FROM l."offset" OR NOT r.duplicate) AS wrong
   FROM long l, queue.produce('ends', 'v', producer_id => 'long', sequence => l.sequence) r;
 SELECT count FROM queue.produce_batch('ends', ARRAY['v'], producer_id => 'long', first_sequence => 21001);
@@ -170,7 +175,7 @@ SELECT sum(count), count(*) FROM queue.produce_batch('big', ARRAY(SELECT generat
   ARRAY(SELECT md5(n::text) FROM generate_series(21, 20020) n), producer_id => 'b', first_sequence => 21);
 SELECT count(*) FROM generate_series(20021, 20040) n, queue.produce('big', n, producer_id => 'b', sequence => n);
 SELECT count(*) > 5 AS several, max(octet_length(places)) < 8192 AS within_a_page, sum(octet_length(places)) < 2.5 * 20000 AS two_bytes_each
-  FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big' AND last_sequence > 20 AND first_sequence <= 20020;
+  FROM all_rows b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big' AND last_sequence > 20 AND first_sequence <= 20020;
 CREATE VIEW misplaced AS
 SELECT count(*) AS asked, count(*) FILTER (WHERE t.value IS DISTINCT FROM n) AS wrong
   FROM generate_series(1, 20040, 13) n
@@ -182,7 +187,7 @@ SELECT queue.prune_producers('big') > 1000 AS pruned;
 SELECT * FROM misplaced;
 SELECT queue.prune_producers('big') > 1000 AS pruned;
 SELECT sum(duplicates), sum(count) FROM queue.produce_batch('big', ARRAY(SELECT generate_series(1, 20041)), producer_id => 'b', first_sequence => 1);
-SELECT count(*) < 30 AS few FROM queue.producer_batch b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big';
+SELECT count(*) < 30 AS few FROM all_rows b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big';
 SELECT count(*) FROM topic.big;
 
 -- Whose it is, and of which topic.
@@ -193,7 +198,13 @@ GRANT SELECT, INSERT ON topic.n TO regress_queue_prune;
 SET ROLE regress_queue_prune;
 SELECT queue.prune_producers('n');
 RESET ROLE;
+-- Forgotten and dropped, nothing is left over.
+SELECT count(*) > 0 AS pruned FROM queue.producer_history h JOIN queue.producer p USING (producer_id) WHERE p.name = 'long';
+SELECT queue.forget_producer('ends', 'long');
+SELECT count(*) FROM all_rows WHERE producer_id NOT IN (SELECT producer_id FROM queue.producer);
 DROP VIEW misplaced, wrong, map_rows;
 DROP TABLE stored, epochs;
 SELECT queue.drop_topic(t) FROM unnest(ARRAY['n', 'ends', 'big']) t;
+SELECT count(*) FROM all_rows;
+DROP VIEW all_rows;
 DROP ROLE regress_queue_prune;

@@ -127,6 +127,7 @@ SELECT topic, count(*) FROM queue.producers GROUP BY 1 ORDER BY 1;
 \set VERBOSITY sqlstate
 SELECT * FROM queue.producer;
 SELECT * FROM queue.producer_batch;
+SELECT * FROM queue.producer_history;
 DELETE FROM queue.producer_batch;
 INSERT INTO queue.producer VALUES (1, 1, 'x', 'x', true);
 SELECT nextval('queue.producer_producer_id_seq');

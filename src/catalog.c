@@ -62,6 +62,8 @@ static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_PRODUCER_NAME_INDEX] = "producer_name_key",
 	[REGISTRY_PRODUCER_BATCH] = "producer_batch",
 	[REGISTRY_PRODUCER_BATCH_INDEX] = "producer_batch_newest",
+	[REGISTRY_PRODUCER_HISTORY] = "producer_history",
+	[REGISTRY_PRODUCER_HISTORY_INDEX] = "producer_history_places",
 };
 
 static Oid	registry[REGISTRY_TABLES];

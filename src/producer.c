@@ -343,7 +343,7 @@ find_places(ProducerClaim *claim, const Topic *topic, const char *name)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		pgqueue_map_free(&map);
-		if (!pgqueue_producer_state_find(claim->producer, &claim->state,
+		if (!pgqueue_producer_places_find(claim->producer, &claim->state,
 										 sequence, &map) ||
 			!pgqueue_map_find(&map, sequence, &claim->places[i]))
 			ereport(ERROR,

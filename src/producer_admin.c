@@ -284,7 +284,7 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 		if (!pgqueue_producer_lock(topic, name, false))
 			continue;
 		if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
-			n = pgqueue_producer_state_prune(producer.id);
+			n = pgqueue_producer_rows_prune(producer.id);
 		if (n == 0)
 			pgqueue_producer_unlock(topic, name);
 		removed += n;
@@ -307,7 +307,7 @@ pgqueue_forget_producer(PG_FUNCTION_ARGS)
 	check_manages(topic, name, &producer);
 	/* what this very command has written must go, too */
 	CommandCounterIncrement();
-	pgqueue_producer_state_delete(producer.id);
+	pgqueue_producer_rows_delete(producer.id);
 	pgqueue_producer_delete(topic, name);
 	PG_RETURN_BOOL(true);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * producer_state.c
- *	  What each producer has stored: the rows of queue.producer_batch.
+ *	  What each producer has stored of late: the rows of queue.producer_batch.
  *
  * A log, like queue.progress: each call that produces with a sequence adds a
  * row, and the newest one counts.
@@ -12,8 +12,9 @@
  *	 places of first_sequence to last_sequence (sequence_map.c)
  *
  * Later rows have the greater (series, last_sequence, generation), so the
- * newest is read from the index's end, and the row of an old sequence is the
- * first whose last_sequence is not below it.  A row without messages (a fence,
+ * newest is read from the index's end, and the row of an earlier sequence is the
+ * first whose last_sequence is not below it; unless pruning has moved it to
+ * queue.producer_history (producer_history.c).  A row without messages (a fence,
  * a call of duplicates only, a watermark alone) repeats last_sequence, has no
  * places, and comes behind the row that has.
  *
@@ -27,51 +28,16 @@
  */
 #include "queue.h"
 
-#include "access/detoast.h"
-#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
-#include "utils/datum.h"
+#include "producer_rows.h"
 #include "utils/fmgroids.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
-
-/* Columns of queue.producer_batch; the first four are the index. */
-#define BATCH_ATTR_PRODUCER			1
-#define BATCH_ATTR_SERIES			2
-#define BATCH_ATTR_LAST_SEQUENCE	3
-#define BATCH_ATTR_GENERATION		4
-#define BATCH_ATTR_EPOCH			5
-#define BATCH_ATTR_FIRST_SEQUENCE	6
-#define BATCH_ATTR_PARTITION		7
-#define BATCH_ATTR_OFFSET			8
-#define BATCH_ATTR_ACCEPTED			9
-#define BATCH_ATTR_DUPLICATES		10
-#define BATCH_ATTR_GAPS				11
-#define BATCH_ATTR_PRODUCED_AT		12
-#define BATCH_ATTR_WATERMARK		13
-#define BATCH_ATTR_PLACES			14
-#define BATCH_NATTS					14
-
-/*
- * Pruning merges rows until their map has this many bytes: four times what is
- * beside it in the row, and quickly read for one sequence.
- */
-#define MERGED_MAP_BYTES			512
-
-/* Runs of a merged row, at the most: a run takes two bytes or more. */
-#define MERGED_RUNS					(MERGED_MAP_BYTES / 2)
-
-/*
- * And so many rows become one: it lies behind their remains, which stay while
- * somebody holds an old snapshot, and a look-up walks over them.
- */
-#define MERGED_ROWS					256
 
 /*
  * Rows written and deleted by this backend: who finds the same number again
@@ -79,38 +45,113 @@
  */
 uint64		pgqueue_producer_changes = 0;
 
-/* ---------------- scans ---------------- */
+/* ---------------- rows of either table ---------------- */
 
-typedef struct BatchScan
-{
-	Relation	rel;
-	Relation	index;
-	SysScanDesc scan;
-	LOCKMODE	lockmode;		/* of rel, to give back */
-} BatchScan;
+const RowTable pgqueue_batch_table = {
+	REGISTRY_PRODUCER_BATCH,
+	REGISTRY_PRODUCER_BATCH_INDEX,
+	BATCH_ATTR_FIRST_SEQUENCE,
+	BATCH_ATTR_PLACES,
+};
+
+const RowTable pgqueue_history_table = {
+	REGISTRY_PRODUCER_HISTORY,
+	REGISTRY_PRODUCER_HISTORY_INDEX,
+	HISTORY_ATTR_FIRST_SEQUENCE,
+	HISTORY_ATTR_PLACES,
+};
 
 /* Rows of a producer in index order; further keys may narrow them. */
-static void
-begin_scan(BatchScan *scan, bool writing, Snapshot snapshot, int32 producer,
-		   ScanKeyData *keys, int nkeys)
+void
+pgqueue_rows_begin(RowScan *scan, const RowTable *table, bool writing,
+				   Snapshot snapshot, int32 producer, ScanKeyData *keys,
+				   int nkeys)
 {
-	ScanKeyInit(&keys[0], BATCH_ATTR_PRODUCER, BTEqualStrategyNumber, F_INT4EQ,
+	ScanKeyInit(&keys[0], ROW_ATTR_PRODUCER, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(producer));
 	scan->lockmode = writing ? NoLock : AccessShareLock;
-	scan->rel = writing ? pgqueue_open_for_writing(REGISTRY_PRODUCER_BATCH) :
-		table_open(pgqueue_registry(REGISTRY_PRODUCER_BATCH), AccessShareLock);
-	scan->index = index_open(pgqueue_registry(REGISTRY_PRODUCER_BATCH_INDEX),
-							 AccessShareLock);
+	scan->rel = writing ? pgqueue_open_for_writing(table->table) :
+		table_open(pgqueue_registry(table->table), AccessShareLock);
+	scan->index = index_open(pgqueue_registry(table->index), AccessShareLock);
 	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
 											nkeys, keys);
 }
 
-static void
-end_scan(BatchScan *scan)
+void
+pgqueue_rows_end(RowScan *scan)
 {
 	systable_endscan_ordered(scan->scan);
 	index_close(scan->index, AccessShareLock);
 	table_close(scan->rel, scan->lockmode);
+}
+
+/* Add the places of a row's messages to a map.	 Returns its first sequence. */
+int64
+pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
+						SequenceMap *map)
+{
+	bool		isnull;
+	int64		first = DatumGetInt64(heap_getattr(tuple, table->first_sequence,
+												   desc, &isnull));
+	Datum		stored = heap_getattr(tuple, table->places, desc, &isnull);
+	bytea	   *places;
+
+	if (isnull)
+		return first;
+	places = (bytea *) PG_DETOAST_DATUM_PACKED(stored);
+	pgqueue_map_decode(map, places, first);
+	if (PointerGetDatum(places) != stored)
+		pfree(places);
+	return first;
+}
+
+/*
+ * The places of the first row, by last_sequence, between two sequences.  False
+ * if there is none.
+ *
+ * Locks: the producer's.
+ */
+bool
+pgqueue_rows_find(const RowTable *table, int32 producer, int32 series,
+				  int64 least, int64 greatest, SequenceMap *map)
+{
+	ScanKeyData keys[4];
+	RowScan		scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[1], ROW_ATTR_SERIES, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(series));
+	ScanKeyInit(&keys[2], ROW_ATTR_LAST_SEQUENCE, BTGreaterEqualStrategyNumber,
+				F_INT8GE, Int64GetDatum(least));
+	ScanKeyInit(&keys[3], ROW_ATTR_LAST_SEQUENCE, BTLessEqualStrategyNumber,
+				F_INT8LE, Int64GetDatum(greatest));
+	pgqueue_rows_begin(&scan, table, false, SnapshotSelf, producer, keys,
+					   lengthof(keys));
+	tuple = systable_getnext_ordered(scan.scan, ForwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		(void) pgqueue_rows_add_places(table, tuple, RelationGetDescr(scan.rel),
+									   map);
+	pgqueue_rows_end(&scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/* Delete all rows of a producer.  Locks: the producer's. */
+void
+pgqueue_rows_delete(const RowTable *table, int32 producer)
+{
+	ScanKeyData keys[1];
+	RowScan		scan;
+	HeapTuple	tuple;
+
+	pgqueue_rows_begin(&scan, table, true, SnapshotSelf, producer, keys,
+					   lengthof(keys));
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
+															 ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(scan.rel, &tuple->t_self);
+	}
+	pgqueue_rows_end(&scan);
 }
 
 /* ---------------- reading ---------------- */
@@ -124,10 +165,10 @@ fill_state(ProducerState *state, HeapTuple tuple, TupleDesc desc)
 	heap_deform_tuple(tuple, desc, values, nulls);
 	state->found = true;
 	state->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	state->series = DatumGetInt32(values[BATCH_ATTR_SERIES - 1]);
+	state->series = DatumGetInt32(values[ROW_ATTR_SERIES - 1]);
 	state->epoch = DatumGetInt32(values[BATCH_ATTR_EPOCH - 1]);
 	state->generation = DatumGetInt64(values[BATCH_ATTR_GENERATION - 1]);
-	state->last_sequence = DatumGetInt64(values[BATCH_ATTR_LAST_SEQUENCE - 1]);
+	state->last_sequence = DatumGetInt64(values[ROW_ATTR_LAST_SEQUENCE - 1]);
 	state->has_place = !nulls[BATCH_ATTR_PARTITION - 1];
 	if (state->has_place)
 	{
@@ -156,86 +197,17 @@ pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
 							ProducerState *state)
 {
 	ScanKeyData keys[1];
-	BatchScan	scan;
+	RowScan		scan;
 	HeapTuple	tuple;
 
 	memset(state, 0, sizeof(*state));
 	state->last_sequence = NO_SEQUENCE;
-	begin_scan(&scan, false, snapshot, producer, keys, lengthof(keys));
+	pgqueue_rows_begin(&scan, &pgqueue_batch_table, false, snapshot, producer,
+					   keys, lengthof(keys));
 	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 		fill_state(state, tuple, RelationGetDescr(scan.rel));
-	end_scan(&scan);
-}
-
-/* Add the places of a row's messages to a map. */
-static void
-add_places(SequenceMap *map, const Datum *values, const bool *nulls)
-{
-	bytea	   *places;
-
-	if (nulls[BATCH_ATTR_PLACES - 1])
-		return;
-	places = (bytea *) PG_DETOAST_DATUM_PACKED(values[BATCH_ATTR_PLACES - 1]);
-	pgqueue_map_decode(map, places,
-					   DatumGetInt64(values[BATCH_ATTR_FIRST_SEQUENCE - 1]));
-	if (PointerGetDatum(places) != values[BATCH_ATTR_PLACES - 1])
-		pfree(places);
-}
-
-/*
- * The places of the first row, by last_sequence, between two sequences.  False
- * if there is none.
- */
-static bool
-find_row(int32 producer, int32 series, int64 least, int64 greatest,
-		 SequenceMap *map)
-{
-	ScanKeyData keys[4];
-	BatchScan	scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&keys[1], BATCH_ATTR_SERIES, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(series));
-	ScanKeyInit(&keys[2], BATCH_ATTR_LAST_SEQUENCE,
-				BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(least));
-	ScanKeyInit(&keys[3], BATCH_ATTR_LAST_SEQUENCE,
-				BTLessEqualStrategyNumber, F_INT8LE,
-				Int64GetDatum(greatest));
-	begin_scan(&scan, false, SnapshotSelf, producer, keys, lengthof(keys));
-	tuple = systable_getnext_ordered(scan.scan, ForwardScanDirection);
-	if (HeapTupleIsValid(tuple))
-	{
-		Datum		values[BATCH_NATTS];
-		bool		nulls[BATCH_NATTS];
-
-		heap_deform_tuple(tuple, RelationGetDescr(scan.rel), values, nulls);
-		add_places(map, values, nulls);
-	}
-	end_scan(&scan);
-	return HeapTupleIsValid(tuple);
-}
-
-/*
- * The places of the row that should hold a sequence.  False if no row reaches
- * as far.	A sequence that was never stored is not in the map.
- *
- * An index scan reads a page's entries up to the bound before it returns the
- * first; so look first as far as a merged row is likely to reach.
- *
- * Locks: the producer's.
- */
-bool
-pgqueue_producer_state_find(int32 producer, const ProducerState *state,
-							int64 sequence, SequenceMap *map)
-{
-	int64		reach = MERGED_RUNS * (state->accepted / state->generation + 1);
-
-	if (sequence > PGQUEUE_MAX_SEQUENCE - reach)
-		reach = PGQUEUE_MAX_SEQUENCE - sequence;
-	return find_row(producer, state->series, sequence, sequence + reach, map) ||
-		find_row(producer, state->series, sequence, PGQUEUE_MAX_SEQUENCE, map);
+	pgqueue_rows_end(&scan);
 }
 
 /* ---------------- writing ---------------- */
@@ -256,9 +228,9 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	bytea	   *places = map == NULL ? NULL : pgqueue_map_encode(map);
 	HeapTuple	tuple;
 
-	values[BATCH_ATTR_PRODUCER - 1] = Int32GetDatum(producer);
-	values[BATCH_ATTR_SERIES - 1] = Int32GetDatum(state->series);
-	values[BATCH_ATTR_LAST_SEQUENCE - 1] = Int64GetDatum(state->last_sequence);
+	values[ROW_ATTR_PRODUCER - 1] = Int32GetDatum(producer);
+	values[ROW_ATTR_SERIES - 1] = Int32GetDatum(state->series);
+	values[ROW_ATTR_LAST_SEQUENCE - 1] = Int64GetDatum(state->last_sequence);
 	values[BATCH_ATTR_GENERATION - 1] = Int64GetDatum(state->generation);
 	values[BATCH_ATTR_EPOCH - 1] = Int32GetDatum(state->epoch);
 	values[BATCH_ATTR_FIRST_SEQUENCE - 1] = Int64GetDatum(first_sequence);
@@ -283,154 +255,4 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	if (places != NULL)
 		pfree(places);
 	table_close(rel, NoLock);
-}
-
-/* Delete all rows of a producer.  Locks: the producer's. */
-void
-pgqueue_producer_state_delete(int32 producer)
-{
-	ScanKeyData keys[1];
-	BatchScan	scan;
-	HeapTuple	tuple;
-
-	pgqueue_producer_changes++;
-	begin_scan(&scan, true, SnapshotSelf, producer, keys, lengthof(keys));
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
-															 ForwardScanDirection)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		CatalogTupleDelete(scan.rel, &tuple->t_self);
-	}
-	end_scan(&scan);
-}
-
-/* ---------------- pruning ---------------- */
-
-/* Rows next to each other, to become one. */
-typedef struct Merge
-{
-	int32		producer;
-	MemoryContext context;		/* of map and last, reset between merges */
-	int			nrows;
-	ItemPointerData only;		/* the row, while it is one */
-	int64		first_sequence;
-	ProducerState last;
-	SequenceMap map;
-	Size		bytes;			/* of the rows' maps as stored */
-} Merge;
-
-/* Write the merged row, unless it is one row that still stands. */
-static void
-finish_merge(Merge *merge)
-{
-	if (merge->nrows > 1)
-		pgqueue_producer_state_write(merge->producer, &merge->last,
-									 merge->first_sequence, &merge->map);
-	merge->nrows = 0;
-	merge->bytes = 0;
-	memset(&merge->map, 0, sizeof(merge->map));
-	MemoryContextReset(merge->context);
-}
-
-/* Take a row with messages into the merge.	 Returns the rows removed. */
-static int
-merge_row(Merge *merge, Relation rel, HeapTuple tuple)
-{
-	Datum		values[BATCH_NATTS];
-	bool		nulls[BATCH_NATTS];
-	Size		bytes;
-	MemoryContext old;
-
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-	bytes = toast_raw_datum_size(values[BATCH_ATTR_PLACES - 1]);
-	if (merge->nrows == MERGED_ROWS)
-		finish_merge(merge);
-	if (merge->nrows > 0 && merge->bytes + bytes > MERGED_MAP_BYTES)
-	{
-		/* runs that touch have become one: how long is the map really? */
-		bytea	   *places = pgqueue_map_encode(&merge->map);
-
-		merge->bytes = VARSIZE(places);
-		pfree(places);
-		if (merge->bytes + bytes > MERGED_MAP_BYTES)
-			finish_merge(merge);
-	}
-
-	old = MemoryContextSwitchTo(merge->context);
-	if (merge->nrows == 0)
-		merge->first_sequence =
-			DatumGetInt64(values[BATCH_ATTR_FIRST_SEQUENCE - 1]);
-	add_places(&merge->map, values, nulls);
-	fill_state(&merge->last, tuple, RelationGetDescr(rel));
-	/* only the newest row's is asked for */
-	if (merge->last.has_watermark)
-		pfree(DatumGetPointer(merge->last.watermark));
-	merge->last.has_watermark = false;
-	MemoryContextSwitchTo(old);
-	merge->bytes += bytes;
-
-	if (merge->nrows == 1)
-		CatalogTupleDelete(rel, &merge->only);
-	if (merge->nrows > 0)
-		CatalogTupleDelete(rel, &tuple->t_self);
-	else
-		merge->only = tuple->t_self;
-	merge->nrows++;
-	return merge->nrows > 1 ? 1 : 0;
-}
-
-/*
- * Make few rows of many, and lose nothing that a duplicate needs: rows of
- * earlier series and rows without messages go, neighbours are merged with
- * their maps.	The newest row is left alone: readers compare its xmin with
- * their snapshot.
- *
- * Locks: the producer's.
- * Returns the number of rows by which the producer has become shorter.
- */
-int64
-pgqueue_producer_state_prune(int32 producer)
-{
-	ScanKeyData keys[1];
-	BatchScan	scan;
-	HeapTuple	tuple;
-	ProducerState newest;
-	Merge		merge = {0};
-	int64		removed = 0;
-
-	pgqueue_producer_state_read(producer, SnapshotSelf, &newest);
-	if (!newest.found)
-		return 0;
-	merge.producer = producer;
-	merge.context = AllocSetContextCreate(CurrentMemoryContext,
-										  "queue merged state",
-										  ALLOCSET_DEFAULT_SIZES);
-	begin_scan(&scan, true, SnapshotSelf, producer, keys, lengthof(keys));
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
-															 ForwardScanDirection)))
-	{
-		TupleDesc	desc = RelationGetDescr(scan.rel);
-		bool		isnull;
-		int32		series = DatumGetInt32(heap_getattr(tuple, BATCH_ATTR_SERIES,
-														desc, &isnull));
-		int64		generation =
-			DatumGetInt64(heap_getattr(tuple, BATCH_ATTR_GENERATION, desc,
-									   &isnull));
-
-		CHECK_FOR_INTERRUPTS();
-		if (series == newest.series && generation == newest.generation)
-			break;
-		(void) heap_getattr(tuple, BATCH_ATTR_PLACES, desc, &isnull);
-		if (series != newest.series || isnull)
-		{
-			CatalogTupleDelete(scan.rel, &tuple->t_self);
-			removed++;
-		}
-		else
-			removed += merge_row(&merge, scan.rel, tuple);
-	}
-	finish_merge(&merge);
-	end_scan(&scan);
-	MemoryContextDelete(merge.context);
-	return removed;
 }

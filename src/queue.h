@@ -7,8 +7,8 @@
  *
  *		entry	 produce.c face.c face_buffer.c consume.c fetch.c topic.c
  *				 producer_admin.c inspect.c guard.c
- *		domain	 producer.c producer_state.c sequence_map.c message_sink.c
- *				 value.c progress.c group.c catalog.c lock.c partitioner.c
+ *		domain	 producer.c producer_history.c producer_state.c
+ *				 sequence_map.c message_sink.c value.c progress.c group.c catalog.c lock.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -222,6 +222,8 @@ typedef enum RegistryTable
 	REGISTRY_PRODUCER_NAME_INDEX,
 	REGISTRY_PRODUCER_BATCH,
 	REGISTRY_PRODUCER_BATCH_INDEX,
+	REGISTRY_PRODUCER_HISTORY,
+	REGISTRY_PRODUCER_HISTORY_INDEX,
 	REGISTRY_TABLES
 } RegistryTable;
 
@@ -494,11 +496,14 @@ extern void pgqueue_producer_state_write(int32 producer,
 										 const ProducerState *state,
 										 int64 first_sequence,
 										 const SequenceMap *map);
-extern bool pgqueue_producer_state_find(int32 producer,
-										const ProducerState *state,
-										int64 sequence, SequenceMap *map);
-extern int64 pgqueue_producer_state_prune(int32 producer);
-extern void pgqueue_producer_state_delete(int32 producer);
+
+/* ---------------- producer_history.c: and what it had before ------------ */
+
+extern bool pgqueue_producer_places_find(int32 producer,
+										 const ProducerState *state,
+										 int64 sequence, SequenceMap *map);
+extern int64 pgqueue_producer_rows_prune(int32 producer);
+extern void pgqueue_producer_rows_delete(int32 producer);
 
 /* ---------------- producer.c: accept, duplicate, gap, fenced ------------ */
 

@@ -348,7 +348,7 @@ forget_users(const Topic *topic)
 
 		if (!pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
 			continue;
-		pgqueue_producer_state_delete(producer.id);
+		pgqueue_producer_rows_delete(producer.id);
 		pgqueue_producer_delete(topic, lfirst(lc));
 	}
 	pgqueue_progress_delete(topic);
