@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_server create_ledger start_load finish_load transactions_done
+  new_server wait_for_server create_ledger start_load finish_load transactions_done
   drain check_ledger check_log digest sqlstate
 );
 
@@ -48,6 +48,29 @@ sub new_server
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION queue');
 	return $node;
+}
+
+# Wait until a server that recovers from a crash answers; false if it does not.
+# poll_query_until() will not do: it writes the query to a psql that may have
+# gone away already, and dies of that.
+sub wait_for_server
+{
+	my ($node) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my ($out, $err);
+
+		return 1
+		  if IPC::Run::run(
+			[
+				'psql', '-XAtq', '-c', 'SELECT true', '-d',
+				$node->connstr('postgres')
+			],
+			'<', \undef, '>', \$out, '2>', \$err);
+		select(undef, undef, undef, 0.1);
+	}
+	return 0;
 }
 
 # The ledger's tables, and one topic for the load with its consumer group.

@@ -80,7 +80,7 @@ foreach my $who ('producer', 'consumer')
 
 	is(kill('KILL', $pid), 1, "$when: signal sent");
 	load_was_cut($when, @load);
-	$node->poll_query_until('postgres', 'SELECT true')
+	wait_for_server($node)
 	  or die 'the server does not come back';
 	all_is_well($when);
 }

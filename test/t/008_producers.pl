@@ -323,7 +323,7 @@ my %how = (
 		{
 			sleep 0.1;
 		}
-		$node->poll_query_until('postgres', 'SELECT true')
+		wait_for_server($node)
 		  or die 'the server does not come back';
 		return times_crashed() > $before;
 	},
@@ -391,6 +391,7 @@ foreach my $name (@names)
 	is($ended ? $? : 'running', 0, "$name came to its end");
 	delete $pid{$name} if $ended;
 }
+wait_for_server($node) or die 'the server does not come back';
 $node->poll_query_until('postgres', "SELECT NOT EXISTS ($in_mid_transaction)")
   or die 'a transaction remains';
 
