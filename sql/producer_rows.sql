@@ -65,3 +65,15 @@ SELECT count(*) AS found, count(*) FILTER (WHERE m.value = n::text) AS right_pla
   JOIN topic.b m ON m.partition = r.partition AND m."offset" = r."offset" WHERE r.duplicate;
 DROP VIEW state_rows;
 SELECT queue.drop_topic('b');
+
+-- Pruned rows of a series that a higher epoch has ended go with the next prune.
+SELECT queue.create_topic('e', 1, 'text');
+SELECT count(*) FROM generate_series(1, 3) n, queue.produce('e', 'v', producer_id => 'p', sequence => n);
+SELECT queue.prune_producers('e');
+SELECT series, first_sequence, last_sequence FROM queue.producer_history;
+SELECT count(*) FROM generate_series(1, 2) n, queue.produce('e', 'v', producer_id => 'p', sequence => n, epoch => 5);
+SELECT queue.prune_producers('e');
+SELECT series, first_sequence, last_sequence FROM queue.producer_history;
+SELECT n, duplicate FROM generate_series(1, 3) n, queue.produce('e', 'v', producer_id => 'p', sequence => n, epoch => 5);
+SELECT queue.drop_topic('e');
+SELECT count(*) FROM queue.producer_history;
