@@ -42,6 +42,7 @@ CREATE TABLE queue.topic (
     partitions       int         NOT NULL,
     segment_messages bigint,
     created_at       timestamptz NOT NULL DEFAULT now(),
+    notify           boolean     NOT NULL DEFAULT false,
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -52,6 +53,7 @@ COMMENT ON COLUMN queue.topic.log IS 'Partitioned table that holds the messages.
 COMMENT ON COLUMN queue.topic.partitions IS 'Number of partitions; they are numbered from 0.';
 COMMENT ON COLUMN queue.topic.segment_messages IS 'Offsets per segment; NULL: adaptive, about 1 GB.';
 COMMENT ON COLUMN queue.topic.created_at IS 'When the topic was created.';
+COMMENT ON COLUMN queue.topic.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
 
 CREATE TABLE queue.consumer_group (
     group_id   serial      NOT NULL,
@@ -71,20 +73,55 @@ CREATE TABLE queue.progress (
     group_id         int         NOT NULL,
     topic_id         int         NOT NULL,
     partition        int         NOT NULL,
+    paused           boolean     NOT NULL,
+    action           "char"      NOT NULL,
     generation       bigint      NOT NULL,
     committed_offset bigint      NOT NULL,
-    committed_at     timestamptz NOT NULL
+    committed_at     timestamptz NOT NULL,
+    epoch            bigint,
+    handed_to        bigint,
+    committed_by     text,
+    member           text,
+    metadata         text
 );
 CREATE INDEX progress_newest
     ON queue.progress (group_id, topic_id, partition, generation);
-COMMENT ON TABLE queue.progress IS 'Committed offsets, append-only: the row with the highest generation counts, the others are history.';
+COMMENT ON TABLE queue.progress IS 'Committed offsets, append-only: the row with the highest generation counts, the others are history (view queue.offset_history).';
 COMMENT ON COLUMN queue.progress.group_id IS 'Consumer group.';
 COMMENT ON COLUMN queue.progress.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.progress.partition IS 'Partition.';
-COMMENT ON COLUMN queue.progress.generation IS 'Counts the commits of this group in this partition.';
+COMMENT ON COLUMN queue.progress.paused IS 'Whether the partition is paused for the group.';
+COMMENT ON COLUMN queue.progress.action IS 'Why the row was written: s started, c consumed, m committed, r reset; h handed to a member, u other change that left the offset.';
+COMMENT ON COLUMN queue.progress.generation IS 'Counts the rows of this group in this partition.';
 COMMENT ON COLUMN queue.progress.committed_offset IS 'Next offset to read.';
 COMMENT ON COLUMN queue.progress.committed_at IS 'When the offset was moved.';
+COMMENT ON COLUMN queue.progress.epoch IS 'By which messages were last handed to a member, or taken back; NULL: never.';
+COMMENT ON COLUMN queue.progress.handed_to IS 'Offset behind the last message that was handed to the member.';
+COMMENT ON COLUMN queue.progress.committed_by IS 'Role that moved the offset.';
+COMMENT ON COLUMN queue.progress.member IS 'Member that messages were last handed to; NULL: none, or taken back.';
+COMMENT ON COLUMN queue.progress.metadata IS 'What was said with the commit.';
 COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
+
+CREATE TABLE queue.member (
+    group_id   int         NOT NULL,
+    topic_id   int         NOT NULL,
+    lease      bigint      NOT NULL,
+    expires_at timestamptz NOT NULL,
+    joined_at  timestamptz NOT NULL,
+    name       text        COLLATE "C" NOT NULL,
+    client     text,
+    partitions int[]       NOT NULL,
+    CONSTRAINT member_pkey PRIMARY KEY (group_id, topic_id, name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE queue.member IS 'Members of consumer groups that poll, a row for each topic. Not dumped: a lease means nothing after a restore.';
+COMMENT ON COLUMN queue.member.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.member.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.member.lease IS 'Lease in milliseconds.';
+COMMENT ON COLUMN queue.member.expires_at IS 'When the lease is over.';
+COMMENT ON COLUMN queue.member.joined_at IS 'When the member joined.';
+COMMENT ON COLUMN queue.member.name IS 'Name that the application chose.';
+COMMENT ON COLUMN queue.member.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
+COMMENT ON COLUMN queue.member.partitions IS 'Partitions that it owns.';
 
 CREATE TABLE queue.producer (
     producer_id serial      NOT NULL,
@@ -173,7 +210,7 @@ COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
-REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress,
+REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress, queue.member,
     queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
@@ -192,6 +229,18 @@ CREATE TYPE queue.message AS (
     headers     jsonb
 );
 COMMENT ON TYPE queue.message IS 'A message as consume and fetch return it. Columns are only ever appended.';
+
+CREATE TYPE queue.leased_message AS (
+    topic       text,
+    partition   int,
+    "offset"    bigint,
+    "timestamp" timestamptz,
+    key         text,
+    value       jsonb,
+    headers     jsonb,
+    epoch       bigint
+);
+COMMENT ON TYPE queue.leased_message IS 'A message as poll returns it. epoch: goes to commit_offset; all messages of a partition have the same. Columns are only ever appended.';
 
 CREATE TYPE queue.produce_result AS (
     partition   int,
@@ -249,25 +298,27 @@ CREATE FUNCTION queue.create_topic(
     topic            text,
     partitions       int     DEFAULT 1,
     value_type       regtype DEFAULT 'jsonb',
-    segment_messages bigint  DEFAULT NULL
+    segment_messages bigint  DEFAULT NULL,
+    notify           boolean DEFAULT false
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean) IS
 'Creates a topic and returns its view.
-topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive.
+topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
 Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right.
 Right: CREATE on schema topic, USAGE on the type. Since 1.0.';
 
 CREATE FUNCTION queue.alter_topic(
     topic            text,
-    partitions       int    DEFAULT NULL,
-    segment_messages bigint DEFAULT NULL
+    partitions       int     DEFAULT NULL,
+    segment_messages bigint  DEFAULT NULL,
+    notify           boolean DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. NULL leaves as it is.
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify: as in queue.create_topic(). NULL leaves as it is.
 Errors: 42704 no such topic, 22023 bad argument, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
@@ -429,31 +480,86 @@ CREATE FUNCTION queue.create_group(
 AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_group(text, text, text) IS
-'Sets where a group starts to read a topic, before its first consume. start: earliest (log start) or latest (behind the last committed message, and not behind one still in progress). Without it a group starts at the log start.
-Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 42501 no right. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+'Sets where a group starts to read a topic, before its first consume. start: earliest (log start, the default), latest (behind the last committed message, and not behind one still in progress), or a timestamp that begins with a digit (the first message of that time or later). Without it a group starts at the log start. Kafka''s auto.offset.reset.
+Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 22007 bad timestamp, 22004 NULL, 42501 no right, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+
+CREATE FUNCTION queue.drop_group(consumer_group text, topic text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_drop_group'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.drop_group(text, text) IS
+'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew. Waits for transactions of the group.
+Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+
+CREATE FUNCTION queue.reset_offsets(
+    consumer_group text,
+    topic          text,
+    to_offset      bigint      DEFAULT NULL,
+    to_time        timestamptz DEFAULT NULL,
+    to_earliest    boolean     DEFAULT false,
+    to_latest      boolean     DEFAULT false,
+    shift_by       bigint      DEFAULT NULL,
+    partition      int         DEFAULT NULL,
+    dry_run        boolean     DEFAULT false,
+    OUT partition  int,
+    OUT old_offset bigint,
+    OUT new_offset bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
+COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
+'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
+Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced.
+Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
+
+CREATE FUNCTION queue.offsets_for_time(
+    topic      text,
+    "time"     timestamptz,
+    partition  int DEFAULT NULL,
+    OUT partition   int,
+    OUT "offset"    bigint,
+    OUT "timestamp" timestamptz
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_offsets_for_time'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 20;
+COMMENT ON FUNCTION queue.offsets_for_time(text, timestamptz, int) IS
+'The first message of each partition, or of one, whose timestamp is that time or later; NULL if there is none, or none before a message still in progress. Binary search over the log. Works on a standby.
+Errors: 42704 no such topic, 22023 bad partition, 22004 NULL, 42501 no right. Right: SELECT on the topic''s view. Idea: Kafka''s offsetsForTimes(). Since 1.0.';
+
+CREATE FUNCTION queue.offset_time(topic text, partition int, from_offset bigint)
+RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'pgqueue_offset_time'
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.offset_time(text, int, bigint) IS
+'Timestamp of the first message at or behind an offset; NULL if there is none, or the offset lies before the log start. What view queue.consumer_groups tells the age of unread messages by.
+Errors: 42704 no such topic, 22023 bad partition, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
     topic          text,
-    max_messages   int    DEFAULT 100,
-    max_bytes      int    DEFAULT NULL,
-    partitions     int[]  DEFAULT NULL
+    max_messages   int      DEFAULT 100,
+    max_bytes      int      DEFAULT NULL,
+    partitions     int[]    DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    metadata       text     DEFAULT NULL
 ) RETURNS SETOF queue.message
 AS 'MODULE_PATHNAME', 'pgqueue_consume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text, int, int, int[]) IS
-'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read and that no other transaction of the group holds; returns nothing if there is none.
-max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. For topics of type jsonb.
+COMMENT ON FUNCTION queue.consume(text, text, int, int, int[], interval, text) IS
+'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read, is not paused, and that no other transaction of the group holds and no live member has messages in hand of; returns nothing if there is none.
+max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads. Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
 The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
     topic          text,
     value_type     anyelement,
-    max_messages   int    DEFAULT 100,
-    max_bytes      int    DEFAULT NULL,
-    partitions     int[]  DEFAULT NULL,
+    max_messages   int      DEFAULT 100,
+    max_bytes      int      DEFAULT NULL,
+    partitions     int[]    DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    metadata       text     DEFAULT NULL,
     OUT topic       text,
     OUT partition   int,
     OUT "offset"    bigint,
@@ -464,8 +570,193 @@ CREATE FUNCTION queue.consume(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, int, int[]) IS
+COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, int, int[], interval, text) IS
 'As queue.consume(consumer_group, topic, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+
+CREATE FUNCTION queue.consume(
+    consumer_group text,
+    topics         text[],
+    max_messages   int      DEFAULT 100,
+    max_bytes      int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    metadata       text     DEFAULT NULL
+) RETURNS SETOF queue.message
+AS 'MODULE_PATHNAME', 'pgqueue_consume_topics'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.consume(text, text[], int, int, interval, text) IS
+'As queue.consume(consumer_group, topic, …), from the next of several topics that has something, in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+
+CREATE FUNCTION queue.consume(
+    consumer_group text,
+    topics         text[],
+    value_type     anyelement,
+    max_messages   int      DEFAULT 100,
+    max_bytes      int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    metadata       text     DEFAULT NULL,
+    OUT topic       text,
+    OUT partition   int,
+    OUT "offset"    bigint,
+    OUT "timestamp" timestamptz,
+    OUT key         text,
+    OUT value       anyelement,
+    OUT headers     jsonb
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_consume_topics_typed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.consume(text, text[], anyelement, int, int, interval, text) IS
+'As queue.consume(consumer_group, topics, …), for topics of any type: pass value_type => NULL::type. Since 1.0.';
+
+CREATE PROCEDURE queue.wait(
+    consumer_group text,
+    topic          text,
+    timeout        interval DEFAULT NULL,
+    member         text     DEFAULT NULL
+)
+AS 'MODULE_PATHNAME', 'pgqueue_wait'
+LANGUAGE C;
+COMMENT ON PROCEDURE queue.wait(text, text, interval, text) IS
+'Commits, then sleeps until the group has something to consume in the topic, without a snapshot: VACUUM is not held back. Returns when there is something, or after timeout (default: no limit); consume then tells. Woken by the commit of a producer or consumer; looks itself each queue.recheck_interval (default 1 s), for what cannot wake it (prepared transactions, leases that run out, a standby). With member: until that member has something to poll, or should poll to keep its lease or its share of partitions. Works on a standby, for queue.fetch().
+Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad group name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+
+CREATE PROCEDURE queue.wait(
+    consumer_group text,
+    topics         text[],
+    timeout        interval DEFAULT NULL,
+    member         text     DEFAULT NULL
+)
+AS 'MODULE_PATHNAME', 'pgqueue_wait_topics'
+LANGUAGE C;
+COMMENT ON PROCEDURE queue.wait(text, text[], interval, text) IS
+'As queue.wait(consumer_group, topic, …), for any of 1 to 64 topics. Since 1.0.';
+
+CREATE FUNCTION queue.pause(
+    consumer_group text,
+    topic          text DEFAULT NULL,
+    partition      int  DEFAULT NULL
+) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_pause'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.pause(text, text, int) IS
+'Lets a group get no more messages: from one partition, from a topic, or, without topic, from all topics that it reads. Waits for transactions of the group that are consuming; when it returns, none is, and none begins until queue.resume(). What members have in hand they may still commit. Partitions that are added later are not paused. Returns how many partitions it changed.
+Errors: 42704 no such group or topic, 22023 bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+
+CREATE FUNCTION queue.resume(
+    consumer_group text,
+    topic          text DEFAULT NULL,
+    partition      int  DEFAULT NULL
+) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_resume'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.resume(text, text, int) IS
+'Takes back queue.pause(). Arguments, result, errors and rights are the same. Since 1.0.';
+
+------------------------------------------------------------------------------
+-- Consuming for work outside the database
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.poll(
+    consumer_group text,
+    topic          text,
+    member         text,
+    max_messages   int      DEFAULT 100,
+    lease          interval DEFAULT '1 minute',
+    max_bytes      int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL
+) RETURNS SETOF queue.leased_message
+AS 'MODULE_PATHNAME', 'pgqueue_poll'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) IS
+'Hands messages to a member of the group, for work outside the database: what follows the committed offsets of the partitions that the member owns. Offsets stay; queue.commit_offset() moves them when the work is done. At least once: what is not committed is handed out again, to the member itself with its next poll, to others once its lease is over. Call it in a transaction of its own.
+member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing, waits so long, as in queue.consume().
+The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
+Returns the messages with an epoch for commit_offset, a new one with every poll. A commit of a poll waits for no disk.
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
+
+CREATE FUNCTION queue.poll(
+    consumer_group text,
+    topic          text,
+    member         text,
+    value_type     anyelement,
+    max_messages   int      DEFAULT 100,
+    lease          interval DEFAULT '1 minute',
+    max_bytes      int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    OUT topic       text,
+    OUT partition   int,
+    OUT "offset"    bigint,
+    OUT "timestamp" timestamptz,
+    OUT key         text,
+    OUT value       anyelement,
+    OUT headers     jsonb,
+    OUT epoch       bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_poll_typed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.poll(text, text, text, anyelement, int, interval, int, interval) IS
+'As queue.poll(consumer_group, topic, member, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+
+CREATE FUNCTION queue.poll(
+    consumer_group text,
+    topics         text[],
+    member         text,
+    max_messages   int      DEFAULT 100,
+    lease          interval DEFAULT '1 minute',
+    max_bytes      int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL
+) RETURNS SETOF queue.leased_message
+AS 'MODULE_PATHNAME', 'pgqueue_poll_topics'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.poll(text, text[], text, int, interval, int, interval) IS
+'As queue.poll(consumer_group, topic, member, …), from several topics in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+
+CREATE FUNCTION queue.poll(
+    consumer_group text,
+    topics         text[],
+    member         text,
+    value_type     anyelement,
+    max_messages   int      DEFAULT 100,
+    lease          interval DEFAULT '1 minute',
+    max_bytes      int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    OUT topic       text,
+    OUT partition   int,
+    OUT "offset"    bigint,
+    OUT "timestamp" timestamptz,
+    OUT key         text,
+    OUT value       anyelement,
+    OUT headers     jsonb,
+    OUT epoch       bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_poll_topics_typed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.poll(text, text[], text, anyelement, int, interval, int, interval) IS
+'As queue.poll(consumer_group, topics, member, …), for topics of any type: pass value_type => NULL::type. Since 1.0.';
+
+CREATE FUNCTION queue.commit_offset(
+    consumer_group text,
+    topic          text,
+    partition      int,
+    next_offset    bigint,
+    member         text   DEFAULT NULL,
+    epoch          bigint DEFAULT NULL,
+    metadata       text   DEFAULT NULL
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_commit_offset'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.commit_offset(text, text, int, bigint, text, bigint, text) IS
+'Moves a group''s offset in a partition. next_offset: the next to read, that is the last one dealt with plus one. metadata: any text, kept with the offset.
+With member and epoch, as poll returned them: commits messages that the member has in hand, all of them or the first ones. Can be repeated.
+Without: for who reads by queue.fetch(); in the caller''s transaction, as queue.consume() does.
+Errors: QU004 the messages are not in the member''s hand any more, or by another epoch; QU001 offset outside what it has in hand, or outside the log; 55006 without member while a live member has messages in hand; 42704 no such topic or group, 22023 member without epoch, bad partition, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+
+CREATE FUNCTION queue.leave(consumer_group text, topic text, member text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_leave'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.leave(text, text, text) IS
+'Takes a member out of the group: its partitions are free at once, and what it has in hand is handed to others; its commits are refused (QU004). Returns false if it was not a member.
+Errors: 42704 no such topic or group, 42602 bad name, 22004 NULL, 42501 no right, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 ------------------------------------------------------------------------------
 -- Reading without a group
@@ -612,7 +903,8 @@ COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk.';
 CREATE VIEW queue.blockers WITH (security_barrier) AS
 WITH held AS (
     SELECT l.pid, l.virtualtransaction, s.topic, s.partition,
-           NULL::text AS producer_id
+           NULL::text AS producer_id, NULL::text AS consumer_group,
+           NULL::oid AS classid, NULL::oid AS objid, NULL::smallint AS objsubid
       FROM pg_catalog.pg_locks l
       JOIN queue.segment_list() s ON s.segment = l.relation
      WHERE l.locktype = 'relation'
@@ -622,7 +914,8 @@ WITH held AS (
                           WHERE d.datname = pg_catalog.current_database())
     UNION
     -- see PGQUEUE_LOCK_PRODUCER and pgqueue_producer_tag()
-    SELECT l.pid, l.virtualtransaction, t.topic, NULL, p.name
+    SELECT l.pid, l.virtualtransaction, t.topic, NULL, p.name, NULL,
+           l.classid, l.objid, l.objsubid
       FROM pg_catalog.pg_locks l
       JOIN queue.producer p
         ON pg_catalog.hashtextextended(p.name, p.topic_id)
@@ -631,6 +924,19 @@ WITH held AS (
       JOIN queue.topics t ON t.topic = r.name
      WHERE l.locktype = 'advisory'
        AND l.objsubid = 16388
+       AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                          WHERE d.datname = pg_catalog.current_database())
+    UNION
+    -- see PGQUEUE_LOCK_GROUP: field 4 is 32768 + partition, a smallint here
+    SELECT l.pid, l.virtualtransaction, t.topic, l.objsubid::int + 32768, NULL,
+           g.name, l.classid, l.objid, l.objsubid
+      FROM pg_catalog.pg_locks l
+      JOIN queue.consumer_group g ON g.group_id = l.classid::bigint
+      JOIN queue.topic r ON r.topic_id = l.objid::bigint
+      JOIN queue.topics t ON t.topic = r.name
+     WHERE l.locktype = 'advisory'
+       AND l.objsubid < 0
        AND l.granted
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                           WHERE d.datname = pg_catalog.current_database())
@@ -644,7 +950,15 @@ SELECT h.pid,
        coalesce(a.usename, x.owner) AS usename,
        a.application_name,
        a.query,
-       h.producer_id
+       h.producer_id,
+       h.consumer_group,
+       (SELECT pg_catalog.array_agg(w.pid ORDER BY w.pid)
+          FROM pg_catalog.pg_locks w
+         WHERE w.locktype = 'advisory'
+           AND w.classid = h.classid
+           AND w.objid = h.objid
+           AND w.objsubid = h.objsubid
+           AND NOT w.granted) AS waiting
   FROM held h
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
   LEFT JOIN pg_catalog.pg_locks lx ON h.pid IS NULL
@@ -653,45 +967,197 @@ SELECT h.pid,
        AND lx.locktype = 'transactionid'
   LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = lx.transactionid
  GROUP BY h.pid, x.gid, a.xact_start, x.prepared, h.topic, h.partition,
-          h.producer_id, a.usename, x.owner, a.application_name, a.query;
-COMMENT ON VIEW queue.blockers IS 'Who holds readers and producers back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end.';
+          h.producer_id, h.consumer_group, h.classid, h.objid, h.objsubid,
+          a.usename, x.owner, a.application_name, a.query;
+COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits.';
 COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
 COMMENT ON COLUMN queue.blockers.topic IS 'Topic.';
-COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait; NULL in a row about a producer.';
+COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait, or that the group has; NULL in a row about a producer.';
 COMMENT ON COLUMN queue.blockers.usename IS 'User.';
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
 COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the user may see it.';
 COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction holds; NULL in a row about a partition. One that it has just made has no row.';
+COMMENT ON COLUMN queue.blockers.consumer_group IS 'Consumer group whose partition the transaction holds. A group that it has just made has no row.';
+COMMENT ON COLUMN queue.blockers.waiting IS 'Backends that wait for the producer or the group''s partition; NULL: none. Readers and consumers never wait for a lock.';
+
+CREATE FUNCTION queue.group_offsets(
+    OUT consumer_group text,
+    OUT topic          text,
+    OUT partition      int,
+    OUT current_offset bigint,
+    OUT stable_end     bigint,
+    OUT log_end        bigint,
+    OUT committed_at   timestamptz,
+    OUT committed_by   text,
+    OUT metadata       text,
+    OUT member         text,
+    OUT client         text,
+    OUT pid            int,
+    OUT paused         boolean,
+    OUT in_hand        bigint,
+    OUT rate           float8
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_group_offsets'
+LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.group_offsets() IS
+'What view queue.consumer_groups shows. Topics that the user may read or write. Since 1.0.';
 
 CREATE VIEW queue.consumer_groups WITH (security_barrier) AS
-SELECT g.name AS consumer_group,
-       e.topic,
-       e.partition,
-       p.committed_offset AS current_offset,
-       e.log_end AS log_end_offset,
-       e.log_end - p.committed_offset AS lag,
-       p.committed_at
-  FROM queue.partition_list() e
-  JOIN queue.topic t ON t.name = e.topic
- CROSS JOIN queue.consumer_group g
- CROSS JOIN LATERAL (SELECT r.committed_offset, r.committed_at
-                       FROM queue.progress r
-                      WHERE r.group_id = g.group_id
-                        AND r.topic_id = t.topic_id
-                        AND r.partition = e.partition
-                      ORDER BY r.group_id DESC, r.topic_id DESC,
-                               r.partition DESC, r.generation DESC
-                      LIMIT 1) p;
-COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that has a committed offset.';
+SELECT g.consumer_group,
+       g.topic,
+       g.partition,
+       g.current_offset,
+       g.log_end AS log_end_offset,
+       g.log_end - g.current_offset AS lag,
+       g.member,
+       CASE WHEN g.pid IS NULL THEN g.client
+            ELSE (SELECT a.application_name FROM pg_catalog.pg_stat_activity a
+                   WHERE a.pid = g.pid) END AS client,
+       g.stable_end,
+       CASE WHEN g.stable_end > g.current_offset
+             AND pg_catalog.has_table_privilege(
+                     pg_catalog.format('topic.%I', g.topic), 'SELECT')
+            THEN greatest(pg_catalog.statement_timestamp()
+                 - queue.offset_time(g.topic, g.partition, g.current_offset),
+                 '0') END AS oldest_unread_age,
+       g.rate,
+       CASE WHEN g.log_end <= g.current_offset THEN interval '0'
+            WHEN g.rate > 0 THEN pg_catalog.make_interval(secs =>
+                 (g.log_end - g.current_offset) / g.rate) END AS time_to_drain,
+       g.in_hand,
+       g.paused,
+       g.committed_at,
+       g.committed_by,
+       g.metadata,
+       g.pid
+  FROM queue.group_offsets() g;
+COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that has a committed offset. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
 COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read.';
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
-COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two.';
+COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two, those of messages that were rolled back included.';
+COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
+COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local.';
+COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
+COMMENT ON COLUMN queue.consumer_groups.oldest_unread_age IS 'Age of the next message to read; NULL: there is none that may be read yet, or the user may not read the topic.';
+COMMENT ON COLUMN queue.consumer_groups.rate IS 'Messages consumed a second, over the last minute, or the last 20 commits, or since the last commit if that is longer ago; NULL: not known yet.';
+COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'In which the lag will be gone at that rate if nothing is produced; NULL: not known.';
+COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Messages handed to a member and not committed.';
+COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paused for the group.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
+COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'By which role.';
+COMMENT ON COLUMN queue.consumer_groups.metadata IS 'What was said with the commit.';
+COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition.';
+
+CREATE VIEW queue.members WITH (security_barrier) AS
+SELECT g.name AS consumer_group,
+       t.topic,
+       m.name AS member,
+       m.client,
+       m.partitions,
+       pg_catalog.make_interval(secs => m.lease / 1000.0) AS lease,
+       m.expires_at,
+       m.expires_at > pg_catalog.clock_timestamp() AS alive,
+       m.joined_at,
+       coalesce((SELECT pg_catalog.sum(o.handed_to - o.committed_offset)
+                   FROM pg_catalog.generate_series(0, t.partitions - 1) p
+                  CROSS JOIN LATERAL (
+                        SELECT r.member, r.handed_to, r.committed_offset
+                          FROM queue.progress r
+                         WHERE r.group_id = m.group_id
+                           AND r.topic_id = m.topic_id
+                           AND r.partition = p
+                         ORDER BY r.group_id DESC, r.topic_id DESC,
+                                  r.partition DESC, r.generation DESC
+                         LIMIT 1) o
+                  WHERE o.member = m.name
+                    AND o.handed_to > o.committed_offset), 0)::bigint AS in_hand
+  FROM queue.member m
+  JOIN queue.consumer_group g USING (group_id)
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name;
+COMMENT ON VIEW queue.members IS 'Who polls for a group, and what does each own? A row per member and topic that the user may read or write.';
+COMMENT ON COLUMN queue.members.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.members.topic IS 'Topic.';
+COMMENT ON COLUMN queue.members.member IS 'Name of the member.';
+COMMENT ON COLUMN queue.members.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
+COMMENT ON COLUMN queue.members.partitions IS 'Partitions that it owns.';
+COMMENT ON COLUMN queue.members.lease IS 'How long it may be silent.';
+COMMENT ON COLUMN queue.members.expires_at IS 'When its lease is over.';
+COMMENT ON COLUMN queue.members.alive IS 'Whether it is not over yet. The row of a dead member goes when another one balances.';
+COMMENT ON COLUMN queue.members.joined_at IS 'When it joined.';
+COMMENT ON COLUMN queue.members.in_hand IS 'Messages handed to it and not committed.';
+
+CREATE VIEW queue.group_summary WITH (security_barrier) AS
+SELECT o.consumer_group,
+       g.owner,
+       pg_catalog.count(DISTINCT o.topic) AS topics,
+       pg_catalog.count(*) AS partitions,
+       (SELECT pg_catalog.count(DISTINCT m.name) FROM queue.member m
+         WHERE m.group_id = g.group_id
+           AND m.expires_at > pg_catalog.clock_timestamp()) AS members,
+       pg_catalog.count(o.pid) AS consuming,
+       pg_catalog.count(*) FILTER (WHERE o.paused) AS paused,
+       pg_catalog.sum(o.lag)::bigint AS lag,
+       pg_catalog.max(o.oldest_unread_age) AS oldest_unread_age,
+       pg_catalog.sum(o.rate) AS rate,
+       pg_catalog.max(o.time_to_drain) AS time_to_drain,
+       pg_catalog.sum(o.in_hand)::bigint AS in_hand,
+       pg_catalog.max(o.committed_at) AS committed_at
+  FROM queue.consumer_groups o
+  JOIN queue.consumer_group g ON g.name = o.consumer_group
+ GROUP BY o.consumer_group, g.owner, g.group_id;
+COMMENT ON VIEW queue.group_summary IS 'How is each group doing as a whole? Topics that the user may read or write.';
+COMMENT ON COLUMN queue.group_summary.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.group_summary.owner IS 'Role that it belongs to.';
+COMMENT ON COLUMN queue.group_summary.topics IS 'Topics that it reads.';
+COMMENT ON COLUMN queue.group_summary.partitions IS 'Partitions that it has offsets in.';
+COMMENT ON COLUMN queue.group_summary.members IS 'Live members, in any topic.';
+COMMENT ON COLUMN queue.group_summary.consuming IS 'Partitions that transactions are consuming.';
+COMMENT ON COLUMN queue.group_summary.paused IS 'Partitions that are paused.';
+COMMENT ON COLUMN queue.group_summary.lag IS 'Sum of lags.';
+COMMENT ON COLUMN queue.group_summary.oldest_unread_age IS 'Of the oldest message to be read.';
+COMMENT ON COLUMN queue.group_summary.rate IS 'Sum of rates.';
+COMMENT ON COLUMN queue.group_summary.time_to_drain IS 'That of the partition that takes longest, as far as known.';
+COMMENT ON COLUMN queue.group_summary.in_hand IS 'Messages that members have in hand.';
+COMMENT ON COLUMN queue.group_summary.committed_at IS 'When an offset was last moved.';
+
+CREATE VIEW queue.offset_history WITH (security_barrier) AS
+SELECT g.name AS consumer_group,
+       t.topic,
+       p.partition,
+       p.generation,
+       CASE p.action WHEN 's' THEN 'started' WHEN 'c' THEN 'consumed'
+                     WHEN 'm' THEN 'committed' ELSE 'reset' END AS action,
+       pg_catalog.lag(p.committed_offset) OVER (
+           PARTITION BY g.name, t.topic, p.partition
+           ORDER BY p.generation) AS from_offset,
+       p.committed_offset AS to_offset,
+       p.committed_at,
+       p.committed_by,
+       p.member,
+       p.metadata
+  FROM queue.progress p
+  JOIN queue.consumer_group g USING (group_id)
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name
+ WHERE p.action IN ('s', 'c', 'm', 'r');
+COMMENT ON VIEW queue.offset_history IS 'Who consumed what, and when? A row per move of an offset. Topics that the user may read or write.';
+COMMENT ON COLUMN queue.offset_history.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.offset_history.topic IS 'Topic.';
+COMMENT ON COLUMN queue.offset_history.partition IS 'Partition.';
+COMMENT ON COLUMN queue.offset_history.generation IS 'Order of the moves in the partition; numbers may be left out.';
+COMMENT ON COLUMN queue.offset_history.action IS 'started (create_group, or the first poll or pause), consumed (consume), committed (commit_offset), reset (reset_offsets).';
+COMMENT ON COLUMN queue.offset_history.from_offset IS 'Where the group was; NULL: it began here.';
+COMMENT ON COLUMN queue.offset_history.to_offset IS 'Where it was then: the next offset to read.';
+COMMENT ON COLUMN queue.offset_history.committed_at IS 'When.';
+COMMENT ON COLUMN queue.offset_history.committed_by IS 'By which role.';
+COMMENT ON COLUMN queue.offset_history.member IS 'By which member, if by one.';
+COMMENT ON COLUMN queue.offset_history.metadata IS 'What was said with it.';
 
 CREATE VIEW queue.producers WITH (security_barrier) AS
 SELECT t.topic,
@@ -732,7 +1198,8 @@ COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stor
 COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
 
 GRANT SELECT ON queue.topics, queue.segments, queue.partitions,
-    queue.blockers, queue.consumer_groups, queue.producers TO PUBLIC;
+    queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
+    queue.offset_history, queue.producers TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Checking and guarding

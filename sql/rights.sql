@@ -84,7 +84,7 @@ SET ROLE regress_queue_insert;
 :empty;
 SELECT * FROM queue.topic;
 SELECT * FROM queue.progress;
-INSERT INTO queue.progress VALUES (1, 1, 0, 1, 0, now());
+INSERT INTO queue.progress (group_id) VALUES (1);
 DELETE FROM queue.consumer_group;
 SELECT nextval('queue.topic_topic_id_seq');
 SELECT queue.topic_insert();

@@ -49,7 +49,8 @@
 #define TOPIC_ATTR_LOG				3
 #define TOPIC_ATTR_PARTITIONS		4
 #define TOPIC_ATTR_SEGMENT_MESSAGES 5
-#define TOPIC_NATTS					6
+#define TOPIC_ATTR_NOTIFY			7
+#define TOPIC_NATTS					7
 
 static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_TOPIC] = "topic",
@@ -58,6 +59,8 @@ static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_GROUP_NAME_INDEX] = "consumer_group_name_key",
 	[REGISTRY_PROGRESS] = "progress",
 	[REGISTRY_PROGRESS_INDEX] = "progress_newest",
+	[REGISTRY_MEMBER] = "member",
+	[REGISTRY_MEMBER_NAME_INDEX] = "member_pkey",
 	[REGISTRY_PRODUCER] = "producer",
 	[REGISTRY_PRODUCER_NAME_INDEX] = "producer_name_key",
 	[REGISTRY_PRODUCER_BATCH] = "producer_batch",
@@ -69,6 +72,9 @@ static const char *const registry_names[REGISTRY_TABLES] = {
 static Oid	registry[REGISTRY_TABLES];
 static HTAB *topics = NULL;
 
+/* Counts the times that a group may have gone. */
+uint64		pgqueue_group_changes = 0;
+
 /* ---------------- invalidation ---------------- */
 
 static void
@@ -79,6 +85,8 @@ relcache_callback(Datum arg, Oid relid)
 	bool		producers = !OidIsValid(relid) ||
 		registry[REGISTRY_PRODUCER] == relid;
 
+	if (!OidIsValid(relid) || registry[REGISTRY_GROUP] == relid)
+		pgqueue_group_changes++;
 	for (int i = 0; i < REGISTRY_TABLES; i++)
 		if (!OidIsValid(relid) || registry[i] == relid)
 			registry[i] = InvalidOid;
@@ -119,6 +127,16 @@ void
 pgqueue_producers_changed(void)
 {
 	Oid			relid = pgqueue_registry(REGISTRY_PRODUCER);
+
+	CacheInvalidateRelcacheByRelid(relid);
+	relcache_callback((Datum) 0, relid);
+}
+
+/* The same for consumer groups. */
+void
+pgqueue_groups_changed(void)
+{
+	Oid			relid = pgqueue_registry(REGISTRY_GROUP);
 
 	CacheInvalidateRelcacheByRelid(relid);
 	relcache_callback((Datum) 0, relid);
@@ -313,6 +331,7 @@ load_row(Topic *topic)
 		topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
 		topic->segment_messages = nulls[TOPIC_ATTR_SEGMENT_MESSAGES - 1] ? 0 :
 			DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
+		topic->notify = DatumGetBool(values[TOPIC_ATTR_NOTIFY - 1]);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -570,7 +589,20 @@ pgqueue_topic_refresh(Topic *topic)
 }
 
 /*
- * The same, built anew even if nobody told that it changed.
+ * Keep the topic from being dropped to the end of the transaction: before rows
+ * about it are written.
+ *
+ * Errors: those of pgqueue_topic_refresh().
+ */
+Topic *
+pgqueue_topic_hold(Topic *topic)
+{
+	pgqueue_lock_relation(topic->log, AccessShareLock);
+	return pgqueue_topic_refresh(topic);
+}
+
+/*
+ * A description built anew even if nobody told that it changed.
  *
  * A transaction that made a segment is visible a moment before it sends its
  * invalidations.  Somebody who listed the segments in that moment may have
@@ -622,6 +654,17 @@ pgqueue_check_partition(const Topic *topic, int32 partition)
 }
 
 /* ---------------- rights ---------------- */
+
+/* May the user know of the topic? */
+bool
+pgqueue_may_see(const Topic *topic)
+{
+	return OidIsValid(topic->face) &&
+		(pg_class_aclcheck(topic->face, GetUserId(),
+						   ACL_SELECT) == ACLCHECK_OK ||
+		 pg_class_aclcheck(topic->face, GetUserId(),
+						   ACL_INSERT) == ACLCHECK_OK);
+}
 
 /*
  * The rights of the topic are those of its view.  The C path bypasses the

@@ -63,6 +63,21 @@
 #define pgqueue_proc_lxid(proc) ((proc)->lxid)
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#define PGQUEUE_MY_PROC_NUMBER MyProcNumber
+#define PGQUEUE_PROC_BY_NUMBER(number) GetPGProcByNumber(number)
+#else
+#define PGQUEUE_MY_PROC_NUMBER (MyProc->pgprocno)
+#define PGQUEUE_PROC_BY_NUMBER(number) (&ProcGlobal->allProcs[number])
+#endif
+
+/* 17 lets extensions name what they wait for */
+#if PG_VERSION_NUM >= 170000
+#define PGQUEUE_WAIT_EVENT(name) WaitEventExtensionNew(name)
+#else
+#define PGQUEUE_WAIT_EVENT(name) PG_WAIT_EXTENSION
+#endif
+
 /* 16 lets the caller of tuplesort_getdatum() ask for a copy */
 #if PG_VERSION_NUM >= 160000
 #define pgqueue_tuplesort_getdatum(state, value, isnull) \

@@ -9,33 +9,46 @@
  * group reads it meanwhile; the others take other partitions.	There is no
  * membership, hence no rebalance: an abort or a crash gives everything back.
  *
+ * A partition of which a live member has messages in hand (poll.c) is not free
+ * either.
+ *
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_consume);
 PG_FUNCTION_INFO_V1(pgqueue_consume_typed);
-PG_FUNCTION_INFO_V1(pgqueue_create_group);
+PG_FUNCTION_INFO_V1(pgqueue_consume_topics);
+PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
+
+#define TYPED_CALL \
+	"queue.consume(<consumer_group>, %s, value_type => NULL::%s, max_messages => <max_messages>)"
+
+/* A call: who reads what, and what becomes of it. */
+typedef struct Consumer
+{
+	Readiness	what;
+	bool		array;			/* topics came as an array */
+	char	   *metadata;
+	Snapshot	snapshot;		/* of the calling statement */
+	MessageSink sink;
+} Consumer;
 
 /* The partitions that the caller allows, as an array of numbers. */
-static int
+static void
 chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
-				  int32 **partitions)
+				  Readiness *what)
 {
 	ArrayType  *array;
-	int			n;
 
+	what->partitions = NULL;
 	if (PG_ARGISNULL(arg))
-	{
-		*partitions = NULL;
-		return topic->npartitions;
-	}
+		return;
 	array = PG_GETARG_ARRAYTYPE_P(arg);
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
@@ -45,18 +58,10 @@ chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("partitions must not contain NULL")));
-	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	*partitions = (int32 *) ARR_DATA_PTR(array);
-	for (int i = 0; i < n; i++)
-		pgqueue_check_partition(topic, (*partitions)[i]);
-	return n;
-}
-
-static bool
-take_none(HeapTuple tuple, Relation leaf, void *arg)
-{
-	*(bool *) arg = true;
-	return false;
+	what->npartitions = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	what->partitions = (int32 *) ARR_DATA_PTR(array);
+	for (int i = 0; i < what->npartitions; i++)
+		pgqueue_check_partition(topic, what->partitions[i]);
 }
 
 /*
@@ -64,20 +69,32 @@ take_none(HeapTuple tuple, Relation leaf, void *arg)
  * not make it, since that would write.
  */
 static bool
-anything_to_read(Topic *topic, const int32 *partitions, int n,
-				 Snapshot snapshot)
+anything_to_read(Consumer *consumer, Topic *topic)
 {
-	bool		found = false;
-	int64		stopped_at;
+	const Readiness *what = &consumer->what;
+	int			n = what->partitions ? what->npartitions : topic->npartitions;
 
-	for (int i = 0; i < n && !found; i++)
+	for (int i = 0; i < n; i++)
 	{
-		int32		p = partitions ? partitions[i] : i;
+		int32		p = what->partitions ? what->partitions[i] : i;
+		LogPlace	place;
 
-		(void) pgqueue_scan(topic, p, pgqueue_log_start(topic, p), snapshot,
-							take_none, &found, &stopped_at);
+		pgqueue_find_offset(topic, p, pgqueue_log_start(topic, p),
+							consumer->snapshot, &place);
+		if (place.found)
+			return true;
 	}
-	return found;
+	return false;
+}
+
+/* May a consumer read there, as far as members and operators go? */
+static bool
+is_free(const ConsumerGroup *group, const Topic *topic, const Progress *progress)
+{
+	if (progress->paused)
+		return false;
+	return !pgqueue_in_hand(progress) ||
+		!pgqueue_member_alive(group->id, topic->id, progress->member);
 }
 
 /*
@@ -89,30 +106,50 @@ anything_to_read(Topic *topic, const int32 *partitions, int n,
  * with it.
  */
 static bool
-consume_partition(Topic *topic, int32 group, int32 partition,
-				  Snapshot snapshot, MessageSink *sink)
+consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 {
+	ConsumerGroup *group = &consumer->what.group;
+	MessageSink *sink = &consumer->sink;
 	Progress	progress;
 	int64		start;
 	int64		from;
 	int64		stopped_at;
+	ScanEnd		end;
 
-	if (!pgqueue_progress_lock(group, topic, partition, false))
+	if (!pgqueue_progress_lock(group->id, topic->id, partition, false))
 		return false;
+	pgqueue_group_check_same(group);
 
 	/* the offset may lie in a segment made since we looked */
 	topic = pgqueue_topic_refresh(topic);
 	start = pgqueue_log_start(topic, partition);
-	pgqueue_progress_read(group, topic, partition, &progress);
+	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	if (!is_free(group, topic, &progress))
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
+		return false;
+	}
+	/* whoever drops the group waits, or has it */
+	if (!progress.found && !pgqueue_group_hold(group->id, false))
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
+		return false;
+	}
 	from = progress.found ? progress.offset : start;
 	if (from < start)
 		pgqueue_offset_out_of_range(topic, partition, from,
 									"committed offset");
-	(void) pgqueue_scan(topic, partition, from, snapshot,
-						pgqueue_sink_receive, sink, &stopped_at);
+	end = pgqueue_scan(topic, partition, from, consumer->snapshot,
+					   pgqueue_sink_receive, sink, &stopped_at);
 	if (sink->taken > 0)
 	{
-		pgqueue_progress_write(group, topic, partition, &progress, sink->next);
+		if (progress.member != NULL)
+			pgqueue_new_epoch(&progress);
+		progress.offset = sink->next;
+		progress.metadata = consumer->metadata;
+		pgqueue_progress_write(group->id, topic->id, partition, &progress,
+							   PROGRESS_CONSUMED);
+		pgqueue_note_progress(group->id, topic->id, end == SCAN_ENOUGH);
 		return true;
 	}
 
@@ -120,107 +157,111 @@ consume_partition(Topic *topic, int32 group, int32 partition,
 	if (from > start && pgqueue_behind_log_end(topic, partition, from))
 		pgqueue_offset_out_of_range(topic, partition, from,
 									"committed offset");
-	pgqueue_progress_unlock(group, topic, partition);
+	if (!progress.found)
+		pgqueue_group_release(group->id);
+	pgqueue_progress_unlock(group->id, topic->id, partition);
 	return false;
 }
 
-/* (consumer_group, topic, [value_type,] max_messages, max_bytes, partitions) */
-static Datum
-consume(FunctionCallInfo fcinfo, int limits_arg)
+/* The partitions of a topic in turn, beginning elsewhere each time. */
+static bool
+consume_topic(Consumer *consumer, Topic *topic)
 {
-	Topic	   *topic;
-	char	   *name;
-	int32		group;
-	MessageSink sink;
-	int32	   *partitions;
-	int			n;
-	uint32		start;
-	Snapshot	snapshot = GetActiveSnapshot();
+	const Readiness *what = &consumer->what;
+	int			n = what->partitions ? what->npartitions : topic->npartitions;
+	uint32		start = topic->rotation++;
 
-	pgqueue_check_writable("queue.consume()");
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
-	pgqueue_check_right(topic, ACL_SELECT);
-	name = pgqueue_group_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_sink_init(&sink, fcinfo, topic, limits_arg, limits_arg + 1,
-					  "queue.consume(<consumer_group>, %s, value_type => NULL::%s, max_messages => <max_messages>)");
-	n = chosen_partitions(fcinfo, limits_arg + 2, topic, &partitions);
-
-	group = pgqueue_group_find(name);
-	if (group == 0)
+	if (what->group.id == 0)
 	{
-		if (!anything_to_read(topic, partitions, n, snapshot))
-			return (Datum) 0;
-		group = pgqueue_group_ensure(name);
+		if (!anything_to_read(consumer, topic))
+			return false;
+		pgqueue_group_ensure(&consumer->what.group);
 	}
-
-	start = topic->rotation++;
+	pgqueue_sink_topic(&consumer->sink, topic, TYPED_CALL);
 	for (int i = 0; i < n; i++)
 	{
 		uint32		k = (start + i) % n;
 
-		if (consume_partition(topic, group, partitions ? partitions[k] : k,
-							  snapshot, &sink))
-			break;
+		if (consume_partition(consumer, topic,
+							  what->partitions ? what->partitions[k] : k))
+			return true;
 	}
+	return false;
+}
+
+/* The topics in turn. */
+static bool
+consume_any(Consumer *consumer)
+{
+	static uint32 rotation = 0;
+	TopicList  *topics = &consumer->what.topics;
+	uint32		start = topics->n > 1 ? MyProcPid + rotation++ : 0;
+
+	for (int i = 0; i < topics->n; i++)
+		if (consume_topic(consumer, topics->topics[(start + i) % topics->n]))
+			return true;
+	return false;
+}
+
+/*
+ * (consumer_group, topic, [value_type,] max_messages, max_bytes, partitions,
+ * max_wait, metadata) or (consumer_group, topics, [value_type,] max_messages,
+ * max_bytes, max_wait, metadata)
+ */
+static Datum
+consume(FunctionCallInfo fcinfo, bool array, int limits_arg)
+{
+	Consumer	consumer = {0};
+	Readiness  *what = &consumer.what;
+	int			arg = limits_arg + 2;
+	int64		max_wait;
+
+	pgqueue_check_writable("queue.consume()");
+	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
+	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
+	pgqueue_group_arg(fcinfo, 0, &what->group);
+	pgqueue_sink_init(&consumer.sink, fcinfo, limits_arg, limits_arg + 1, 1);
+	for (int i = 0; i < what->topics.n; i++)
+		pgqueue_sink_topic(&consumer.sink, what->topics.topics[i], TYPED_CALL);
+	if (!array)
+		chosen_partitions(fcinfo, arg++, what->topics.topics[0], what);
+	max_wait = pgqueue_duration_arg(fcinfo, arg++, "max_wait", 0);
+	if (!PG_ARGISNULL(arg))
+		consumer.metadata = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	consumer.snapshot = GetActiveSnapshot();
+
+	if (consume_any(&consumer) || max_wait == 0)
+		return (Datum) 0;
+
+	/*
+	 * What arrives is for the next statement; what another transaction gives
+	 * back may be for this one.
+	 */
+	pgqueue_wait_held(what, max_wait);
+	(void) consume_any(&consumer);
 	return (Datum) 0;
 }
 
 Datum
 pgqueue_consume(PG_FUNCTION_ARGS)
 {
-	return consume(fcinfo, 2);
+	return consume(fcinfo, false, 2);
 }
 
 Datum
 pgqueue_consume_typed(PG_FUNCTION_ARGS)
 {
-	return consume(fcinfo, 3);
+	return consume(fcinfo, false, 3);
 }
 
-/* (consumer_group, topic, start) */
 Datum
-pgqueue_create_group(PG_FUNCTION_ARGS)
+pgqueue_consume_topics(PG_FUNCTION_ARGS)
 {
-	Topic	   *topic;
-	char	   *name;
-	char	   *where;
-	bool		latest;
-	int32		group;
+	return consume(fcinfo, true, 2);
+}
 
-	pgqueue_check_writable("queue.create_group()");
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
-	pgqueue_check_not_null(fcinfo, 2, "start");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
-	pgqueue_check_right(topic, ACL_SELECT);
-	name = pgqueue_group_arg(PG_GETARG_TEXT_PP(0));
-	where = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	latest = strcmp(where, "latest") == 0;
-	if (!latest && strcmp(where, "earliest") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("start must be \"earliest\" or \"latest\", not \"%s\"",
-						where)));
-
-	group = pgqueue_group_ensure(name);
-	for (int32 p = 0; p < topic->npartitions; p++)
-	{
-		Progress	progress;
-		LogEnds		ends;
-
-		(void) pgqueue_progress_lock(group, topic, p, true);
-		topic = pgqueue_topic_refresh(topic);
-		pgqueue_progress_read(group, topic, p, &progress);
-		if (progress.found)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("consumer group \"%s\" already reads topic \"%s\"",
-							name, topic->name)));
-		pgqueue_log_ends(topic, p, &ends);
-		pgqueue_progress_write(group, topic, p, &progress,
-							   latest ? ends.latest : ends.log_start);
-	}
-	PG_RETURN_VOID();
+Datum
+pgqueue_consume_topics_typed(PG_FUNCTION_ARGS)
+{
+	return consume(fcinfo, true, 3);
 }

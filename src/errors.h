@@ -21,4 +21,7 @@
 /* The producer was fenced: a newer epoch is in use; detail: which. */
 #define ERRCODE_QUEUE_PRODUCER_FENCED MAKE_SQLSTATE('Q', 'U', '0', '0', '3')
 
+/* A member's messages were handed to another, or taken back. */
+#define ERRCODE_QUEUE_MEMBER_FENCED MAKE_SQLSTATE('Q', 'U', '0', '0', '4')
+
 #endif							/* PGQUEUE_ERRORS_H */

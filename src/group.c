@@ -8,6 +8,13 @@
  * where the role does not exist (then only a superuser may use the group).
  * Rows are never updated.
  *
+ * Dropping a group against using it: whoever uses a group finds its id first
+ * and locks a partition after.	 Drop takes all those locks, deletes, and tells
+ * every session at commit, before it gives them back (pgqueue_groups_changed);
+ * so whoever gets a lock later asks again (pgqueue_group_check_same).	Rows for
+ * a partition that has none yet are kept away by a lock of their own
+ * (pgqueue_group_hold).
+ *
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
@@ -22,22 +29,16 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Columns of queue.consumer_group. */
-#define GROUP_ATTR_ID		1
-#define GROUP_ATTR_NAME		2
-#define GROUP_ATTR_OWNER	3
-#define GROUP_ATTR_CREATED	4
-#define GROUP_NATTS			4
-
 #define MAX_GROUP_NAME		255
 
-/* Errors: 22004, 42602 for an empty or overlong name. */
-char *
-pgqueue_group_arg(text *name)
+/* Errors: 42602 for an empty or overlong name. */
+static char *
+group_name(text *name)
 {
 	int			len = VARSIZE_ANY_EXHDR(name);
 
@@ -55,8 +56,8 @@ pgqueue_group_arg(text *name)
  *
  * Errors: 42501 if it belongs to a role that the user is not a member of.
  */
-int32
-pgqueue_group_find(const char *name)
+static int32
+find_group(const char *name)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
 								 AccessShareLock);
@@ -110,23 +111,144 @@ insert_group(const char *name)
 }
 
 /*
- * The group's id; the group is made if need be, in this transaction.
+ * The group that an argument names.  Its id is 0 if it does not exist.
+ *
+ * Errors: 22004, 42602, 42501.
+ */
+void
+pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
+{
+	pgqueue_check_not_null(fcinfo, arg, "consumer_group");
+	group->name = group_name(PG_GETARG_TEXT_PP(arg));
+	group->changes = pgqueue_group_changes;
+	group->id = find_group(group->name);
+}
+
+/* Look again: made or dropped since? */
+void
+pgqueue_group_refresh(ConsumerGroup *group)
+{
+	group->changes = pgqueue_group_changes;
+	group->id = find_group(group->name);
+}
+
+/*
+ * Make the group if need be, in this transaction.
  *
  * Locks: the group's name until the end of the transaction, if it is made; who
  * makes the same group waits, and finds it or makes it.
  */
-int32
-pgqueue_group_ensure(const char *name)
+void
+pgqueue_group_ensure(ConsumerGroup *group)
 {
-	int32		id = pgqueue_group_find(name);
 	LOCKTAG		tag;
 
-	if (id != 0)
-		return id;
+	if (group->id != 0)
+		return;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
-						 hash_bytes((const unsigned char *) name, strlen(name)),
+						 hash_bytes((const unsigned char *) group->name,
+									strlen(group->name)),
 						 0, PGQUEUE_LOCK_GROUP_NAME);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
-	id = pgqueue_group_find(name);
-	return id != 0 ? id : insert_group(name);
+	pgqueue_group_refresh(group);
+	if (group->id == 0)
+		group->id = insert_group(group->name);
+}
+
+/* Errors: 42704. */
+void
+pgqueue_group_must_exist(const ConsumerGroup *group)
+{
+	if (group->id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("consumer group \"%s\" does not exist", group->name),
+				 errhint("Create it with queue.create_group().")));
+}
+
+/*
+ * Having locked one of the group's partitions: is it still the same group?
+ *
+ * Errors: 55006.
+ */
+void
+pgqueue_group_check_same(ConsumerGroup *group)
+{
+	int32		id = group->id;
+
+	AcceptInvalidationMessages();
+	if (likely(group->changes == pgqueue_group_changes))
+		return;
+	pgqueue_group_refresh(group);
+	if (group->id != id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("consumer group \"%s\" was dropped meanwhile",
+						group->name)));
+}
+
+static void
+rows_tag(LOCKTAG *tag, int32 id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, id, 0, PGQUEUE_LOCK_GROUP_ROWS);
+}
+
+/*
+ * Keep a group from being dropped to the end of the transaction: before its
+ * first row in a partition is written.	 False if it is being dropped and wait
+ * is false.
+ */
+bool
+pgqueue_group_hold(int32 id, bool wait)
+{
+	LOCKTAG		tag;
+
+	rows_tag(&tag, id);
+	return pgqueue_lock(&tag, ShareLock, wait);
+}
+
+/* Give back one pgqueue_group_hold(), nothing having been written. */
+void
+pgqueue_group_release(int32 id)
+{
+	LOCKTAG		tag;
+
+	rows_tag(&tag, id);
+	pgqueue_unlock(&tag, ShareLock);
+}
+
+/*
+ * Delete a group's row.
+ *
+ * Locks: pgqueue_group_lock_rows() and the group's progress everywhere.
+ */
+void
+pgqueue_group_delete(const char *name)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	key.sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
+							  true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	pgqueue_groups_changed();
+}
+
+/* Nobody writes a first row for the group until the transaction ends. */
+void
+pgqueue_group_lock_rows(int32 id)
+{
+	LOCKTAG		tag;
+
+	rows_tag(&tag, id);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 }

@@ -69,16 +69,6 @@ pgqueue_stable_end_sql(PG_FUNCTION_ARGS)
 
 /* ---------------- lists ---------------- */
 
-/* May the user know of the topic? */
-static bool
-may_see(const Topic *topic)
-{
-	return OidIsValid(topic->face) && (pg_class_aclcheck(topic->face, GetUserId(),
-							 ACL_SELECT) == ACLCHECK_OK ||
-		pg_class_aclcheck(topic->face, GetUserId(),
-						  ACL_INSERT) == ACLCHECK_OK);
-}
-
 typedef void (*TopicVisitor) (Topic *topic, ReturnSetInfo *rsinfo);
 
 static Datum
@@ -93,7 +83,7 @@ for_each_topic(FunctionCallInfo fcinfo, TopicVisitor visit)
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
 
 		/* dropped meanwhile, or not the user's business */
-		if (topic != NULL && may_see(topic))
+		if (topic != NULL && pgqueue_may_see(topic))
 			visit(topic, rsinfo);
 	}
 	return (Datum) 0;

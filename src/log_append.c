@@ -317,6 +317,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 	HeapTuple  *stored = nrecords == 1 ? &single :
 		palloc(Min(nrecords, CHUNK_RECORDS) * sizeof(HeapTuple));
 
+	pgqueue_note_produced(topic, partition);
 	while (done < nrecords)
 	{
 		HeapTuple  *tuples = records + done;

@@ -1,11 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * log_scan.c
- *	  Finding an offset, and reading from there up to the stable end.
- *
- * Order on disk is offset order (log_place.c), so an offset is found by
- * binary search over a segment's blocks, without an index.	 Pages without a
- * record (new, empty, emptied by VACUUM) may lie anywhere.
+ *	  Reading from a place on, up to the stable end; the ends of a log.
  *
  * The stop rule, and the proof that it loses nothing, is in README.
  *
@@ -24,165 +20,6 @@
 #include "storage/procarray.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
-
-/* ---------------- a page ---------------- */
-
-bool
-pgqueue_page_has_record(Page page)
-{
-	OffsetNumber lp;
-	LogFixed   *fixed;
-
-	return pgqueue_page_last(page, &lp, &fixed);
-}
-
-/* The fixed columns of the page's last record, dead or alive. */
-bool
-pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed)
-{
-	if (PageIsNew(page))
-		return false;
-	for (*lp = PageGetMaxOffsetNumber(page); *lp > 0; (*lp)--)
-	{
-		ItemId		item = PageGetItemId(page, *lp);
-
-		if (ItemIdIsNormal(item))
-		{
-			*fixed = log_fixed((HeapTupleHeader) PageGetItem(page, item));
-			return true;
-		}
-	}
-	return false;
-}
-
-/* The offset of the page's first record. */
-bool
-pgqueue_page_first(Page page, int64 *offset)
-{
-	OffsetNumber max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
-
-	for (OffsetNumber lp = FirstOffsetNumber; lp <= max; lp++)
-	{
-		ItemId		item = PageGetItemId(page, lp);
-
-		if (ItemIdIsNormal(item))
-		{
-			*offset = log_fixed((HeapTupleHeader) PageGetItem(page, item))->offset;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool
-block_first(Relation leaf, BlockNumber block, int64 *offset)
-{
-	Buffer		buffer = ReadBuffer(leaf, block);
-	bool		found;
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	found = pgqueue_page_first(BufferGetPage(buffer), offset);
-	UnlockReleaseBuffer(buffer);
-	return found;
-}
-
-/* ---------------- finding ---------------- */
-
-/*
- * A page near *block, within (low, high), that holds a record: probes both
- * ways by doubling.  False if no probe met one.
- */
-static bool
-probe(Relation leaf, BlockNumber low, BlockNumber high, BlockNumber *block,
-	  int64 *offset)
-{
-	BlockNumber mid = *block;
-
-	if (block_first(leaf, mid, offset))
-		return true;
-	for (BlockNumber step = 1; step < high - low; step *= 2)
-	{
-		if (step < mid - low && block_first(leaf, mid - step, offset))
-		{
-			*block = mid - step;
-			return true;
-		}
-		if (step < high - mid && block_first(leaf, mid + step, offset))
-		{
-			*block = mid + step;
-			return true;
-		}
-	}
-	return false;
-}
-
-/*
- * A block from which a forward scan meets every record at or behind the
- * offset: no earlier block holds one.	Usually the block of the record itself.
- */
-static BlockNumber
-find_block(Relation leaf, BlockNumber nblocks, int64 offset)
-{
-	BlockNumber low = 0;		/* the record is not before this block */
-	BlockNumber high = nblocks;
-
-	while (high - low > 1)
-	{
-		BlockNumber mid = low + (high - low) / 2;
-		int64		first;
-
-		if (!probe(leaf, low, high, &mid, &first))
-			break;				/* a hole: what follows low is scanned */
-		if (first <= offset)
-			low = mid;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/*
- * The last record before block upto.  Walks back over pages without one.
- */
-void
-pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
-{
-	tail->found = false;
-	while (upto > 0 && !tail->found)
-	{
-		Buffer		buffer = ReadBuffer(leaf, --upto);
-		OffsetNumber lp;
-		LogFixed   *fixed;
-
-		CHECK_FOR_INTERRUPTS();
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (pgqueue_page_last(BufferGetPage(buffer), &lp, &fixed))
-		{
-			tail->found = true;
-			tail->block = upto;
-			tail->offset = fixed->offset;
-			tail->timestamp = fixed->timestamp;
-		}
-		UnlockReleaseBuffer(buffer);
-	}
-}
-
-/* The same for the whole segment; the slot remembers where a hole begins. */
-static void
-whole_segment_tail(Topic *topic, int32 partition, Relation leaf, LogTail *tail)
-{
-	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
-	int64		first;
-
-	if (nblocks > 0 && !block_first(leaf, nblocks - 1, &first))
-	{
-		BlockNumber block =
-			pgqueue_slot_find_tail(pgqueue_slot(topic->log, partition), leaf);
-
-		nblocks = block == InvalidBlockNumber ? 0 : block + 1;
-	}
-	pgqueue_segment_tail(leaf, nblocks, tail);
-}
 
 /* ---------------- the stop rule ---------------- */
 
@@ -228,12 +65,12 @@ judge(HeapTuple tuple, Buffer buffer, Relation leaf, Snapshot snapshot)
 }
 
 /*
- * Judge a page's records at or behind from, in order, under its share lock.
+ * Judge a page's records at or behind a place, in order, under its share lock.
  * lines gets those to emit; stop is set if the page ends at a record that may
  * still appear, whose offset is *stopped_at.
  */
 static int
-judge_page(Relation leaf, Buffer buffer, int64 from, Snapshot snapshot,
+judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
 		   OffsetNumber *lines, bool *has_record, bool *stop,
 		   int64 *stopped_at)
 {
@@ -251,13 +88,15 @@ judge_page(Relation leaf, Buffer buffer, int64 from, Snapshot snapshot,
 	{
 		ItemId		item = PageGetItemId(page, lp);
 		HeapTupleData tuple;
+		LogFixed   *fixed;
 		Verdict		verdict = VERDICT_EMIT;
 
 		if (!ItemIdIsNormal(item))
 			continue;
 		*has_record = true;
 		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-		if (log_fixed(tuple.t_data)->offset < from)
+		fixed = log_fixed(tuple.t_data);
+		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at)
 			continue;
 
 		if (!all_visible || serializable)
@@ -272,7 +111,7 @@ judge_page(Relation leaf, Buffer buffer, int64 from, Snapshot snapshot,
 		else if (verdict == VERDICT_STOP)
 		{
 			*stop = true;
-			*stopped_at = log_fixed(tuple.t_data)->offset;
+			*stopped_at = fixed->offset;
 			break;
 		}
 	}
@@ -302,14 +141,14 @@ emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
 }
 
 /*
- * Read a segment's messages at or behind from.
+ * Read a segment's messages at or behind a place.
  *
  * The number of blocks is asked after the snapshot was taken, so it covers
  * every record the snapshot shows.	 A page without a record may begin a long
  * hole; then the slot is asked, once, where the records end.
  */
 static ScanEnd
-scan_segment(Topic *topic, int32 partition, Relation leaf, int64 from,
+scan_segment(Topic *topic, int32 partition, Relation leaf, const LogSeek *from,
 			 Snapshot snapshot, LogReceiver receiver, void *arg,
 			 int64 *stopped_at, bool *emitted)
 {
@@ -318,7 +157,7 @@ scan_segment(Topic *topic, int32 partition, Relation leaf, int64 from,
 	OffsetNumber lines[MaxHeapTuplesPerPage];
 
 	PredicateLockRelation(leaf, snapshot);
-	for (BlockNumber block = find_block(leaf, nblocks, from);
+	for (BlockNumber block = pgqueue_seek_block(leaf, nblocks, from);
 		 block < nblocks; block++)
 	{
 		Buffer		buffer;
@@ -355,48 +194,84 @@ scan_segment(Topic *topic, int32 partition, Relation leaf, int64 from,
 }
 
 /*
- * Read a partition's messages at or behind from, in offset order, as the
+ * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
  * Locks: ACCESS SHARE on each leaf read, kept if it gave messages.
  * Errors: QU001 if a segment that should be read is gone.
  */
-ScanEnd
-pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
-			 LogReceiver receiver, void *arg, int64 *stopped_at)
+static ScanEnd
+scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
+		  LogReceiver receiver, void *arg, int64 *stopped_at)
 {
 	Partition  *part = &topic->partitions[partition];
 	ScanEnd		end = SCAN_EXHAUSTED;
-	int			low = 0;
-	int			high = part->nsegments;
 
 	pgqueue_check_segments(topic, partition);
-
-	/* the segment that holds from */
-	while (high - low > 1)
-	{
-		int			mid = (low + high) / 2;
-
-		if (part->segments[mid].first <= from)
-			low = mid;
-		else
-			high = mid;
-	}
-
-	for (int i = low; i < part->nsegments && end == SCAN_EXHAUSTED; i++)
+	for (int i = pgqueue_seek_segment(topic, partition, from);
+		 i < part->nsegments && end == SCAN_EXHAUSTED; i++)
 	{
 		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
 												AccessShareLock);
 		bool		emitted = false;
 
 		if (leaf == NULL)
-			pgqueue_offset_out_of_range(topic, partition, from, "offset");
+			pgqueue_offset_out_of_range(topic, partition,
+										from->by_time ? part->segments[i].first :
+										from->at, "offset");
 		end = scan_segment(topic, partition, leaf, from, snapshot, receiver,
 						   arg, stopped_at, &emitted);
 		/* messages may point to the leaf's TOAST table: keep the lock */
 		table_close(leaf, emitted ? NoLock : AccessShareLock);
 	}
 	return end;
+}
+
+/* The same from an offset on. */
+ScanEnd
+pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
+			 LogReceiver receiver, void *arg, int64 *stopped_at)
+{
+	LogSeek		seek = {.by_time = false,.at = from};
+
+	return scan_from(topic, partition, &seek, snapshot, receiver, arg,
+					 stopped_at);
+}
+
+static bool
+take_place(HeapTuple tuple, Relation leaf, void *arg)
+{
+	LogPlace   *place = arg;
+
+	place->found = true;
+	place->offset = log_fixed(tuple->t_data)->offset;
+	place->timestamp = log_fixed(tuple->t_data)->timestamp;
+	return false;
+}
+
+/* The first message at or behind an offset; none that may still appear. */
+void
+pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
+					Snapshot snapshot, LogPlace *place)
+{
+	int64		stopped_at;
+
+	place->found = false;
+	(void) pgqueue_scan(topic, partition, from, snapshot, take_place, place,
+						&stopped_at);
+}
+
+/* The first message of that time or later; none behind one in progress. */
+void
+pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
+				  Snapshot snapshot, LogPlace *place)
+{
+	LogSeek		seek = {.by_time = true,.at = time};
+	int64		stopped_at;
+
+	place->found = false;
+	(void) scan_from(topic, partition, &seek, snapshot, take_place, place,
+					 &stopped_at);
 }
 
 /* ---------------- the ends of the log ---------------- */
@@ -429,7 +304,7 @@ pgqueue_log_end(Topic *topic, int32 partition)
 		if (leaf == NULL)
 			continue;
 		used = RelationGetNumberOfBlocks(leaf) > 0;
-		whole_segment_tail(topic, partition, leaf, &tail);
+		pgqueue_whole_segment_tail(topic, partition, leaf, &tail);
 		table_close(leaf, AccessShareLock);
 		if (tail.found)
 			return Min(tail.offset + 1, part->segments[i].end);
@@ -580,4 +455,19 @@ pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
 			 errdetail("The log starts at offset " INT64_FORMAT
 					   " and ends before offset " INT64_FORMAT ".",
 					   start, end)));
+}
+
+/* The same for a position that was to be stored: it may not pass latest. */
+void
+pgqueue_offset_beyond(const Topic *topic, int32 partition, int64 offset,
+					  const LogEnds *ends)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
+			 errmsg("offset " INT64_FORMAT " is outside partition %d of topic \"%s\"",
+					offset, partition, topic->name),
+			 errdetail("The log starts at offset " INT64_FORMAT
+					   "; a group may be put at offset " INT64_FORMAT
+					   " at most, behind the last committed message.",
+					   ends->log_start, ends->latest)));
 }

@@ -24,6 +24,9 @@
 #define MESSAGE_ATTR_VALUE		6
 #define MESSAGE_ATTR_HEADERS	7
 #define MESSAGE_NATTS			7
+/* Behind them in queue.leased_message. */
+#define MESSAGE_ATTR_EPOCH		8
+#define MESSAGE_MAX_NATTS		8
 
 /* Bytes of a message, as they count for max_bytes: not compressed. */
 static int64
@@ -60,7 +63,7 @@ can_copy(TupleDesc desc)
 	return value->attlen == -1 && value->attalign == TYPALIGN_INT;
 }
 
-#define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_NATTS))
+#define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
 #define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
 
 /* The part of every row that comes before the message's own columns. */
@@ -73,7 +76,8 @@ prepare_row(MessageSink *sink, const Topic *topic)
 	sink->plain = can_copy(sink->desc);
 	if (!sink->plain)
 		return;
-	sink->row = palloc0(HEAPTUPLESIZE + ROW_MAX_PREFIX + BLCKSZ);
+	if (sink->row == NULL)
+		sink->row = palloc0(HEAPTUPLESIZE + ROW_MAX_PREFIX + BLCKSZ + 16);
 	data = sink->row + HEAPTUPLESIZE + ROW_HEADER_BYTES;
 	SET_VARSIZE_SHORT(data, len + VARHDRSZ_SHORT);
 	memcpy(data + VARHDRSZ_SHORT, topic->name, len);
@@ -97,8 +101,8 @@ copy_row(MessageSink *sink, HeapTuple record)
 	header->t_infomask = HEAP_HASVARWIDTH |
 		(record->t_data->t_infomask & (HEAP_HASNULL | HEAP_HASEXTERNAL));
 	if (header->t_infomask & HEAP_HASNULL)
-		header->t_bits[0] = 0x0f | (record->t_data->t_bits[0] & 0x38) << 1;
-	HeapTupleHeaderSetNatts(header, MESSAGE_NATTS);
+		header->t_bits[0] = 0x8f | (record->t_data->t_bits[0] & 0x38) << 1;
+	HeapTupleHeaderSetNatts(header, sink->desc->natts);
 	header->t_hoff = ROW_HEADER_BYTES;
 
 	memcpy(place - 16, &fixed->offset, sizeof(int64));
@@ -106,9 +110,15 @@ copy_row(MessageSink *sink, HeapTuple record)
 	memcpy(base + INTALIGN(VARSIZE_SHORT(base)), &fixed->partition,
 		   sizeof(int32));
 	memcpy(place, (char *) fixed + PGQUEUE_FIXED_BYTES, tail);
+	row->t_len = ROW_HEADER_BYTES + sink->row_prefix + tail;
+	if (sink->has_epoch)
+	{
+		row->t_len = MAXALIGN(row->t_len);
+		memcpy((char *) header + row->t_len, &sink->epoch, sizeof(int64));
+		row->t_len += sizeof(int64);
+	}
 
 	row->t_data = header;
-	row->t_len = ROW_HEADER_BYTES + sink->row_prefix + tail;
 	row->t_tableOid = InvalidOid;
 	ItemPointerSetInvalid(&row->t_self);
 	tuplestore_puttuple(sink->store, row);
@@ -118,8 +128,8 @@ copy_row(MessageSink *sink, HeapTuple record)
 static void
 form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 {
-	Datum		values[MESSAGE_NATTS];
-	bool		nulls[MESSAGE_NATTS] = {false};
+	Datum		values[MESSAGE_MAX_NATTS];
+	bool		nulls[MESSAGE_MAX_NATTS] = {false};
 
 	values[MESSAGE_ATTR_TOPIC - 1] = sink->topic_name;
 	values[MESSAGE_ATTR_PARTITION - 1] = record[LOG_ATTR_PARTITION - 1];
@@ -131,6 +141,7 @@ form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 	nulls[MESSAGE_ATTR_VALUE - 1] = record_nulls[LOG_ATTR_VALUE - 1];
 	values[MESSAGE_ATTR_HEADERS - 1] = record[LOG_ATTR_HEADERS - 1];
 	nulls[MESSAGE_ATTR_HEADERS - 1] = record_nulls[LOG_ATTR_HEADERS - 1];
+	values[MESSAGE_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch);
 	tuplestore_putvalues(sink->store, sink->desc, values, nulls);
 }
 
@@ -167,32 +178,30 @@ pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 }
 
 /*
- * Prepare the result of a function that returns messages.
+ * Prepare the result of a function that returns messages; least: of
+ * max_messages.
  *
- * call: the call that would be right for another type of value, with %s for
- * the type; for the hint.
- *
- * Errors: 22004, 22023 for the limits; 42804 if the function's value column
- * has another type than the topic.
+ * Errors: 22004, 22023 for the limits.
  */
 void
 pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
-				  const Topic *topic, int max_messages_arg, int max_bytes_arg,
-				  const char *call)
+				  int max_messages_arg, int max_bytes_arg, int least)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			type;
 
+	memset(sink, 0, sizeof(MessageSink));
 	if (PG_ARGISNULL(max_messages_arg))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("max_messages must not be NULL"),
 				 errhint("For the type of the values write value_type => NULL::type.")));
 	sink->messages_left = PG_GETARG_INT32(max_messages_arg);
-	if (sink->messages_left <= 0)
+	if (sink->messages_left < least)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_messages must be positive, not " INT64_FORMAT,
+				 errmsg(least > 0 ?
+						"max_messages must be positive, not " INT64_FORMAT :
+						"max_messages must not be negative, but is " INT64_FORMAT,
 						sink->messages_left)));
 	sink->bytes_left = PG_INT64_MAX;
 	if (!PG_ARGISNULL(max_bytes_arg))
@@ -208,9 +217,24 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 	InitMaterializedSRF(fcinfo, 0);
 	sink->store = rsinfo->setResult;
 	sink->desc = rsinfo->setDesc;
-	if (sink->desc->natts != MESSAGE_NATTS)
+	sink->has_epoch = sink->desc->natts == MESSAGE_MAX_NATTS;
+	if (sink->desc->natts != MESSAGE_NATTS && !sink->has_epoch)
 		elog(ERROR, "unexpected result row of %d columns", sink->desc->natts);
-	type = TupleDescAttr(sink->desc, MESSAGE_ATTR_VALUE - 1)->atttypid;
+}
+
+/*
+ * From here on the messages are those of a topic.
+ *
+ * call: the call that would be right for another type of value, with %s for
+ * topic and type; for the hint.
+ *
+ * Errors: 42804 if the function's value column has another type than the topic.
+ */
+void
+pgqueue_sink_topic(MessageSink *sink, const Topic *topic, const char *call)
+{
+	Oid			type = TupleDescAttr(sink->desc, MESSAGE_ATTR_VALUE - 1)->atttypid;
+
 	if (type != topic->value_type)
 	{
 		char	   *right = psprintf(call, quote_literal_cstr(topic->name),
@@ -225,7 +249,5 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 				 errhint("Call %s.", right)));
 	}
 	sink->topic_name = CStringGetTextDatum(topic->name);
-	sink->taken = 0;
-	sink->next = 0;
 	prepare_row(sink, topic);
 }

@@ -8,8 +8,13 @@
  * UPDATE would be as good until somebody holds an old snapshot; then every
  * version stays, and each read walks them all.
  *
- *	 group_id int4 | topic_id int4 | partition int4 | generation int8 |
- *	 committed_offset int8 | committed_at timestamptz
+ *	 group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
+ *	 generation int8 | committed_offset int8 | committed_at timestamptz |
+ *	 epoch int8 | handed_to int8 | committed_by text | member text | metadata text
+ *
+ * A row says all there is to say about the group in the partition: how far it
+ * is, whether it is paused, and which member has messages in hand (member.c).
+ * What a change leaves as it was is carried over from the row before.
  *
  * Rows are read and written under the lock of (group, topic, partition), which
  * is held to the end of the transaction.  They are read as of now, not as of
@@ -25,23 +30,15 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-/* Columns of queue.progress; the first four are the index. */
-#define PROGRESS_ATTR_GROUP			1
-#define PROGRESS_ATTR_TOPIC			2
-#define PROGRESS_ATTR_PARTITION		3
-#define PROGRESS_ATTR_GENERATION	4
-#define PROGRESS_ATTR_OFFSET		5
-#define PROGRESS_ATTR_COMMITTED_AT	6
-#define PROGRESS_NATTS				6
-
 static void
-progress_tag(LOCKTAG *tag, int32 group, const Topic *topic, int32 partition)
+progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic->id,
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic_id,
 						 PGQUEUE_LOCK_GROUP | partition);
 }
 
@@ -50,23 +47,34 @@ progress_tag(LOCKTAG *tag, int32 group, const Topic *topic, int32 partition)
  * False if another transaction has it and wait is false.
  */
 bool
-pgqueue_progress_lock(int32 group, const Topic *topic, int32 partition,
-					  bool wait)
+pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 {
 	LOCKTAG		tag;
 
-	progress_tag(&tag, group, topic, partition);
+	progress_tag(&tag, group, topic_id, partition);
 	return pgqueue_lock(&tag, ExclusiveLock, wait);
 }
 
 /* Give back one pgqueue_progress_lock(), nothing having been written. */
 void
-pgqueue_progress_unlock(int32 group, const Topic *topic, int32 partition)
+pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 {
 	LOCKTAG		tag;
 
-	progress_tag(&tag, group, topic, partition);
+	progress_tag(&tag, group, topic_id, partition);
 	pgqueue_unlock(&tag, ExclusiveLock);
+}
+
+/* Does another transaction have the lock, at this moment? */
+bool
+pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
+{
+	LOCKTAG		tag;
+	int			holders;
+
+	progress_tag(&tag, group, topic_id, partition);
+	GetLockConflicts(&tag, ExclusiveLock, &holders);
+	return holders > 0;
 }
 
 /*
@@ -89,71 +97,240 @@ pgqueue_check_known(TransactionId xmin, const char *doing)
 				 errhint("Retry the transaction.")));
 }
 
-/* Locks: the group's progress in the partition. */
+/*
+ * Rows of a group, newest first if read backward: all of them, those of a
+ * topic, or those of a partition.	-1: any.
+ */
+static SysScanDesc
+begin_scan(Relation rel, Relation index, Snapshot snapshot, int32 group,
+		   int32 topic_id, int32 partition)
+{
+	ScanKeyData keys[3];
+	int			n = 1;
+
+	ScanKeyInit(&keys[0], PROGRESS_ATTR_GROUP, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(group));
+	if (topic_id >= 0)
+		ScanKeyInit(&keys[n++], PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber,
+					F_INT4EQ, Int32GetDatum(topic_id));
+	if (partition >= 0)
+		ScanKeyInit(&keys[n++], PROGRESS_ATTR_PARTITION, BTEqualStrategyNumber,
+					F_INT4EQ, Int32GetDatum(partition));
+	return systable_beginscan_ordered(rel, index, snapshot, n, keys);
+}
+
+/* A row to what it says; strings are copied. */
+static void
+read_row(Relation rel, HeapTuple tuple, Progress *progress)
+{
+	Datum		values[PROGRESS_NATTS];
+	bool		nulls[PROGRESS_NATTS];
+
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	progress->found = true;
+	progress->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	progress->paused = DatumGetBool(values[PROGRESS_ATTR_PAUSED - 1]);
+	progress->generation = DatumGetInt64(values[PROGRESS_ATTR_GENERATION - 1]);
+	progress->offset = DatumGetInt64(values[PROGRESS_ATTR_OFFSET - 1]);
+	progress->committed_at =
+		DatumGetTimestampTz(values[PROGRESS_ATTR_COMMITTED_AT - 1]);
+	progress->epoch = nulls[PROGRESS_ATTR_EPOCH - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_EPOCH - 1]);
+	progress->handed_to = nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_HANDED_TO - 1]);
+	progress->committed_by = nulls[PROGRESS_ATTR_COMMITTED_BY - 1] ? NULL :
+		TextDatumGetCString(values[PROGRESS_ATTR_COMMITTED_BY - 1]);
+	progress->member = nulls[PROGRESS_ATTR_MEMBER - 1] ? NULL :
+		TextDatumGetCString(values[PROGRESS_ATTR_MEMBER - 1]);
+	progress->metadata = nulls[PROGRESS_ATTR_METADATA - 1] ? NULL :
+		TextDatumGetCString(values[PROGRESS_ATTR_METADATA - 1]);
+}
+
+/*
+ * What the newest row says, as of now.	 Without the lock it may be old in the
+ * next moment: good for looking, not for deciding.
+ */
 void
-pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
+pgqueue_progress_look(int32 group, int32 topic_id, int32 partition,
 					  Progress *progress)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
 								 AccessShareLock);
 	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 								   AccessShareLock);
-	ScanKeyData keys[3];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id,
+								  partition);
+	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 
-	ScanKeyInit(&keys[0], PROGRESS_ATTR_GROUP, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(group));
-	ScanKeyInit(&keys[1], PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
-	ScanKeyInit(&keys[2], PROGRESS_ATTR_PARTITION, BTEqualStrategyNumber,
-				F_INT4EQ, Int32GetDatum(partition));
-	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 3, keys);
-	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
-
-	progress->found = HeapTupleIsValid(tuple);
-	progress->generation = 0;
-	progress->offset = 0;
-	if (progress->found)
-	{
-		Datum		values[PROGRESS_NATTS];
-		bool		nulls[PROGRESS_NATTS];
-
-		pgqueue_check_known(HeapTupleHeaderGetXmin(tuple->t_data), "consuming");
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		progress->generation =
-			DatumGetInt64(values[PROGRESS_ATTR_GENERATION - 1]);
-		progress->offset = DatumGetInt64(values[PROGRESS_ATTR_OFFSET - 1]);
-	}
+	if (HeapTupleIsValid(tuple))
+		read_row(rel, tuple, progress);
+	else
+		memset(progress, 0, sizeof(Progress));
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 }
 
 /*
- * Move a group's committed offset, in this transaction.
+ * The same to decide by.
+ *
+ * Locks: the group's progress in the partition.
+ * Errors: 40001.
+ */
+void
+pgqueue_progress_read(int32 group, int32 topic_id, int32 partition,
+					  Progress *progress)
+{
+	pgqueue_progress_look(group, topic_id, partition, progress);
+	if (progress->found)
+		pgqueue_check_known(progress->xmin, "consuming");
+}
+
+static Datum
+text_or_null(const char *string, bool *isnull)
+{
+	*isnull = string == NULL;
+	return string == NULL ? (Datum) 0 : CStringGetTextDatum(string);
+}
+
+/*
+ * Write what the group is to be like from now on, in this transaction.	 The
+ * caller has changed what was read; generation is counted here, and who moved
+ * the offset, and when, if it was moved.
  *
  * Locks: the group's progress in the partition.
  */
 void
-pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
-					   const Progress *old, int64 offset)
+pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
+					   Progress *progress, ProgressAction action)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS] = {false};
 	HeapTuple	tuple;
 
+	progress->found = true;
+	progress->generation++;
+	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
+	{
+		progress->committed_at = GetCurrentTimestamp();
+		progress->committed_by = GetUserNameFromId(GetUserId(), false);
+	}
 	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(group);
-	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
+	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
 	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	values[PROGRESS_ATTR_GENERATION - 1] = Int64GetDatum(old->generation + 1);
-	values[PROGRESS_ATTR_OFFSET - 1] = Int64GetDatum(offset);
+	values[PROGRESS_ATTR_PAUSED - 1] = BoolGetDatum(progress->paused);
+	values[PROGRESS_ATTR_ACTION - 1] = CharGetDatum(action);
+	values[PROGRESS_ATTR_GENERATION - 1] = Int64GetDatum(progress->generation);
+	values[PROGRESS_ATTR_OFFSET - 1] = Int64GetDatum(progress->offset);
 	values[PROGRESS_ATTR_COMMITTED_AT - 1] =
-		TimestampTzGetDatum(GetCurrentTimestamp());
+		TimestampTzGetDatum(progress->committed_at);
+	nulls[PROGRESS_ATTR_EPOCH - 1] = progress->epoch == 0;
+	values[PROGRESS_ATTR_EPOCH - 1] = Int64GetDatum(progress->epoch);
+	nulls[PROGRESS_ATTR_HANDED_TO - 1] = progress->handed_to == 0;
+	values[PROGRESS_ATTR_HANDED_TO - 1] = Int64GetDatum(progress->handed_to);
+	values[PROGRESS_ATTR_COMMITTED_BY - 1] =
+		text_or_null(progress->committed_by,
+					 &nulls[PROGRESS_ATTR_COMMITTED_BY - 1]);
+	values[PROGRESS_ATTR_MEMBER - 1] =
+		text_or_null(progress->member, &nulls[PROGRESS_ATTR_MEMBER - 1]);
+	values[PROGRESS_ATTR_METADATA - 1] =
+		text_or_null(progress->metadata, &nulls[PROGRESS_ATTR_METADATA - 1]);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}
+
+/*
+ * Has a member messages in hand: handed to it, and not committed?	Whether it
+ * is still alive is another question.
+ */
+bool
+pgqueue_in_hand(const Progress *progress)
+{
+	return progress->member != NULL && progress->handed_to > progress->offset;
+}
+
+/*
+ * Nobody has messages in hand any more; whoever had is fenced.
+ *
+ * An epoch is the moment in microseconds, or one more than the last.  Poll's
+ * rows may be lost in a crash (see member.c); counting on from the last row
+ * would then give an epoch a second time.
+ */
+void
+pgqueue_new_epoch(Progress *progress)
+{
+	progress->epoch = Max(progress->epoch + 1, GetCurrentTimestamp());
+	progress->member = NULL;
+	progress->handed_to = 0;
+}
+
+/* The partitions that a group has rows of, ascending; -1: of any topic. */
+List *
+pgqueue_progress_places(int32 group, int32 topic_id)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
+								 AccessShareLock);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	ProgressPlace *last = NULL;
+	List	   *places = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 ForwardScanDirection)))
+	{
+		bool		isnull;
+		int32		topic = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_TOPIC,
+													   RelationGetDescr(rel),
+													   &isnull));
+		int32		partition = DatumGetInt32(heap_getattr(tuple,
+														   PROGRESS_ATTR_PARTITION,
+														   RelationGetDescr(rel),
+														   &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (last != NULL && last->topic_id == topic &&
+			last->partition == partition)
+			continue;
+		last = palloc(sizeof(ProgressPlace));
+		last->topic_id = topic;
+		last->partition = partition;
+		places = lappend(places, last);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return places;
+}
+
+/*
+ * Delete a group's rows, as of now; -1: in any topic.
+ *
+ * Locks: the group's progress in all those partitions.
+ */
+void
+pgqueue_progress_forget(int32 group, int32 topic_id)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
 	table_close(rel, NoLock);
 }
 

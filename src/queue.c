@@ -9,8 +9,8 @@
  * and below TopTransactionContext:
  *	 "queue rows"		rows of a running INSERT or COPY (face_buffer.c)
  *
- * Shared memory: one small struct, made on first use, no preload needed
- * (log_slot.c).
+ * Shared memory: two small structs, made on first use, no preload needed
+ * (log_slot.c, wakeup.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 
 PG_MODULE_MAGIC;
 
@@ -41,11 +42,13 @@ _PG_init(void)
 							 0,
 							 NULL, NULL, NULL);
 	pgqueue_face_settings_init();
+	pgqueue_wakeup_init();
 	MarkGUCPrefixReserved("queue");
 
 	pgqueue_slot_init();
 	pgqueue_catalog_init();
 	pgqueue_face_buffer_init();
+	pgqueue_poll_init();
 }
 
 /* ---------------- checks that every entry point shares ---------------- */
@@ -67,4 +70,28 @@ pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be NULL", name)));
+}
+
+/*
+ * An interval in milliseconds; a month has 30 days.  if_null: what NULL means.
+ *
+ * Errors: 22023 if it is negative or beyond 10,000 days.
+ */
+int64
+pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg, const char *name,
+					 int64 if_null)
+{
+	Interval   *interval;
+	float8		days;
+
+	if (PG_ARGISNULL(arg))
+		return if_null;
+	interval = PG_GETARG_INTERVAL_P(arg);
+	days = (float8) interval->time / USECS_PER_DAY + interval->day +
+		30.0 * interval->month;
+	if (days < 0 || days > 10000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between 0 and 10000 days", name)));
+	return (int64) (days * SECS_PER_DAY * 1000.0);
 }

@@ -5,11 +5,13 @@
  *
  *	  A file calls only downward:
  *
- *		entry	 produce.c face.c face_buffer.c consume.c fetch.c topic.c
+ *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
+ *				 offsets.c group_admin.c group_list.c topic.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
- *				 sequence_map.c message_sink.c value.c progress.c group.c catalog.c lock.c partitioner.c
- *		storage	 log_append.c log_extras.c log_scan.c log_segment.c
+ *				 sequence_map.c ready.c member.c balance.c progress.c group.c
+ *				 message_sink.c value.c wakeup.c catalog.c lock.c partitioner.c
+ *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
  *
@@ -93,13 +95,17 @@ log_fixed(HeapTupleHeader header)
  *	 hash of a name	 0			  PGQUEUE_LOCK_GROUP_NAME
  *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
  *	 hash of topic and id, 64 bits	  PGQUEUE_LOCK_PRODUCER
+ *	 consumer group	 0			  PGQUEUE_LOCK_GROUP_ROWS
+ *	 consumer group	 topic		  PGQUEUE_LOCK_MEMBERS
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
 #define PGQUEUE_LOCK_GROUP_NAME 0x4002
 #define PGQUEUE_LOCK_TOPIC_NAME 0x4003
 #define PGQUEUE_LOCK_PRODUCER	0x4004	/* queue.blockers knows it as 16388 */
-#define PGQUEUE_LOCK_GROUP		0x8000
+#define PGQUEUE_LOCK_GROUP_ROWS 0x4005
+#define PGQUEUE_LOCK_MEMBERS	0x4006
+#define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
 
@@ -108,6 +114,8 @@ extern bool pgqueue_allow_ddl;
 extern void pgqueue_check_writable(const char *function);
 extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
 								   const char *name);
+extern int64 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg,
+								  const char *name, int64 if_null);
 
 /* ---------------- log_slot.c: the append lock ---------------- */
 
@@ -190,6 +198,7 @@ typedef struct Topic
 	bool		row_security;
 	Oid			value_type;
 	int64		segment_messages;	/* 0: adaptive */
+	bool		notify;			/* NOTIFY with each produce */
 	int			npartitions;
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
@@ -218,6 +227,8 @@ typedef enum RegistryTable
 	REGISTRY_GROUP_NAME_INDEX,
 	REGISTRY_PROGRESS,
 	REGISTRY_PROGRESS_INDEX,
+	REGISTRY_MEMBER,
+	REGISTRY_MEMBER_NAME_INDEX,
 	REGISTRY_PRODUCER,
 	REGISTRY_PRODUCER_NAME_INDEX,
 	REGISTRY_PRODUCER_BATCH,
@@ -236,14 +247,18 @@ extern bool pgqueue_topic_registered(const char *name);
 extern int32 pgqueue_topic_of_log(Oid log);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern Topic *pgqueue_topic_reload(Topic *topic);
+extern Topic *pgqueue_topic_hold(Topic *topic);
 extern void pgqueue_check_same(const Topic *topic, int32 id);
 extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);
 extern void pgqueue_producers_changed(void);
+extern uint64 pgqueue_group_changes;
+extern void pgqueue_groups_changed(void);
 extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 extern void pgqueue_check_segments(const Topic *topic, int32 partition);
 extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 									 LOCKMODE lockmode);
+extern bool pgqueue_may_see(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
 extern void pgqueue_check_belongs(const char *kind, const char *name,
@@ -267,7 +282,35 @@ extern void pgqueue_append(Topic *topic, int32 partition, HeapTuple *records,
 						   int nrecords);
 extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);
 
-/* ---------------- log_scan.c: finding and reading ---------------- */
+/* ---------------- log_seek.c: finding a place ---------------- */
+
+/* Where to begin: at an offset, or at a time. */
+typedef struct LogSeek
+{
+	bool		by_time;
+	int64		at;				/* offset or TimestampTz */
+} LogSeek;
+
+/* The last record of a segment, dead or alive. */
+typedef struct LogTail
+{
+	bool		found;
+	BlockNumber block;
+	int64		offset;
+	TimestampTz timestamp;
+} LogTail;
+
+extern bool pgqueue_page_has_record(Page page);
+extern bool pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed);
+extern BlockNumber pgqueue_seek_block(Relation leaf, BlockNumber nblocks,
+									  const LogSeek *seek);
+extern int	pgqueue_seek_segment(Topic *topic, int32 partition,
+								 const LogSeek *seek);
+extern void pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail);
+extern void pgqueue_whole_segment_tail(Topic *topic, int32 partition,
+									   Relation leaf, LogTail *tail);
+
+/* ---------------- log_scan.c: reading ---------------- */
 
 typedef enum ScanEnd
 {
@@ -279,14 +322,13 @@ typedef enum ScanEnd
 /* Receives a message; false: this one was not taken, and no more wanted. */
 typedef bool (*LogReceiver) (HeapTuple tuple, Relation leaf, void *arg);
 
-/* The last record of a segment, dead or alive. */
-typedef struct LogTail
+/* A message found. */
+typedef struct LogPlace
 {
 	bool		found;
-	BlockNumber block;
 	int64		offset;
 	TimestampTz timestamp;
-} LogTail;
+} LogPlace;
 
 /* What a partition looks like from outside. */
 typedef struct LogEnds
@@ -297,18 +339,21 @@ typedef struct LogEnds
 	int64		latest;			/* min(stable end, last committed + 1) */
 } LogEnds;
 
-extern bool pgqueue_page_has_record(Page page);
-extern bool pgqueue_page_first(Page page, int64 *offset);
-extern bool pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed);
-extern void pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail);
 extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
 							Snapshot snapshot, LogReceiver receiver, void *arg,
 							int64 *stopped_at);
+extern void pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
+								Snapshot snapshot, LogPlace *place);
+extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
+							  Snapshot snapshot, LogPlace *place);
 extern int64 pgqueue_log_start(Topic *topic, int32 partition);
 extern int64 pgqueue_log_end(Topic *topic, int32 partition);
 extern bool pgqueue_behind_log_end(Topic *topic, int32 partition,
 								   int64 offset);
 extern void pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends);
+pg_noreturn extern void pgqueue_offset_beyond(const Topic *topic,
+											  int32 partition, int64 offset,
+											  const LogEnds *ends);
 pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
 													int32 partition,
 													int64 offset,
@@ -438,31 +483,185 @@ extern void pgqueue_face_settings_used(void);
 
 /* ---------------- group.c: consumer groups ---------------- */
 
-extern int32 pgqueue_group_find(const char *name);
-extern int32 pgqueue_group_ensure(const char *name);
-extern char *pgqueue_group_arg(text *name);
+/* Columns of queue.consumer_group. */
+#define GROUP_ATTR_ID		1
+#define GROUP_ATTR_NAME		2
+#define GROUP_ATTR_OWNER	3
+#define GROUP_ATTR_CREATED	4
+#define GROUP_NATTS			4
+
+typedef struct ConsumerGroup
+{
+	char	   *name;
+	int32		id;				/* 0: does not exist */
+	uint64		changes;		/* pgqueue_group_changes when it was found */
+} ConsumerGroup;
+
+extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group);
+extern void pgqueue_group_refresh(ConsumerGroup *group);
+extern void pgqueue_group_ensure(ConsumerGroup *group);
+extern void pgqueue_group_must_exist(const ConsumerGroup *group);
+extern void pgqueue_group_check_same(ConsumerGroup *group);
+extern bool pgqueue_group_hold(int32 id, bool wait);
+extern void pgqueue_group_release(int32 id);
+extern void pgqueue_group_lock_rows(int32 id);
+extern void pgqueue_group_delete(const char *name);
 
 /* ---------------- progress.c: committed offsets ---------------- */
+
+/* Columns of queue.progress; (group, topic, partition, generation) is the index. */
+#define PROGRESS_ATTR_GROUP			1
+#define PROGRESS_ATTR_TOPIC			2
+#define PROGRESS_ATTR_PARTITION		3
+#define PROGRESS_ATTR_PAUSED		4
+#define PROGRESS_ATTR_ACTION		5
+#define PROGRESS_ATTR_GENERATION	6
+#define PROGRESS_ATTR_OFFSET		7
+#define PROGRESS_ATTR_COMMITTED_AT	8
+#define PROGRESS_ATTR_EPOCH			9
+#define PROGRESS_ATTR_HANDED_TO		10
+#define PROGRESS_ATTR_COMMITTED_BY	11
+#define PROGRESS_ATTR_MEMBER		12
+#define PROGRESS_ATTR_METADATA		13
+#define PROGRESS_NATTS				13
+
+/* Why a row was written; view queue.offset_history has the words. */
+typedef enum ProgressAction
+{
+	PROGRESS_STARTED = 's',		/* create_group */
+	PROGRESS_CONSUMED = 'c',	/* consume */
+	PROGRESS_COMMITTED = 'm',	/* commit_offset */
+	PROGRESS_RESET = 'r',		/* reset_offsets */
+	PROGRESS_HANDED = 'h',		/* poll: given to a member, offset unmoved */
+	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave: offset unmoved */
+} ProgressAction;
 
 typedef struct Progress
 {
 	bool		found;
+	TransactionId xmin;			/* who wrote the row */
+	bool		paused;
 	int64		generation;
 	int64		offset;			/* next offset to read */
+	TimestampTz committed_at;	/* when it was moved ... */
+	char	   *committed_by;	/* ... and by which role */
+	char	   *metadata;		/* and what was said then, or NULL */
+	char	   *member;			/* who has messages in hand, or NULL ... */
+	int64		handed_to;		/* ... up to here */
+	int64		epoch;			/* and by which epoch; 0: none ever */
 } Progress;
 
-extern bool pgqueue_progress_lock(int32 group, const Topic *topic,
+typedef struct ProgressPlace
+{
+	int32		topic_id;
+	int32		partition;
+} ProgressPlace;
+
+extern bool pgqueue_progress_lock(int32 group, int32 topic_id,
 								  int32 partition, bool wait);
-extern void pgqueue_progress_unlock(int32 group, const Topic *topic,
+extern void pgqueue_progress_unlock(int32 group, int32 topic_id,
 									int32 partition);
-extern void pgqueue_progress_read(int32 group, const Topic *topic,
+extern bool pgqueue_progress_busy(int32 group, int32 topic_id,
+								  int32 partition);
+extern void pgqueue_progress_look(int32 group, int32 topic_id,
 								  int32 partition, Progress *progress);
-extern void pgqueue_progress_write(int32 group, const Topic *topic,
-								   int32 partition, const Progress *old,
-								   int64 offset);
+extern void pgqueue_progress_read(int32 group, int32 topic_id,
+								  int32 partition, Progress *progress);
+extern void pgqueue_progress_write(int32 group, int32 topic_id,
+								   int32 partition, Progress *progress,
+								   ProgressAction action);
+extern bool pgqueue_in_hand(const Progress *progress);
+extern void pgqueue_new_epoch(Progress *progress);
+extern List *pgqueue_progress_places(int32 group, int32 topic_id);
+extern void pgqueue_progress_forget(int32 group, int32 topic_id);
 extern void pgqueue_progress_delete(const Topic *topic);
 
 extern void pgqueue_check_known(TransactionId xmin, const char *doing);
+
+/* ---------------- balance.c: who should own how much ---------------- */
+
+extern int	pgqueue_quota(const int *owned, int nmembers, int me,
+						  int npartitions);
+
+/* ---------------- member.c: members of a group and their leases --------- */
+
+typedef struct Member
+{
+	char	   *name;
+	char	   *client;			/* or NULL */
+	int64		lease;			/* ms */
+	TimestampTz expires_at;
+	TimestampTz joined_at;
+	bool		alive;
+	int			npartitions;
+	int32	   *partitions;		/* it owns */
+	ItemPointerData tid;
+} Member;
+
+typedef struct Members
+{
+	int			n;
+	Member	   *members;		/* by name */
+} Members;
+
+extern void pgqueue_members_read(int32 group, int32 topic_id,
+								 Members *members);
+extern Member *pgqueue_member_of(const Members *members, const char *name);
+extern bool pgqueue_member_alive(int32 group, int32 topic_id,
+								 const char *name);
+extern char *pgqueue_member_arg(text *name);
+extern Member *pgqueue_member_renew(ConsumerGroup *group, Topic *topic,
+									const char *name, int64 lease);
+extern void pgqueue_member_touch(ConsumerGroup *group, Topic *topic,
+								 const char *name);
+extern bool pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
+									   const Member *me,
+									   const Members *members);
+extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
+								 const char *name);
+extern void pgqueue_members_forget(int32 group, int32 topic_id);
+extern void pgqueue_members_delete(const Topic *topic);
+
+/* ---------------- poll.c: batches for work outside ---------------- */
+
+extern void pgqueue_poll_init(void);
+
+/* ---------------- wakeup.c: sleeping and waking ---------------- */
+
+/* Topics in one call, at the most. */
+#define PGQUEUE_MAX_TOPICS 64
+
+extern void pgqueue_wakeup_init(void);
+extern void pgqueue_note_produced(const Topic *topic, int32 partition);
+extern void pgqueue_note_progress(int32 group, int32 topic_id, bool more);
+extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
+							   int32 group);
+extern void pgqueue_wait_end(int code, Datum arg);
+extern void pgqueue_wait_look(void);
+extern void pgqueue_wait_sleep(int64 timeout, bool blocked);
+
+/* ---------------- ready.c: is there anything to do? ---------------- */
+
+typedef struct TopicList
+{
+	int			n;
+	Topic	   *topics[PGQUEUE_MAX_TOPICS];
+} TopicList;
+
+/* Who waits for what. */
+typedef struct Readiness
+{
+	ConsumerGroup group;
+	char	   *member;			/* NULL: who consumes */
+	TopicList	topics;
+	const int32 *partitions;	/* NULL: all */
+	int			npartitions;
+} Readiness;
+
+extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
+							   TopicList *list);
+extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
+extern void pgqueue_wait_held(Readiness *what, int64 timeout);
 
 /* ---------------- producer_state.c: what a producer has stored ---------- */
 
@@ -554,11 +753,15 @@ typedef struct MessageSink
 	int64		bytes_left;
 	int64		taken;
 	int64		next;			/* offset behind the last message taken */
+	bool		has_epoch;		/* rows end with an epoch ... */
+	int64		epoch;			/* ... this one */
 } MessageSink;
 
 extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
-							  const Topic *topic, int max_messages_arg,
-							  int max_bytes_arg, const char *call);
+							  int max_messages_arg, int max_bytes_arg,
+							  int least);
+extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
+							   const char *call);
 extern bool pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg);
 
 #endif							/* PGQUEUE_H */

@@ -137,14 +137,15 @@ next_topic_id(void)
 
 /* Run as the extension's owner; the name was checked to need no quoting. */
 static void
-insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages)
+insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
+		   bool notify)
 {
 	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
-							 " (topic_id, name, log, partitions, segment_messages)"
+							 " (topic_id, name, log, partitions, segment_messages, notify)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
-							 INT64_FORMAT ", 0))",
+							 INT64_FORMAT ", 0), %s)",
 							 id, quote_literal_cstr(name), id, partitions,
-							 segment_messages));
+							 segment_messages, notify ? "true" : "false"));
 }
 
 /* ---------------- create ---------------- */
@@ -196,7 +197,7 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 face, face, face, face, owner));
 }
 
-/* (topic, partitions, value_type, segment_messages) */
+/* (topic, partitions, value_type, segment_messages, notify) */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
 {
@@ -231,7 +232,8 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 
 	id = next_topic_id();
 	create_relations(id, name, value_type);
-	insert_row(id, name, partitions, segment_messages);
+	insert_row(id, name, partitions, segment_messages,
+			   !PG_ARGISNULL(4) && PG_GETARG_BOOL(4));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -241,7 +243,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 
 /* ---------------- alter ---------------- */
 
-/* (topic, partitions, segment_messages) */
+/* (topic, partitions, segment_messages, notify) */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
 {
@@ -282,6 +284,12 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 								 " WHERE topic_id = %d",
 								 partitions, topic->id));
 	}
+
+	if (!PG_ARGISNULL(3))
+		run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET notify = %s"
+								 " WHERE topic_id = %d",
+								 PG_GETARG_BOOL(3) ? "true" : "false",
+								 topic->id));
 
 	pgqueue_topic_changed(log);
 	CommandCounterIncrement();
@@ -351,6 +359,7 @@ forget_users(const Topic *topic)
 		pgqueue_producer_rows_delete(producer.id);
 		pgqueue_producer_delete(topic, lfirst(lc));
 	}
+	pgqueue_members_delete(topic);
 	pgqueue_progress_delete(topic);
 }
 

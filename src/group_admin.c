@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * group_admin.c
+ *	  queue.drop_group(), pause() and resume().
+ *
+ * All three take the group's lock in every partition concerned and wait for
+ * it: once they have it, no transaction of the group is at work there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_drop_group);
+PG_FUNCTION_INFO_V1(pgqueue_pause);
+PG_FUNCTION_INFO_V1(pgqueue_resume);
+
+/* A topic that need not be given.	Errors: 42704, 42501. */
+static Topic *
+topic_or_null(FunctionCallInfo fcinfo, int arg)
+{
+	Topic	   *topic;
+
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
+	pgqueue_check_right(topic, ACL_SELECT);
+	return topic;
+}
+
+/* ---------------- drop ---------------- */
+
+/* (consumer_group, topic) */
+Datum
+pgqueue_drop_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	int32		topic_id;
+	ListCell   *lc;
+
+	pgqueue_check_writable("queue.drop_group()");
+	topic = topic_or_null(fcinfo, 1);
+	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_must_exist(&group);
+	topic_id = topic == NULL ? -1 : topic->id;
+
+	pgqueue_group_lock_rows(group.id);
+	pgqueue_group_check_same(&group);
+	foreach(lc, pgqueue_progress_places(group.id, topic_id))
+	{
+		ProgressPlace *place = lfirst(lc);
+
+		(void) pgqueue_progress_lock(group.id, place->topic_id,
+									 place->partition, true);
+		pgqueue_note_progress(group.id, place->topic_id, true);
+	}
+
+	/* what this very command has written, too */
+	CommandCounterIncrement();
+	pgqueue_members_forget(group.id, topic_id);
+	pgqueue_progress_forget(group.id, topic_id);
+	if (topic == NULL)
+		pgqueue_group_delete(group.name);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- pause and resume ---------------- */
+
+/*
+ * Nothing is written if it is so already.	A partition that the group has not
+ * begun to read is begun, at the log start, to have a row.
+ */
+static bool
+set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
+{
+	Progress	progress;
+
+	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	if (progress.paused == paused)
+		return false;
+	if (!progress.found)
+	{
+		progress.offset = pgqueue_log_start(topic, partition);
+		pgqueue_progress_write(group->id, topic->id, partition, &progress,
+							   PROGRESS_STARTED);
+	}
+	progress.paused = paused;
+	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+						   PROGRESS_UNMOVED);
+	if (!paused)
+		pgqueue_note_progress(group->id, topic->id, true);
+	return true;
+}
+
+/* All partitions of a topic, or one. */
+static int
+set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
+{
+	int			changed = 0;
+	int32		first = partition < 0 ? 0 : partition;
+	int32		last;
+
+	topic = pgqueue_topic_hold(topic);
+	pgqueue_group_check_same(group);
+	last = partition < 0 ? topic->npartitions - 1 : partition;
+	for (int32 p = first; p <= last; p++)
+		changed += set_paused(group, topic, p, paused);
+	return changed;
+}
+
+static bool
+reads(const List *places, const Topic *topic)
+{
+	ListCell   *lc;
+
+	foreach(lc, places)
+		if (((ProgressPlace *) lfirst(lc))->topic_id == topic->id)
+			return true;
+	return false;
+}
+
+/* All topics that the group reads. */
+static int
+set_group_paused(ConsumerGroup *group, bool paused)
+{
+	List	   *places = pgqueue_progress_places(group->id, -1);
+	int			changed = 0;
+	ListCell   *lc;
+
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+
+		if (topic != NULL && reads(places, topic))
+			changed += set_topic_paused(group, topic, -1, paused);
+	}
+	return changed;
+}
+
+/* (consumer_group, topic, partition) -> number of partitions changed */
+static Datum
+pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	int32		partition = PG_ARGISNULL(2) ? -1 : PG_GETARG_INT32(2);
+
+	pgqueue_check_writable(function);
+	topic = topic_or_null(fcinfo, 1);
+	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_must_exist(&group);
+	if (!PG_ARGISNULL(2) && topic == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a partition needs a topic")));
+	if (!PG_ARGISNULL(2))
+		pgqueue_check_partition(topic, partition);
+
+	(void) pgqueue_group_hold(group.id, true);
+	pgqueue_group_check_same(&group);
+	PG_RETURN_INT32(topic == NULL ? set_group_paused(&group, paused) :
+					set_topic_paused(&group, topic, partition, paused));
+}
+
+Datum
+pgqueue_pause(PG_FUNCTION_ARGS)
+{
+	return pause_or_resume(fcinfo, "queue.pause()", true);
+}
+
+Datum
+pgqueue_resume(PG_FUNCTION_ARGS)
+{
+	return pause_or_resume(fcinfo, "queue.resume()", false);
+}

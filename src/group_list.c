@@ -1,0 +1,483 @@
+/*-------------------------------------------------------------------------
+ *
+ * group_list.c
+ *	  queue.group_offsets(): how far each group is in each partition; what view
+ *	  queue.consumer_groups shows.
+ *
+ * One walk over the index of queue.progress from its end: the first row met of
+ * a (group, topic, partition) is the newest; those behind it, up to a minute or
+ * RATE_ROWS of them, tell how fast the group is.  The rest of its history is
+ * jumped over.	 The ends of a partition are asked for once, whatever the number
+ * of groups.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_group_offsets);
+
+/* A rate is taken over a minute, or over so many rows. */
+#define RATE_SECONDS	60
+#define RATE_ROWS		20
+
+/* Columns of the result. */
+enum
+{
+	OUT_GROUP,
+	OUT_TOPIC,
+	OUT_PARTITION,
+	OUT_CURRENT,
+	OUT_STABLE_END,
+	OUT_LOG_END,
+	OUT_COMMITTED_AT,
+	OUT_COMMITTED_BY,
+	OUT_METADATA,
+	OUT_MEMBER,
+	OUT_CLIENT,
+	OUT_PID,
+	OUT_PAUSED,
+	OUT_IN_HAND,
+	OUT_RATE,
+	OUT_COLUMNS
+};
+
+typedef struct Place
+{
+	int32		group;
+	int32		topic;
+	int32		partition;
+} Place;
+
+/* A topic, once it was met. */
+typedef struct ListedTopic
+{
+	int32		id;				/* hash key */
+	Topic	   *topic;			/* NULL: dropped, or not the user's business */
+	Datum		name;
+	bool	   *has_ends;
+	LogEnds    *ends;
+} ListedTopic;
+
+typedef struct ListedGroup
+{
+	int32		id;				/* hash key */
+	Datum		name;
+} ListedGroup;
+
+/* A transaction that has a group's partition. */
+typedef struct Holder
+{
+	Place		place;			/* hash key */
+	int			pid;
+} Holder;
+
+typedef struct Walk
+{
+	ReturnSetInfo *rsinfo;
+	Relation	rel;
+	Relation	index;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+	int			fixed;			/* leading columns that the scan fixes; -1: none */
+	HTAB	   *topics;
+	HTAB	   *groups;
+	HTAB	   *holders;
+	TimestampTz now;
+	MemoryContext row_context;	/* the newest row; reset with each place */
+
+	/* the place under way */
+	bool		any;
+	Place		place;
+	HeapTuple	newest;
+	bool		full;			/* enough for the rate */
+	int			rows;
+	int64		moved;			/* messages consumed since the row last read ... */
+	int64		last_offset;	/* ... which says this */
+	char		last_action;
+	TimestampTz last_time;
+
+	/* members of the group and topic last met */
+	Place		members_of;
+	Members		members;
+} Walk;
+
+/* ---------------- what there is ---------------- */
+
+static HTAB *
+make_hash(const char *name, Size key, Size entry)
+{
+	HASHCTL		ctl;
+
+	ctl.keysize = key;
+	ctl.entrysize = entry;
+	ctl.hcxt = CurrentMemoryContext;
+	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+list_topics(Walk *walk)
+{
+	ListCell   *lc;
+
+	walk->topics = make_hash("queue topics by id", sizeof(int32),
+							 sizeof(ListedTopic));
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		ListedTopic *listed;
+
+		if (topic == NULL || topic->altered || !pgqueue_may_see(topic))
+			continue;
+		listed = hash_search(walk->topics, &topic->id, HASH_ENTER, NULL);
+		listed->topic = topic;
+		listed->name = CStringGetTextDatum(topic->name);
+		listed->has_ends = palloc0(topic->npartitions * sizeof(bool));
+		listed->ends = palloc(topic->npartitions * sizeof(LogEnds));
+	}
+}
+
+static void
+list_groups(Walk *walk)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false,
+										  walk->snapshot, 0, NULL);
+	HeapTuple	tuple;
+
+	walk->groups = make_hash("queue groups by id", sizeof(int32),
+							 sizeof(ListedGroup));
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
+													RelationGetDescr(rel),
+													&isnull));
+		ListedGroup *listed = hash_search(walk->groups, &id, HASH_ENTER, NULL);
+
+		listed->name =
+			PointerGetDatum(DatumGetTextPCopy(heap_getattr(tuple,
+														   GROUP_ATTR_NAME,
+														   RelationGetDescr(rel),
+														   &isnull)));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* Who has locked which partition. */
+static void
+list_holders(Walk *walk)
+{
+	LockData   *locks = GetLockStatusData();
+
+	walk->holders = make_hash("queue holders", sizeof(Place), sizeof(Holder));
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		const LockInstanceData *lock = &locks->locks[i];
+		const LOCKTAG *tag = &lock->locktag;
+		Place		place;
+		Holder	   *holder;
+
+		if (tag->locktag_type != LOCKTAG_ADVISORY ||
+			tag->locktag_field1 != MyDatabaseId ||
+			!(tag->locktag_field4 & PGQUEUE_LOCK_GROUP) ||
+			!(lock->holdMask & LOCKBIT_ON(ExclusiveLock)))
+			continue;
+		place.group = (int32) tag->locktag_field2;
+		place.topic = (int32) tag->locktag_field3;
+		place.partition = tag->locktag_field4 & ~PGQUEUE_LOCK_GROUP;
+		holder = hash_search(walk->holders, &place, HASH_ENTER, NULL);
+		holder->pid = lock->pid;
+	}
+}
+
+static LogEnds *
+ends_of(ListedTopic *listed, int32 partition)
+{
+	Partition  *part;
+
+	if (partition >= listed->topic->npartitions)
+		return NULL;
+	part = &listed->topic->partitions[partition];
+	if (part->nsegments == 0 || part->has_hole)
+		return NULL;			/* broken; verify() tells */
+	if (!listed->has_ends[partition])
+	{
+		CHECK_FOR_INTERRUPTS();
+		pgqueue_log_ends(listed->topic, partition, &listed->ends[partition]);
+		listed->has_ends[partition] = true;
+	}
+	return &listed->ends[partition];
+}
+
+/* The live member that owns the place, or NULL. */
+static const Member *
+owner_of(Walk *walk)
+{
+	const Place *place = &walk->place;
+
+	if (walk->members_of.group != place->group ||
+		walk->members_of.topic != place->topic)
+	{
+		pgqueue_members_read(place->group, place->topic, &walk->members);
+		walk->members_of = *place;
+	}
+	for (int i = 0; i < walk->members.n; i++)
+	{
+		const Member *member = &walk->members.members[i];
+
+		for (int k = 0; member->alive && k < member->npartitions; k++)
+			if (member->partitions[k] == place->partition)
+				return member;
+	}
+	return NULL;
+}
+
+/* ---------------- a place ---------------- */
+
+static int64
+fixed_int64(HeapTuple tuple, int attr, TupleDesc desc)
+{
+	bool		isnull;
+
+	return DatumGetInt64(heap_getattr(tuple, attr, desc, &isnull));
+}
+
+/* Messages a second since the last row read; false if there is but one row. */
+static bool
+rate_of(const Walk *walk, float8 *rate)
+{
+	float8		seconds = (float8) (walk->now - walk->last_time) / USECS_PER_SEC;
+
+	if (walk->rows < 2 || seconds <= 0)
+		return false;
+	*rate = walk->moved / seconds;
+	return true;
+}
+
+static void
+set_text(Datum *values, bool *nulls, int column, const char *string)
+{
+	nulls[column] = string == NULL;
+	if (string != NULL)
+		values[column] = CStringGetTextDatum(string);
+}
+
+/* The row of a place all of whose rows have been seen. */
+static void
+finish_place(Walk *walk)
+{
+	ListedTopic *topic;
+	ListedGroup *group;
+	Holder	   *holder;
+	const Member *owner;
+	Datum		row[PROGRESS_NATTS];
+	bool		row_nulls[PROGRESS_NATTS];
+	Datum		values[OUT_COLUMNS];
+	bool		nulls[OUT_COLUMNS] = {false};
+	LogEnds    *ends;
+	int64		offset;
+	int64		handed_to;
+	float8		rate;
+
+	topic = hash_search(walk->topics, &walk->place.topic, HASH_FIND, NULL);
+	group = hash_search(walk->groups, &walk->place.group, HASH_FIND, NULL);
+	if (topic == NULL || group == NULL)
+		return;
+	heap_deform_tuple(walk->newest, RelationGetDescr(walk->rel), row, row_nulls);
+	offset = DatumGetInt64(row[PROGRESS_ATTR_OFFSET - 1]);
+
+	values[OUT_GROUP] = group->name;
+	values[OUT_TOPIC] = topic->name;
+	values[OUT_PARTITION] = Int32GetDatum(walk->place.partition);
+	values[OUT_CURRENT] = Int64GetDatum(offset);
+	ends = ends_of(topic, walk->place.partition);
+	nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] = ends == NULL;
+	if (ends != NULL)
+	{
+		values[OUT_STABLE_END] = Int64GetDatum(ends->stable_end);
+		values[OUT_LOG_END] = Int64GetDatum(ends->log_end);
+	}
+	values[OUT_COMMITTED_AT] = row[PROGRESS_ATTR_COMMITTED_AT - 1];
+	values[OUT_COMMITTED_BY] = row[PROGRESS_ATTR_COMMITTED_BY - 1];
+	nulls[OUT_COMMITTED_BY] = row_nulls[PROGRESS_ATTR_COMMITTED_BY - 1];
+	values[OUT_METADATA] = row[PROGRESS_ATTR_METADATA - 1];
+	nulls[OUT_METADATA] = row_nulls[PROGRESS_ATTR_METADATA - 1];
+	owner = owner_of(walk);
+	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
+	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
+	holder = hash_search(walk->holders, &walk->place, HASH_FIND, NULL);
+	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
+	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
+	values[OUT_PAUSED] = row[PROGRESS_ATTR_PAUSED - 1];
+	handed_to = row_nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
+		DatumGetInt64(row[PROGRESS_ATTR_HANDED_TO - 1]);
+	values[OUT_IN_HAND] = Int64GetDatum(Max(handed_to - offset, 0));
+	nulls[OUT_RATE] = !rate_of(walk, &rate);
+	values[OUT_RATE] = Float8GetDatum(nulls[OUT_RATE] ? 0 : rate);
+	tuplestore_putvalues(walk->rsinfo->setResult, walk->rsinfo->setDesc,
+						 values, nulls);
+}
+
+/* The newest row of another place. */
+static void
+begin_place(Walk *walk, const Place *place, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(walk->rel);
+	MemoryContext old;
+	bool		isnull;
+
+	MemoryContextReset(walk->row_context);
+	old = MemoryContextSwitchTo(walk->row_context);
+	walk->newest = heap_copytuple(tuple);
+	MemoryContextSwitchTo(old);
+	walk->any = true;
+	walk->place = *place;
+	walk->rows = 1;
+	walk->moved = 0;
+	walk->last_offset = fixed_int64(tuple, PROGRESS_ATTR_OFFSET, desc);
+	walk->last_time = fixed_int64(tuple, PROGRESS_ATTR_COMMITTED_AT, desc);
+	walk->last_action = DatumGetChar(heap_getattr(tuple, PROGRESS_ATTR_ACTION,
+												  desc, &isnull));
+	walk->full = false;
+}
+
+/* The row before, of the same place. */
+static void
+add_row(Walk *walk, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(walk->rel);
+	int64		offset = fixed_int64(tuple, PROGRESS_ATTR_OFFSET, desc);
+	bool		isnull;
+
+	if (walk->last_action == PROGRESS_CONSUMED ||
+		walk->last_action == PROGRESS_COMMITTED)
+		walk->moved += Max(walk->last_offset - offset, 0);
+	walk->last_offset = offset;
+	walk->last_time = fixed_int64(tuple, PROGRESS_ATTR_COMMITTED_AT, desc);
+	walk->last_action = DatumGetChar(heap_getattr(tuple, PROGRESS_ATTR_ACTION,
+												  desc, &isnull));
+	walk->rows++;
+	walk->full = walk->rows > RATE_ROWS ||
+		walk->now - walk->last_time > RATE_SECONDS * USECS_PER_SEC;
+}
+
+/* ---------------- the walk ---------------- */
+
+/*
+ * Scan, backward, what lies before the place under way: the partitions before
+ * it (fixed: 2, group and topic), then the topics before it (1), then the
+ * groups before it (0).  -1: everything.
+ */
+static void
+begin_scan(Walk *walk, int fixed)
+{
+	const int32 place[] = {walk->place.group, walk->place.topic,
+	walk->place.partition};
+	ScanKeyData keys[3];
+
+	for (int i = 0; i < fixed; i++)
+		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, F_INT4EQ,
+					Int32GetDatum(place[i]));
+	if (fixed >= 0)
+		ScanKeyInit(&keys[fixed], fixed + 1, BTLessStrategyNumber, F_INT4LT,
+					Int32GetDatum(place[fixed]));
+	walk->fixed = fixed;
+	walk->scan = systable_beginscan_ordered(walk->rel, walk->index,
+											walk->snapshot, fixed + 1, keys);
+}
+
+static HeapTuple
+next_row(Walk *walk)
+{
+	for (;;)
+	{
+		HeapTuple	tuple = systable_getnext_ordered(walk->scan,
+													 BackwardScanDirection);
+
+		if (HeapTupleIsValid(tuple) || walk->fixed <= 0)
+			return tuple;
+		systable_endscan_ordered(walk->scan);
+		begin_scan(walk, walk->fixed - 1);
+	}
+}
+
+static void
+walk_all(Walk *walk)
+{
+	TupleDesc	desc = RelationGetDescr(walk->rel);
+	HeapTuple	tuple;
+
+	begin_scan(walk, -1);
+	while (HeapTupleIsValid(tuple = next_row(walk)))
+	{
+		bool		isnull;
+		Place		place;
+
+		CHECK_FOR_INTERRUPTS();
+		place.group = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_GROUP,
+												 desc, &isnull));
+		place.topic = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_TOPIC,
+												 desc, &isnull));
+		place.partition = DatumGetInt32(heap_getattr(tuple,
+													 PROGRESS_ATTR_PARTITION,
+													 desc, &isnull));
+		if (walk->any && memcmp(&place, &walk->place, sizeof(Place)) == 0)
+		{
+			add_row(walk, tuple);
+			if (!walk->full)
+				continue;
+			systable_endscan_ordered(walk->scan);
+			begin_scan(walk, 2);
+		}
+		else
+		{
+			if (walk->any)
+				finish_place(walk);
+			begin_place(walk, &place, tuple);
+		}
+	}
+	if (walk->any)
+		finish_place(walk);
+	systable_endscan_ordered(walk->scan);
+}
+
+/* () -> a row for each group and partition that has a committed offset */
+Datum
+pgqueue_group_offsets(PG_FUNCTION_ARGS)
+{
+	Walk		walk = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	walk.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	walk.snapshot = GetActiveSnapshot();
+	walk.now = GetCurrentTimestamp();
+	walk.members_of.group = -1;
+	walk.row_context = AllocSetContextCreate(CurrentMemoryContext,
+											 "queue progress row",
+											 ALLOCSET_SMALL_SIZES);
+	list_topics(&walk);
+	list_groups(&walk);
+	list_holders(&walk);
+	walk.rel = table_open(pgqueue_registry(REGISTRY_PROGRESS), AccessShareLock);
+	walk.index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+							AccessShareLock);
+	walk_all(&walk);
+	index_close(walk.index, AccessShareLock);
+	table_close(walk.rel, AccessShareLock);
+	return (Datum) 0;
+}

@@ -1,0 +1,380 @@
+/*-------------------------------------------------------------------------
+ *
+ * offsets.c
+ *	  Where a group goes on reading: queue.create_group(), reset_offsets(); and
+ *	  which offset a time has: offsets_for_time(), offset_time().
+ *
+ * Every position that is stored here is at most min(stable end, last committed
+ * message + 1), asked after the group's lock was taken (README, section 3).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_create_group);
+PG_FUNCTION_INFO_V1(pgqueue_reset_offsets);
+PG_FUNCTION_INFO_V1(pgqueue_offsets_for_time);
+PG_FUNCTION_INFO_V1(pgqueue_offset_time);
+
+typedef enum TargetKind
+{
+	TO_OFFSET,
+	TO_TIME,
+	TO_EARLIEST,
+	TO_LATEST,
+	SHIFT_BY
+} TargetKind;
+
+/* Where to go on reading. */
+typedef struct Target
+{
+	TargetKind	kind;
+	int64		number;			/* offset or shift */
+	TimestampTz time;
+} Target;
+
+/*
+ * The offset that a target means in a partition; before: where the group is.
+ *
+ * Errors: QU001 for an offset that is not in the log.
+ */
+static int64
+target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
+{
+	LogEnds		ends;
+	LogPlace	place;
+	Snapshot	snapshot;
+	int64		offset;
+
+	pgqueue_log_ends(topic, partition, &ends);
+	switch (target->kind)
+	{
+		case TO_EARLIEST:
+			return ends.log_start;
+		case TO_LATEST:
+			return ends.latest;
+		case TO_OFFSET:
+			if (target->number < ends.log_start || target->number > ends.latest)
+				pgqueue_offset_beyond(topic, partition, target->number, &ends);
+			return target->number;
+		case SHIFT_BY:
+			if (pg_add_s64_overflow(before, target->number, &offset))
+				offset = target->number > 0 ? ends.latest : ends.log_start;
+			return Min(Max(offset, ends.log_start), ends.latest);
+		case TO_TIME:
+			snapshot = RegisterSnapshot(GetLatestSnapshot());
+			pgqueue_find_time(topic, partition, target->time, snapshot, &place);
+			UnregisterSnapshot(snapshot);
+			return place.found ? Min(place.offset, ends.latest) : ends.latest;
+	}
+	return ends.latest;			/* not reached */
+}
+
+/* ---------------- create_group ---------------- */
+
+/* earliest, latest, or a time.	 Errors: 22023, 22007. */
+static void
+start_target(char *start, Target *target)
+{
+	if (strcmp(start, "earliest") == 0)
+		target->kind = TO_EARLIEST;
+	else if (strcmp(start, "latest") == 0)
+		target->kind = TO_LATEST;
+	else if (isdigit((unsigned char) start[0]))
+	{
+		target->kind = TO_TIME;
+		target->time =
+			DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													CStringGetDatum(start),
+													ObjectIdGetDatum(InvalidOid),
+													Int32GetDatum(-1)));
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("start must be \"earliest\", \"latest\" or a timestamp, not \"%s\"",
+						start)));
+}
+
+/* (consumer_group, topic, start) */
+Datum
+pgqueue_create_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	Target		target = {0};
+
+	pgqueue_check_writable("queue.create_group()");
+	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
+	pgqueue_check_not_null(fcinfo, 1, "topic");
+	pgqueue_check_not_null(fcinfo, 2, "start");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_group_arg(fcinfo, 0, &group);
+	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
+
+	pgqueue_group_ensure(&group);
+	(void) pgqueue_group_hold(group.id, true);
+	topic = pgqueue_topic_hold(topic);
+	pgqueue_group_check_same(&group);
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		(void) pgqueue_progress_lock(group.id, topic->id, p, true);
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_progress_read(group.id, topic->id, p, &progress);
+		if (progress.found)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("consumer group \"%s\" already reads topic \"%s\"",
+							group.name, topic->name),
+					 errhint("To move its offsets call queue.reset_offsets().")));
+		progress.offset = target_offset(topic, p, &target, 0);
+		pgqueue_progress_write(group.id, topic->id, p, &progress,
+							   PROGRESS_STARTED);
+	}
+	PG_RETURN_VOID();
+}
+
+/* ---------------- reset_offsets ---------------- */
+
+/*
+ * (…, to_offset, to_time, to_earliest, to_latest, shift_by, …) from argument 2
+ * on: exactly one of them.
+ *
+ * Errors: 22023.
+ */
+static void
+reset_target(FunctionCallInfo fcinfo, Target *target)
+{
+	int			n = 0;
+
+	if (!PG_ARGISNULL(2))
+	{
+		n++;
+		target->kind = TO_OFFSET;
+		target->number = PG_GETARG_INT64(2);
+	}
+	if (!PG_ARGISNULL(3))
+	{
+		n++;
+		target->kind = TO_TIME;
+		target->time = PG_GETARG_TIMESTAMPTZ(3);
+	}
+	if (!PG_ARGISNULL(4) && PG_GETARG_BOOL(4))
+	{
+		n++;
+		target->kind = TO_EARLIEST;
+	}
+	if (!PG_ARGISNULL(5) && PG_GETARG_BOOL(5))
+	{
+		n++;
+		target->kind = TO_LATEST;
+	}
+	if (!PG_ARGISNULL(6))
+	{
+		n++;
+		target->kind = SHIFT_BY;
+		target->number = PG_GETARG_INT64(6);
+	}
+	if (n != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("one of to_offset, to_time, to_earliest, to_latest and shift_by is needed, not %d",
+						n)));
+}
+
+/*
+ * Move a group's offset in a partition.  Members that have messages in hand
+ * are fenced: what they do with them counts no more.
+ *
+ * Locks: the group's progress in the partition, unless dry_run.
+ */
+static void
+reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
+				const Target *target, bool dry_run, ReturnSetInfo *rsinfo)
+{
+	Progress	progress;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+	int64		before;
+	int64		after;
+
+	if (dry_run)
+		pgqueue_progress_look(group->id, topic->id, partition, &progress);
+	else
+		pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	before = progress.found ? progress.offset :
+		pgqueue_log_start(topic, partition);
+	after = target_offset(topic, partition, target, before);
+
+	values[0] = Int32GetDatum(partition);
+	values[1] = Int64GetDatum(before);
+	nulls[1] = !progress.found;
+	values[2] = Int64GetDatum(after);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	if (dry_run)
+		return;
+
+	progress.offset = after;
+	progress.metadata = NULL;
+	pgqueue_new_epoch(&progress);
+	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+						   PROGRESS_RESET);
+	pgqueue_note_progress(group->id, topic->id, true);
+}
+
+/*
+ * (consumer_group, topic, to_offset, to_time, to_earliest, to_latest, shift_by,
+ * partition, dry_run) -> (partition, old_offset, new_offset)
+ */
+Datum
+pgqueue_reset_offsets(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	Target		target = {0};
+	bool		dry_run = !PG_ARGISNULL(8) && PG_GETARG_BOOL(8);
+	int32		first = 0;
+	int32		last;
+
+	if (!dry_run)
+		pgqueue_check_writable("queue.reset_offsets()");
+	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
+	pgqueue_check_not_null(fcinfo, 1, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_must_exist(&group);
+	reset_target(fcinfo, &target);
+	if (!PG_ARGISNULL(7))
+		pgqueue_check_partition(topic, PG_GETARG_INT32(7));
+	InitMaterializedSRF(fcinfo, 0);
+
+	if (!dry_run)
+	{
+		(void) pgqueue_group_hold(group.id, true);
+		topic = pgqueue_topic_hold(topic);
+		pgqueue_group_check_same(&group);
+	}
+	last = topic->npartitions - 1;
+	if (!PG_ARGISNULL(7))
+		first = last = PG_GETARG_INT32(7);
+	for (int32 p = first; p <= last; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!dry_run)
+			(void) pgqueue_progress_lock(group.id, topic->id, p, true);
+		topic = pgqueue_topic_refresh(topic);
+		reset_partition(&group, topic, p, &target, dry_run,
+						(ReturnSetInfo *) fcinfo->resultinfo);
+	}
+	return (Datum) 0;
+}
+
+/* ---------------- times ---------------- */
+
+/* (topic, time, partition) -> (partition, offset, timestamp) */
+Datum
+pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Topic	   *topic;
+	int32		first = 0;
+	int32		last;
+
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "time");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_SELECT);
+	last = topic->npartitions - 1;
+	if (!PG_ARGISNULL(2))
+	{
+		first = last = PG_GETARG_INT32(2);
+		pgqueue_check_partition(topic, first);
+	}
+	InitMaterializedSRF(fcinfo, 0);
+	for (int32 p = first; p <= last; p++)
+	{
+		Datum		values[3];
+		bool		nulls[3] = {false};
+		LogPlace	place;
+
+		CHECK_FOR_INTERRUPTS();
+		pgqueue_find_time(topic, p, PG_GETARG_TIMESTAMPTZ(1),
+						  GetActiveSnapshot(), &place);
+		values[0] = Int32GetDatum(p);
+		values[1] = Int64GetDatum(place.offset);
+		values[2] = TimestampTzGetDatum(place.timestamp);
+		nulls[1] = nulls[2] = !place.found;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* What offset_time() last found in each partition of a topic. */
+typedef struct TimeCache
+{
+	int32		topic_id;
+	int			npartitions;
+	struct
+	{
+		int64		from;
+		LogPlace	place;
+	}		   *partitions;
+} TimeCache;
+
+/*
+ * (topic, partition, offset) -> timestamp of the first message from there on,
+ * NULL if there is none.  For view queue.consumer_groups: groups that are
+ * equally far are looked up once.
+ */
+Datum
+pgqueue_offset_time(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	int32		partition = PG_GETARG_INT32(1);
+	int64		from = PG_GETARG_INT64(2);
+	TimeCache  *cache = fcinfo->flinfo->fn_extra;
+	LogPlace   *place;
+
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_check_partition(topic, partition);
+	if (cache == NULL || cache->topic_id != topic->id ||
+		cache->npartitions != topic->npartitions)
+	{
+		MemoryContext context = fcinfo->flinfo->fn_mcxt;
+
+		cache = MemoryContextAlloc(context, sizeof(TimeCache));
+		cache->topic_id = topic->id;
+		cache->npartitions = topic->npartitions;
+		cache->partitions =
+			MemoryContextAlloc(context,
+							   topic->npartitions * sizeof(*cache->partitions));
+		for (int i = 0; i < topic->npartitions; i++)
+			cache->partitions[i].from = -1;
+		fcinfo->flinfo->fn_extra = cache;
+	}
+
+	place = &cache->partitions[partition].place;
+	if (cache->partitions[partition].from != from)
+	{
+		if (from < pgqueue_log_start(topic, partition))
+			PG_RETURN_NULL();
+		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(), place);
+		cache->partitions[partition].from = from;
+	}
+	if (!place->found)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(place->timestamp);
+}

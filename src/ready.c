@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * ready.c
+ *	  Is there anything for a consumer, or a member, to do now?
+ *
+ * What waiting asks before it sleeps and when it is woken.	 A partition counts
+ * that has a message at or behind the group's offset, is not paused, is not
+ * held by another transaction and of which no live member has messages in hand.
+ * So does one whose offset lies outside the log: the next call is to say so.
+ * Looks, locks nothing, writes nothing; works on a standby.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/*
+ * The topics that an argument names, a text or an array of it.	 All exist, and
+ * the user may read them.
+ *
+ * Errors: 22004, 22023, 42704, 42501.
+ */
+void
+pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
+				   TopicList *list)
+{
+	ArrayType  *names;
+	Datum	   *elems;
+	bool	   *nulls;
+
+	pgqueue_check_not_null(fcinfo, arg, array ? "topics" : "topic");
+	if (!array)
+	{
+		list->n = 1;
+		list->topics[0] = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
+		pgqueue_check_right(list->topics[0], ACL_SELECT);
+		return;
+	}
+
+	names = PG_GETARG_ARRAYTYPE_P(arg);
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls,
+					  &list->n);
+	if (list->n == 0 || list->n > PGQUEUE_MAX_TOPICS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("topics must be 1 to %d, not %d",
+						PGQUEUE_MAX_TOPICS, list->n)));
+	for (int i = 0; i < list->n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("topics must not contain NULL")));
+		list->topics[i] = pgqueue_topic_arg(DatumGetTextPP(elems[i]));
+		pgqueue_check_right(list->topics[i], ACL_SELECT);
+		for (int k = 0; k < i; k++)
+			if (list->topics[k] == list->topics[i])
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("topics contain \"%s\" twice",
+								list->topics[i]->name)));
+	}
+}
+
+/* blocked: set if only another transaction's lock keeps it from being ready. */
+static bool
+partition_ready(const Readiness *what, Topic *topic, int32 partition,
+				Snapshot snapshot, bool *blocked)
+{
+	Progress	progress = {0};
+	int64		start = pgqueue_log_start(topic, partition);
+	LogPlace	place;
+	int64		from;
+
+	if (what->group.id != 0)
+		pgqueue_progress_look(what->group.id, topic->id, partition, &progress);
+	if (progress.paused)
+		return false;
+	if (pgqueue_in_hand(&progress) &&
+		(what->member == NULL || strcmp(what->member, progress.member) != 0) &&
+		pgqueue_member_alive(what->group.id, topic->id, progress.member))
+		return false;
+
+	from = progress.found ? progress.offset : start;
+	if (from < start)
+		return true;			/* an error to be told */
+	pgqueue_find_offset(topic, partition, from, snapshot, &place);
+	if (!place.found)
+		return from > start && pgqueue_behind_log_end(topic, partition, from);
+	if (what->group.id != 0 &&
+		pgqueue_progress_busy(what->group.id, topic->id, partition))
+	{
+		*blocked = true;
+		return false;
+	}
+	return true;
+}
+
+static bool
+topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
+			bool *blocked)
+{
+	const int32 *partitions = what->partitions;
+	int			n = partitions != NULL ? what->npartitions : topic->npartitions;
+
+	if (what->member != NULL)
+	{
+		Members		members;
+		Member	   *member;
+
+		pgqueue_members_read(what->group.id, topic->id, &members);
+		member = pgqueue_member_of(&members, what->member);
+		if (pgqueue_member_should_poll(&what->group, topic, member, &members))
+			return true;
+		partitions = member->partitions;
+		n = member->npartitions;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		int32		p = partitions != NULL ? partitions[i] : i;
+
+		CHECK_FOR_INTERRUPTS();
+		if (p < topic->npartitions &&
+			partition_ready(what, topic, p, snapshot, blocked))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * As of the snapshot for messages, as of now for everything else.	blocked: set
+ * if something would be ready but for another transaction.
+ *
+ * Errors: 42704, 55006 if a topic was dropped.
+ */
+bool
+pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+{
+	pgqueue_group_refresh(&what->group);
+	*blocked = false;
+	for (int i = 0; i < what->topics.n; i++)
+	{
+		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
+
+		if (topic_ready(what, topic, snapshot, blocked))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Wait in the middle of a statement until something is ready, or for so many
+ * milliseconds.  The statement's snapshot is held all the time, and does not
+ * show what arrives.
+ */
+void
+pgqueue_wait_held(Readiness *what, int64 timeout)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
+	int32		ids[PGQUEUE_MAX_TOPICS];
+
+	for (int i = 0; i < what->topics.n; i++)
+		ids[i] = what->topics.topics[i]->id;
+
+	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	{
+		pgqueue_wait_begin(ids, what->topics.n, what->group.id);
+		for (;;)
+		{
+			Snapshot	snapshot;
+			bool		blocked;
+			bool		ready;
+			int64		left;
+
+			pgqueue_wait_look();
+			snapshot = RegisterSnapshot(GetLatestSnapshot());
+			ready = pgqueue_ready(what, snapshot, &blocked);
+			UnregisterSnapshot(snapshot);
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+			if (ready || left <= 0)
+				break;
+			pgqueue_wait_sleep(left, blocked);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	pgqueue_wait_end(0, (Datum) 0);
+}

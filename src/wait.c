@@ -1,0 +1,135 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait.c
+ *	  CALL queue.wait(): sleep until there is something to consume, without a
+ *	  snapshot.
+ *
+ * A procedure, so that it can end the transaction: a session that sleeps in one
+ * that has a snapshot keeps VACUUM from its work.  Each look is a transaction
+ * of its own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_wait);
+PG_FUNCTION_INFO_V1(pgqueue_wait_topics);
+
+/* A session cannot commit in the middle of somebody else's transaction. */
+static void
+check_may_commit(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("queue.wait() cannot run inside a transaction block or a function"),
+				 errhint("It commits before it sleeps. Inside a transaction use queue.consume(..., max_wait => ...).")));
+}
+
+static bool
+look(Readiness *what, bool *blocked)
+{
+	bool		ready;
+
+	pgqueue_wait_look();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ready = pgqueue_ready(what, GetActiveSnapshot(), blocked);
+	PopActiveSnapshot();
+	return ready;
+}
+
+/*
+ * Look, commit, sleep.	 The group may be made meanwhile, by another name for 0:
+ * then waiters are told by its id.
+ */
+static void
+wait_for(Readiness *what, int64 timeout)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												  Min(timeout, PG_INT64_MAX / 4000));
+	int32		ids[PGQUEUE_MAX_TOPICS];
+	int32		group = what->group.id;
+
+	for (int i = 0; i < what->topics.n; i++)
+		ids[i] = what->topics.topics[i]->id;
+	pgqueue_wait_begin(ids, what->topics.n, group);
+	for (;;)
+	{
+		bool		blocked;
+		bool		ready = look(what, &blocked);
+		int64		left;
+
+		SPI_commit();
+		InvalidateCatalogSnapshot();
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		if (ready || left <= 0)
+			break;
+		if (group != what->group.id)
+		{
+			group = what->group.id;
+			pgqueue_wait_begin(ids, what->topics.n, group);
+			continue;			/* entered anew, so look again */
+		}
+		pgqueue_wait_sleep(left, blocked);
+	}
+}
+
+/* (consumer_group, topic | topics, timeout, member) */
+static Datum
+wait(FunctionCallInfo fcinfo, bool array)
+{
+	Readiness  *what;
+	int64		timeout;
+	bool		pushed = false;
+
+	check_may_commit(fcinfo);
+
+	/* arguments may have to be fetched */
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	what = palloc0(sizeof(Readiness));
+	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
+	pgqueue_group_arg(fcinfo, 0, &what->group);
+	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
+	if (!PG_ARGISNULL(3))
+		what->member = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	if (pushed)
+		PopActiveSnapshot();
+
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "cannot connect to SPI");
+	SPI_commit();
+	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	{
+		wait_for(what, timeout);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	pgqueue_wait_end(0, (Datum) 0);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+Datum
+pgqueue_wait(PG_FUNCTION_ARGS)
+{
+	return wait(fcinfo, false);
+}
+
+Datum
+pgqueue_wait_topics(PG_FUNCTION_ARGS)
+{
+	return wait(fcinfo, true);
+}
