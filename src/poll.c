@@ -147,7 +147,7 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	progress.handed_to = sink->next;
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_HANDED);
-	pgqueue_note_progress(group->id, topic->id, false);
+	pgqueue_note_progress(group->id, topic->id, partition, false);
 }
 
 static bool
@@ -375,7 +375,8 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		text_to_cstring(PG_GETARG_TEXT_PP(6));
 	pgqueue_progress_write(group.id, topic->id, partition, &progress,
 						   PROGRESS_COMMITTED);
-	pgqueue_note_progress(group.id, topic->id, !pgqueue_in_hand(&progress));
+	pgqueue_note_progress(group.id, topic->id, partition,
+						  !pgqueue_in_hand(&progress));
 	if (member != NULL)
 		pgqueue_member_touch(&group, topic, member);
 	PG_RETURN_VOID();
