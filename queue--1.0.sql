@@ -43,6 +43,9 @@ CREATE TABLE queue.topic (
     segment_messages bigint,
     created_at       timestamptz NOT NULL DEFAULT now(),
     notify           boolean     NOT NULL DEFAULT false,
+    retention        interval,
+    retention_bytes  bigint,
+    retention_force  boolean     NOT NULL DEFAULT false,
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -54,6 +57,36 @@ COMMENT ON COLUMN queue.topic.partitions IS 'Number of partitions; they are numb
 COMMENT ON COLUMN queue.topic.segment_messages IS 'Offsets per segment; NULL: adaptive, about 1 GB.';
 COMMENT ON COLUMN queue.topic.created_at IS 'When the topic was created.';
 COMMENT ON COLUMN queue.topic.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
+COMMENT ON COLUMN queue.topic.retention IS 'How long messages are kept; NULL: without limit.';
+COMMENT ON COLUMN queue.topic.retention_bytes IS 'How much of a partition is kept; NULL: without limit.';
+COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits win over groups that have not read yet.';
+
+CREATE TABLE queue.log_start (
+    topic_id  int    NOT NULL,
+    partition int    NOT NULL,
+    log_start bigint NOT NULL,
+    CONSTRAINT log_start_pkey PRIMARY KEY (topic_id, partition)
+);
+COMMENT ON TABLE queue.log_start IS 'First offsets that are kept, of partitions that have let messages go.';
+COMMENT ON COLUMN queue.log_start.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.log_start.partition IS 'Partition.';
+COMMENT ON COLUMN queue.log_start.log_start IS 'First offset that is kept.';
+
+CREATE TABLE queue.maintenance_log (
+    done_at   timestamptz NOT NULL,
+    topic     text        NOT NULL,
+    partition int,
+    action    text        NOT NULL,
+    items     bigint      NOT NULL,
+    bytes     bigint      NOT NULL
+);
+COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done.';
+COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
+COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
+COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go, segments made, offsets forgotten, producer rows merged.';
+COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
+COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 
 CREATE TABLE queue.consumer_group (
     group_id   serial      NOT NULL,
@@ -198,6 +231,7 @@ COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. 
 
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.log_start', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
@@ -210,7 +244,7 @@ COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
-REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress, queue.member,
+REVOKE ALL ON queue.topic, queue.log_start, queue.maintenance_log, queue.consumer_group, queue.progress, queue.member,
     queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
@@ -298,27 +332,34 @@ CREATE FUNCTION queue.create_topic(
     topic            text,
     partitions       int     DEFAULT 1,
     value_type       regtype DEFAULT 'jsonb',
-    segment_messages bigint  DEFAULT NULL,
-    notify           boolean DEFAULT false
+    segment_messages bigint   DEFAULT NULL,
+    notify           boolean  DEFAULT false,
+    retention        interval DEFAULT NULL,
+    retention_bytes  bigint   DEFAULT NULL,
+    retention_force  boolean  DEFAULT false
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean) IS
 'Creates a topic and returns its view.
 topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
+retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false.
 Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right.
 Right: CREATE on schema topic, USAGE on the type. Since 1.0.';
 
 CREATE FUNCTION queue.alter_topic(
     topic            text,
     partitions       int     DEFAULT NULL,
-    segment_messages bigint  DEFAULT NULL,
-    notify           boolean DEFAULT NULL
+    segment_messages bigint   DEFAULT NULL,
+    notify           boolean  DEFAULT NULL,
+    retention        interval DEFAULT NULL,
+    retention_bytes  bigint   DEFAULT NULL,
+    retention_force  boolean  DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify: as in queue.create_topic(). NULL leaves as it is.
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. NULL leaves as it is.
 Errors: 42704 no such topic, 22023 bad argument, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
@@ -1203,6 +1244,32 @@ COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
 GRANT SELECT ON queue.topics, queue.segments, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
     queue.offset_history, queue.producers TO PUBLIC;
+
+------------------------------------------------------------------------------
+-- Maintenance
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.delete_messages(
+    topic         text,
+    partition     int,
+    before_offset bigint,
+    force         boolean DEFAULT false,
+    OUT log_start bigint,
+    OUT segments  int,
+    OUT bytes     bigint
+) RETURNS record
+AS 'MODULE_PATHNAME', 'pgqueue_delete_messages'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
+'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001. A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
+Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
+
+CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'pgqueue_maintain'
+LANGUAGE C;
+COMMENT ON PROCEDURE queue.maintain(text) IS
+'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
+Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
 
 ------------------------------------------------------------------------------
 -- Checking and guarding

@@ -42,6 +42,7 @@
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 /* Columns of queue.topic. */
 #define TOPIC_ATTR_ID				1
@@ -50,11 +51,17 @@
 #define TOPIC_ATTR_PARTITIONS		4
 #define TOPIC_ATTR_SEGMENT_MESSAGES 5
 #define TOPIC_ATTR_NOTIFY			7
-#define TOPIC_NATTS					7
+#define TOPIC_ATTR_RETENTION		8
+#define TOPIC_ATTR_RETENTION_BYTES	9
+#define TOPIC_ATTR_RETENTION_FORCE	10
+#define TOPIC_NATTS					10
 
 static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_TOPIC] = "topic",
 	[REGISTRY_TOPIC_NAME_INDEX] = "topic_name_key",
+	[REGISTRY_LOG_START] = "log_start",
+	[REGISTRY_LOG_START_INDEX] = "log_start_pkey",
+	[REGISTRY_MAINTENANCE_LOG] = "maintenance_log",
 	[REGISTRY_GROUP] = "consumer_group",
 	[REGISTRY_GROUP_NAME_INDEX] = "consumer_group_name_key",
 	[REGISTRY_PROGRESS] = "progress",
@@ -332,6 +339,13 @@ load_row(Topic *topic)
 		topic->segment_messages = nulls[TOPIC_ATTR_SEGMENT_MESSAGES - 1] ? 0 :
 			DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
 		topic->notify = DatumGetBool(values[TOPIC_ATTR_NOTIFY - 1]);
+		topic->retention = nulls[TOPIC_ATTR_RETENTION - 1] ? 0 :
+			pgqueue_duration("retention",
+							 DatumGetIntervalP(values[TOPIC_ATTR_RETENTION - 1]));
+		topic->retention_bytes = nulls[TOPIC_ATTR_RETENTION_BYTES - 1] ? 0 :
+			DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
+		topic->retention_force =
+			DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -388,6 +402,7 @@ load_relations(Topic *topic)
 	topic->value_type = topic->altered ? InvalidOid :
 		TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
 	load_segments(topic, log);
+	pgqueue_load_log_starts(topic);
 	relation_close(log, AccessShareLock);
 	return true;
 }

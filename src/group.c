@@ -166,6 +166,39 @@ pgqueue_group_must_exist(const ConsumerGroup *group)
 				 errhint("Create it with queue.create_group().")));
 }
 
+/* The groups that read a topic, as of now: those with an offset in it. */
+List *
+pgqueue_groups_of(int32 topic_id)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, SnapshotSelf,
+										  0, NULL);
+	List	   *groups = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		ConsumerGroup *group;
+		bool		isnull;
+		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
+													RelationGetDescr(rel),
+													&isnull));
+
+		if (!pgqueue_progress_any(id, topic_id))
+			continue;
+		group = palloc0(sizeof(ConsumerGroup));
+		group->id = id;
+		group->name = TextDatumGetCString(heap_getattr(tuple, GROUP_ATTR_NAME,
+													   RelationGetDescr(rel),
+													   &isnull));
+		groups = lappend(groups, group);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return groups;
+}
+
 /*
  * Having locked one of the group's partitions: is it still the same group?
  *

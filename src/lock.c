@@ -56,6 +56,19 @@ pgqueue_lock_relation(Oid relid, LOCKMODE mode)
 	CurrentResourceOwner = save;
 }
 
+/* The same if it can be had at once. */
+bool
+pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
+{
+	ResourceOwner save = CurrentResourceOwner;
+	bool		locked;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	locked = ConditionalLockRelationOid(relid, mode);
+	CurrentResourceOwner = save;
+	return locked;
+}
+
 /* Open one of our tables for writing.	Close it with NoLock. */
 Relation
 pgqueue_open_for_writing(RegistryTable table)

@@ -194,6 +194,17 @@ scan_segment(Topic *topic, int32 partition, Relation leaf, const LogSeek *from,
 }
 
 /*
+ * Were the segment's messages let go since the topic was looked up?  Asked with
+ * the segment locked.
+ */
+static bool
+was_let_go(Topic *topic, int32 partition, const Segment *segment)
+{
+	return segment->end <=
+		pgqueue_log_start(pgqueue_topic_refresh(topic), partition);
+}
+
+/*
  * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
@@ -215,7 +226,9 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 												AccessShareLock);
 		bool		emitted = false;
 
-		if (leaf == NULL)
+		/* gone; or emptied, which we have been told with the lock */
+		if (leaf == NULL ||
+			(!topic->valid && was_let_go(topic, partition, &part->segments[i])))
 			pgqueue_offset_out_of_range(topic, partition,
 										from->by_time ? part->segments[i].first :
 										from->at, "offset");
@@ -281,7 +294,8 @@ int64
 pgqueue_log_start(Topic *topic, int32 partition)
 {
 	pgqueue_check_segments(topic, partition);
-	return topic->partitions[partition].segments[0].first;
+	return Max(topic->partitions[partition].segments[0].first,
+			   topic->partitions[partition].log_start);
 }
 
 /*

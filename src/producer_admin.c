@@ -259,18 +259,16 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 
 /* ---------------- prune, forget ---------------- */
 
-/* (topic) -> rows of state that became fewer */
-Datum
-pgqueue_prune_producers(PG_FUNCTION_ARGS)
+/*
+ * Prune the state of a topic's producers.	One that is at work can be pruned
+ * another time.
+ */
+int64
+pgqueue_producers_prune(Topic *topic)
 {
-	Topic	   *topic;
 	int64		removed = 0;
 	ListCell   *lc;
 
-	pgqueue_check_writable("queue.prune_producers()");
-	pgqueue_check_not_null(fcinfo, 0, "topic");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
 	/* what this very command has written can be merged, too */
 	CommandCounterIncrement();
 	foreach(lc, pgqueue_producer_names(topic))
@@ -280,7 +278,6 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 		int64		n = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		/* one that is at work can be pruned another time */
 		if (!pgqueue_producer_lock(topic, name, false))
 			continue;
 		if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
@@ -289,7 +286,20 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 			pgqueue_producer_unlock(topic, name);
 		removed += n;
 	}
-	PG_RETURN_INT64(removed);
+	return removed;
+}
+
+/* (topic) -> number of rows saved */
+Datum
+pgqueue_prune_producers(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+
+	pgqueue_check_writable("queue.prune_producers()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	PG_RETURN_INT64(pgqueue_producers_prune(topic));
 }
 
 /* (topic, producer_id) -> was it known? */

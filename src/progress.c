@@ -267,6 +267,24 @@ pgqueue_new_epoch(Progress *progress)
 	progress->handed_to = 0;
 }
 
+/* Has the group an offset in the topic? */
+bool
+pgqueue_progress_any(int32 group, int32 topic_id)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
+								 AccessShareLock);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	bool		found =
+		HeapTupleIsValid(systable_getnext_ordered(scan, BackwardScanDirection));
+
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 /* The partitions that a group has rows of, ascending; -1: of any topic. */
 List *
 pgqueue_progress_places(int32 group, int32 topic_id)
@@ -332,6 +350,46 @@ pgqueue_progress_forget(int32 group, int32 topic_id)
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, NoLock);
+}
+
+/*
+ * Delete rows of a group in a partition that were written before a time; never
+ * the newest, so nobody misses them.  Returns their number.
+ */
+int64
+pgqueue_progress_prune(int32 group, int32 topic_id, int32 partition,
+					   TimestampTz before)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = begin_scan(rel, index, snapshot, group, topic_id,
+								  partition);
+	int64		n = 0;
+	HeapTuple	tuple;
+
+	/* from the newest on, which stays */
+	(void) systable_getnext_ordered(scan, BackwardScanDirection);
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 BackwardScanDirection)))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetTimestampTz(heap_getattr(tuple, PROGRESS_ATTR_COMMITTED_AT,
+											 RelationGetDescr(rel),
+											 &isnull)) >= before)
+			continue;
+		CatalogTupleDelete(rel, &tuple->t_self);
+		n++;
+	}
+	systable_endscan_ordered(scan);
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	table_close(rel, NoLock);
+	return n;
 }
 
 /*

@@ -43,6 +43,7 @@ _PG_init(void)
 							 NULL, NULL, NULL);
 	pgqueue_face_settings_init();
 	pgqueue_wakeup_init();
+	pgqueue_maintain_init();
 	MarkGUCPrefixReserved("queue");
 
 	pgqueue_slot_init();
@@ -73,25 +74,28 @@ pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg, const char *name)
 }
 
 /*
- * An interval in milliseconds; a month has 30 days.  if_null: what NULL means.
+ * An interval in milliseconds; a month has 30 days.
  *
  * Errors: 22023 if it is negative or beyond 10,000 days.
  */
 int64
-pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg, const char *name,
-					 int64 if_null)
+pgqueue_duration(const char *name, const Interval *interval)
 {
-	Interval   *interval;
-	float8		days;
+	float8		days = (float8) interval->time / USECS_PER_DAY +
+		interval->day + 30.0 * interval->month;
 
-	if (PG_ARGISNULL(arg))
-		return if_null;
-	interval = PG_GETARG_INTERVAL_P(arg);
-	days = (float8) interval->time / USECS_PER_DAY + interval->day +
-		30.0 * interval->month;
 	if (days < 0 || days > 10000)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be between 0 and 10000 days", name)));
 	return (int64) (days * SECS_PER_DAY * 1000.0);
+}
+
+/* The same of an argument; if_null: what NULL means. */
+int64
+pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg, const char *name,
+					 int64 if_null)
+{
+	return PG_ARGISNULL(arg) ? if_null :
+		pgqueue_duration(name, PG_GETARG_INTERVAL_P(arg));
 }

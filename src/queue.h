@@ -114,6 +114,7 @@ extern bool pgqueue_allow_ddl;
 extern void pgqueue_check_writable(const char *function);
 extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
 								   const char *name);
+extern int64 pgqueue_duration(const char *name, const Interval *interval);
 extern int64 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg,
 								  const char *name, int64 if_null);
 
@@ -169,6 +170,7 @@ typedef struct Partition
 	Segment    *segments;		/* ascending */
 	bool		has_hole;		/* they do not touch each other ... */
 	int64		hole;			/* ... at this offset */
+	int64		log_start;		/* messages before it were let go; see retention.c */
 
 	/* the segment that takes appends, as seen at roll counter active_rolls */
 	int			active;			/* -1: not known */
@@ -199,6 +201,9 @@ typedef struct Topic
 	Oid			value_type;
 	int64		segment_messages;	/* 0: adaptive */
 	bool		notify;			/* NOTIFY with each produce */
+	int64		retention;		/* ms; 0: without limit */
+	int64		retention_bytes;	/* of a partition; 0: without limit */
+	bool		retention_force;	/* also what groups have yet to read */
 	int			npartitions;
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
@@ -223,6 +228,9 @@ typedef enum RegistryTable
 {
 	REGISTRY_TOPIC,
 	REGISTRY_TOPIC_NAME_INDEX,
+	REGISTRY_LOG_START,
+	REGISTRY_LOG_START_INDEX,
+	REGISTRY_MAINTENANCE_LOG,
 	REGISTRY_GROUP,
 	REGISTRY_GROUP_NAME_INDEX,
 	REGISTRY_PROGRESS,
@@ -269,6 +277,7 @@ extern void pgqueue_check_belongs(const char *kind, const char *name,
 extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
 extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
 extern void pgqueue_lock_relation(Oid relid, LOCKMODE mode);
+extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 
 /* ---------------- log_record.c: values to a record ---------------- */
@@ -380,6 +389,16 @@ extern Oid	pgqueue_extension_owner(void);
 extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);
+
+/* ---------------- retention.c: letting segments go ---------------- */
+
+extern void pgqueue_load_log_starts(Topic *topic);
+extern void pgqueue_log_starts_delete(const Topic *topic);
+extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
+extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
+									 char **name);
+extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
+						   int64 *bytes);
 
 /* ---------------- log_worker.c: making segments in the background -------- */
 
@@ -504,6 +523,7 @@ extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_hold(int32 id, bool wait);
 extern void pgqueue_group_release(int32 id);
+extern List *pgqueue_groups_of(int32 topic_id);
 extern void pgqueue_group_lock_rows(int32 id);
 extern void pgqueue_group_delete(const char *name);
 
@@ -572,6 +592,9 @@ extern void pgqueue_progress_write(int32 group, int32 topic_id,
 								   ProgressAction action);
 extern bool pgqueue_in_hand(const Progress *progress);
 extern void pgqueue_new_epoch(Progress *progress);
+extern int64 pgqueue_progress_prune(int32 group, int32 topic_id,
+									int32 partition, TimestampTz before);
+extern bool pgqueue_progress_any(int32 group, int32 topic_id);
 extern List *pgqueue_progress_places(int32 group, int32 topic_id);
 extern void pgqueue_progress_forget(int32 group, int32 topic_id);
 extern void pgqueue_progress_delete(const Topic *topic);
@@ -739,6 +762,14 @@ extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 						  const int64 *sequences, int n, ProducerClaim *claim);
 extern void pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 								 const Datum *watermark);
+
+/* ---------------- producer_admin.c ---------------- */
+
+extern int64 pgqueue_producers_prune(Topic *topic);
+
+/* ---------------- maintain.c ---------------- */
+
+extern void pgqueue_maintain_init(void);
 
 /* ---------------- message_sink.c: rows of messages ---------------- */
 

@@ -26,6 +26,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -138,17 +139,17 @@ next_topic_id(void)
 /* Run as the extension's owner; the name was checked to need no quoting. */
 static void
 insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
-		   bool notify)
+		   const char *options)
 {
 	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
-							 " (topic_id, name, log, partitions, segment_messages, notify)"
+							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
 							 INT64_FORMAT ", 0), %s)",
 							 id, quote_literal_cstr(name), id, partitions,
-							 segment_messages, notify ? "true" : "false"));
+							 segment_messages, options));
 }
 
-/* ---------------- create ---------------- */
+/* ---------------- the relations ---------------- */
 
 static const char *
 face_name(const char *name)
@@ -197,7 +198,45 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 face, face, face, face, owner));
 }
 
-/* (topic, partitions, value_type, segment_messages, notify) */
+/* ---------------- limits ---------------- */
+
+/* An argument as SQL; NULL and nothing at all mean no limit. */
+static char *
+limit_literal(FunctionCallInfo fcinfo, int arg, const char *name, bool interval)
+{
+	int64		bytes;
+
+	if (PG_ARGISNULL(arg))
+		return "NULL";
+	if (interval)
+	{
+		if (pgqueue_duration_arg(fcinfo, arg, name, 0) == 0)
+			return "NULL";
+		return psprintf("%s::interval",
+						quote_literal_cstr(DatumGetCString(DirectFunctionCall1(interval_out,
+																			   PG_GETARG_DATUM(arg)))));
+	}
+	bytes = PG_GETARG_INT64(arg);
+	if (bytes < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative, but is " INT64_FORMAT,
+						name, bytes)));
+	return bytes == 0 ? "NULL" : psprintf(INT64_FORMAT, bytes);
+}
+
+static const char *
+bool_literal(FunctionCallInfo fcinfo, int arg)
+{
+	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg) ? "true" : "false";
+}
+
+/* ---------------- create ---------------- */
+
+/*
+ * (topic, partitions, value_type, segment_messages, notify, retention,
+ * retention_bytes, retention_force)
+ */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
 {
@@ -233,7 +272,10 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	id = next_topic_id();
 	create_relations(id, name, value_type);
 	insert_row(id, name, partitions, segment_messages,
-			   !PG_ARGISNULL(4) && PG_GETARG_BOOL(4));
+			   psprintf("%s, %s, %s, %s", bool_literal(fcinfo, 4),
+						limit_literal(fcinfo, 5, "retention", true),
+						limit_literal(fcinfo, 6, "retention_bytes", false),
+						bool_literal(fcinfo, 7)));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -243,7 +285,19 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 
 /* ---------------- alter ---------------- */
 
-/* (topic, partitions, segment_messages, notify) */
+/* Set a column of the topic's row. */
+static void
+set_option(const Topic *topic, const char *column, const char *value)
+{
+	run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET %s = %s"
+							 " WHERE topic_id = %d",
+							 column, value, topic->id));
+}
+
+/*
+ * (topic, partitions, segment_messages, notify, retention, retention_bytes,
+ * retention_force)
+ */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
 {
@@ -286,10 +340,15 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	}
 
 	if (!PG_ARGISNULL(3))
-		run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET notify = %s"
-								 " WHERE topic_id = %d",
-								 PG_GETARG_BOOL(3) ? "true" : "false",
-								 topic->id));
+		set_option(topic, "notify", bool_literal(fcinfo, 3));
+	if (!PG_ARGISNULL(4))
+		set_option(topic, "retention",
+				   limit_literal(fcinfo, 4, "retention", true));
+	if (!PG_ARGISNULL(5))
+		set_option(topic, "retention_bytes",
+				   limit_literal(fcinfo, 5, "retention_bytes", false));
+	if (!PG_ARGISNULL(6))
+		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
 
 	pgqueue_topic_changed(log);
 	CommandCounterIncrement();
@@ -360,6 +419,7 @@ forget_users(const Topic *topic)
 		pgqueue_producer_delete(topic, lfirst(lc));
 	}
 	pgqueue_members_delete(topic);
+	pgqueue_log_starts_delete(topic);
 	pgqueue_progress_delete(topic);
 }
 

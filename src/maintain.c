@@ -1,0 +1,298 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain.c
+ *	  queue.delete_messages(), and one pass of maintenance: queue.maintain().
+ *
+ * A pass does for each topic that the user owns, partition by partition, each
+ * step in a transaction of its own:
+ *
+ *	 retention	lets segments go that the topic's limits allow (retention.c)
+ *	 segments	makes those that are to be kept ahead (log_segment.c)
+ *	 history	deletes rows of queue.progress older than
+ *				queue.history_retention, never the newest
+ *	 producers	merges producers' state (producer_history.c)
+ *
+ * What it did it tells as it goes, a NOTICE each, and keeps in
+ * queue.maintenance_log.  Two passes at once are harmless: a step that finds
+ * the topic's table locked is left to the other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_delete_messages);
+PG_FUNCTION_INFO_V1(pgqueue_maintain);
+
+/* Columns of queue.maintenance_log. */
+#define DONE_ATTR_AT		1
+#define DONE_ATTR_TOPIC		2
+#define DONE_ATTR_PARTITION 3
+#define DONE_ATTR_ACTION	4
+#define DONE_ATTR_ITEMS		5
+#define DONE_ATTR_BYTES		6
+#define DONE_NATTS			6
+
+/* queue.history_retention, in minutes */
+static int	history_retention = 7 * 24 * 60;
+
+void
+pgqueue_maintain_init(void)
+{
+	DefineCustomIntVariable("queue.history_retention",
+							"Sets how long queue.maintain() keeps the history of offsets.",
+							"Rows of queue.progress behind the newest; 0 keeps only that.",
+							&history_retention,
+							7 * 24 * 60, 0, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+}
+
+/* ---------------- delete_messages ---------------- */
+
+/*
+ * (topic, partition, before_offset, force) -> (log_start, segments, bytes)
+ */
+Datum
+pgqueue_delete_messages(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	int32		partition;
+	int64		before;
+	int64		bytes = 0;
+	int			n;
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	pgqueue_check_writable("queue.delete_messages()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "partition");
+	pgqueue_check_not_null(fcinfo, 2, "before_offset");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	partition = PG_GETARG_INT32(1);
+	pgqueue_check_partition(topic, partition);
+	before = PG_GETARG_INT64(2);
+
+	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
+	topic = pgqueue_topic_refresh(topic);
+	if (before < 0 || before > pgqueue_log_end(topic, partition))
+		pgqueue_offset_out_of_range(topic, partition, before, "offset");
+	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
+	{
+		char	   *name;
+		int64		held = pgqueue_held_for_groups(topic, partition, &name);
+
+		if (held < before)
+			ereport(NOTICE,
+					(errmsg("messages from offset " INT64_FORMAT
+							" on are kept for consumer group \"%s\"",
+							held, name)));
+		before = Min(before, held);
+	}
+	n = pgqueue_let_go(topic, partition, before, &bytes);
+
+	CommandCounterIncrement();
+	topic = pgqueue_topic_refresh(topic);
+	values[0] = Int64GetDatum(pgqueue_log_start(topic, partition));
+	values[1] = Int32GetDatum(n);
+	values[2] = Int64GetDatum(bytes);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
+
+/* ---------------- what was done ---------------- */
+
+/* Tell and keep that something was done; partition -1: of the topic as such. */
+static void
+report(const Topic *topic, int32 partition, const char *action, int64 items,
+	   int64 bytes)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
+	Datum		values[DONE_NATTS];
+	bool		nulls[DONE_NATTS] = {false};
+
+	values[DONE_ATTR_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[DONE_ATTR_TOPIC - 1] = CStringGetTextDatum(topic->name);
+	nulls[DONE_ATTR_PARTITION - 1] = partition < 0;
+	values[DONE_ATTR_PARTITION - 1] = Int32GetDatum(partition);
+	values[DONE_ATTR_ACTION - 1] = CStringGetTextDatum(action);
+	values[DONE_ATTR_ITEMS - 1] = Int64GetDatum(items);
+	values[DONE_ATTR_BYTES - 1] = Int64GetDatum(bytes);
+	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	table_close(rel, NoLock);
+
+	if (partition < 0)
+		ereport(NOTICE,
+				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
+						items)));
+	else
+		ereport(NOTICE,
+				(errmsg("topic \"%s\", partition %d: %s " INT64_FORMAT
+						", " INT64_FORMAT " bytes",
+						topic->name, partition, action, items, bytes)));
+}
+
+/* ---------------- the steps ---------------- */
+
+/* Each is called in a transaction of its own, the topic just looked up. */
+typedef void (*Step) (Topic *topic, int32 partition);
+
+static void
+retain(Topic *topic, int32 partition)
+{
+	int64		limit;
+	int64		bytes;
+	char	   *name;
+	int			n;
+
+	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	limit = pgqueue_retention_limit(topic, partition);
+	if (!topic->retention_force)
+		limit = Min(limit, pgqueue_held_for_groups(topic, partition, &name));
+	n = pgqueue_let_go(topic, partition, limit, &bytes);
+	if (n > 0)
+		report(topic, partition, "segments let go", n, bytes);
+}
+
+static void
+make_ahead(Topic *topic, int32 partition)
+{
+	int			before;
+
+	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	before = topic->partitions[partition].nsegments;
+	pgqueue_make_segments(topic, partition, 0);
+	topic = pgqueue_topic_refresh(topic);
+	if (topic->partitions[partition].nsegments > before)
+		report(topic, partition, "segments made",
+			   topic->partitions[partition].nsegments - before, 0);
+}
+
+static void
+prune_history(Topic *topic, int32 partition)
+{
+	TimestampTz before =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									-(int64) history_retention * 60 * 1000);
+	int64		n = 0;
+	ListCell   *lc;
+
+	/* two passes must not delete the same */
+	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+		return;
+	foreach(lc, pgqueue_groups_of(topic->id))
+		n += pgqueue_progress_prune(((ConsumerGroup *) lfirst(lc))->id,
+									topic->id, partition, before);
+	if (n > 0)
+		report(topic, partition, "offsets forgotten", n, 0);
+}
+
+static void
+prune_producers(Topic *topic, int32 partition)
+{
+	int64		n = pgqueue_producers_prune(topic);
+
+	if (n > 0)
+		report(topic, partition, "producer rows merged", n, 0);
+}
+
+/* Do one step in one transaction. */
+static void
+run_step(const char *name, int32 partition, Step step)
+{
+	Topic	   *topic;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	topic = pgqueue_topic_find(name);
+	if (topic != NULL && !topic->altered && OidIsValid(topic->face) &&
+		pgqueue_owns_relation(topic->log, GetUserId()) &&
+		partition < topic->npartitions)
+		step(topic, partition);
+	PopActiveSnapshot();
+	SPI_commit();
+}
+
+/* The partitions of a topic that the user owns; 0 if there is nothing to do. */
+static int32
+partitions_of(const char *name)
+{
+	Topic	   *topic = pgqueue_topic_find(name);
+
+	if (topic == NULL || topic->altered ||
+		!pgqueue_owns_relation(topic->log, GetUserId()))
+		return 0;
+	return topic->npartitions;
+}
+
+static void
+maintain_topic(const char *name)
+{
+	int32		n = partitions_of(name);
+
+	if (n == 0)
+		return;
+	for (int32 p = 0; p < n; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run_step(name, p, retain);
+		run_step(name, p, make_ahead);
+		run_step(name, p, prune_history);
+	}
+	run_step(name, -1, prune_producers);
+}
+
+/* (topic) */
+Datum
+pgqueue_maintain(PG_FUNCTION_ARGS)
+{
+	List	   *names;
+	ListCell   *lc;
+
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("queue.maintain() cannot run inside a transaction block or a function"),
+				 errhint("It commits after each step.")));
+	pgqueue_check_writable("queue.maintain()");
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "cannot connect to SPI");
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (PG_ARGISNULL(0))
+		names = pgqueue_topic_names();
+	else
+	{
+		Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+
+		pgqueue_check_owner(topic);
+		names = list_make1(pstrdup(topic->name));
+	}
+	PopActiveSnapshot();
+	SPI_commit();
+	foreach(lc, names)
+		maintain_topic(lfirst(lc));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
