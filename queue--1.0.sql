@@ -668,7 +668,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_poll'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) IS
 'Hands messages to a member of the group, for work outside the database: what follows the committed offsets of the partitions that the member owns. Offsets stay; queue.commit_offset() moves them when the work is done. At least once: what is not committed is handed out again, to the member itself with its next poll, to others once its lease is over. Call it in a transaction of its own.
-member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing, waits so long, as in queue.consume().
+member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing to do, waits so long, as in queue.consume(); a poll that joins, renews the lease or moves partitions returns at once.
 The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
 Returns the messages with an epoch for commit_offset, a new one with every poll. A commit of a poll waits for no disk.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
@@ -987,6 +987,7 @@ CREATE FUNCTION queue.group_offsets(
     OUT topic          text,
     OUT partition      int,
     OUT current_offset bigint,
+    OUT log_start      bigint,
     OUT stable_end     bigint,
     OUT log_end        bigint,
     OUT committed_at   timestamptz,
@@ -1010,20 +1011,22 @@ SELECT g.consumer_group,
        g.partition,
        g.current_offset,
        g.log_end AS log_end_offset,
-       g.log_end - g.current_offset AS lag,
+       g.log_end - coalesce(g.current_offset, g.log_start) AS lag,
        g.member,
        CASE WHEN g.pid IS NULL THEN g.client
             ELSE (SELECT a.application_name FROM pg_catalog.pg_stat_activity a
                    WHERE a.pid = g.pid) END AS client,
        g.stable_end,
-       CASE WHEN g.stable_end > g.current_offset
+       CASE WHEN g.stable_end > coalesce(g.current_offset, g.log_start)
              AND pg_catalog.has_table_privilege(
                      pg_catalog.format('topic.%I', g.topic), 'SELECT')
             THEN greatest(pg_catalog.statement_timestamp()
-                 - queue.offset_time(g.topic, g.partition, g.current_offset),
+                 - queue.offset_time(g.topic, g.partition,
+                                     coalesce(g.current_offset, g.log_start)),
                  '0') END AS oldest_unread_age,
        g.rate,
-       CASE WHEN g.log_end <= g.current_offset THEN interval '0'
+       CASE WHEN g.log_end <= coalesce(g.current_offset, g.log_start)
+            THEN interval '0'
             WHEN g.rate > 0 THEN pg_catalog.make_interval(secs =>
                  (g.log_end - g.current_offset) / g.rate) END AS time_to_drain,
        g.in_hand,
@@ -1033,13 +1036,13 @@ SELECT g.consumer_group,
        g.metadata,
        g.pid
   FROM queue.group_offsets() g;
-COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per group and partition that has a committed offset. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
+COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per partition of each topic that the group has offsets in. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
-COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read.';
+COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read. NULL: not begun yet; the group will begin at the log start.';
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
-COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two, those of messages that were rolled back included.';
+COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two, or from the log start on; those of messages that were rolled back included.';
 COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
 COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local.';
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
@@ -1115,7 +1118,7 @@ COMMENT ON VIEW queue.group_summary IS 'How is each group doing as a whole? Topi
 COMMENT ON COLUMN queue.group_summary.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.group_summary.owner IS 'Role that it belongs to.';
 COMMENT ON COLUMN queue.group_summary.topics IS 'Topics that it reads.';
-COMMENT ON COLUMN queue.group_summary.partitions IS 'Partitions that it has offsets in.';
+COMMENT ON COLUMN queue.group_summary.partitions IS 'Their partitions.';
 COMMENT ON COLUMN queue.group_summary.members IS 'Live members, in any topic.';
 COMMENT ON COLUMN queue.group_summary.consuming IS 'Partitions that transactions are consuming.';
 COMMENT ON COLUMN queue.group_summary.paused IS 'Partitions that are paused.';

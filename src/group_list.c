@@ -10,6 +10,10 @@
  * jumped over.	 The ends of a partition are asked for once, whatever the number
  * of groups.
  *
+ * Partitions of a topic that the group has not begun to read have no row in
+ * queue.progress.	They have one here, without an offset: the group will begin
+ * them at the log start, so what they hold is lag.
+ *
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
@@ -40,6 +44,7 @@ enum
 	OUT_TOPIC,
 	OUT_PARTITION,
 	OUT_CURRENT,
+	OUT_LOG_START,
 	OUT_STABLE_END,
 	OUT_LOG_END,
 	OUT_COMMITTED_AT,
@@ -108,6 +113,8 @@ typedef struct Walk
 	int64		last_offset;	/* ... which says this */
 	char		last_action;
 	TimestampTz last_time;
+
+	int32		unseen;			/* partitions up to here are yet to come */
 
 	/* members of the group and topic last met */
 	Place		members_of;
@@ -226,10 +233,8 @@ ends_of(ListedTopic *listed, int32 partition)
 
 /* The live member that owns the place, or NULL. */
 static const Member *
-owner_of(Walk *walk)
+owner_of(Walk *walk, const Place *place)
 {
-	const Place *place = &walk->place;
-
 	if (walk->members_of.group != place->group ||
 		walk->members_of.topic != place->topic)
 	{
@@ -277,60 +282,103 @@ set_text(Datum *values, bool *nulls, int column, const char *string)
 		values[column] = CStringGetTextDatum(string);
 }
 
-/* The row of a place all of whose rows have been seen. */
+/*
+ * Put out a row; the caller has filled in what queue.progress says of the place.
+ * Nothing is put out about what the user may not see.
+ */
 static void
-finish_place(Walk *walk)
+put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 {
 	ListedTopic *topic;
 	ListedGroup *group;
 	Holder	   *holder;
 	const Member *owner;
+	LogEnds    *ends;
+
+	topic = hash_search(walk->topics, &place->topic, HASH_FIND, NULL);
+	group = hash_search(walk->groups, &place->group, HASH_FIND, NULL);
+	if (topic == NULL || group == NULL)
+		return;
+	values[OUT_GROUP] = group->name;
+	values[OUT_TOPIC] = topic->name;
+	values[OUT_PARTITION] = Int32GetDatum(place->partition);
+	ends = ends_of(topic, place->partition);
+	nulls[OUT_LOG_START] = nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] =
+		ends == NULL;
+	if (ends != NULL)
+	{
+		values[OUT_LOG_START] = Int64GetDatum(ends->log_start);
+		values[OUT_STABLE_END] = Int64GetDatum(ends->stable_end);
+		values[OUT_LOG_END] = Int64GetDatum(ends->log_end);
+	}
+	owner = owner_of(walk, place);
+	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
+	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
+	holder = hash_search(walk->holders, place, HASH_FIND, NULL);
+	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
+	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
+	tuplestore_putvalues(walk->rsinfo->setResult, walk->rsinfo->setDesc,
+						 values, nulls);
+}
+
+/* The row of a place all of whose rows have been seen. */
+static void
+finish_place(Walk *walk)
+{
 	Datum		row[PROGRESS_NATTS];
 	bool		row_nulls[PROGRESS_NATTS];
 	Datum		values[OUT_COLUMNS];
 	bool		nulls[OUT_COLUMNS] = {false};
-	LogEnds    *ends;
 	int64		offset;
 	int64		handed_to;
 	float8		rate;
 
-	topic = hash_search(walk->topics, &walk->place.topic, HASH_FIND, NULL);
-	group = hash_search(walk->groups, &walk->place.group, HASH_FIND, NULL);
-	if (topic == NULL || group == NULL)
-		return;
 	heap_deform_tuple(walk->newest, RelationGetDescr(walk->rel), row, row_nulls);
 	offset = DatumGetInt64(row[PROGRESS_ATTR_OFFSET - 1]);
-
-	values[OUT_GROUP] = group->name;
-	values[OUT_TOPIC] = topic->name;
-	values[OUT_PARTITION] = Int32GetDatum(walk->place.partition);
 	values[OUT_CURRENT] = Int64GetDatum(offset);
-	ends = ends_of(topic, walk->place.partition);
-	nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] = ends == NULL;
-	if (ends != NULL)
-	{
-		values[OUT_STABLE_END] = Int64GetDatum(ends->stable_end);
-		values[OUT_LOG_END] = Int64GetDatum(ends->log_end);
-	}
 	values[OUT_COMMITTED_AT] = row[PROGRESS_ATTR_COMMITTED_AT - 1];
 	values[OUT_COMMITTED_BY] = row[PROGRESS_ATTR_COMMITTED_BY - 1];
 	nulls[OUT_COMMITTED_BY] = row_nulls[PROGRESS_ATTR_COMMITTED_BY - 1];
 	values[OUT_METADATA] = row[PROGRESS_ATTR_METADATA - 1];
 	nulls[OUT_METADATA] = row_nulls[PROGRESS_ATTR_METADATA - 1];
-	owner = owner_of(walk);
-	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
-	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
-	holder = hash_search(walk->holders, &walk->place, HASH_FIND, NULL);
-	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
-	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
 	values[OUT_PAUSED] = row[PROGRESS_ATTR_PAUSED - 1];
 	handed_to = row_nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
 		DatumGetInt64(row[PROGRESS_ATTR_HANDED_TO - 1]);
 	values[OUT_IN_HAND] = Int64GetDatum(Max(handed_to - offset, 0));
 	nulls[OUT_RATE] = !rate_of(walk, &rate);
 	values[OUT_RATE] = Float8GetDatum(nulls[OUT_RATE] ? 0 : rate);
-	tuplestore_putvalues(walk->rsinfo->setResult, walk->rsinfo->setDesc,
-						 values, nulls);
+	put_row(walk, &walk->place, values, nulls);
+}
+
+/* Rows of the partitions yet to come, down to one that is there, or -1. */
+static void
+put_unseen(Walk *walk, int32 until)
+{
+	for (; walk->unseen > until; walk->unseen--)
+	{
+		Place		place = walk->place;
+		Datum		values[OUT_COLUMNS] = {0};
+		bool		nulls[OUT_COLUMNS] = {false};
+
+		place.partition = walk->unseen;
+		nulls[OUT_CURRENT] = nulls[OUT_COMMITTED_AT] =
+			nulls[OUT_COMMITTED_BY] = nulls[OUT_METADATA] =
+			nulls[OUT_RATE] = true;
+		values[OUT_PAUSED] = BoolGetDatum(false);
+		values[OUT_IN_HAND] = Int64GetDatum(0);
+		put_row(walk, &place, values, nulls);
+	}
+}
+
+/* The walk comes to another place, or, if NULL, to its end. */
+static void
+leave_place(Walk *walk, const Place *next)
+{
+	if (walk->any)
+		finish_place(walk);
+	if (walk->any && (next == NULL || next->group != walk->place.group ||
+					  next->topic != walk->place.topic))
+		put_unseen(walk, -1);
 }
 
 /* The newest row of another place. */
@@ -341,12 +389,23 @@ begin_place(Walk *walk, const Place *place, HeapTuple tuple)
 	MemoryContext old;
 	bool		isnull;
 
+	if (!walk->any || place->group != walk->place.group ||
+		place->topic != walk->place.topic)
+	{
+		ListedTopic *topic = hash_search(walk->topics, &place->topic, HASH_FIND,
+										 NULL);
+
+		walk->unseen = topic == NULL ? -1 : topic->topic->npartitions - 1;
+	}
+	walk->place = *place;
+	put_unseen(walk, place->partition);
+	walk->unseen = place->partition - 1;
+
 	MemoryContextReset(walk->row_context);
 	old = MemoryContextSwitchTo(walk->row_context);
 	walk->newest = heap_copytuple(tuple);
 	MemoryContextSwitchTo(old);
 	walk->any = true;
-	walk->place = *place;
 	walk->rows = 1;
 	walk->moved = 0;
 	walk->last_offset = fixed_int64(tuple, PROGRESS_ATTR_OFFSET, desc);
@@ -446,17 +505,15 @@ walk_all(Walk *walk)
 		}
 		else
 		{
-			if (walk->any)
-				finish_place(walk);
+			leave_place(walk, &place);
 			begin_place(walk, &place, tuple);
 		}
 	}
-	if (walk->any)
-		finish_place(walk);
+	leave_place(walk, NULL);
 	systable_endscan_ordered(walk->scan);
 }
 
-/* () -> a row for each group and partition that has a committed offset */
+/* () -> a row for each group and partition of the topics that it reads */
 Datum
 pgqueue_group_offsets(PG_FUNCTION_ARGS)
 {

@@ -535,7 +535,7 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 lease + lease / 2);
 	if (balance(group->id, topic, &members, me, &donors))
-		pgqueue_note_progress(group->id, topic->id, true);
+		pgqueue_note_progress(group->id, topic->id, 0, true);
 
 	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
 	bury(rel, &members, me);
@@ -613,6 +613,7 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 		pgqueue_progress_write(group->id, topic->id, p, &progress,
 							   PROGRESS_UNMOVED);
 	}
-	pgqueue_note_progress(group->id, topic->id, true);
+	for (int i = 0; i < me->npartitions; i++)
+		pgqueue_note_progress(group->id, topic->id, me->partitions[i], true);
 	return true;
 }

@@ -47,8 +47,8 @@ _PG_init(void)
 
 	pgqueue_slot_init();
 	pgqueue_catalog_init();
-	pgqueue_face_buffer_init();
 	pgqueue_poll_init();
+	pgqueue_face_buffer_init();
 }
 
 /* ---------------- checks that every entry point shares ---------------- */

@@ -633,7 +633,8 @@ extern void pgqueue_poll_init(void);
 
 extern void pgqueue_wakeup_init(void);
 extern void pgqueue_note_produced(const Topic *topic, int32 partition);
-extern void pgqueue_note_progress(int32 group, int32 topic_id, bool more);
+extern void pgqueue_note_progress(int32 group, int32 topic_id,
+								  int32 partition, bool more);
 extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
 							   int32 group);
 extern void pgqueue_wait_end(int code, Datum arg);

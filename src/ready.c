@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -134,17 +135,9 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 	return false;
 }
 
-/*
- * As of the snapshot for messages, as of now for everything else.	blocked: set
- * if something would be ready but for another transaction.
- *
- * Errors: 42704, 55006 if a topic was dropped.
- */
-bool
-pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+static bool
+any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 {
-	pgqueue_group_refresh(&what->group);
-	*blocked = false;
 	for (int i = 0; i < what->topics.n; i++)
 	{
 		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
@@ -153,6 +146,30 @@ pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * As of the snapshot for messages, as of now for everything else.	blocked: set
+ * if something would be ready but for another transaction.  Leaves no memory
+ * behind, since a wait may look for days.
+ *
+ * Errors: 42704, 55006 if a topic was dropped.
+ */
+bool
+pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "queue look",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		ready;
+
+	*blocked = false;
+	pgqueue_group_refresh(&what->group);
+	ready = any_ready(what, snapshot, blocked);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return ready;
 }
 
 /*

@@ -29,9 +29,9 @@
  * the waiter looks, so what is told during the look lets the sleep end at once.
  *
  * Only as many are woken as can find something: one of each group per partition
- * that was written to.	 Whoever consumes and leaves messages, or gives them
- * back, wakes the next.  Whoever is woken and does nothing costs the others at
- * most the time after which every waiter looks again.
+ * that was written to, or given back.	Whoever consumes and leaves messages, or
+ * gives them back, wakes the next.	 Whoever is woken and does nothing costs the
+ * others at most the time after which every waiter looks again.
  *
  * Notes of what a transaction did are kept until it ends, whatever its
  * subtransactions do: to wake once too often does no harm.
@@ -170,7 +170,7 @@ typedef struct Note
 	int32		topic_id;
 	int32		group;			/* 0: it produced */
 	bool		more;			/* it left messages behind */
-	uint64		partitions;		/* it wrote to: bit for number % 64 */
+	uint64		partitions;		/* it wrote about: bit for number % 64 */
 } Note;
 
 #define NOTES 32
@@ -210,14 +210,19 @@ pgqueue_note_produced(const Topic *topic, int32 partition)
 		Async_Notify(topic->name, "");
 }
 
-/* It has moved a group's offset, or may let others do so; more: for sure. */
+/*
+ * It has moved a group's offset in a partition, or may let others do so; more:
+ * there is something left for them.
+ */
 void
-pgqueue_note_progress(int32 group, int32 topic_id, bool more)
+pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
 {
 	Note	   *note = note_of(topic_id, group);
 
-	if (note != NULL)
-		note->more |= more;
+	if (note == NULL)
+		return;
+	note->partitions |= UINT64CONST(1) << (partition % 64);
+	note->more |= more;
 }
 
 /* ---------------- waking ---------------- */
@@ -264,7 +269,7 @@ static void
 wake(const Note *note, bool isCommit)
 {
 	WaitSlot   *slot = slot_of(note->topic_id);
-	int			enough = note->group == 0 ? pg_popcount64(note->partitions) : 1;
+	int			enough = pg_popcount64(note->partitions);
 	WokenGroups woken;
 
 	if (pg_atomic_read_u32(&slot->waiting) == 0)
@@ -292,19 +297,22 @@ wake(const Note *note, bool isCommit)
 }
 
 /*
- * A transaction has ended, and given back its locks.  Called for each of its
- * resource owners; the first call does it all.	 Must not fail.
+ * A transaction has ended, and given back its locks; or a subtransaction was
+ * rolled back, and what it has consumed is free again.	 Called for each of its
+ * resource owners; for a transaction the first call does it all.  Must not fail.
  */
 static void
 transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 				 void *arg)
 {
-	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel || nnotes == 0)
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || nnotes == 0 ||
+		(isCommit && !isTopLevel))
 		return;
 	pg_memory_barrier();
 	for (int i = 0; i < nnotes; i++)
 		wake(&notes[i], isCommit);
-	nnotes = 0;
+	if (isTopLevel)
+		nnotes = 0;
 }
 
 /* ---------------- sleeping ---------------- */
