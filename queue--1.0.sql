@@ -319,7 +319,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean) IS
 'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify: as in queue.create_topic(). NULL leaves as it is.
-Errors: 42704 no such topic, 22023 bad argument, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+Errors: 42704 no such topic, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
 RETURNS void
@@ -509,7 +509,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
 'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
-Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced.
+Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after.
 Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
 CREATE FUNCTION queue.offsets_for_time(
@@ -617,7 +617,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_wait'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.wait(text, text, interval, text) IS
 'Commits, then sleeps until the group has something to consume in the topic, without a snapshot: VACUUM is not held back. Returns when there is something, or after timeout (default: no limit); consume then tells. Woken by the commit of a producer or consumer; looks itself each queue.recheck_interval (default 1 s), for what cannot wake it (prepared transactions, leases that run out, a standby). With member: until that member has something to poll, or should poll to keep its lease or its share of partitions. Works on a standby, for queue.fetch().
-Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad group name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 CREATE PROCEDURE queue.wait(
     consumer_group text,
@@ -670,7 +670,7 @@ COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) I
 'Hands messages to a member of the group, for work outside the database: what follows the committed offsets of the partitions that the member owns. Offsets stay; queue.commit_offset() moves them when the work is done. At least once: what is not committed is handed out again, to the member itself with its next poll, to others once its lease is over. Call it in a transaction of its own.
 member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing to do, waits so long, as in queue.consume(); a poll that joins, renews the lease or moves partitions returns at once.
 The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
-Returns the messages with an epoch for commit_offset, a new one with every poll. A commit of a poll waits for no disk.
+Returns the messages with an epoch for commit_offset, a new one each time that messages of a partition are handed out. The commit of a transaction that only polls waits for no disk, unless it makes the group: what a crash could lose is handed out again.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
 
 CREATE FUNCTION queue.poll(
@@ -847,7 +847,8 @@ SELECT t.name AS topic,
        a.atttypid::regtype AS value_type,
        t.segment_messages,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-       t.created_at
+       t.created_at,
+       t.notify
   FROM queue.topic t
   JOIN pg_catalog.pg_class c ON c.oid = t.log
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
@@ -861,6 +862,7 @@ COMMENT ON COLUMN queue.topics.value_type IS 'Type of the values.';
 COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: adaptive.';
 COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
+COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,

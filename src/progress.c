@@ -256,7 +256,7 @@ pgqueue_in_hand(const Progress *progress)
  * Nobody has messages in hand any more; whoever had is fenced.
  *
  * An epoch is the moment in microseconds, or one more than the last.  Poll's
- * rows may be lost in a crash (see member.c); counting on from the last row
+ * rows may be lost in a crash (see poll.c); counting on from the last row
  * would then give an epoch a second time.
  */
 void

@@ -105,7 +105,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 	pgqueue_group_arg(fcinfo, 0, &what->group);
 	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
 	if (!PG_ARGISNULL(3))
-		what->member = text_to_cstring(PG_GETARG_TEXT_PP(3));
+		what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));
 	if (pushed)
 		PopActiveSnapshot();
 
