@@ -481,7 +481,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_group(text, text, text) IS
 'Sets where a group starts to read a topic, before its first consume. start: earliest (log start, the default), latest (behind the last committed message, and not behind one still in progress), or a timestamp that begins with a digit (the first message of that time or later). Without it a group starts at the log start. Kafka''s auto.offset.reset.
-Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 22007 bad timestamp, 22004 NULL, 42501 no right, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 22007 or 22008 bad timestamp, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
 
 CREATE FUNCTION queue.drop_group(consumer_group text, topic text DEFAULT NULL)
 RETURNS void
@@ -489,7 +489,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_drop_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_group(text, text) IS
 'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew. Waits for transactions of the group.
-Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
 
 CREATE FUNCTION queue.reset_offsets(
     consumer_group text,
@@ -510,7 +510,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
 'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
 Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after.
-Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
+Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
 CREATE FUNCTION queue.offsets_for_time(
     topic      text,
@@ -639,7 +639,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_pause'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.pause(text, text, int) IS
 'Lets a group get no more messages: from one partition, from a topic, or, without topic, from all topics that it reads. Waits for transactions of the group that are consuming; when it returns, none is, and none begins until queue.resume(). What members have in hand they may still commit. Partitions that are added later are not paused. Returns how many partitions it changed.
-Errors: 42704 no such group or topic, 22023 bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+Errors: 42704 no such group or topic, 22023 bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
 
 CREATE FUNCTION queue.resume(
     consumer_group text,
@@ -957,6 +957,8 @@ SELECT h.pid,
        (SELECT pg_catalog.array_agg(w.pid ORDER BY w.pid)
           FROM pg_catalog.pg_locks w
          WHERE w.locktype = 'advisory'
+           AND w.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                              WHERE d.datname = pg_catalog.current_database())
            AND w.classid = h.classid
            AND w.objid = h.objid
            AND w.objsubid = h.objsubid
@@ -1022,14 +1024,17 @@ SELECT g.consumer_group,
        CASE WHEN g.stable_end > coalesce(g.current_offset, g.log_start)
              AND pg_catalog.has_table_privilege(
                      pg_catalog.format('topic.%I', g.topic), 'SELECT')
-            THEN greatest(pg_catalog.statement_timestamp()
+            -- not greatest(), which would make 0 of NULL
+            THEN pg_catalog.interval_larger(pg_catalog.statement_timestamp()
                  - queue.offset_time(g.topic, g.partition,
                                      coalesce(g.current_offset, g.log_start)),
                  '0') END AS oldest_unread_age,
        g.rate,
        CASE WHEN g.log_end <= coalesce(g.current_offset, g.log_start)
             THEN interval '0'
-            WHEN g.rate > 0 THEN pg_catalog.make_interval(secs =>
+            -- a thousand years, beyond which an interval would overflow
+            WHEN g.log_end - g.current_offset < g.rate * 31557600000
+            THEN pg_catalog.make_interval(secs =>
                  (g.log_end - g.current_offset) / g.rate) END AS time_to_drain,
        g.in_hand,
        g.paused,
@@ -1050,7 +1055,7 @@ COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the sess
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
 COMMENT ON COLUMN queue.consumer_groups.oldest_unread_age IS 'Age of the next message to read; NULL: there is none that may be read yet, or the user may not read the topic.';
 COMMENT ON COLUMN queue.consumer_groups.rate IS 'Messages consumed a second, over the last minute, or the last 20 commits, or since the last commit if that is longer ago; NULL: not known yet.';
-COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'In which the lag will be gone at that rate if nothing is produced; NULL: not known.';
+COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'In which the lag will be gone at that rate if nothing is produced; NULL: not known, or not in a thousand years.';
 COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Messages handed to a member and not committed.';
 COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paused for the group.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';

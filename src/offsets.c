@@ -11,6 +11,7 @@
  */
 #include "queue.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -322,17 +323,59 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* What offset_time() last found in each partition of a topic. */
+/*
+ * What offset_time() last found in each partition of a topic, and as of when:
+ * an expression of PL/pgSQL keeps its state from statement to statement.
+ */
 typedef struct TimeCache
 {
 	int32		topic_id;
 	int			npartitions;
+	SubTransactionId subxid;
+	TransactionId xmin;			/* of the snapshot, as the next three */
+	TransactionId xmax;
+	uint32		running;
+	CommandId	command;
 	struct
 	{
 		int64		from;
 		LogPlace	place;
 	}		   *partitions;
 } TimeCache;
+
+/*
+ * Does it hold for a snapshot?	 Of the transactions between xmin and xmax fewer
+ * run as time goes by, so if as many do, they are the same.
+ */
+static bool
+cache_holds(const TimeCache *cache, const Topic *topic, Snapshot snapshot)
+{
+	return cache->topic_id == topic->id &&
+		cache->npartitions == topic->npartitions &&
+		cache->subxid == GetCurrentSubTransactionId() &&
+		cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
+		cache->running == snapshot->xcnt && cache->command == snapshot->curcid;
+}
+
+static TimeCache *
+make_cache(MemoryContext context, const Topic *topic, Snapshot snapshot)
+{
+	TimeCache  *cache = MemoryContextAlloc(context, sizeof(TimeCache));
+
+	cache->topic_id = topic->id;
+	cache->npartitions = topic->npartitions;
+	cache->subxid = GetCurrentSubTransactionId();
+	cache->xmin = snapshot->xmin;
+	cache->xmax = snapshot->xmax;
+	cache->running = snapshot->xcnt;
+	cache->command = snapshot->curcid;
+	cache->partitions =
+		MemoryContextAlloc(context,
+						   topic->npartitions * sizeof(*cache->partitions));
+	for (int i = 0; i < topic->npartitions; i++)
+		cache->partitions[i].from = -1;
+	return cache;
+}
 
 /*
  * (topic, partition, offset) -> timestamp of the first message from there on,
@@ -350,19 +393,14 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 
 	pgqueue_check_right(topic, ACL_SELECT);
 	pgqueue_check_partition(topic, partition);
-	if (cache == NULL || cache->topic_id != topic->id ||
-		cache->npartitions != topic->npartitions)
+	if (cache == NULL || !cache_holds(cache, topic, GetActiveSnapshot()))
 	{
-		MemoryContext context = fcinfo->flinfo->fn_mcxt;
-
-		cache = MemoryContextAlloc(context, sizeof(TimeCache));
-		cache->topic_id = topic->id;
-		cache->npartitions = topic->npartitions;
-		cache->partitions =
-			MemoryContextAlloc(context,
-							   topic->npartitions * sizeof(*cache->partitions));
-		for (int i = 0; i < topic->npartitions; i++)
-			cache->partitions[i].from = -1;
+		if (cache != NULL)
+		{
+			pfree(cache->partitions);
+			pfree(cache);
+		}
+		cache = make_cache(fcinfo->flinfo->fn_mcxt, topic, GetActiveSnapshot());
 		fcinfo->flinfo->fn_extra = cache;
 	}
 
@@ -371,6 +409,7 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 	{
 		if (from < pgqueue_log_start(topic, partition))
 			PG_RETURN_NULL();
+		cache->partitions[partition].from = -1;
 		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(), place);
 		cache->partitions[partition].from = from;
 	}
