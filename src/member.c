@@ -143,6 +143,13 @@ pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 	table_close(rel, AccessShareLock);
 }
 
+/* An epoch is a time (pgqueue_new_epoch). */
+static bool
+handed_in_this_life(const Member *member, const Progress *progress)
+{
+	return progress->epoch >= member->joined_at;
+}
+
 Member *
 pgqueue_member_of(const Members *members, const char *name)
 {
@@ -152,24 +159,26 @@ pgqueue_member_of(const Members *members, const char *name)
 	return NULL;
 }
 
-/* Has a member a lease that is not over? */
+/*
+ * Has the member that messages were handed to lived on since?  One that lost its
+ * lease and came back, by the same name, does not know of them any more: nobody
+ * could have them as long as it lives.
+ */
 bool
-pgqueue_member_alive(int32 group, int32 topic_id, const char *name)
+pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_MEMBER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, group, topic_id, name);
+	SysScanDesc scan = begin_scan(rel, group, topic_id, progress->member);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		alive = false;
 
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		Member		member;
 
-		alive = DatumGetTimestampTz(heap_getattr(tuple, MEMBER_ATTR_EXPIRES,
-												 RelationGetDescr(rel),
-												 &isnull)) >
-			GetCurrentTimestamp();
+		read_row(rel, tuple, GetCurrentTimestamp(), &member);
+		alive = member.alive && handed_in_this_life(&member, progress);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -307,6 +316,13 @@ quota_of(const Survey *s, const Member *member)
 	return 0;
 }
 
+static bool
+holds(const Progress *progress, const Member *member)
+{
+	return pgqueue_in_hand(progress) &&
+		strcmp(progress->member, member->name) == 0;
+}
+
 /* Are messages of the partition in its owner's hand? */
 static bool
 in_owners_hand(int32 group, const Topic *topic, const Member *owner,
@@ -315,8 +331,7 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
 	Progress	progress;
 
 	pgqueue_progress_look(group, topic->id, partition, &progress);
-	return pgqueue_in_hand(&progress) &&
-		strcmp(progress.member, owner->name) == 0;
+	return holds(&progress, owner) && handed_in_this_life(owner, &progress);
 }
 
 /*
@@ -528,7 +543,10 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 	if (me == NULL)
 		me = new_member(&members, name);
 	else if (!me->alive)
+	{
 		me->npartitions = 0;	/* it has lost them */
+		me->joined_at = GetCurrentTimestamp();
+	}
 	me->alive = true;
 	me->lease = lease;
 	me->client = client_name();
@@ -603,11 +621,12 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 	{
 		Progress	progress;
 
-		if (!in_owners_hand(group->id, topic, me, p))
+		pgqueue_progress_look(group->id, topic->id, p, &progress);
+		if (!holds(&progress, me))
 			continue;
 		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
 		pgqueue_progress_read(group->id, topic->id, p, &progress);
-		if (!pgqueue_in_hand(&progress) || strcmp(progress.member, name) != 0)
+		if (!holds(&progress, me))
 			continue;
 		pgqueue_new_epoch(&progress);
 		pgqueue_progress_write(group->id, topic->id, p, &progress,

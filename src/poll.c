@@ -88,8 +88,7 @@ is_free(const Poller *poller, const Topic *topic, const Progress *progress)
 		return false;
 	return !pgqueue_in_hand(progress) ||
 		strcmp(progress->member, poller->what.member) == 0 ||
-		!pgqueue_member_alive(poller->what.group.id, topic->id,
-							  progress->member);
+		!pgqueue_holder_alive(poller->what.group.id, topic->id, progress);
 }
 
 /*
@@ -308,7 +307,7 @@ commit_unleased(ConsumerGroup *group, Topic *topic, int32 partition,
 	LogEnds		ends;
 
 	if (pgqueue_in_hand(progress) &&
-		pgqueue_member_alive(group->id, topic->id, progress->member))
+		pgqueue_holder_alive(group->id, topic->id, progress))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("messages of partition %d of topic \"%s\" are in the hand of member \"%s\"",
