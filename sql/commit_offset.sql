@@ -232,4 +232,4 @@ SELECT queue.leave('reader', 'u', 'm');
 ROLLBACK;
 
 SELECT count(queue.drop_topic(topic)) FROM queue.topics;
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;

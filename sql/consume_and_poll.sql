@@ -74,4 +74,4 @@ SELECT count(*) FROM queue.poll('h', 't', 'm', 1000);
 SELECT count(*) > 0 AS consumed FROM queue.consume('i', 't', 1000);
 
 SELECT queue.drop_topic('t');
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;

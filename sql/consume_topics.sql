@@ -116,5 +116,5 @@ SELECT count(*), count(DISTINCT topic) FROM queue.poll('many', ARRAY(SELECT 'man
 SELECT count(DISTINCT topic) FROM generate_series(1, 64) x, queue.consume('all', ARRAY(SELECT 'many-' || n FROM generate_series(1, 64) n), 100 + 0 * x);
 
 SELECT count(queue.drop_topic(topic)) FROM queue.topics;
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;
 DROP ROLE regress_queue_worker;

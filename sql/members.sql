@@ -236,4 +236,4 @@ SELECT count(*) AS kept, (SELECT cardinality(partitions) FROM queue.members WHER
 SELECT member, cardinality(partitions) FROM queue.members ORDER BY 1;
 
 SELECT count(queue.drop_topic(topic)) FROM queue.topics;
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;

@@ -174,7 +174,7 @@ UPDATE queue.progress SET committed_offset = 1000, handed_to = NULL
    AND topic_id = (SELECT topic_id FROM queue.topic WHERE name = 'numbers');
 SELECT pg_temp.error_of($$SELECT * FROM queue.poll('typed', 'numbers', 'm', NULL::bigint)$$);
 
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;
 SELECT count(*) FROM queue.member;
 SELECT count(*) FROM queue.progress;
 SELECT count(queue.drop_topic(topic)) FROM queue.topics;

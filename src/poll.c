@@ -117,6 +117,12 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return;
 	}
+	/* whoever drops the group waits, or has it */
+	if (!progress.found && !pgqueue_group_hold(group->id, false))
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
+		return;
+	}
 	if (!progress.found)
 		progress.offset = start;
 	if (progress.offset < start)
@@ -132,6 +138,8 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 			pgqueue_behind_log_end(topic, partition, progress.offset))
 			pgqueue_offset_out_of_range(topic, partition, progress.offset,
 										"committed offset");
+		if (!progress.found)
+			pgqueue_group_release(group->id);
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return;
 	}
