@@ -14,7 +14,8 @@
  * messages in hand is lost: commit_offset then meets another epoch and refuses,
  * and the messages are handed out again.  (Epochs are not given twice: see
  * pgqueue_new_epoch.)	So a transaction that wrote nothing but that does not
- * wait for the disk.
+ * wait for the disk.  Nor is anything else lost with it: a poll that makes the
+ * group does wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -211,7 +212,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 {
 	Poller		poller = {0};
 	Readiness  *what = &poller.what;
-	bool		alone = wrote_nothing_else();
+	bool		alone;
 	int64		max_wait;
 
 	pgqueue_check_writable("queue.poll()");
@@ -233,6 +234,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	max_wait = pgqueue_duration_arg(fcinfo, arg + 3, "max_wait", 0);
 	poller.snapshot = GetActiveSnapshot();
 
+	alone = what->group.id != 0 && wrote_nothing_else();
 	pgqueue_group_ensure(&what->group);
 	poll_all(&poller);
 	if (poller.sink.taken == 0 && max_wait > 0 && has_room(&poller.sink))
