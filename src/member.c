@@ -23,7 +23,8 @@
  * is the partition's progress: whose the messages in hand are, and by which
  * epoch (progress.c).	A member that polls while one of its partitions is moved
  * may still be handed messages of it; the new owner then waits until they are
- * committed or the lease is over.
+ * committed or the lease is over.  With the poll that next renews its lease, the
+ * member is handed them again, in case it has forgotten them.
  *
  *-------------------------------------------------------------------------
  */
@@ -323,6 +324,15 @@ holds(const Progress *progress, const Member *member)
 		strcmp(progress->member, member->name) == 0;
 }
 
+static bool
+owns(const Member *member, int32 partition)
+{
+	for (int i = 0; i < member->npartitions; i++)
+		if (member->partitions[i] == partition)
+			return true;
+	return false;
+}
+
 /* Are messages of the partition in its owner's hand? */
 static bool
 in_owners_hand(int32 group, const Topic *topic, const Member *owner,
@@ -496,6 +506,25 @@ new_member(Members *members, const char *name)
 	return me;
 }
 
+/*
+ * What a member is to be handed: the partitions that it owns, and those of which
+ * it has messages in hand although they are another's now.
+ */
+static void
+add_held(int32 group, const Topic *topic, Member *me)
+{
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		if (owns(me, p))
+			continue;
+		pgqueue_progress_look(group, topic->id, p, &progress);
+		if (holds(&progress, me) && handed_in_this_life(me, &progress))
+			add_partition(me, p);
+	}
+}
+
 /* Who is dead for good: its row goes.	Its name may join again. */
 static void
 bury(Relation rel, const Members *members, const Member *me)
@@ -561,6 +590,7 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 		write_row(rel, group->id, topic->id, lfirst(lc));
 	write_row(rel, group->id, topic->id, me);
 	table_close(rel, NoLock);
+	add_held(group->id, topic, me);
 	return me;
 }
 
@@ -621,8 +651,10 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 	{
 		Progress	progress;
 
+		/* it may be polling, at this moment */
 		pgqueue_progress_look(group->id, topic->id, p, &progress);
-		if (!holds(&progress, me))
+		if (!holds(&progress, me) &&
+			!(owns(me, p) && pgqueue_progress_busy(group->id, topic->id, p)))
 			continue;
 		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
 		pgqueue_progress_read(group->id, topic->id, p, &progress);
