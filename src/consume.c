@@ -94,7 +94,7 @@ is_free(const ConsumerGroup *group, const Topic *topic, const Progress *progress
 	if (progress->paused)
 		return false;
 	return !pgqueue_in_hand(progress) ||
-		!pgqueue_member_alive(group->id, topic->id, progress->member);
+		!pgqueue_holder_alive(group->id, topic->id, progress);
 }
 
 /*

@@ -23,7 +23,8 @@
  * is the partition's progress: whose the messages in hand are, and by which
  * epoch (progress.c).	A member that polls while one of its partitions is moved
  * may still be handed messages of it; the new owner then waits until they are
- * committed or the lease is over.
+ * committed or the lease is over.  With the poll that next renews its lease, the
+ * member is handed them again, in case it has forgotten them.
  *
  *-------------------------------------------------------------------------
  */
@@ -109,6 +110,7 @@ read_row(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 	member->expires_at = DatumGetTimestampTz(values[MEMBER_ATTR_EXPIRES - 1]);
 	member->joined_at = DatumGetTimestampTz(values[MEMBER_ATTR_JOINED - 1]);
 	member->alive = member->expires_at > now;
+	member->renewed = false;
 	partitions = DatumGetArrayTypePCopy(values[MEMBER_ATTR_PARTITIONS - 1]);
 	member->npartitions = ArrayGetNItems(ARR_NDIM(partitions),
 										 ARR_DIMS(partitions));
@@ -143,6 +145,13 @@ pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 	table_close(rel, AccessShareLock);
 }
 
+/* An epoch is a time (pgqueue_new_epoch). */
+static bool
+handed_in_this_life(const Member *member, const Progress *progress)
+{
+	return progress->epoch >= member->joined_at;
+}
+
 Member *
 pgqueue_member_of(const Members *members, const char *name)
 {
@@ -152,24 +161,26 @@ pgqueue_member_of(const Members *members, const char *name)
 	return NULL;
 }
 
-/* Has a member a lease that is not over? */
+/*
+ * Has the member that messages were handed to lived on since?  One that lost its
+ * lease and came back, by the same name, does not know of them any more: nobody
+ * could have them as long as it lives.
+ */
 bool
-pgqueue_member_alive(int32 group, int32 topic_id, const char *name)
+pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_MEMBER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, group, topic_id, name);
+	SysScanDesc scan = begin_scan(rel, group, topic_id, progress->member);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		alive = false;
 
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		Member		member;
 
-		alive = DatumGetTimestampTz(heap_getattr(tuple, MEMBER_ATTR_EXPIRES,
-												 RelationGetDescr(rel),
-												 &isnull)) >
-			GetCurrentTimestamp();
+		read_row(rel, tuple, GetCurrentTimestamp(), &member);
+		alive = member.alive && handed_in_this_life(&member, progress);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -307,6 +318,22 @@ quota_of(const Survey *s, const Member *member)
 	return 0;
 }
 
+static bool
+holds(const Progress *progress, const Member *member)
+{
+	return pgqueue_in_hand(progress) &&
+		strcmp(progress->member, member->name) == 0;
+}
+
+static bool
+owns(const Member *member, int32 partition)
+{
+	for (int i = 0; i < member->npartitions; i++)
+		if (member->partitions[i] == partition)
+			return true;
+	return false;
+}
+
 /* Are messages of the partition in its owner's hand? */
 static bool
 in_owners_hand(int32 group, const Topic *topic, const Member *owner,
@@ -315,8 +342,7 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
 	Progress	progress;
 
 	pgqueue_progress_look(group, topic->id, partition, &progress);
-	return pgqueue_in_hand(&progress) &&
-		strcmp(progress.member, owner->name) == 0;
+	return holds(&progress, owner) && handed_in_this_life(owner, &progress);
 }
 
 /*
@@ -481,6 +507,25 @@ new_member(Members *members, const char *name)
 	return me;
 }
 
+/*
+ * What a member is to be handed: the partitions that it owns, and those of which
+ * it has messages in hand although they are another's now.
+ */
+static void
+add_held(int32 group, const Topic *topic, Member *me)
+{
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		if (owns(me, p))
+			continue;
+		pgqueue_progress_look(group, topic->id, p, &progress);
+		if (holds(&progress, me) && handed_in_this_life(me, &progress))
+			add_partition(me, p);
+	}
+}
+
 /* Who is dead for good: its row goes.	Its name may join again. */
 static void
 bury(Relation rel, const Members *members, const Member *me)
@@ -528,8 +573,12 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 	if (me == NULL)
 		me = new_member(&members, name);
 	else if (!me->alive)
+	{
 		me->npartitions = 0;	/* it has lost them */
+		me->joined_at = GetCurrentTimestamp();
+	}
 	me->alive = true;
+	me->renewed = true;
 	me->lease = lease;
 	me->client = client_name();
 	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -543,6 +592,7 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 		write_row(rel, group->id, topic->id, lfirst(lc));
 	write_row(rel, group->id, topic->id, me);
 	table_close(rel, NoLock);
+	add_held(group->id, topic, me);
 	return me;
 }
 
@@ -603,11 +653,14 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 	{
 		Progress	progress;
 
-		if (!in_owners_hand(group->id, topic, me, p))
+		/* it may be polling, at this moment */
+		pgqueue_progress_look(group->id, topic->id, p, &progress);
+		if (!holds(&progress, me) &&
+			!(owns(me, p) && pgqueue_progress_busy(group->id, topic->id, p)))
 			continue;
 		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
 		pgqueue_progress_read(group->id, topic->id, p, &progress);
-		if (!pgqueue_in_hand(&progress) || strcmp(progress.member, name) != 0)
+		if (!holds(&progress, me))
 			continue;
 		pgqueue_new_epoch(&progress);
 		pgqueue_progress_write(group->id, topic->id, p, &progress,

@@ -14,7 +14,8 @@
  * messages in hand is lost: commit_offset then meets another epoch and refuses,
  * and the messages are handed out again.  (Epochs are not given twice: see
  * pgqueue_new_epoch.)	So a transaction that wrote nothing but that does not
- * wait for the disk.
+ * wait for the disk.  Nor is anything else lost with it: a poll that makes the
+ * group does wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -64,8 +65,6 @@ transaction_callback(XactEvent event, void *arg)
 		poll_wrote_until = InvalidXLogRecPtr;
 }
 
-/* Callbacks are called in the reverse order: ours must not be before any that
- * writes. */
 void
 pgqueue_poll_init(void)
 {
@@ -90,8 +89,7 @@ is_free(const Poller *poller, const Topic *topic, const Progress *progress)
 		return false;
 	return !pgqueue_in_hand(progress) ||
 		strcmp(progress->member, poller->what.member) == 0 ||
-		!pgqueue_member_alive(poller->what.group.id, topic->id,
-							  progress->member);
+		!pgqueue_holder_alive(poller->what.group.id, topic->id, progress);
 }
 
 /*
@@ -214,7 +212,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 {
 	Poller		poller = {0};
 	Readiness  *what = &poller.what;
-	bool		alone = wrote_nothing_else();
+	bool		alone;
 	int64		max_wait;
 
 	pgqueue_check_writable("queue.poll()");
@@ -239,6 +237,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	/* before anything is written and locked: others must not wait, too */
 	if (max_wait > 0 && has_room(&poller.sink))
 		pgqueue_wait_held(what, max_wait);
+	alone = what->group.id != 0 && wrote_nothing_else();
 	pgqueue_group_ensure(&what->group);
 	poll_all(&poller);
 	if (alone)
@@ -316,7 +315,7 @@ commit_unleased(ConsumerGroup *group, Topic *topic, int32 partition,
 	LogEnds		ends;
 
 	if (pgqueue_in_hand(progress) &&
-		pgqueue_member_alive(group->id, topic->id, progress->member))
+		pgqueue_holder_alive(group->id, topic->id, progress))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("messages of partition %d of topic \"%s\" are in the hand of member \"%s\"",

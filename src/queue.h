@@ -593,6 +593,7 @@ typedef struct Member
 	TimestampTz expires_at;
 	TimestampTz joined_at;
 	bool		alive;
+	bool		renewed;		/* by this very call; the members are locked */
 	int			npartitions;
 	int32	   *partitions;		/* it owns */
 	ItemPointerData tid;
@@ -607,8 +608,8 @@ typedef struct Members
 extern void pgqueue_members_read(int32 group, int32 topic_id,
 								 Members *members);
 extern Member *pgqueue_member_of(const Members *members, const char *name);
-extern bool pgqueue_member_alive(int32 group, int32 topic_id,
-								 const char *name);
+extern bool pgqueue_holder_alive(int32 group, int32 topic_id,
+								 const Progress *progress);
 extern char *pgqueue_member_arg(text *name);
 extern Member *pgqueue_member_renew(ConsumerGroup *group, Topic *topic,
 									const char *name, int64 lease);

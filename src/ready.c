@@ -86,7 +86,7 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 		return false;
 	if (pgqueue_in_hand(&progress) &&
 		(what->member == NULL || strcmp(what->member, progress.member) != 0) &&
-		pgqueue_member_alive(what->group.id, topic->id, progress.member))
+		pgqueue_holder_alive(what->group.id, topic->id, &progress))
 		return false;
 
 	from = progress.found ? progress.offset : start;
