@@ -46,6 +46,7 @@ settings=(
 	"min_wal_size = ${BENCH_MIN_WAL_SIZE:-32GB}"
 	"max_wal_size = ${BENCH_MAX_WAL_SIZE:-64GB}"
 	'checkpoint_timeout = 1h'
+	'max_connections = 200'
 	'max_parallel_workers_per_gather = 0'
 	'jit = off'
 )
