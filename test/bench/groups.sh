@@ -36,7 +36,7 @@ fresh_job_table()
 }
 
 # The table is never analyzed: its readers shall use the index all the same.
-index_only_options="$PGOPTIONS -c enable_seqscan=off -c enable_sort=off"
+with_index() { PGOPTIONS="$PGOPTIONS -c enable_seqscan=off -c enable_sort=off" "$@"; }
 
 # ----------------------------------------------------------------------
 # Wake-up
@@ -67,7 +67,7 @@ wakeup_topic()
 wakeup_notify()
 {
 	fresh_job_table
-	PGOPTIONS=$index_only_options wakeup_figure "$1" \
+	with_index wakeup_figure "$1" \
 		-s "SET synchronous_commit = ${2:-on}" \
 		-l job "$wakeup_insert" "$job_delete"
 }
@@ -78,7 +78,7 @@ compare_wakeup()
 	local call="wakeup -n $WAKEUP_SAMPLES -s 'SET synchronous_commit = ${5:-on}'"
 	command_of "$1" queue "$call -w \"$job_wait\" \"$wakeup_produce\" \"$job_consume\""
 	command_of "$1" listen "$call -l job \"$wakeup_insert\" \"$job_delete\""
-	compare "$1" "$2" 'µs' "$3" "wakeup_topic $4 ${5:-}" "wakeup_notify $4 ${5:-}"
+	compare "$1" "$2" microseconds "$3" "wakeup_topic $4 ${5:-}" "wakeup_notify $4 ${5:-}"
 }
 
 bench_wakeup_p50()
@@ -225,7 +225,7 @@ jobs_by_topic()
 jobs_by_notify()
 {
 	fresh_job_table
-	PGOPTIONS=$index_only_options jobs "$1" "$job_insert" \
+	with_index jobs "$1" "$job_insert" \
 		'SELECT NOT EXISTS (SELECT FROM job)' -l job -r "$job_delete"
 }
 
