@@ -3,7 +3,7 @@
 # poll and commit_offset, a member's death, a long list of groups.
 # Sourced by run.sh; uses lib.sh, produce.sh and consume.sh.
 
-: "${WAKEUP_SAMPLES:=3000}"   # wake-ups of each run
+: "${WAKEUP_SAMPLES:=2000}"   # wake-ups of each run
 : "${WAITERS:=100}"           # sessions that wait on other topics, one on each
 : "${JOB_SECONDS:=3}"         # length of a run with waiting consumers
 : "${LIST_GROUPS:=1000}"      # groups of the long list
@@ -22,7 +22,6 @@ job_delete='DELETE FROM job WHERE id = ANY (ARRAY(
 # fresh_job_topic partitions
 fresh_job_topic()
 {
-	sql "SELECT queue.drop_topic('job', true)" >/dev/null
 	fresh_topic job "$1"
 	sql "SELECT queue.create_group('job', 'job')" >/dev/null
 	sql CHECKPOINT
@@ -56,29 +55,29 @@ wakeup_figure()
 	field "$name" "$out"
 }
 
-# wakeup_topic figure, wakeup_notify figure [synchronous_commit]
+# wakeup_topic figure synchronous_commit, wakeup_notify figure synchronous_commit
 wakeup_topic()
 {
 	fresh_job_topic 1
-	wakeup_figure "$1" -s "SET synchronous_commit = ${2:-on}" \
+	wakeup_figure "$1" -s "SET synchronous_commit = $2" \
 		-w "$job_wait" "$wakeup_produce" "$job_consume"
 }
 
 wakeup_notify()
 {
 	fresh_job_table
-	with_index wakeup_figure "$1" \
-		-s "SET synchronous_commit = ${2:-on}" \
+	with_index wakeup_figure "$1" -s "SET synchronous_commit = $2" \
 		-l job "$wakeup_insert" "$job_delete"
 }
 
 # compare_wakeup row what bar figure [synchronous_commit]
 compare_wakeup()
 {
-	local call="wakeup -n $WAKEUP_SAMPLES -s 'SET synchronous_commit = ${5:-on}'"
+	local sync=${5:-off}
+	local call="wakeup -n $WAKEUP_SAMPLES -s 'SET synchronous_commit = $sync'"
 	command_of "$1" queue "$call -w \"$job_wait\" \"$wakeup_produce\" \"$job_consume\""
 	command_of "$1" listen "$call -l job \"$wakeup_insert\" \"$job_delete\""
-	compare "$1" "$2" microseconds "$3" "wakeup_topic $4 ${5:-}" "wakeup_notify $4 ${5:-}"
+	compare "$1" "$2" microseconds "$3" "wakeup_topic $4 $sync" "wakeup_notify $4 $sync"
 }
 
 bench_wakeup_p50()
@@ -92,35 +91,35 @@ bench_wakeup_p99()
 	compare_wakeup wakeup_p99 'the same, 99th percentile' '<= 1.00' p99
 }
 
-bench_wakeup_nosync_p50()
-{
-	compare_wakeup wakeup_nosync_p50 'the same, the COMMIT waits for no disk, median' \
-		'<= 1.00' p50 off
-}
-
-bench_wakeup_nosync_p99()
-{
-	compare_wakeup wakeup_nosync_p99 'the same, 99th percentile' '<= 1.00' p99 off
-}
-
 bench_wakeup_read_p50()
 {
-	compare_wakeup wakeup_read_p50 'as wakeup_p50, until the waiter has the message' \
+	compare_wakeup wakeup_read_p50 'the same, until the waiter has the message, median' \
 		- read_p50
+}
+
+bench_wakeup_flush_p50()
+{
+	compare_wakeup wakeup_flush_p50 'as wakeup_p50, the COMMIT waits for the disk' - p50 on
+}
+
+bench_wakeup_flush_p99()
+{
+	compare_wakeup wakeup_flush_p99 'the same, 99th percentile' - p99 on
 }
 
 # ----------------------------------------------------------------------
 # Workers in the background
 # ----------------------------------------------------------------------
 
-workers_asleep="SELECT count(*) FROM pg_stat_activity WHERE application_name = 'worker'
-	AND (wait_event_type = 'Extension' OR query NOT LIKE 'CALL%' AND wait_event = 'ClientRead')"
+workers_asleep="SELECT count(*) FROM pg_stat_activity
+	WHERE application_name = 'worker -w' AND wait_event_type = 'Extension'
+		OR application_name = 'worker -l' AND wait_event = 'ClientRead'"
 
-# start_workers number argument...: returns once all of them sleep
+# start_workers number -w|-l argument...: returns once all of them sleep
 start_workers()
 {
 	local patience
-	coproc crew { PGAPPNAME=worker "$work/workers" -c "$@" >"$work/workers.out"; }
+	coproc crew { PGAPPNAME="worker $2" "$work/workers" -c "$@" >"$work/workers.out"; }
 	crew_in=${crew[1]} crew_pid=$!
 	for patience in {1..300}; do
 		sleep 0.1

@@ -27,8 +27,8 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	wal_batch wal_batch_two wal_consume empty_consume
 	sequence_batch sequence_keyed sequence_single8 sequence_lookup
 	sequence_lookup_raw
-	wakeup_p50 wakeup_p99 wakeup_nosync_p50 wakeup_nosync_p99
-	wakeup_read_p50 produce_waiters produce_consumers produce_consumers_drained
+	wakeup_p50 wakeup_p99 wakeup_read_p50 wakeup_flush_p50 wakeup_flush_p99
+	produce_waiters produce_consumers produce_consumers_drained
 	poll_commit poll_commit_client rebalance
 	group_list_small group_list group_list_columns group_list_client
 	hold10 hold1 sequence_hold'
