@@ -110,7 +110,6 @@ CREATE TABLE queue.member (
     joined_at  timestamptz NOT NULL,
     name       text        COLLATE "C" NOT NULL,
     client     text,
-    partitions int[]       NOT NULL,
     CONSTRAINT member_pkey PRIMARY KEY (group_id, topic_id, name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE queue.member IS 'Members of consumer groups that poll, a row for each topic. Not dumped: a lease means nothing after a restore.';
@@ -121,7 +120,19 @@ COMMENT ON COLUMN queue.member.expires_at IS 'When the lease is over.';
 COMMENT ON COLUMN queue.member.joined_at IS 'When the member joined.';
 COMMENT ON COLUMN queue.member.name IS 'Name that the application chose.';
 COMMENT ON COLUMN queue.member.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
-COMMENT ON COLUMN queue.member.partitions IS 'Partitions that it owns.';
+
+CREATE TABLE queue.assignment (
+    group_id   int   NOT NULL,
+    topic_id   int   NOT NULL,
+    name       text  COLLATE "C" NOT NULL,
+    partitions int[] NOT NULL,
+    CONSTRAINT assignment_pkey PRIMARY KEY (group_id, topic_id, name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE queue.assignment IS 'Which members own which partitions; void without a lease in queue.member. Not dumped.';
+COMMENT ON COLUMN queue.assignment.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.assignment.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.assignment.name IS 'Member.';
+COMMENT ON COLUMN queue.assignment.partitions IS 'Partitions that it owns.';
 
 CREATE TABLE queue.producer (
     producer_id serial      NOT NULL,
@@ -211,6 +222,7 @@ COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer gr
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
 REVOKE ALL ON queue.topic, queue.consumer_group, queue.progress, queue.member,
+    queue.assignment,
     queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
@@ -1068,25 +1080,26 @@ SELECT g.name AS consumer_group,
        t.topic,
        m.name AS member,
        m.client,
-       m.partitions,
+       coalesce(p.partitions, '{}') AS partitions,
        pg_catalog.make_interval(secs => m.lease / 1000.0) AS lease,
        m.expires_at,
        m.expires_at > pg_catalog.clock_timestamp() AS alive,
        m.joined_at,
        coalesce((SELECT pg_catalog.sum(o.handed_to - o.committed_offset)
-                   FROM pg_catalog.generate_series(0, t.partitions - 1) p
+                   FROM pg_catalog.generate_series(0, t.partitions - 1) s
                   CROSS JOIN LATERAL (
                         SELECT r.member, r.handed_to, r.committed_offset
                           FROM queue.progress r
                          WHERE r.group_id = m.group_id
                            AND r.topic_id = m.topic_id
-                           AND r.partition = p
+                           AND r.partition = s
                          ORDER BY r.group_id DESC, r.topic_id DESC,
                                   r.partition DESC, r.generation DESC
                          LIMIT 1) o
                   WHERE o.member = m.name
                     AND o.handed_to > o.committed_offset), 0)::bigint AS in_hand
   FROM queue.member m
+  LEFT JOIN queue.assignment p USING (group_id, topic_id, name)
   JOIN queue.consumer_group g USING (group_id)
   JOIN queue.topic r USING (topic_id)
   JOIN queue.topics t ON t.topic = r.name;

@@ -372,7 +372,11 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		check_in_hand(topic, partition, &progress, member, PG_GETARG_INT64(5));
 		commit_leased(topic, partition, &progress, next_offset);
 		if (next_offset == progress.offset && PG_ARGISNULL(6))
-			PG_RETURN_VOID();	/* said before */
+		{
+			/* said before */
+			pgqueue_member_touch(&group, topic, member);
+			PG_RETURN_VOID();
+		}
 	}
 	else
 		commit_unleased(&group, topic, partition, &progress, next_offset);

@@ -96,15 +96,17 @@ log_fixed(HeapTupleHeader header)
  *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
  *	 hash of topic and id, 64 bits	  PGQUEUE_LOCK_PRODUCER
  *	 consumer group	 0			  PGQUEUE_LOCK_GROUP_ROWS
- *	 consumer group	 topic		  PGQUEUE_LOCK_MEMBERS
+ *	 consumer group	 topic		  PGQUEUE_LOCK_ASSIGNMENT
+ *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
 #define PGQUEUE_LOCK_GROUP_NAME 0x4002
 #define PGQUEUE_LOCK_TOPIC_NAME 0x4003
 #define PGQUEUE_LOCK_PRODUCER	0x4004	/* queue.blockers knows it as 16388 */
-#define PGQUEUE_LOCK_GROUP_ROWS 0x4005
-#define PGQUEUE_LOCK_MEMBERS	0x4006
+#define PGQUEUE_LOCK_GROUP_ROWS 0x4005	/* ... as 16389 */
+#define PGQUEUE_LOCK_ASSIGNMENT 0x4006
+#define PGQUEUE_LOCK_MEMBER		0x4007
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
@@ -229,6 +231,8 @@ typedef enum RegistryTable
 	REGISTRY_PROGRESS_INDEX,
 	REGISTRY_MEMBER,
 	REGISTRY_MEMBER_NAME_INDEX,
+	REGISTRY_ASSIGNMENT,
+	REGISTRY_ASSIGNMENT_NAME_INDEX,
 	REGISTRY_PRODUCER,
 	REGISTRY_PRODUCER_NAME_INDEX,
 	REGISTRY_PRODUCER_BATCH,
@@ -592,17 +596,19 @@ typedef struct Member
 	int64		lease;			/* ms */
 	TimestampTz expires_at;
 	TimestampTz joined_at;
-	bool		alive;
-	bool		renewed;		/* by this very call; the members are locked */
+	bool		alive;			/* its lease is not over */
 	int			npartitions;
+	int			room;			/* for more; 0: as many */
 	int32	   *partitions;		/* it owns */
-	ItemPointerData tid;
+	ItemPointerData lease_tid;	/* rows; invalid: none */
+	ItemPointerData assignment_tid;
 } Member;
 
 typedef struct Members
 {
 	int			n;
-	Member	   *members;		/* by name */
+	int			room;
+	Member	   *members;
 } Members;
 
 extern void pgqueue_members_read(int32 group, int32 topic_id,
