@@ -110,7 +110,6 @@ read_row(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 	member->expires_at = DatumGetTimestampTz(values[MEMBER_ATTR_EXPIRES - 1]);
 	member->joined_at = DatumGetTimestampTz(values[MEMBER_ATTR_JOINED - 1]);
 	member->alive = member->expires_at > now;
-	member->renewed = false;
 	partitions = DatumGetArrayTypePCopy(values[MEMBER_ATTR_PARTITIONS - 1]);
 	member->npartitions = ArrayGetNItems(ARR_NDIM(partitions),
 										 ARR_DIMS(partitions));
@@ -578,7 +577,6 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 		me->joined_at = GetCurrentTimestamp();
 	}
 	me->alive = true;
-	me->renewed = true;
 	me->lease = lease;
 	me->client = client_name();
 	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),

@@ -182,31 +182,25 @@ compare_topics(const void *a, const void *b)
 
 /*
  * First the member lives on in all topics, whose locks are taken in the order
- * of their numbers; then the topics in turn.  False if a lease was renewed: then
- * the members are locked to the end of the transaction.
+ * of their numbers; then the topics in turn.
  */
-static bool
+static void
 poll_all(Poller *poller)
 {
 	static uint32 rotation = 0;
 	TopicList  *topics = &poller->what.topics;
 	uint32		start = topics->n > 1 ? MyProcPid + rotation++ : 0;
 	Member	   *me[PGQUEUE_MAX_TOPICS];
-	bool		unlocked = true;
 
 	for (int i = 0; i < topics->n; i++)
-	{
 		me[i] = pgqueue_member_renew(&poller->what.group, topics->topics[i],
 									 poller->what.member, poller->lease);
-		unlocked &= !me[i]->renewed;
-	}
 	for (int i = 0; i < topics->n; i++)
 	{
 		int			k = (start + i) % topics->n;
 
 		poll_topic(poller, topics->topics[k], me[k]);
 	}
-	return unlocked;
 }
 
 /*
@@ -240,16 +234,12 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	max_wait = pgqueue_duration_arg(fcinfo, arg + 3, "max_wait", 0);
 	poller.snapshot = GetActiveSnapshot();
 
+	/* before anything is written and locked: others must not wait, too */
+	if (max_wait > 0 && has_room(&poller.sink))
+		pgqueue_wait_held(what, max_wait);
 	alone = what->group.id != 0 && wrote_nothing_else();
 	pgqueue_group_ensure(&what->group);
-
-	/* others must not wait, and lose their leases, while we wait */
-	if (poll_all(&poller) && poller.sink.taken == 0 && max_wait > 0 &&
-		has_room(&poller.sink))
-	{
-		pgqueue_wait_held(what, max_wait);
-		(void) poll_all(&poller);
-	}
+	poll_all(&poller);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;
 	return (Datum) 0;

@@ -593,7 +593,6 @@ typedef struct Member
 	TimestampTz expires_at;
 	TimestampTz joined_at;
 	bool		alive;
-	bool		renewed;		/* by this very call; the members are locked */
 	int			npartitions;
 	int32	   *partitions;		/* it owns */
 	ItemPointerData tid;
