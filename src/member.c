@@ -734,6 +734,8 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	/* the dead may have come back since */
 	CommandCounterIncrement();
 	me = pgqueue_member_of(&members, name);
+	if (me == NULL || !me->alive)
+		return;					/* it has been made to leave */
 	if (balance(group->id, topic, &members, me, &donors))
 		pgqueue_note_progress(group->id, topic->id, 0, true);
 
@@ -749,6 +751,18 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	write_assignment(group->id, topic->id, me);
 }
 
+/* A member as of now; one that is not there owns nothing. */
+static Member *
+look_up(const ConsumerGroup *group, const Topic *topic, const char *name,
+		Members *members)
+{
+	Member	   *me;
+
+	pgqueue_members_read(group->id, topic->id, members);
+	me = pgqueue_member_of(members, name);
+	return me != NULL ? me : new_member(members, name);
+}
+
 /*
  * Keep a member alive for a poll, and give it its share of the partitions.
  * Returns what it is to be handed messages of.
@@ -758,31 +772,22 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name,
 					 int64 lease)
 {
 	Members		members;
-	Member	   *me;
-	bool		renew;
-
-	pgqueue_members_read(group->id, topic->id, &members);
-	me = pgqueue_member_of(&members, name);
-	renew = me == NULL || !me->alive || me->lease != lease ||
-		ms_left(me) < lease;
-	if (!renew && !unbalanced(group->id, topic, me, &members))
-		return me;
+	Member	   *me = look_up(group, topic, name, &members);
+	bool		renew = !me->alive || me->lease != lease || ms_left(me) < lease;
 
 	if (renew)
 	{
-		live_on(group, topic, name, lease, me != NULL && me->alive);
+		live_on(group, topic, name, lease, me->alive);
 		topic = pgqueue_topic_refresh(topic);
-		pgqueue_members_read(group->id, topic->id, &members);
-		me = pgqueue_member_of(&members, name);
+		me = look_up(group, topic, name, &members);
 	}
-	if (unbalanced(group->id, topic, me, &members))
+	if (me->alive && unbalanced(group->id, topic, me, &members))
 	{
 		(void) pgqueue_group_hold(group->id, true);
 		topic = pgqueue_topic_hold(topic);
 		pgqueue_group_check_same(group);
 		rebalance(group, topic, name);
-		pgqueue_members_read(group->id, topic->id, &members);
-		me = pgqueue_member_of(&members, name);
+		me = look_up(group, topic, name, &members);
 	}
 	if (renew)
 		add_held(group->id, topic, me);
