@@ -500,7 +500,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_drop_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_group(text, text) IS
-'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew. Waits for transactions of the group.
+'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew, at the log start: stop consumers and members first. Waits for transactions of the group.
 Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
 
 CREATE FUNCTION queue.reset_offsets(
@@ -954,6 +954,25 @@ WITH held AS (
        AND l.granted
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                           WHERE d.datname = pg_catalog.current_database())
+    UNION
+    -- see PGQUEUE_LOCK_GROUP_ROWS: of no interest unless somebody waits
+    SELECT l.pid, l.virtualtransaction, NULL, NULL, NULL, g.name,
+           l.classid, l.objid, l.objsubid
+      FROM pg_catalog.pg_locks l
+      JOIN queue.consumer_group g ON g.group_id = l.classid::bigint
+     WHERE l.locktype = 'advisory'
+       AND l.objsubid = 16389
+       AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                          WHERE d.datname = pg_catalog.current_database())
+       AND EXISTS (SELECT FROM pg_catalog.pg_locks w
+                    WHERE w.locktype = 'advisory' AND NOT w.granted
+                      AND (w.database, w.classid, w.objid, w.objsubid)
+                        = (l.database, l.classid, l.objid, l.objsubid))
+       AND EXISTS (SELECT FROM pg_catalog.pg_roles r
+                    WHERE r.rolname = g.owner
+                      AND pg_catalog.pg_has_role(r.oid, 'USAGE')
+                       OR r.rolname = current_user AND r.rolsuper)
 )
 SELECT h.pid,
        x.gid,
@@ -985,11 +1004,11 @@ SELECT h.pid,
  GROUP BY h.pid, x.gid, a.xact_start, x.prepared, h.topic, h.partition,
           h.producer_id, h.consumer_group, h.classid, h.objid, h.objsubid,
           a.usename, x.owner, a.application_name, a.query;
-COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits.';
+COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits. Whoever makes, drops or pauses a group as a whole may also wait for one that begins to read a topic, or polls: then topic and partition are NULL.';
 COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
-COMMENT ON COLUMN queue.blockers.topic IS 'Topic.';
+COMMENT ON COLUMN queue.blockers.topic IS 'Topic; NULL in a row about a group as a whole.';
 COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait, or that the group has; NULL in a row about a producer.';
 COMMENT ON COLUMN queue.blockers.usename IS 'User.';
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';

@@ -193,7 +193,11 @@ pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
 	if (!PG_ARGISNULL(2))
 		pgqueue_check_partition(topic, partition);
 
-	(void) pgqueue_group_hold(group.id, true);
+	/* all of it: nobody begins to read another topic meanwhile */
+	if (topic == NULL)
+		pgqueue_group_lock_rows(group.id);
+	else
+		(void) pgqueue_group_hold(group.id, true);
 	pgqueue_group_check_same(&group);
 	if (topic == NULL)
 		PG_RETURN_INT32(set_group_paused(&group, paused));

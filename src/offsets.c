@@ -11,12 +11,13 @@
  */
 #include "queue.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type_d.h"
+#include "common/int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -245,10 +246,12 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	Topic	   *topic;
 	ConsumerGroup group;
 	Target		target = {0};
-	bool		dry_run = !PG_ARGISNULL(8) && PG_GETARG_BOOL(8);
+	bool		dry_run;
 	int32		first = 0;
 	int32		last;
 
+	pgqueue_check_not_null(fcinfo, 8, "dry_run");
+	dry_run = PG_GETARG_BOOL(8);
 	if (!dry_run)
 		pgqueue_check_writable("queue.reset_offsets()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
@@ -324,57 +327,42 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 }
 
 /*
- * What offset_time() last found in each partition of a topic, and as of when:
- * an expression of PL/pgSQL keeps its state from statement to statement.
+ * What offset_time() last found in a partition.  It holds for good: nothing
+ * appears between an offset and the first message behind it, and messages keep
+ * their times.	 That there is none is not remembered.
  */
-typedef struct TimeCache
+typedef struct FoundTime
 {
-	int32		topic_id;
-	int			npartitions;
-	SubTransactionId subxid;
-	TransactionId xmin;			/* of the snapshot, as the next three */
-	TransactionId xmax;
-	uint32		running;
-	CommandId	command;
 	struct
 	{
-		int64		from;
-		LogPlace	place;
-	}		   *partitions;
-} TimeCache;
+		int32		topic_id;
+		int32		partition;
+	}			key;
+	int64		from;
+	LogPlace	place;			/* found: valid */
+} FoundTime;
 
-/*
- * Does it hold for a snapshot?	 Of the transactions between xmin and xmax fewer
- * run as time goes by, so if as many do, they are the same.
- */
-static bool
-cache_holds(const TimeCache *cache, const Topic *topic, Snapshot snapshot)
+static FoundTime *
+last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
 {
-	return cache->topic_id == topic->id &&
-		cache->npartitions == topic->npartitions &&
-		cache->subxid == GetCurrentSubTransactionId() &&
-		cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
-		cache->running == snapshot->xcnt && cache->command == snapshot->curcid;
-}
+	FoundTime	key = {{topic_id, partition}};
+	FoundTime  *last;
+	bool		found;
 
-static TimeCache *
-make_cache(MemoryContext context, const Topic *topic, Snapshot snapshot)
-{
-	TimeCache  *cache = MemoryContextAlloc(context, sizeof(TimeCache));
+	if (flinfo->fn_extra == NULL)
+	{
+		HASHCTL		ctl;
 
-	cache->topic_id = topic->id;
-	cache->npartitions = topic->npartitions;
-	cache->subxid = GetCurrentSubTransactionId();
-	cache->xmin = snapshot->xmin;
-	cache->xmax = snapshot->xmax;
-	cache->running = snapshot->xcnt;
-	cache->command = snapshot->curcid;
-	cache->partitions =
-		MemoryContextAlloc(context,
-						   topic->npartitions * sizeof(*cache->partitions));
-	for (int i = 0; i < topic->npartitions; i++)
-		cache->partitions[i].from = -1;
-	return cache;
+		ctl.keysize = sizeof(key.key);
+		ctl.entrysize = sizeof(FoundTime);
+		ctl.hcxt = flinfo->fn_mcxt;
+		flinfo->fn_extra = hash_create("queue times", 64, &ctl,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	last = hash_search(flinfo->fn_extra, &key.key, HASH_ENTER, &found);
+	if (!found)
+		last->place.found = false;
+	return last;
 }
 
 /*
@@ -388,32 +376,21 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	int32		partition = PG_GETARG_INT32(1);
 	int64		from = PG_GETARG_INT64(2);
-	TimeCache  *cache = fcinfo->flinfo->fn_extra;
-	LogPlace   *place;
+	FoundTime  *last;
 
 	pgqueue_check_right(topic, ACL_SELECT);
 	pgqueue_check_partition(topic, partition);
-	if (cache == NULL || !cache_holds(cache, topic, GetActiveSnapshot()))
-	{
-		if (cache != NULL)
-		{
-			pfree(cache->partitions);
-			pfree(cache);
-		}
-		cache = make_cache(fcinfo->flinfo->fn_mcxt, topic, GetActiveSnapshot());
-		fcinfo->flinfo->fn_extra = cache;
-	}
-
-	place = &cache->partitions[partition].place;
-	if (cache->partitions[partition].from != from)
-	{
-		if (from < pgqueue_log_start(topic, partition))
-			PG_RETURN_NULL();
-		cache->partitions[partition].from = -1;
-		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(), place);
-		cache->partitions[partition].from = from;
-	}
-	if (!place->found)
+	if (from < pgqueue_log_start(topic, partition))
 		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(place->timestamp);
+	last = last_found(fcinfo->flinfo, topic->id, partition);
+	if (!last->place.found || last->from != from)
+	{
+		last->place.found = false;
+		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(),
+							&last->place);
+		last->from = from;
+	}
+	if (!last->place.found)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(last->place.timestamp);
 }

@@ -153,7 +153,6 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	progress.handed_to = sink->next;
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_HANDED);
-	pgqueue_note_progress(group->id, topic->id, partition, false);
 }
 
 static bool

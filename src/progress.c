@@ -52,7 +52,11 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 	LOCKTAG		tag;
 
 	progress_tag(&tag, group, topic_id, partition);
-	return pgqueue_lock(&tag, ExclusiveLock, wait);
+	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
+		return false;
+	/* who finds it held meanwhile is told when it is free */
+	pgqueue_note_progress(group, topic_id, partition, false);
+	return true;
 }
 
 /* Give back one pgqueue_progress_lock(), nothing having been written. */
@@ -63,6 +67,7 @@ pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 
 	progress_tag(&tag, group, topic_id, partition);
 	pgqueue_unlock(&tag, ExclusiveLock);
+	pgqueue_wake_blocked(group, topic_id, partition);
 }
 
 /* Does another transaction have the lock, at this moment? */

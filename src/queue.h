@@ -131,6 +131,9 @@ extern uint64 pgqueue_slot_rolls(AppendSlot *slot);
 extern void pgqueue_slot_count_roll(AppendSlot *slot);
 extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf,
 									 BlockNumber *block);
+extern BlockNumber pgqueue_slot_stable(AppendSlot *slot, Relation leaf);
+extern void pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf,
+									BlockNumber block);
 extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf,
 										 BlockNumber block);
 extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
@@ -646,7 +649,9 @@ extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
 							   int32 group);
 extern void pgqueue_wait_end(int code, Datum arg);
 extern void pgqueue_wait_look(void);
-extern void pgqueue_wait_sleep(int64 timeout, bool blocked);
+extern bool pgqueue_wait_sleep(int64 timeout, bool blocked, uint64 partitions);
+extern void pgqueue_wake_blocked(int32 group, int32 topic_id,
+								 int32 partition);
 
 /* ---------------- ready.c: is there anything to do? ---------------- */
 
@@ -664,11 +669,15 @@ typedef struct Readiness
 	TopicList	topics;
 	const int32 *partitions;	/* NULL: all */
 	int			npartitions;
+
+	/* as of the last look */
+	bool		blocked;		/* another transaction holds something */
+	uint64		mask;			/* partitions that matter, by number % 64 */
 } Readiness;
 
 extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 							   TopicList *list);
-extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
+extern bool pgqueue_ready(Readiness *what, Snapshot snapshot);
 extern void pgqueue_wait_held(Readiness *what, int64 timeout);
 
 /* ---------------- producer_state.c: what a producer has stored ---------- */
@@ -770,6 +779,9 @@ extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 							  int least);
 extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
 							   const char *call);
+/* Counts the messages that the session got. */
+extern uint64 pgqueue_messages_taken;
+
 extern bool pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg);
 
 #endif							/* PGQUEUE_H */

@@ -70,10 +70,9 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 	}
 }
 
-/* blocked: set if only another transaction's lock keeps it from being ready. */
 static bool
-partition_ready(const Readiness *what, Topic *topic, int32 partition,
-				Snapshot snapshot, bool *blocked)
+partition_ready(Readiness *what, Topic *topic, int32 partition,
+				Snapshot snapshot)
 {
 	Progress	progress = {0};
 	int64		start = pgqueue_log_start(topic, partition);
@@ -98,15 +97,14 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 	if (what->group.id != 0 &&
 		pgqueue_progress_busy(what->group.id, topic->id, partition))
 	{
-		*blocked = true;
+		what->blocked = true;
 		return false;
 	}
 	return true;
 }
 
 static bool
-topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
-			bool *blocked)
+topic_ready(Readiness *what, Topic *topic, Snapshot snapshot)
 {
 	const int32 *partitions = what->partitions;
 	int			n = partitions != NULL ? what->npartitions : topic->npartitions;
@@ -122,41 +120,44 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 			return true;
 		partitions = member->partitions;
 		n = member->npartitions;
+		for (int i = 0; i < n; i++)
+			what->mask |= UINT64CONST(1) << (partitions[i] % 64);
 	}
+	else
+		what->mask = ~UINT64CONST(0);
 	for (int i = 0; i < n; i++)
 	{
 		int32		p = partitions != NULL ? partitions[i] : i;
 
 		CHECK_FOR_INTERRUPTS();
 		if (p < topic->npartitions &&
-			partition_ready(what, topic, p, snapshot, blocked))
+			partition_ready(what, topic, p, snapshot))
 			return true;
 	}
 	return false;
 }
 
 static bool
-any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+any_ready(Readiness *what, Snapshot snapshot)
 {
 	for (int i = 0; i < what->topics.n; i++)
 	{
 		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
 
-		if (topic_ready(what, topic, snapshot, blocked))
+		if (topic_ready(what, topic, snapshot))
 			return true;
 	}
 	return false;
 }
 
 /*
- * As of the snapshot for messages, as of now for everything else.	blocked: set
- * if something would be ready but for another transaction.  Leaves no memory
- * behind, since a wait may look for days.
+ * As of the snapshot for messages, as of now for everything else.	Leaves no
+ * memory behind, since a wait may look for days.
  *
  * Errors: 42704, 55006 if a topic was dropped.
  */
 bool
-pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+pgqueue_ready(Readiness *what, Snapshot snapshot)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "queue look",
@@ -164,9 +165,10 @@ pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	bool		ready;
 
-	*blocked = false;
+	what->blocked = false;
+	what->mask = 0;
 	pgqueue_group_refresh(&what->group);
-	ready = any_ready(what, snapshot, blocked);
+	ready = any_ready(what, snapshot);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return ready;
@@ -192,18 +194,17 @@ pgqueue_wait_held(Readiness *what, int64 timeout)
 		for (;;)
 		{
 			Snapshot	snapshot;
-			bool		blocked;
 			bool		ready;
 			int64		left;
 
 			pgqueue_wait_look();
 			snapshot = RegisterSnapshot(GetLatestSnapshot());
-			ready = pgqueue_ready(what, snapshot, &blocked);
+			ready = pgqueue_ready(what, snapshot);
 			UnregisterSnapshot(snapshot);
 			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 			if (ready || left <= 0)
 				break;
-			pgqueue_wait_sleep(left, blocked);
+			(void) pgqueue_wait_sleep(left, what->blocked, what->mask);
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);

@@ -37,15 +37,30 @@ check_may_commit(FunctionCallInfo fcinfo)
 }
 
 static bool
-look(Readiness *what, bool *blocked)
+look(Readiness *what)
 {
 	bool		ready;
 
 	pgqueue_wait_look();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	ready = pgqueue_ready(what, GetActiveSnapshot(), blocked);
+	ready = pgqueue_ready(what, GetActiveSnapshot());
 	PopActiveSnapshot();
 	return ready;
+}
+
+/*
+ * May a waiter that is told of messages go, without a look of its own?	 That
+ * look is most of the time from commit to return.	But what it is told of may
+ * have been taken by others, or not be readable yet for a long time.  So not if
+ * the session took nothing after it went the last time.
+ */
+static bool went_unlooked = false;
+static uint64 taken_then;
+
+static bool
+may_trust(void)
+{
+	return !went_unlooked || pgqueue_messages_taken != taken_then;
 }
 
 /*
@@ -59,28 +74,37 @@ wait_for(Readiness *what, int64 timeout)
 												  Min(timeout, PG_INT64_MAX / 4000));
 	int32		ids[PGQUEUE_MAX_TOPICS];
 	int32		group = what->group.id;
+	bool		trust = may_trust();
 
 	for (int i = 0; i < what->topics.n; i++)
 		ids[i] = what->topics.topics[i]->id;
 	pgqueue_wait_begin(ids, what->topics.n, group);
 	for (;;)
 	{
-		bool		blocked;
-		bool		ready = look(what, &blocked);
+		bool		ready = look(what);
 		int64		left;
 
 		SPI_commit();
 		InvalidateCatalogSnapshot();
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 		if (ready || left <= 0)
+		{
+			went_unlooked = false;
 			break;
+		}
 		if (group != what->group.id)
 		{
 			group = what->group.id;
 			pgqueue_wait_begin(ids, what->topics.n, group);
 			continue;			/* entered anew, so look again */
 		}
-		pgqueue_wait_sleep(left, blocked);
+		if (pgqueue_wait_sleep(left, what->blocked, what->mask) && trust)
+		{
+			went_unlooked = true;
+			taken_then = pgqueue_messages_taken;
+			SPI_commit();		/* for who goes on here: a new time */
+			break;
+		}
 	}
 }
 

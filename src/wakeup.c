@@ -8,7 +8,8 @@
  *	 +------+------+-----------------+---------------------------------------+
  *	 | lock | free | 256 x slot		 | 1,024 x entry						 |
  *	 |		|	   |  waiting u32	 |	woken u32, blocked u32, process,	 |
- *	 |		|	   |  first, last	 |	database, topic, group, next, prev	 |
+ *	 |		|	   |  first, last	 |	database, topic, group, partitions,	 |
+ *	 |		|	   |				 |	next, prev							 |
  *	 +------+------+-----------------+---------------------------------------+
  *
  * A topic is hashed to a slot; a slot lists the entries of those who wait for
@@ -17,8 +18,11 @@
  *
  * waiting	entries of the slot.  Whoever produces reads it once at the end of
  *			the transaction, and does no more if it is 0.
- * woken	the waiter has been told since it last looked.
+ * woken	the waiter has been told since it last looked: to look, or that
+ *			there are messages.
  * blocked	it found messages, but another transaction holds the partition.
+ * partitions	those that it waits for, by number % 64: of a member those that
+ *			it owns, else all.
  *
  * No wake-up is lost.	A waiter enters itself, then looks (snapshot, locks),
  * then sleeps.	 A producer becomes visible to new snapshots, then reads
@@ -29,9 +33,11 @@
  * the waiter looks, so what is told during the look lets the sleep end at once.
  *
  * Only as many are woken as can find something: one of each group per partition
- * that was written to, or given back.	Whoever consumes and leaves messages, or
- * gives them back, wakes the next.	 Whoever is woken and does nothing costs the
- * others at most the time after which every waiter looks again.
+ * that was written to, or given back; members if it is one of theirs.	Whoever
+ * consumes and leaves messages, or gives them back, wakes the next; so does who
+ * gives back a partition that others found held.  A producer that aborts may have
+ * held others' messages back.	Whoever is woken and does nothing costs the others
+ * at most the time after which every waiter looks again.
  *
  * Notes of what a transaction did are kept until it ends, whatever its
  * subtransactions do: to wake once too often does no harm.
@@ -60,6 +66,7 @@
 #endif
 
 #define WAKEUP_LAYOUT	"queue waiters 1"
+#define ANY_PARTITION	(~UINT64CONST(0))
 #define WAKEUP_TRANCHE	"QueueWaiters"
 #define WAKEUP_EVENT	"QueueWait"
 #define SLOTS			256
@@ -74,9 +81,14 @@ typedef struct WaitEntry
 	Oid			database;
 	int32		topic_id;
 	int32		group;			/* 0: none yet */
+	pg_atomic_uint64 partitions;	/* bits; ANY_PARTITION: who consumes */
 	int32		next;			/* in the slot, or among the free ones */
 	int32		prev;
 } WaitEntry;
+
+/* What a waiter is told. */
+#define TOLD_TO_LOOK	1
+#define TOLD_MESSAGES	2
 
 typedef struct WaitSlot
 {
@@ -117,6 +129,7 @@ init_waiters(void *ptr)
 	{
 		pg_atomic_init_u32(&s->entries[i].woken, 0);
 		pg_atomic_init_u32(&s->entries[i].blocked, 0);
+		pg_atomic_init_u64(&s->entries[i].partitions, 0);
 		s->entries[i].next = i + 1 < ENTRIES ? i + 1 : NONE;
 	}
 	s->free = 0;
@@ -256,13 +269,28 @@ woken_of(WokenGroups *woken, int32 group)
 static bool
 concerns(const Note *note, WaitEntry *entry, bool isCommit)
 {
-	if (entry->topic_id != note->topic_id || entry->database != MyDatabaseId)
+	if (entry->topic_id != note->topic_id || entry->database != MyDatabaseId ||
+		(pg_atomic_read_u64(&entry->partitions) & note->partitions) == 0)
 		return false;
 	if (note->group == 0)
-		return isCommit;
+		return true;
 	if (entry->group != note->group)
 		return false;
 	return !isCommit || note->more || pg_atomic_read_u32(&entry->blocked) != 0;
+}
+
+/* Tell a waiter.  False if it has been told already. */
+static bool
+tell(WaitEntry *entry, uint32 what)
+{
+	uint32		before = pg_atomic_exchange_u32(&entry->woken, what);
+
+	if (before > what)
+		pg_atomic_write_u32(&entry->woken, before);
+	if (before != 0)
+		return false;
+	SetLatch(&PGQUEUE_PROC_BY_NUMBER(entry->process)->procLatch);
+	return true;
 }
 
 static void
@@ -270,6 +298,8 @@ wake(const Note *note, bool isCommit)
 {
 	WaitSlot   *slot = slot_of(note->topic_id);
 	int			enough = pg_popcount64(note->partitions);
+	uint32		what = note->group == 0 && isCommit ?
+		TOLD_MESSAGES : TOLD_TO_LOOK;
 	WokenGroups woken;
 
 	if (pg_atomic_read_u32(&slot->waiting) == 0)
@@ -279,21 +309,38 @@ wake(const Note *note, bool isCommit)
 	for (int32 i = slot->first; i != NONE; i = shared->entries[i].next)
 	{
 		WaitEntry  *entry = &shared->entries[i];
-		int		   *count;
+		int		   *count = NULL;
 
 		if (!concerns(note, entry, isCommit))
 			continue;
-		/* who waits for a group yet to be made waits for each message */
-		count = entry->group == 0 ? NULL : woken_of(&woken, entry->group);
+		/*
+		 * Who waits for a group yet to be made waits for each message; members
+		 * cannot have each other's.
+		 */
+		if (entry->group != 0 &&
+			pg_atomic_read_u64(&entry->partitions) == ANY_PARTITION)
+			count = woken_of(&woken, entry->group);
 		if (count != NULL && *count >= enough)
 			continue;
-		if (pg_atomic_exchange_u32(&entry->woken, 1) != 0)
-			continue;
-		SetLatch(&PGQUEUE_PROC_BY_NUMBER(entry->process)->procLatch);
-		if (count != NULL)
+		if (tell(entry, what) && count != NULL)
 			(*count)++;
 	}
 	LWLockRelease(&shared->lock);
+}
+
+/* A group's partition was given back, in the middle of a transaction. */
+void
+pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
+{
+	Note		note = {0};
+
+	if (shared == NULL)
+		attach_waiters();
+	note.topic_id = topic_id;
+	note.group = group;
+	note.partitions = UINT64CONST(1) << (partition % 64);
+	pg_memory_barrier();
+	wake(&note, true);
 }
 
 /*
@@ -336,6 +383,7 @@ enter(int32 topic_id, int32 group)
 		shared->free = entry->next;
 		pg_atomic_write_u32(&entry->woken, 0);
 		pg_atomic_write_u32(&entry->blocked, 0);
+		pg_atomic_write_u64(&entry->partitions, ANY_PARTITION);
 		entry->process = PGQUEUE_MY_PROC_NUMBER;
 		entry->database = MyDatabaseId;
 		entry->topic_id = topic_id;
@@ -412,21 +460,32 @@ pgqueue_wait_look(void)
 /*
  * After a look that found nothing: sleep until told, or until it is time to look
  * again, or for the timeout in milliseconds.  blocked: something was held by
- * others.
+ * others; partitions: those that matter.  Returns whether it was told that there
+ * are messages; they may be gone, or not to be read yet.
  */
-void
-pgqueue_wait_sleep(int64 timeout, bool blocked)
+bool
+pgqueue_wait_sleep(int64 timeout, bool blocked, uint64 partitions)
 {
 	static uint32 event = 0;
+	bool		told = false;
 
 	if (event == 0)
 		event = PGQUEUE_WAIT_EVENT(WAKEUP_EVENT);
-	if (!blocked)
-		for (int i = 0; i < nown; i++)
-			pg_atomic_write_u32(&shared->entries[own_entries[i]].blocked, 0);
+	for (int i = 0; i < nown; i++)
+	{
+		WaitEntry  *entry = &shared->entries[own_entries[i]];
+
+		pg_atomic_write_u64(&entry->partitions, partitions);
+		if (!blocked)
+			pg_atomic_write_u32(&entry->blocked, 0);
+	}
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 Min(timeout, recheck_interval), event);
 	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < nown; i++)
+		told |= pg_atomic_read_u32(&shared->entries[own_entries[i]].woken) ==
+			TOLD_MESSAGES;
+	return told;
 }
 
 void
