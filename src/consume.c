@@ -149,7 +149,8 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 		progress.metadata = consumer->metadata;
 		pgqueue_progress_write(group->id, topic->id, partition, &progress,
 							   PROGRESS_CONSUMED);
-		pgqueue_note_progress(group->id, topic->id, end == SCAN_ENOUGH);
+		pgqueue_note_progress(group->id, topic->id, partition,
+							  end == SCAN_ENOUGH);
 		return true;
 	}
 

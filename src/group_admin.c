@@ -56,7 +56,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 		(void) pgqueue_progress_lock(group.id, place->topic_id,
 									 place->partition, true);
-		pgqueue_note_progress(group.id, place->topic_id, true);
+		pgqueue_note_progress(group.id, place->topic_id, -1, true);
 	}
 
 	/* what this very command has written, too */
@@ -94,7 +94,7 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_UNMOVED);
 	if (!paused)
-		pgqueue_note_progress(group->id, topic->id, true);
+		pgqueue_note_progress(group->id, topic->id, partition, true);
 	return true;
 }
 

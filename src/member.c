@@ -431,6 +431,17 @@ ms_left(const Member *member)
 	return (member->expires_at - GetCurrentTimestamp()) / 1000;
 }
 
+/* Is a member to get more partitions, once their owners are done with them? */
+bool
+pgqueue_member_wants_more(const Topic *topic, const Member *me,
+						  const Members *members)
+{
+	Survey		s;
+
+	survey(topic, members, &s);
+	return me->npartitions < quota_of(&s, me);
+}
+
 /* Should a member that waits go and poll: to join, to live on, to balance? */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
@@ -535,7 +546,7 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 lease + lease / 2);
 	if (balance(group->id, topic, &members, me, &donors))
-		pgqueue_note_progress(group->id, topic->id, true);
+		pgqueue_note_progress(group->id, topic->id, -1, true);
 
 	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
 	bury(rel, &members, me);
@@ -613,6 +624,6 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 		pgqueue_progress_write(group->id, topic->id, p, &progress,
 							   PROGRESS_UNMOVED);
 	}
-	pgqueue_note_progress(group->id, topic->id, true);
+	pgqueue_note_progress(group->id, topic->id, -1, true);
 	return true;
 }

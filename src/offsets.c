@@ -231,7 +231,7 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	pgqueue_new_epoch(&progress);
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_RESET);
-	pgqueue_note_progress(group->id, topic->id, true);
+	pgqueue_note_progress(group->id, topic->id, partition, true);
 }
 
 /*

@@ -145,7 +145,7 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	progress.handed_to = sink->next;
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_HANDED);
-	pgqueue_note_progress(group->id, topic->id, false);
+	pgqueue_note_progress(group->id, topic->id, partition, false);
 }
 
 static bool
@@ -226,13 +226,11 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	max_wait = pgqueue_duration_arg(fcinfo, arg + 3, "max_wait", 0);
 	poller.snapshot = GetActiveSnapshot();
 
+	/* what renews the lease locks the other members out, so it comes last */
+	if (max_wait > 0 && has_room(&poller.sink))
+		pgqueue_wait_held(what, max_wait);
 	pgqueue_group_ensure(&what->group);
 	poll_all(&poller);
-	if (poller.sink.taken == 0 && max_wait > 0 && has_room(&poller.sink))
-	{
-		pgqueue_wait_held(what, max_wait);
-		poll_all(&poller);
-	}
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;
 	return (Datum) 0;
@@ -375,7 +373,8 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		text_to_cstring(PG_GETARG_TEXT_PP(6));
 	pgqueue_progress_write(group.id, topic->id, partition, &progress,
 						   PROGRESS_COMMITTED);
-	pgqueue_note_progress(group.id, topic->id, !pgqueue_in_hand(&progress));
+	pgqueue_note_progress(group.id, topic->id, partition,
+						  !pgqueue_in_hand(&progress));
 	if (member != NULL)
 		pgqueue_member_touch(&group, topic, member);
 	PG_RETURN_VOID();

@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -48,21 +47,14 @@ look(Readiness *what, bool *blocked)
 	return ready;
 }
 
-/*
- * Look, commit, sleep.	 The group may be made meanwhile, by another name for 0:
- * then waiters are told by its id.
- */
+/* Look, commit, sleep. */
 static void
 wait_for(Readiness *what, int64 timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												  Min(timeout, PG_INT64_MAX / 4000));
-	int32		ids[PGQUEUE_MAX_TOPICS];
-	int32		group = what->group.id;
 
-	for (int i = 0; i < what->topics.n; i++)
-		ids[i] = what->topics.topics[i]->id;
-	pgqueue_wait_begin(ids, what->topics.n, group);
+	pgqueue_enter(what);
 	for (;;)
 	{
 		bool		blocked;
@@ -74,13 +66,7 @@ wait_for(Readiness *what, int64 timeout)
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 		if (ready || left <= 0)
 			break;
-		if (group != what->group.id)
-		{
-			group = what->group.id;
-			pgqueue_wait_begin(ids, what->topics.n, group);
-			continue;			/* entered anew, so look again */
-		}
-		pgqueue_wait_sleep(left, blocked);
+		pgqueue_wait_sleep(left, blocked, what->wanted);
 	}
 }
 
@@ -105,7 +91,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 	pgqueue_group_arg(fcinfo, 0, &what->group);
 	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
 	if (!PG_ARGISNULL(3))
-		what->member = text_to_cstring(PG_GETARG_TEXT_PP(3));
+		what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));
 	if (pushed)
 		PopActiveSnapshot();
 
