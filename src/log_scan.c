@@ -249,15 +249,18 @@ take_place(HeapTuple tuple, Relation leaf, void *arg)
 	return false;
 }
 
-/* The first message at or behind an offset; none that may still appear. */
-void
+/*
+ * The first message at or behind an offset; none that may still appear, which
+ * the result tells.
+ */
+ScanEnd
 pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 					Snapshot snapshot, LogPlace *place)
 {
 	int64		stopped_at;
 
 	place->found = false;
-	(void) pgqueue_scan(topic, partition, from, snapshot, take_place, place,
+	return pgqueue_scan(topic, partition, from, snapshot, take_place, place,
 						&stopped_at);
 }
 

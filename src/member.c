@@ -611,6 +611,17 @@ ms_left(const Member *member)
 	return (member->expires_at - GetCurrentTimestamp()) / 1000;
 }
 
+/* Is a member to get more partitions, once their owners are done with them? */
+bool
+pgqueue_member_wants_more(const Topic *topic, const Member *me,
+						  const Members *members)
+{
+	Survey		s;
+
+	survey(topic, members, &s);
+	return me->npartitions < quota_of(&s, me);
+}
+
 /* Should a member that waits go and poll: to join, to live on, to balance? */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
@@ -737,7 +748,7 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	if (me == NULL || !me->alive)
 		return;					/* it has been made to leave */
 	if (balance(group->id, topic, &members, me, &donors))
-		pgqueue_note_progress(group->id, topic->id, 0, true);
+		pgqueue_note_progress(group->id, topic->id, -1, true);
 
 	for (int i = 0; i < members.n; i++)
 		if (!members.members[i].alive)
@@ -850,7 +861,6 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 		pgqueue_progress_write(group->id, topic->id, p, &progress,
 							   PROGRESS_UNMOVED);
 	}
-	for (int i = 0; i < me->npartitions; i++)
-		pgqueue_note_progress(group->id, topic->id, me->partitions[i], true);
+	pgqueue_note_progress(group->id, topic->id, -1, true);
 	return true;
 }

@@ -349,8 +349,8 @@ typedef struct LogEnds
 extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
 							Snapshot snapshot, LogReceiver receiver, void *arg,
 							int64 *stopped_at);
-extern void pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
-								Snapshot snapshot, LogPlace *place);
+extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
+								   Snapshot snapshot, LogPlace *place);
 extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 							  Snapshot snapshot, LogPlace *place);
 extern int64 pgqueue_log_start(Topic *topic, int32 partition);
@@ -627,6 +627,8 @@ extern void pgqueue_member_touch(ConsumerGroup *group, Topic *topic,
 extern bool pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 									   const Member *me,
 									   const Members *members);
+extern bool pgqueue_member_wants_more(const Topic *topic, const Member *me,
+									  const Members *members);
 extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
 								 const char *name);
 extern void pgqueue_members_forget(int32 group, int32 topic_id);
@@ -641,15 +643,22 @@ extern void pgqueue_poll_init(void);
 /* Topics in one call, at the most. */
 #define PGQUEUE_MAX_TOPICS 64
 
+/* Sets of partitions, by the numbers' remainders. */
+#define PGQUEUE_PARTITION_BIT(p) (UINT64CONST(1) << ((uint32) (p) % 64))
+#define PGQUEUE_ALL_PARTITIONS PG_UINT64_MAX
+
 extern void pgqueue_wakeup_init(void);
 extern void pgqueue_note_produced(const Topic *topic, int32 partition);
+extern void pgqueue_note_topic_changed(const Topic *topic);
 extern void pgqueue_note_progress(int32 group, int32 topic_id,
 								  int32 partition, bool more);
 extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
-							   int32 group);
+							   int32 group, bool picky);
 extern void pgqueue_wait_end(int code, Datum arg);
 extern void pgqueue_wait_look(void);
-extern bool pgqueue_wait_sleep(int64 timeout, bool blocked, uint64 partitions);
+extern bool pgqueue_wait_sleep(int64 timeout, bool blocked,
+							   const uint64 *wanted);
+extern void pgqueue_wait_heed(void);
 extern void pgqueue_wake_blocked(int32 group, int32 topic_id,
 								 int32 partition);
 
@@ -669,15 +678,13 @@ typedef struct Readiness
 	TopicList	topics;
 	const int32 *partitions;	/* NULL: all */
 	int			npartitions;
-
-	/* as of the last look */
-	bool		blocked;		/* another transaction holds something */
-	uint64		mask;			/* partitions that matter, by number % 64 */
+	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* of each topic, those it may read */
 } Readiness;
 
 extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 							   TopicList *list);
-extern bool pgqueue_ready(Readiness *what, Snapshot snapshot);
+extern void pgqueue_enter(const Readiness *what);
+extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
 extern void pgqueue_wait_held(Readiness *what, int64 timeout);
 
 /* ---------------- producer_state.c: what a producer has stored ---------- */

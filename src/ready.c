@@ -17,6 +17,7 @@
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -70,14 +71,19 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 	}
 }
 
+/*
+ * blocked: set if another transaction keeps it from being ready, by its lock or
+ * by a message that it may still commit.
+ */
 static bool
-partition_ready(Readiness *what, Topic *topic, int32 partition,
-				Snapshot snapshot)
+partition_ready(const Readiness *what, Topic *topic, int32 partition,
+				Snapshot snapshot, bool *blocked)
 {
 	Progress	progress = {0};
 	int64		start = pgqueue_log_start(topic, partition);
 	LogPlace	place;
 	int64		from;
+	ScanEnd		end;
 
 	if (what->group.id != 0)
 		pgqueue_progress_look(what->group.id, topic->id, partition, &progress);
@@ -91,20 +97,36 @@ partition_ready(Readiness *what, Topic *topic, int32 partition,
 	from = progress.found ? progress.offset : start;
 	if (from < start)
 		return true;			/* an error to be told */
-	pgqueue_find_offset(topic, partition, from, snapshot, &place);
+	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
 	if (!place.found)
+	{
+		if (end == SCAN_UNSTABLE)
+			*blocked = true;
 		return from > start && pgqueue_behind_log_end(topic, partition, from);
+	}
 	if (what->group.id != 0 &&
 		pgqueue_progress_busy(what->group.id, topic->id, partition))
 	{
-		what->blocked = true;
+		*blocked = true;
 		return false;
 	}
 	return true;
 }
 
+static uint64
+bits_of(const int32 *partitions, int n)
+{
+	uint64		bits = 0;
+
+	for (int i = 0; i < n; i++)
+		bits |= PGQUEUE_PARTITION_BIT(partitions[i]);
+	return bits;
+}
+
+/* wanted: the partitions that may be read, or that may become one's own. */
 static bool
-topic_ready(Readiness *what, Topic *topic, Snapshot snapshot)
+topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
+			bool *blocked, uint64 *wanted)
 {
 	const int32 *partitions = what->partitions;
 	int			n = partitions != NULL ? what->npartitions : topic->npartitions;
@@ -120,55 +142,80 @@ topic_ready(Readiness *what, Topic *topic, Snapshot snapshot)
 			return true;
 		partitions = member->partitions;
 		n = member->npartitions;
-		for (int i = 0; i < n; i++)
-			what->mask |= UINT64CONST(1) << (partitions[i] % 64);
+		if (pgqueue_member_wants_more(topic, member, &members))
+			*wanted = PGQUEUE_ALL_PARTITIONS;
+		else
+			*wanted = bits_of(partitions, n);
 	}
 	else
-		what->mask = ~UINT64CONST(0);
+		*wanted = partitions == NULL ? PGQUEUE_ALL_PARTITIONS :
+			bits_of(partitions, n);
 	for (int i = 0; i < n; i++)
 	{
 		int32		p = partitions != NULL ? partitions[i] : i;
 
 		CHECK_FOR_INTERRUPTS();
 		if (p < topic->npartitions &&
-			partition_ready(what, topic, p, snapshot))
+			partition_ready(what, topic, p, snapshot, blocked))
 			return true;
 	}
 	return false;
 }
 
+/* Enter ourselves among those who wait. */
+void
+pgqueue_enter(const Readiness *what)
+{
+	int32		ids[PGQUEUE_MAX_TOPICS];
+
+	for (int i = 0; i < what->topics.n; i++)
+		ids[i] = what->topics.topics[i]->id;
+	pgqueue_wait_begin(ids, what->topics.n, what->group.id,
+					   what->member != NULL || what->partitions != NULL);
+}
+
 static bool
-any_ready(Readiness *what, Snapshot snapshot)
+any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 {
 	for (int i = 0; i < what->topics.n; i++)
 	{
 		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
 
-		if (topic_ready(what, topic, snapshot))
+		if (topic_ready(what, topic, snapshot, blocked, &what->wanted[i]))
 			return true;
 	}
 	return false;
 }
 
 /*
- * As of the snapshot for messages, as of now for everything else.	Leaves no
- * memory behind, since a wait may look for days.
+ * As of the snapshot for messages, as of now for everything else.	blocked: set
+ * if something would be ready but for another transaction.	 Leaves nothing in
+ * memory: who waits for days looks often.
+ *
+ * A waiter is told by its group's id.	If the group was made or dropped since it
+ * entered itself, it does so again, and is to look again, which ends the next
+ * sleep at once.
  *
  * Errors: 42704, 55006 if a topic was dropped.
  */
 bool
-pgqueue_ready(Readiness *what, Snapshot snapshot)
+pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "queue look",
-												  ALLOCSET_DEFAULT_SIZES);
+												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	int32		group = what->group.id;
 	bool		ready;
 
-	what->blocked = false;
-	what->mask = 0;
 	pgqueue_group_refresh(&what->group);
-	ready = any_ready(what, snapshot);
+	if (what->group.id != group)
+	{
+		pgqueue_enter(what);
+		SetLatch(MyLatch);
+	}
+	*blocked = false;
+	ready = any_ready(what, snapshot, blocked);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return ready;
@@ -183,28 +230,25 @@ void
 pgqueue_wait_held(Readiness *what, int64 timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
-	int32		ids[PGQUEUE_MAX_TOPICS];
-
-	for (int i = 0; i < what->topics.n; i++)
-		ids[i] = what->topics.topics[i]->id;
 
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	{
-		pgqueue_wait_begin(ids, what->topics.n, what->group.id);
+		pgqueue_enter(what);
 		for (;;)
 		{
 			Snapshot	snapshot;
+			bool		blocked;
 			bool		ready;
 			int64		left;
 
 			pgqueue_wait_look();
 			snapshot = RegisterSnapshot(GetLatestSnapshot());
-			ready = pgqueue_ready(what, snapshot);
+			ready = pgqueue_ready(what, snapshot, &blocked);
 			UnregisterSnapshot(snapshot);
 			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 			if (ready || left <= 0)
 				break;
-			(void) pgqueue_wait_sleep(left, what->blocked, what->mask);
+			pgqueue_wait_sleep(left, blocked, what->wanted);
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);

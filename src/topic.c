@@ -292,6 +292,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 								 topic->id));
 
 	pgqueue_topic_changed(log);
+	pgqueue_note_topic_changed(topic);
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_create_first_segments(topic, old_partitions);
@@ -397,6 +398,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 		topic = pgqueue_topic(name);
 	pgqueue_check_same(topic, id);
 	forget_users(topic);
+	pgqueue_note_topic_changed(topic);
 	if (OidIsValid(topic->face))
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"

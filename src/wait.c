@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -37,20 +36,20 @@ check_may_commit(FunctionCallInfo fcinfo)
 }
 
 static bool
-look(Readiness *what)
+look(Readiness *what, bool *blocked)
 {
 	bool		ready;
 
 	pgqueue_wait_look();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	ready = pgqueue_ready(what, GetActiveSnapshot());
+	ready = pgqueue_ready(what, GetActiveSnapshot(), blocked);
 	PopActiveSnapshot();
 	return ready;
 }
 
 /*
  * May a waiter that is told of messages go, without a look of its own?	 That
- * look is most of the time from commit to return.	But what it is told of may
+ * look is a third of the time from commit to return.  But what it is told of may
  * have been taken by others, or not be readable yet for a long time.  So not if
  * the session took nothing after it went the last time.
  */
@@ -63,25 +62,19 @@ may_trust(void)
 	return !went_unlooked || pgqueue_messages_taken != taken_then;
 }
 
-/*
- * Look, commit, sleep.	 The group may be made meanwhile, by another name for 0:
- * then waiters are told by its id.
- */
+/* Look, commit, sleep. */
 static void
 wait_for(Readiness *what, int64 timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												  Min(timeout, PG_INT64_MAX / 4000));
-	int32		ids[PGQUEUE_MAX_TOPICS];
-	int32		group = what->group.id;
 	bool		trust = may_trust();
 
-	for (int i = 0; i < what->topics.n; i++)
-		ids[i] = what->topics.topics[i]->id;
-	pgqueue_wait_begin(ids, what->topics.n, group);
+	pgqueue_enter(what);
 	for (;;)
 	{
-		bool		ready = look(what);
+		bool		blocked;
+		bool		ready = look(what, &blocked);
 		int64		left;
 
 		SPI_commit();
@@ -92,17 +85,12 @@ wait_for(Readiness *what, int64 timeout)
 			went_unlooked = false;
 			break;
 		}
-		if (group != what->group.id)
-		{
-			group = what->group.id;
-			pgqueue_wait_begin(ids, what->topics.n, group);
-			continue;			/* entered anew, so look again */
-		}
-		if (pgqueue_wait_sleep(left, what->blocked, what->mask) && trust)
+		if (pgqueue_wait_sleep(left, blocked, what->wanted) && trust)
 		{
 			went_unlooked = true;
 			taken_then = pgqueue_messages_taken;
-			SPI_commit();		/* for who goes on here: a new time */
+			pgqueue_wait_heed();
+			SPI_commit();		/* for who goes on here: it is later now */
 			break;
 		}
 	}
