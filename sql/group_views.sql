@@ -130,12 +130,15 @@ SELECT pg_temp.history(10, 's', 1, 0, 10000), pg_temp.history(10, 'm', 2, 500, 9
 SELECT count(*) FROM generate_series(3, 30) n, pg_temp.history(10, 'h', n, 500, 9000);
 -- 11: nothing consumed since the reset, a while ago: none.
 SELECT pg_temp.history(11, 'c', 1, 500, 10000), pg_temp.history(11, 'r', 2, 100, 9000);
+-- 12: what a reset left out was not consumed.
+SELECT pg_temp.history(12, 's', 1, 0, 30), pg_temp.history(12, 'r', 2, 900, 29), pg_temp.history(12, 'c', 3, 950, 28);
 SELECT partition, rate IS NULL AS unknown, rate * 10000 BETWEEN 500 * 10000 / 10600.0 AND 500.001 AS "500 in 10000 s" FROM queue.consumer_groups WHERE partition IN (0, 1, 2, 3, 4, 10) ORDER BY 1;
 SELECT rate FROM queue.consumer_groups WHERE partition = 11;
 SELECT rate <= 200 / 50.0 AND rate > 200 / 650.0 AS "20 commits" FROM queue.consumer_groups WHERE partition = 5;
 SELECT rate <= 10 / 100000.0 AND rate > 10 / 100600.0 AS "since the last but one" FROM queue.consumer_groups WHERE partition = 6;
 SELECT rate > 0 AS known, time_to_drain FROM queue.consumer_groups WHERE partition = 7;
 SELECT rate <= 1000 / 30.0 AND rate > 1000 / 630.0 AS "both times" FROM queue.consumer_groups WHERE partition = 9;
+SELECT rate <= 50 / 30.0 AND rate > 50 / 630.0 AS "50 in 30 s" FROM queue.consumer_groups WHERE partition = 12;
 -- time_to_drain: lag over rate.
 SELECT partition, rate IS NULL AS no_rate, time_to_drain IS NULL AS unknown FROM queue.consumer_groups WHERE partition IN (0, 1, 11) ORDER BY 1;
 SELECT partition, extract(epoch FROM time_to_drain) * rate BETWEEN lag - 0.01 AND lag + 0.01 AS fits FROM queue.consumer_groups WHERE partition IN (2, 3, 4, 5, 6, 9, 10) ORDER BY 1;

@@ -146,7 +146,7 @@ DECLARE
 	log regclass := (SELECT t.log FROM queue.topic t WHERE name = 'p');
 	run record;
 BEGIN
-	FOR run IN SELECT * FROM (VALUES (0, 999, 1, true), (1000, 2499, 700, false), (2500, 2999, 3, true), (3000, 4999, 2000, true), (5000, 5999, 700, false), (6000, 7499, 50, true)) v(a, b, step, kept) LOOP
+	FOR run IN SELECT * FROM (VALUES (0, 399, 1, true), (400, 2499, 700, false), (2500, 2999, 3, true), (3000, 4999, 2000, true), (5000, 5999, 700, false), (6000, 7499, 50, true)) v(a, b, step, kept) LOOP
 		BEGIN
 			EXECUTE format('INSERT INTO %s SELECT n, timestamptz ''2001-01-01'' + (%s + (n - %s) / %s * %s) * interval ''1 second'', 0, NULL, repeat(''x'', 60), NULL FROM generate_series(%s, %s) n', log, run.a, run.a, run.step, run.step, run.a, run.b);
 			IF NOT run.kept THEN

@@ -14,6 +14,7 @@ SELECT queue.create_group('reads mine', 'mine'), queue.create_group('reads secre
 SELECT queue.create_group('reads both', 'mine'), queue.create_group('reads both', 'secret');
 SELECT queue.commit_offset('reads mine', 'mine', 0, 0, metadata => 'said of mine'), queue.commit_offset('reads secret', 'secret', 0, 0, metadata => 'said of secret');
 SELECT (SELECT count(*) FROM queue.poll('reads mine', 'mine', 'member of mine', NULL::text, 0)), (SELECT count(*) FROM queue.poll('reads secret', 'secret', 'member of secret', NULL::text, 0));
+UPDATE queue.consumer_group SET owner = 'secret owner' WHERE name = 'reads secret';
 -- Holds both topics and their producers.
 BEGIN;
 SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 2)).duplicate,
@@ -44,6 +45,7 @@ SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_str
 SELECT topic, partition, consumer_group FROM queue.blockers WHERE regress_queue_stranger.sees(consumer_group) ORDER BY consumer_group;
 SELECT consumer_group, topic, metadata FROM queue.consumer_groups WHERE regress_queue_stranger.sees(metadata) AND regress_queue_stranger.sees(committed_by) ORDER BY 1;
 SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees('topics: ' || topics) ORDER BY 1;
+SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stranger.sees(owner::text) ORDER BY 1;
 SELECT consumer_group, topic, metadata FROM queue.offset_history WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees(metadata) ORDER BY 1, generation;
 SELECT consumer_group, topic, member FROM queue.members WHERE regress_queue_stranger.sees(member) AND regress_queue_stranger.sees(consumer_group);
 RESET enable_nestloop;
