@@ -97,6 +97,14 @@ ROLLBACK;
 SELECT count(*) FROM queue.consumer_group WHERE name = 'undone';
 SELECT count(*) FROM queue.members WHERE consumer_group = 'undone';
 
+-- Several in one statement: each knows of those before it.
+SELECT (SELECT max(epoch) FROM queue.poll('several', 't', 'm', 1000)) < (SELECT max(epoch) FROM queue.poll('several', 't', 'm', 1000)) AS later;
+SELECT (SELECT count(*) FROM queue.poll('several', 't', 'm', 1000)) AS m, (SELECT count(*) FROM queue.poll('several', 't', 'n', 1000)) AS n;
+SELECT count(queue.commit_offset('several', 't', partition, next, 'm', epoch)) AS partitions, sum(n) AS messages FROM (
+	SELECT partition, epoch, max(m.offset) + 1 AS next, count(*) AS n FROM queue.poll('several', 't', 'm', 1000) m GROUP BY partition, epoch) x;
+SELECT partition, lag, in_hand FROM queue.consumer_groups WHERE consumer_group = 'several' ORDER BY 1;
+SELECT count(*) FROM queue.poll('several', 't', 'm', 1000);
+
 -- Where the group started: latest is latest.
 SELECT queue.create_group('late', 't', 'latest');
 SELECT count(*) FROM queue.poll('late', 't', 'm');
