@@ -122,7 +122,10 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group->id, topic->id, partition, &progress);
 	if (progress.paused == paused)
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return false;
+	}
 	if (!progress.found)
 	{
 		progress.offset = pgqueue_log_start(topic, partition);

@@ -124,7 +124,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	pgqueue_group_arg(fcinfo, 0, &group);
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
 
-	pgqueue_group_ensure(&group);
+	(void) pgqueue_group_ensure(&group);
 	(void) pgqueue_group_hold(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);

@@ -237,7 +237,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	if (max_wait > 0 && has_room(&poller.sink))
 		pgqueue_wait_held(what, max_wait);
 	alone = what->group.id != 0 && wrote_nothing_else();
-	pgqueue_group_ensure(&what->group);
+	(void) pgqueue_group_ensure(&what->group);
 	poll_all(&poller);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;
@@ -373,6 +373,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		if (next_offset == progress.offset && PG_ARGISNULL(6))
 		{
 			/* said before */
+			pgqueue_progress_unlock(group.id, topic->id, partition);
 			pgqueue_member_touch(&group, topic, member);
 			PG_RETURN_VOID();
 		}

@@ -54,8 +54,7 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 	progress_tag(&tag, group, topic_id, partition);
 	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
 		return false;
-	/* who finds it held meanwhile is told when it is free */
-	pgqueue_note_progress(group, topic_id, partition, false);
+	pgqueue_note_held(group, topic_id, partition);
 	return true;
 }
 
@@ -214,6 +213,8 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 	bool		nulls[PROGRESS_NATTS] = {false};
 	HeapTuple	tuple;
 
+	/* who finds it held meanwhile is told when it is free */
+	pgqueue_note_progress(group, topic_id, partition, false);
 	progress->found = true;
 	progress->generation++;
 	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)

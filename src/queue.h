@@ -506,7 +506,7 @@ typedef struct ConsumerGroup
 
 extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
-extern void pgqueue_group_ensure(ConsumerGroup *group);
+extern bool pgqueue_group_ensure(ConsumerGroup *group);
 extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_hold(int32 id, bool wait);
@@ -652,6 +652,7 @@ extern void pgqueue_note_produced(const Topic *topic, int32 partition);
 extern void pgqueue_note_topic_changed(const Topic *topic);
 extern void pgqueue_note_progress(int32 group, int32 topic_id,
 								  int32 partition, bool more);
+extern void pgqueue_note_held(int32 group, int32 topic_id, int32 partition);
 extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
 							   int32 group, bool picky);
 extern void pgqueue_wait_end(int code, Datum arg);

@@ -51,7 +51,8 @@ look(Readiness *what, bool *blocked)
  * May a waiter that is told of messages go, without a look of its own?	 That
  * look is a third of the time from commit to return.  But what it is told of may
  * have been taken by others, or not be readable yet for a long time.  So not if
- * the session took nothing after it went the last time.
+ * the session took nothing after it went the last time; nor if somebody was in
+ * its way when it last looked.
  */
 static bool went_unlooked = false;
 static uint64 taken_then;
@@ -85,7 +86,7 @@ wait_for(Readiness *what, int64 timeout)
 			went_unlooked = false;
 			break;
 		}
-		if (pgqueue_wait_sleep(left, blocked, what->wanted) && trust)
+		if (pgqueue_wait_sleep(left, blocked, what->wanted) && trust && !blocked)
 		{
 			went_unlooked = true;
 			taken_then = pgqueue_messages_taken;

@@ -187,10 +187,12 @@ typedef struct Note
 	int32		topic_id;
 	int32		group;			/* 0: it produced */
 	bool		more;			/* it left messages behind */
+	bool		undone;			/* some of it was rolled back to a savepoint */
 	uint64		partitions;		/* bit for number % 64 */
 	uint64		counted;		/* those below 64 */
 	int32		last;			/* of the others */
 	int			n;				/* how many there are, or a few more */
+	uint64		held;			/* those it has held; matters if it fails */
 } Note;
 
 /* In TopTransactionContext. */
@@ -284,6 +286,16 @@ pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
 	note->more |= more;
 }
 
+/*
+ * It has locked a group's partition.  If it writes, or gives it back, it says so
+ * itself; but it may fail before.
+ */
+void
+pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
+{
+	note_of(topic_id, group)->held |= PGQUEUE_PARTITION_BIT(partition);
+}
+
 /* ---------------- waking ---------------- */
 
 /* Groups that a note has woken somebody of, and how many. */
@@ -316,9 +328,10 @@ static bool
 concerns(const Note *note, WaitEntry *entry, bool isCommit)
 {
 	bool		blocked = pg_atomic_read_u32(&shared->entries[entry->head].blocked) != 0;
+	uint64		partitions = note->partitions | (isCommit ? 0 : note->held);
 
 	if (entry->topic_id != note->topic_id || entry->database != MyDatabaseId ||
-		(pg_atomic_read_u64(&entry->wanted) & note->partitions) == 0)
+		(pg_atomic_read_u64(&entry->wanted) & partitions) == 0)
 		return false;
 	if (note->group == 0)
 		return isCommit || blocked;
@@ -346,8 +359,8 @@ static void
 wake(const Note *note, bool isCommit)
 {
 	WaitSlot   *slot = slot_of(note->topic_id);
-	uint32		what = note->group == 0 && isCommit && note->n < ENTRIES ?
-		TOLD_MESSAGES : TOLD_TO_LOOK;
+	uint32		what = note->group == 0 && isCommit && !note->undone &&
+		note->n < ENTRIES ? TOLD_MESSAGES : TOLD_TO_LOOK;
 	WokenGroups woken;
 
 	if (pg_atomic_read_u32(&slot->waiting) == 0)
@@ -364,7 +377,7 @@ wake(const Note *note, bool isCommit)
 		/* who waits for a group yet to be made waits for each message */
 		count = entry->group == 0 || entry->picky ? NULL :
 			woken_of(&woken, entry->group);
-		if (count != NULL && *count >= note->n)
+		if (count != NULL && *count >= Max(note->n, 1))
 			continue;
 		if (tell(entry, what) && count != NULL)
 			(*count)++;
@@ -425,8 +438,19 @@ transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 		return;
 	pg_memory_barrier();
 	for (int i = 0; i < nnotes; i++)
+	{
 		wake(&notes[i], isCommit);
+		notes[i].undone = true;
+	}
 	if (isTopLevel)
+		forget_notes();
+}
+
+/* What is prepared is not over, and its end will be another session's. */
+static void
+transaction_prepared(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PREPARE)
 		forget_notes();
 }
 
@@ -596,6 +620,7 @@ pgqueue_wakeup_init(void)
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	RegisterResourceReleaseCallback(transaction_over, NULL);
+	RegisterXactCallback(transaction_prepared, NULL);
 #if PG_VERSION_NUM < 170000
 	if (!process_shared_preload_libraries_in_progress)
 		return;
