@@ -559,7 +559,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_consume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text, int, int, int[], interval, text) IS
 'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read, is not paused, and that no other transaction of the group holds and no live member has messages in hand of; returns nothing if there is none.
-max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads. Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
+max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads (under REPEATABLE READ the next transaction). Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
 The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
@@ -1048,7 +1048,11 @@ SELECT g.consumer_group,
        g.log_end AS log_end_offset,
        g.log_end - coalesce(g.current_offset, g.log_start) AS lag,
        g.member,
-       CASE WHEN g.pid IS NULL THEN g.client
+       CASE WHEN g.pid IS NULL
+            THEN CASE WHEN g.client IS NULL THEN NULL
+                      WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+                      THEN g.client
+                      ELSE pg_catalog.regexp_replace(g.client, '@[^@]*$', '') END
             ELSE (SELECT a.application_name FROM pg_catalog.pg_stat_activity a
                    WHERE a.pid = g.pid) END AS client,
        g.stable_end,
@@ -1082,7 +1086,7 @@ COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
 COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two, or from the log start on; those of messages that were rolled back included.';
 COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
-COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local.';
+COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local, for those who have the rights of pg_read_all_stats.';
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
 COMMENT ON COLUMN queue.consumer_groups.oldest_unread_age IS 'Age of the next message to read; NULL: there is none that may be read yet, or the user may not read the topic.';
 COMMENT ON COLUMN queue.consumer_groups.rate IS 'Messages consumed a second, over the last minute, or the last 20 commits, or since the last commit if that is longer ago; NULL: not known yet.';
@@ -1098,7 +1102,9 @@ CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        t.topic,
        m.name AS member,
-       m.client,
+       CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+            THEN m.client
+            ELSE pg_catalog.regexp_replace(m.client, '@[^@]*$', '') END AS client,
        coalesce(p.partitions, '{}') AS partitions,
        pg_catalog.make_interval(secs => m.lease / 1000.0) AS lease,
        m.expires_at,
@@ -1126,7 +1132,7 @@ COMMENT ON VIEW queue.members IS 'Who polls for a group, and what does each own?
 COMMENT ON COLUMN queue.members.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.members.topic IS 'Topic.';
 COMMENT ON COLUMN queue.members.member IS 'Name of the member.';
-COMMENT ON COLUMN queue.members.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
+COMMENT ON COLUMN queue.members.client IS 'Application name of the session that last renewed the lease, and its host unless local, for those who have the rights of pg_read_all_stats.';
 COMMENT ON COLUMN queue.members.partitions IS 'Partitions that it owns.';
 COMMENT ON COLUMN queue.members.lease IS 'How long it may be silent.';
 COMMENT ON COLUMN queue.members.expires_at IS 'When its lease is over.';
