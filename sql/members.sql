@@ -191,6 +191,10 @@ SELECT member, partitions FROM pg_temp.owners;
 SELECT (SELECT count(*) FROM queue.poll('g', 't', 'x', 0)) + (SELECT count(*) FROM queue.poll('g', 't', 'y', 0)) AS polls,
 	queue.leave('g', 't', 'x'), queue.leave('g', 't', 'z');
 SELECT member, partitions FROM pg_temp.owners;
+SELECT queue.create_topic('v', 2);
+SELECT (SELECT count(*) FROM queue.poll('g', 'v', 'x', 0)) + (SELECT count(*) FROM queue.poll('g', 'v', 'y', 0)) AS polls;
+SELECT member, partitions FROM queue.members WHERE topic = 'v' ORDER BY 1;
+SELECT queue.drop_topic('v');
 
 -- Members of a dropped topic or group go with it.
 SELECT queue.create_topic('u', 1);

@@ -4,7 +4,7 @@
 # never comes again; a commit counts only from whom the messages are in hand of.
 # And no partition stays behind as long as anybody polls.
 #
-# Six members, processes of their own, poll, enter in a ledger what they got, in
+# Seven members, processes of their own, poll, enter in a ledger what they got, in
 # a transaction of its own, take their time, and commit. They remember nothing.
 # Meanwhile they are killed, stopped and woken, their backends are terminated,
 # and the server crashes. A producer goes on all the time.
@@ -24,8 +24,8 @@ use QueueTest;
 my $seconds = $ENV{MEMBER_SECONDS} || 60;
 my $lease = 0.4;
 
-# Four keep their names; two have another with each start.
-my @seats = (map({ "static-$_" } 1 .. 4), 'guest-1', 'guest-2');
+# Three keep their names; two have another with each start; two have the same.
+my @seats = (map({ "static-$_" } 1 .. 3), 'guest-1', 'guest-2', 'twin-1', 'twin-2');
 
 my $node = new_server('members', "restart_after_crash = on\n");
 my $folder = PostgreSQL::Test::Utils::tempdir();
@@ -144,6 +144,9 @@ SELECT coalesce(jsonb_agg(m), '[]') AS hand FROM queue.poll('work', $topic, '$na
 	return $round if $dice < 0.15;
 	return $round . "BEGIN;\nSELECT settle(:'hand', '$name', 1);\nROLLBACK;\n"
 	  if $dice < 0.2;
+	return $round
+	  . "BEGIN;\nSELECT settle(:'hand', '$name', $part);\nSELECT pg_sleep($busy);\nCOMMIT;\n"
+	  if $dice < 0.4;
 	return $round . "SELECT settle(:'hand', '$name', $part);\n";
 }
 
@@ -183,7 +186,10 @@ sub start_process
 
 	if ($pid == 0)
 	{
-		my $name = $seat =~ /guest/ ? "$seat-$$" : $seat;
+		my $name =
+		    $seat =~ /guest/ ? "$seat-$$"
+		  : $seat =~ /twin/ ? 'twin'
+		  : $seat;
 
 		POSIX::setpgid(0, 0);
 		srand;
@@ -235,7 +241,7 @@ my %how = (
 			'postgres', q{
 			SELECT count(pg_terminate_backend(pid)) FROM (
 				SELECT pid FROM pg_stat_activity
-				WHERE application_name ~ '^(static|guest)-'
+				WHERE application_name ~ '^(static|guest|twin)'
 				ORDER BY random() LIMIT 1) victim});
 	},
 	kill_process => sub {

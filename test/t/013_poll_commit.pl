@@ -64,6 +64,7 @@ is(flushes("SELECT * FROM queue.poll('known', 'orders', 'm', 0);"),
 is(flushes("SELECT * FROM queue.poll('known', 'orders', 'm', 0);"),
 	'nothing', 'a poll that finds nothing to do');
 is(flushes("BEGIN; $poll $poll COMMIT;"), 'does not', 'two polls');
+is(flushes("$poll $poll"), 'does not', 'two transactions of a session that poll');
 is(flushes("BEGIN; $poll SAVEPOINT s; $poll RELEASE s; COMMIT;"),
 	'does not', 'a poll inside a savepoint');
 is(flushes("SELECT * FROM queue.poll('new', 'orders', 'm');"),
