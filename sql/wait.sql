@@ -198,7 +198,9 @@ BEGIN
 	CALL queue.wait('billing', 'orders', '0');
 	RAISE WARNING '%', current_setting('queue.recheck_interval');
 END $$;
+\set VERBOSITY sqlstate
 SET queue.recheck_interval = '1ms';
+\set VERBOSITY default
 
 -- What the transaction itself has produced is for its own next call.
 BEGIN;
