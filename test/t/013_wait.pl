@@ -14,12 +14,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use QueueTest;
 
-my $settings = q{
-queue.recheck_interval = '1h'
-statement_timeout = '100s'
-};
 my $node = new_server(
-	'waiting', "$settings
+	'waiting', "
+queue.recheck_interval = '1h'
 max_connections = 250
 autovacuum = off",
 	allows_streaming => 1);
@@ -38,14 +35,20 @@ sub asleep
 	return;
 }
 
+# How long a wait may last; after ten seconds a timer of the server's own would
+# end the sleep, too.
+my $patience = '8s';
+
 # A session of psql; wait_for() lets it wait and returns at once, woken() once it
 # is done, with what it wrote.
 sub session
 {
 	my ($server) = @_;
-
-	return ($server // $node)
+	my $session = ($server // $node)
 	  ->background_psql('postgres', on_error_stop => 0);
+
+	$session->{stdin} .= "SET statement_timeout = '$patience';\n";
+	return $session;
 }
 
 sub wait_for
@@ -139,7 +142,7 @@ $waiter->{stdin} .= "SET statement_timeout = '10ms';\n";
 wait_for($waiter, "'g1', $all");
 like(woken($waiter), qr/canceling statement due to statement timeout/,
 	'statement_timeout ends it');
-$waiter->{stdin} .= "SET statement_timeout = '100s';\n";
+$waiter->{stdin} .= "SET statement_timeout = '$patience';\n";
 wait_for($waiter, "'g1', $all");
 asleep(1);
 produce('t64');
@@ -168,6 +171,7 @@ $pair[0]->{run}->finish;
 $pair[1]->quit;
 
 # Many of them.
+$patience = '100s';
 my @many;
 for my $i (0 .. 199)
 {
@@ -196,6 +200,8 @@ $node->safe_psql('postgres', q{SELECT FROM generate_series(1, 20) i, LATERAL que
 is(scalar(grep { woken($_) eq '' } @many[0 .. 19]),
 	20, 'who finds no entry looks');
 $_->quit for @many;
+
+$patience = '8s';
 
 # NOTIFY, for those who want it.
 $node->safe_psql('postgres', q{SELECT queue.create_topic('loud', notify => true)});
