@@ -14,7 +14,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use QueueTest;
 
-my $node = new_server('poll', "autovacuum = off\n");
+# With checksums whoever sets a hint bit writes WAL; they are the default since 18.
+my @init = ('--no-locale', '--encoding=UTF8');
+push @init, '--no-data-checksums' if `initdb --help` =~ /--no-data-checksums/;
+my $node = new_server('poll', "autovacuum = off\n", extra => \@init);
 
 $node->safe_psql(
 	'postgres', q{
