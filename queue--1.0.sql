@@ -143,7 +143,6 @@ CREATE TABLE queue.member (
     joined_at  timestamptz NOT NULL,
     name       text        COLLATE "C" NOT NULL,
     client     text,
-    partitions int[]       NOT NULL,
     CONSTRAINT member_pkey PRIMARY KEY (group_id, topic_id, name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE queue.member IS 'Members of consumer groups that poll, a row for each topic. Not dumped: a lease means nothing after a restore.';
@@ -154,7 +153,19 @@ COMMENT ON COLUMN queue.member.expires_at IS 'When the lease is over.';
 COMMENT ON COLUMN queue.member.joined_at IS 'When the member joined.';
 COMMENT ON COLUMN queue.member.name IS 'Name that the application chose.';
 COMMENT ON COLUMN queue.member.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
-COMMENT ON COLUMN queue.member.partitions IS 'Partitions that it owns.';
+
+CREATE TABLE queue.assignment (
+    group_id   int   NOT NULL,
+    topic_id   int   NOT NULL,
+    name       text  COLLATE "C" NOT NULL,
+    partitions int[] NOT NULL,
+    CONSTRAINT assignment_pkey PRIMARY KEY (group_id, topic_id, name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE queue.assignment IS 'Which members own which partitions; void without a lease in queue.member. Not dumped.';
+COMMENT ON COLUMN queue.assignment.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.assignment.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.assignment.name IS 'Member.';
+COMMENT ON COLUMN queue.assignment.partitions IS 'Partitions that it owns.';
 
 CREATE TABLE queue.producer (
     producer_id serial      NOT NULL,
@@ -244,7 +255,8 @@ COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
-REVOKE ALL ON queue.topic, queue.log_start, queue.maintenance_log, queue.consumer_group, queue.progress, queue.member,
+REVOKE ALL ON queue.topic, queue.log_start, queue.maintenance_log,
+    queue.consumer_group, queue.progress, queue.member, queue.assignment,
     queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
@@ -360,7 +372,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean) IS
 'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. NULL leaves as it is.
-Errors: 42704 no such topic, 22023 bad argument, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+Errors: 42704 no such topic, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
 RETURNS void
@@ -522,15 +534,15 @@ AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_group(text, text, text) IS
 'Sets where a group starts to read a topic, before its first consume. start: earliest (log start, the default), latest (behind the last committed message, and not behind one still in progress), or a timestamp that begins with a digit (the first message of that time or later). Without it a group starts at the log start. Kafka''s auto.offset.reset.
-Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 22007 bad timestamp, 22004 NULL, 42501 no right, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 22007 or 22008 bad timestamp, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
 
 CREATE FUNCTION queue.drop_group(consumer_group text, topic text DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_drop_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_group(text, text) IS
-'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew. Waits for transactions of the group.
-Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew, at the log start: stop consumers and members first. Waits for transactions of the group.
+Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
 
 CREATE FUNCTION queue.reset_offsets(
     consumer_group text,
@@ -550,8 +562,8 @@ AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
 'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
-Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced.
-Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
+Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after.
+Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
 CREATE FUNCTION queue.offsets_for_time(
     topic      text,
@@ -588,7 +600,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_consume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text, int, int, int[], interval, text) IS
 'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read, is not paused, and that no other transaction of the group holds and no live member has messages in hand of; returns nothing if there is none.
-max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads. Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
+max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads (under REPEATABLE READ the next transaction). Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
 The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
@@ -657,8 +669,8 @@ CREATE PROCEDURE queue.wait(
 AS 'MODULE_PATHNAME', 'pgqueue_wait'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.wait(text, text, interval, text) IS
-'Commits, then sleeps until the group has something to consume in the topic, without a snapshot: VACUUM is not held back. Returns when there is something, or after timeout (default: no limit); consume then tells. Woken by the commit of a producer or consumer; looks itself each queue.recheck_interval (default 1 s), for what cannot wake it (prepared transactions, leases that run out, a standby). With member: until that member has something to poll, or should poll to keep its lease or its share of partitions. Works on a standby, for queue.fetch().
-Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad group name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+'Commits, then sleeps until the group has something to consume in the topic, without a snapshot: VACUUM is not held back. Returns when there is something, or after timeout (default: no limit); consume then tells: it may find nothing, if others were faster, or if the message whose commit woke it lies behind one still in progress. Woken by the commit of a producer or consumer; looks itself each queue.recheck_interval (default 1 s), for what cannot wake it (prepared transactions, leases that run out, a standby). With member: until that member has something to poll, or should poll to keep its lease or its share of partitions. Works on a standby, for queue.fetch().
+Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 CREATE PROCEDURE queue.wait(
     consumer_group text,
@@ -680,7 +692,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_pause'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.pause(text, text, int) IS
 'Lets a group get no more messages: from one partition, from a topic, or, without topic, from all topics that it reads. Waits for transactions of the group that are consuming; when it returns, none is, and none begins until queue.resume(). What members have in hand they may still commit. Partitions that are added later are not paused. Returns how many partitions it changed.
-Errors: 42704 no such group or topic, 22023 bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+Errors: 42704 no such group or topic, 22023 bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
 
 CREATE FUNCTION queue.resume(
     consumer_group text,
@@ -711,7 +723,7 @@ COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) I
 'Hands messages to a member of the group, for work outside the database: what follows the committed offsets of the partitions that the member owns. Offsets stay; queue.commit_offset() moves them when the work is done. At least once: what is not committed is handed out again, to the member itself with its next poll, to others once its lease is over. Call it in a transaction of its own.
 member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing to do, waits so long, as in queue.consume(); a poll that joins, renews the lease or moves partitions returns at once.
 The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
-Returns the messages with an epoch for commit_offset, a new one with every poll. A commit of a poll waits for no disk.
+Returns the messages with an epoch for commit_offset, a new one each time that messages of a partition are handed out. The commit of a transaction that only polls waits for no disk, unless it makes the group: what a crash could lose is handed out again.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
 
 CREATE FUNCTION queue.poll(
@@ -888,7 +900,8 @@ SELECT t.name AS topic,
        a.atttypid::regtype AS value_type,
        t.segment_messages,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-       t.created_at
+       t.created_at,
+       t.notify
   FROM queue.topic t
   JOIN pg_catalog.pg_class c ON c.oid = t.log
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
@@ -902,6 +915,7 @@ COMMENT ON COLUMN queue.topics.value_type IS 'Type of the values.';
 COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: adaptive.';
 COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
+COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
@@ -981,6 +995,25 @@ WITH held AS (
        AND l.granted
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                           WHERE d.datname = pg_catalog.current_database())
+    UNION
+    -- see PGQUEUE_LOCK_GROUP_ROWS: of no interest unless somebody waits
+    SELECT l.pid, l.virtualtransaction, NULL, NULL, NULL, g.name,
+           l.classid, l.objid, l.objsubid
+      FROM pg_catalog.pg_locks l
+      JOIN queue.consumer_group g ON g.group_id = l.classid::bigint
+     WHERE l.locktype = 'advisory'
+       AND l.objsubid = 16389
+       AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                          WHERE d.datname = pg_catalog.current_database())
+       AND EXISTS (SELECT FROM pg_catalog.pg_locks w
+                    WHERE w.locktype = 'advisory' AND NOT w.granted
+                      AND (w.database, w.classid, w.objid, w.objsubid)
+                        = (l.database, l.classid, l.objid, l.objsubid))
+       AND EXISTS (SELECT FROM pg_catalog.pg_roles r
+                    WHERE r.rolname = g.owner
+                      AND pg_catalog.pg_has_role(r.oid, 'USAGE')
+                       OR r.rolname = current_user AND r.rolsuper)
 )
 SELECT h.pid,
        x.gid,
@@ -996,6 +1029,8 @@ SELECT h.pid,
        (SELECT pg_catalog.array_agg(w.pid ORDER BY w.pid)
           FROM pg_catalog.pg_locks w
          WHERE w.locktype = 'advisory'
+           AND w.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                              WHERE d.datname = pg_catalog.current_database())
            AND w.classid = h.classid
            AND w.objid = h.objid
            AND w.objsubid = h.objsubid
@@ -1010,11 +1045,11 @@ SELECT h.pid,
  GROUP BY h.pid, x.gid, a.xact_start, x.prepared, h.topic, h.partition,
           h.producer_id, h.consumer_group, h.classid, h.objid, h.objsubid,
           a.usename, x.owner, a.application_name, a.query;
-COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits.';
+COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits. Whoever makes, drops or pauses a group as a whole may also wait for one that begins to read a topic, or polls: then topic and partition are NULL.';
 COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
-COMMENT ON COLUMN queue.blockers.topic IS 'Topic.';
+COMMENT ON COLUMN queue.blockers.topic IS 'Topic; NULL in a row about a group as a whole.';
 COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait, or that the group has; NULL in a row about a producer.';
 COMMENT ON COLUMN queue.blockers.usename IS 'User.';
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
@@ -1054,21 +1089,28 @@ SELECT g.consumer_group,
        g.log_end AS log_end_offset,
        g.log_end - coalesce(g.current_offset, g.log_start) AS lag,
        g.member,
-       CASE WHEN g.pid IS NULL THEN g.client
+       CASE WHEN g.pid IS NULL
+            THEN CASE WHEN g.client IS NULL THEN NULL
+                      WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+                      THEN g.client
+                      ELSE pg_catalog.regexp_replace(g.client, '@[^@]*$', '') END
             ELSE (SELECT a.application_name FROM pg_catalog.pg_stat_activity a
                    WHERE a.pid = g.pid) END AS client,
        g.stable_end,
        CASE WHEN g.stable_end > coalesce(g.current_offset, g.log_start)
              AND pg_catalog.has_table_privilege(
                      pg_catalog.format('topic.%I', g.topic), 'SELECT')
-            THEN greatest(pg_catalog.statement_timestamp()
+            -- not greatest(), which would make 0 of NULL
+            THEN pg_catalog.interval_larger(pg_catalog.statement_timestamp()
                  - queue.offset_time(g.topic, g.partition,
                                      coalesce(g.current_offset, g.log_start)),
                  '0') END AS oldest_unread_age,
        g.rate,
        CASE WHEN g.log_end <= coalesce(g.current_offset, g.log_start)
             THEN interval '0'
-            WHEN g.rate > 0 THEN pg_catalog.make_interval(secs =>
+            -- a thousand years, beyond which an interval would overflow
+            WHEN g.log_end - g.current_offset < g.rate * 31557600000
+            THEN pg_catalog.make_interval(secs =>
                  (g.log_end - g.current_offset) / g.rate) END AS time_to_drain,
        g.in_hand,
        g.paused,
@@ -1085,11 +1127,11 @@ COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
 COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two, or from the log start on; those of messages that were rolled back included.';
 COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
-COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local.';
+COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local, for those who have the rights of pg_read_all_stats.';
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
 COMMENT ON COLUMN queue.consumer_groups.oldest_unread_age IS 'Age of the next message to read; NULL: there is none that may be read yet, or the user may not read the topic.';
 COMMENT ON COLUMN queue.consumer_groups.rate IS 'Messages consumed a second, over the last minute, or the last 20 commits, or since the last commit if that is longer ago; NULL: not known yet.';
-COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'In which the lag will be gone at that rate if nothing is produced; NULL: not known.';
+COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'In which the lag will be gone at that rate if nothing is produced; NULL: not known, or not in a thousand years.';
 COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Messages handed to a member and not committed.';
 COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paused for the group.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
@@ -1101,26 +1143,29 @@ CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        t.topic,
        m.name AS member,
-       m.client,
-       m.partitions,
+       CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+            THEN m.client
+            ELSE pg_catalog.regexp_replace(m.client, '@[^@]*$', '') END AS client,
+       coalesce(p.partitions, '{}') AS partitions,
        pg_catalog.make_interval(secs => m.lease / 1000.0) AS lease,
        m.expires_at,
        m.expires_at > pg_catalog.clock_timestamp() AS alive,
        m.joined_at,
        coalesce((SELECT pg_catalog.sum(o.handed_to - o.committed_offset)
-                   FROM pg_catalog.generate_series(0, t.partitions - 1) p
+                   FROM pg_catalog.generate_series(0, t.partitions - 1) s
                   CROSS JOIN LATERAL (
                         SELECT r.member, r.handed_to, r.committed_offset
                           FROM queue.progress r
                          WHERE r.group_id = m.group_id
                            AND r.topic_id = m.topic_id
-                           AND r.partition = p
+                           AND r.partition = s
                          ORDER BY r.group_id DESC, r.topic_id DESC,
                                   r.partition DESC, r.generation DESC
                          LIMIT 1) o
                   WHERE o.member = m.name
                     AND o.handed_to > o.committed_offset), 0)::bigint AS in_hand
   FROM queue.member m
+  LEFT JOIN queue.assignment p USING (group_id, topic_id, name)
   JOIN queue.consumer_group g USING (group_id)
   JOIN queue.topic r USING (topic_id)
   JOIN queue.topics t ON t.topic = r.name;
@@ -1128,7 +1173,7 @@ COMMENT ON VIEW queue.members IS 'Who polls for a group, and what does each own?
 COMMENT ON COLUMN queue.members.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.members.topic IS 'Topic.';
 COMMENT ON COLUMN queue.members.member IS 'Name of the member.';
-COMMENT ON COLUMN queue.members.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
+COMMENT ON COLUMN queue.members.client IS 'Application name of the session that last renewed the lease, and its host unless local, for those who have the rights of pg_read_all_stats.';
 COMMENT ON COLUMN queue.members.partitions IS 'Partitions that it owns.';
 COMMENT ON COLUMN queue.members.lease IS 'How long it may be silent.';
 COMMENT ON COLUMN queue.members.expires_at IS 'When its lease is over.';

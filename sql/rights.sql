@@ -146,6 +146,54 @@ SELECT pg_temp.error_of($$SELECT * FROM queue.consume('ours', 'r', NULL::text, 1
 RESET ROLE;
 SELECT count(*) FROM queue.consume('theirs', 'r', NULL::text, 1);
 SELECT name, owner FROM queue.consumer_group WHERE name IN ('theirs', 'theirs too', 'ours') ORDER BY name;
+-- What moves a group's offsets needs SELECT, and the group's role; without
+-- topic the role is enough.  Times need SELECT.
+CREATE TEMP TABLE group_calls (n serial, call text);
+GRANT SELECT ON group_calls TO PUBLIC;
+INSERT INTO group_calls (call) VALUES
+  ($$SELECT queue.reset_offsets('theirs', 'r', to_earliest => true)$$),
+  ($$SELECT queue.reset_offsets('theirs', 'r', to_earliest => true, dry_run => true)$$),
+  ($$SELECT queue.commit_offset('theirs', 'r', 0, 0)$$),
+  ($$SELECT queue.pause('theirs', 'r')$$),
+  ($$SELECT queue.resume('theirs', 'r')$$),
+  ($$SELECT queue.pause('theirs')$$),
+  ($$SELECT queue.resume('theirs')$$),
+  ($$SELECT queue.drop_group('theirs', 'r')$$),
+  ($$SELECT queue.drop_group('theirs too')$$),
+  ($$SELECT queue.create_group('theirs too', 'r')$$),
+  ($$SELECT queue.offsets_for_time('r', '2001-01-01', 0)$$),
+  ($$SELECT queue.offset_time('r', 0, 0)$$);
+SET ROLE regress_queue_select;
+SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
+SET ROLE regress_queue_member;
+SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
+SET ROLE regress_queue_other;
+SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
+SET ROLE regress_queue_insert;
+SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
+-- The owner of the topic has no say in a group.
+SET ROLE regress_queue_owner;
+SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
+-- Whose SELECT was taken back may still stop and drop the group as a whole.
+RESET ROLE;
+SELECT queue.create_group('once', 'r');
+UPDATE queue.consumer_group SET owner = 'regress_queue_none' WHERE name = 'once';
+SET ROLE regress_queue_none;
+SELECT call, pg_temp.error_of(call) FROM unnest(ARRAY[
+    $$SELECT queue.reset_offsets('once', 'r', to_earliest => true)$$, $$SELECT queue.pause('once', 'r')$$, $$SELECT queue.drop_group('once', 'r')$$,
+    $$SELECT queue.pause('once')$$, $$SELECT queue.drop_group('once')$$]) WITH ORDINALITY u(call, n) ORDER BY n;
+SELECT (SELECT count(*) FROM queue.consumer_groups) AS consumer_groups, (SELECT count(*) FROM queue.group_summary) AS group_summary,
+       (SELECT count(*) FROM queue.offset_history) AS offset_history, (SELECT count(*) FROM queue.members) AS members,
+       (SELECT count(*) FROM queue.group_offsets()) AS group_offsets;
+-- Who may write sees the groups of a topic, but not the age of messages; any
+-- group that it may see.
+SET ROLE regress_queue_insert;
+SELECT count(*) > 0 AS some, count(oldest_unread_age) AS ages, count(*) FILTER (WHERE lag > 0) > 0 AS unread FROM queue.consumer_groups WHERE topic = 'r';
+SELECT consumer_group, lag > 0 AS unread, oldest_unread_age FROM queue.group_summary WHERE consumer_group = 'theirs too';
+SET ROLE regress_queue_other;
+SELECT count(oldest_unread_age) > 0 AS ages FROM queue.consumer_groups WHERE topic = 'r';
+RESET ROLE;
+
 -- The role of a group may be gone, as after a restore: then nobody gets the
 -- group by accident.
 CREATE ROLE regress_queue_gone;

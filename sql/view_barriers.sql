@@ -10,10 +10,17 @@ GRANT SELECT, INSERT ON topic.mine TO regress_queue_stranger;
 SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 1)).duplicate,
        (queue.produce('secret', 'm', producer_id => 'of secret', sequence => 1)).duplicate;
 SELECT queue.create_group('reads mine', 'mine'), queue.create_group('reads secret', 'secret');
+-- A group that reads both, members, and what was said.
+SELECT queue.create_group('reads both', 'mine'), queue.create_group('reads both', 'secret');
+SELECT queue.commit_offset('reads mine', 'mine', 0, 0, metadata => 'said of mine'), queue.commit_offset('reads secret', 'secret', 0, 0, metadata => 'said of secret');
+SELECT (SELECT count(*) FROM queue.poll('reads mine', 'mine', 'member of mine', NULL::text, 0)), (SELECT count(*) FROM queue.poll('reads secret', 'secret', 'member of secret', NULL::text, 0));
+UPDATE queue.consumer_group SET owner = 'secret owner' WHERE name = 'reads secret';
 -- Holds both topics and their producers.
 BEGIN;
 SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 2)).duplicate,
        (queue.produce('secret', 'm', producer_id => 'of secret', sequence => 2)).duplicate;
+SELECT count(*) FROM queue.consume('reads mine', 'mine', NULL::text, 1);
+SELECT count(*) FROM queue.consume('reads secret', 'secret', NULL::text, 1);
 PREPARE TRANSACTION 'holds both';
 
 CREATE SCHEMA regress_queue_stranger AUTHORIZATION regress_queue_stranger;
@@ -30,11 +37,17 @@ SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(topic);
 SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(owner);
 SELECT count(*) > 0 AS any FROM queue.segments WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(segment::text);
 SELECT topic FROM queue.partitions WHERE regress_queue_stranger.sees(topic);
-SELECT topic, consumer_group FROM queue.consumer_groups WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(consumer_group);
+SELECT topic, consumer_group FROM queue.consumer_groups WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(consumer_group) ORDER BY 2;
 SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(producer_id);
 SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees(producer_id) AND regress_queue_stranger.sees(last_sequence::text);
 SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
 SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(gid) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
+SELECT topic, partition, consumer_group FROM queue.blockers WHERE regress_queue_stranger.sees(consumer_group) ORDER BY consumer_group;
+SELECT consumer_group, topic, metadata FROM queue.consumer_groups WHERE regress_queue_stranger.sees(metadata) AND regress_queue_stranger.sees(committed_by) ORDER BY 1;
+SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees('topics: ' || topics) ORDER BY 1;
+SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stranger.sees(owner::text) ORDER BY 1;
+SELECT consumer_group, topic, metadata FROM queue.offset_history WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees(metadata) ORDER BY 1, generation;
+SELECT consumer_group, topic, member FROM queue.members WHERE regress_queue_stranger.sees(member) AND regress_queue_stranger.sees(consumer_group);
 RESET enable_nestloop;
 RESET jit;
 SELECT DISTINCT regexp_replace(what, 'log_\d+_.*', 'a segment') AS seen FROM regexp_split_to_table(current_setting('regress_queue.seen'), E'\n') what WHERE what <> '' ORDER BY 1;
@@ -44,6 +57,6 @@ SELECT topic FROM queue.topics WHERE regress_queue_stranger.sees(topic) ORDER BY
 
 ROLLBACK PREPARED 'holds both';
 SELECT queue.drop_topic('mine'), queue.drop_topic('secret');
-DELETE FROM queue.consumer_group WHERE name IN ('reads mine', 'reads secret');
+DELETE FROM queue.consumer_group WHERE name IN ('reads mine', 'reads secret', 'reads both');
 DROP OWNED BY regress_queue_stranger CASCADE;
 DROP ROLE regress_queue_stranger;

@@ -71,6 +71,13 @@
 #define PGQUEUE_PROC_BY_NUMBER(number) (&ProcGlobal->allProcs[number])
 #endif
 
+/* 17 can ask for a stronger lock, too */
+#if PG_VERSION_NUM >= 170000
+#define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* 17 lets extensions name what they wait for */
 #if PG_VERSION_NUM >= 170000
 #define PGQUEUE_WAIT_EVENT(name) WaitEventExtensionNew(name)

@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
 typedef struct Consumer
 {
 	Readiness	what;
-	bool		array;			/* topics came as an array */
+	bool		wait;			/* for partitions: their holder is ending */
 	char	   *metadata;
 	Snapshot	snapshot;		/* of the calling statement */
 	MessageSink sink;
@@ -94,7 +94,7 @@ is_free(const ConsumerGroup *group, const Topic *topic, const Progress *progress
 	if (progress->paused)
 		return false;
 	return !pgqueue_in_hand(progress) ||
-		!pgqueue_member_alive(group->id, topic->id, progress->member);
+		!pgqueue_holder_alive(group->id, topic->id, progress);
 }
 
 /*
@@ -116,7 +116,7 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 	int64		stopped_at;
 	ScanEnd		end;
 
-	if (!pgqueue_progress_lock(group->id, topic->id, partition, false))
+	if (!pgqueue_progress_lock(group->id, topic->id, partition, consumer->wait))
 		return false;
 	pgqueue_group_check_same(group);
 
@@ -176,7 +176,8 @@ consume_topic(Consumer *consumer, Topic *topic)
 	{
 		if (!anything_to_read(consumer, topic))
 			return false;
-		pgqueue_group_ensure(&consumer->what.group);
+		/* who has made it may still be giving back its locks */
+		consumer->wait = !pgqueue_group_ensure(&consumer->what.group);
 	}
 	pgqueue_sink_topic(&consumer->sink, topic, TYPED_CALL);
 	for (int i = 0; i < n; i++)

@@ -133,26 +133,29 @@ pgqueue_group_refresh(ConsumerGroup *group)
 }
 
 /*
- * Make the group if need be, in this transaction.
+ * Make the group if need be, in this transaction.	False if another transaction
+ * was waited for that has made it.
  *
  * Locks: the group's name until the end of the transaction, if it is made; who
  * makes the same group waits, and finds it or makes it.
  */
-void
+bool
 pgqueue_group_ensure(ConsumerGroup *group)
 {
 	LOCKTAG		tag;
 
 	if (group->id != 0)
-		return;
+		return true;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
 						 hash_bytes((const unsigned char *) group->name,
 									strlen(group->name)),
 						 0, PGQUEUE_LOCK_GROUP_NAME);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	pgqueue_group_refresh(group);
-	if (group->id == 0)
-		group->id = insert_group(group->name);
+	if (group->id != 0)
+		return false;
+	group->id = insert_group(group->name);
+	return true;
 }
 
 /* Errors: 42704. */

@@ -31,7 +31,41 @@ topic_or_null(FunctionCallInfo fcinfo, int arg)
 	return topic;
 }
 
+static bool
+reads(const List *places, const Topic *topic)
+{
+	ListCell   *lc;
+
+	foreach(lc, places)
+		if (((ProgressPlace *) lfirst(lc))->topic_id == topic->id)
+			return true;
+	return false;
+}
+
 /* ---------------- drop ---------------- */
+
+/*
+ * Keep the topics that a group has rows of from being dropped: whoever drops
+ * one deletes these rows, too.	 Rights do not matter, nor whether a topic can
+ * be used.
+ */
+static void
+hold_topics(int32 group, const List *places)
+{
+	ListCell   *lc;
+
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		Members		members;
+
+		if (topic == NULL)
+			continue;
+		pgqueue_members_read(group, topic->id, &members);
+		if (members.n > 0 || reads(places, topic))
+			pgqueue_lock_relation(topic->log, AccessShareLock);
+	}
+}
 
 /* (consumer_group, topic) */
 Datum
@@ -50,6 +84,10 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 	pgqueue_group_lock_rows(group.id);
 	pgqueue_group_check_same(&group);
+	if (topic == NULL)
+		hold_topics(group.id, pgqueue_progress_places(group.id, -1));
+	else
+		(void) pgqueue_topic_hold(topic);
 	foreach(lc, pgqueue_progress_places(group.id, topic_id))
 	{
 		ProgressPlace *place = lfirst(lc);
@@ -84,7 +122,10 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group->id, topic->id, partition, &progress);
 	if (progress.paused == paused)
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return false;
+	}
 	if (!progress.found)
 	{
 		progress.offset = pgqueue_log_start(topic, partition);
@@ -99,7 +140,7 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 	return true;
 }
 
-/* All partitions of a topic, or one. */
+/* All partitions of a topic, or one.  Locks: the topic is held. */
 static int
 set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 {
@@ -107,23 +148,10 @@ set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool pause
 	int32		first = partition < 0 ? 0 : partition;
 	int32		last;
 
-	topic = pgqueue_topic_hold(topic);
-	pgqueue_group_check_same(group);
 	last = partition < 0 ? topic->npartitions - 1 : partition;
 	for (int32 p = first; p <= last; p++)
 		changed += set_paused(group, topic, p, paused);
 	return changed;
-}
-
-static bool
-reads(const List *places, const Topic *topic)
-{
-	ListCell   *lc;
-
-	foreach(lc, places)
-		if (((ProgressPlace *) lfirst(lc))->topic_id == topic->id)
-			return true;
-	return false;
 }
 
 /* All topics that the group reads. */
@@ -138,6 +166,11 @@ set_group_paused(ConsumerGroup *group, bool paused)
 	{
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
 
+		if (topic == NULL || !reads(places, topic))
+			continue;
+		/* dropped meanwhile: nothing to pause */
+		pgqueue_lock_relation(topic->log, AccessShareLock);
+		topic = pgqueue_topic_find(lfirst(lc));
 		if (topic != NULL && reads(places, topic))
 			changed += set_topic_paused(group, topic, -1, paused);
 	}
@@ -163,10 +196,16 @@ pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
 	if (!PG_ARGISNULL(2))
 		pgqueue_check_partition(topic, partition);
 
-	(void) pgqueue_group_hold(group.id, true);
+	/* all of it: nobody begins to read another topic meanwhile */
+	if (topic == NULL)
+		pgqueue_group_lock_rows(group.id);
+	else
+		(void) pgqueue_group_hold(group.id, true);
 	pgqueue_group_check_same(&group);
-	PG_RETURN_INT32(topic == NULL ? set_group_paused(&group, paused) :
-					set_topic_paused(&group, topic, partition, paused));
+	if (topic == NULL)
+		PG_RETURN_INT32(set_group_paused(&group, paused));
+	topic = pgqueue_topic_hold(topic);
+	PG_RETURN_INT32(set_topic_paused(&group, topic, partition, paused));
 }
 
 Datum

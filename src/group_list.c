@@ -6,9 +6,9 @@
  *
  * One walk over the index of queue.progress from its end: the first row met of
  * a (group, topic, partition) is the newest; those behind it, up to a minute or
- * RATE_ROWS of them, tell how fast the group is.  The rest of its history is
- * jumped over.	 The ends of a partition are asked for once, whatever the number
- * of groups.
+ * RATE_ROWS moves of the offset, tell how fast the group is.  The rest of its
+ * history is jumped over.	The ends of a partition are asked for once, whatever
+ * the number of groups.
  *
  * Partitions of a topic that the group has not begun to read have no row in
  * queue.progress.	They have one here, without an offset: the group will begin
@@ -33,9 +33,13 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_group_offsets);
 
-/* A rate is taken over a minute, or over so many rows. */
+/*
+ * A rate is taken over a minute, or over so many moves of the offset.	Rows that
+ * leave it are no moves; but no more rows than that are looked at.
+ */
 #define RATE_SECONDS	60
 #define RATE_ROWS		20
+#define RATE_ROWS_SEEN	100
 
 /* Columns of the result. */
 enum
@@ -108,7 +112,8 @@ typedef struct Walk
 	Place		place;
 	HeapTuple	newest;
 	bool		full;			/* enough for the rate */
-	int			rows;
+	int			rows;			/* moves, the newest row's included */
+	int			seen;			/* rows */
 	int64		moved;			/* messages consumed since the row last read ... */
 	int64		last_offset;	/* ... which says this */
 	char		last_action;
@@ -220,7 +225,7 @@ ends_of(ListedTopic *listed, int32 partition)
 	if (partition >= listed->topic->npartitions)
 		return NULL;
 	part = &listed->topic->partitions[partition];
-	if (part->nsegments == 0 || part->has_hole)
+	if (part->nsegments == 0 || part->has_hole || listed->topic->row_security)
 		return NULL;			/* broken; verify() tells */
 	if (!listed->has_ends[partition])
 	{
@@ -262,7 +267,7 @@ fixed_int64(HeapTuple tuple, int attr, TupleDesc desc)
 	return DatumGetInt64(heap_getattr(tuple, attr, desc, &isnull));
 }
 
-/* Messages a second since the last row read; false if there is but one row. */
+/* Messages a second since the last move read; false if there is but one. */
 static bool
 rate_of(const Walk *walk, float8 *rate)
 {
@@ -381,6 +386,12 @@ leave_place(Walk *walk, const Place *next)
 		put_unseen(walk, -1);
 }
 
+static bool
+is_move(char action)
+{
+	return action != PROGRESS_HANDED && action != PROGRESS_UNMOVED;
+}
+
 /* The newest row of another place. */
 static void
 begin_place(Walk *walk, const Place *place, HeapTuple tuple)
@@ -406,12 +417,13 @@ begin_place(Walk *walk, const Place *place, HeapTuple tuple)
 	walk->newest = heap_copytuple(tuple);
 	MemoryContextSwitchTo(old);
 	walk->any = true;
-	walk->rows = 1;
 	walk->moved = 0;
 	walk->last_offset = fixed_int64(tuple, PROGRESS_ATTR_OFFSET, desc);
 	walk->last_time = fixed_int64(tuple, PROGRESS_ATTR_COMMITTED_AT, desc);
 	walk->last_action = DatumGetChar(heap_getattr(tuple, PROGRESS_ATTR_ACTION,
 												  desc, &isnull));
+	walk->rows = is_move(walk->last_action) ? 1 : 0;
+	walk->seen = 1;
 	walk->full = false;
 }
 
@@ -430,9 +442,12 @@ add_row(Walk *walk, HeapTuple tuple)
 	walk->last_time = fixed_int64(tuple, PROGRESS_ATTR_COMMITTED_AT, desc);
 	walk->last_action = DatumGetChar(heap_getattr(tuple, PROGRESS_ATTR_ACTION,
 												  desc, &isnull));
-	walk->rows++;
-	walk->full = walk->rows > RATE_ROWS ||
-		walk->now - walk->last_time > RATE_SECONDS * USECS_PER_SEC;
+	walk->seen++;
+	if (is_move(walk->last_action))
+		walk->rows++;
+	walk->full = walk->rows > RATE_ROWS || walk->seen > RATE_ROWS_SEEN ||
+		(walk->rows > 1 &&
+		 walk->now - walk->last_time > RATE_SECONDS * USECS_PER_SEC);
 }
 
 /* ---------------- the walk ---------------- */

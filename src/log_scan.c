@@ -262,15 +262,18 @@ take_place(HeapTuple tuple, Relation leaf, void *arg)
 	return false;
 }
 
-/* The first message at or behind an offset; none that may still appear. */
-void
+/*
+ * The first message at or behind an offset; none that may still appear, which
+ * the result tells.
+ */
+ScanEnd
 pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 					Snapshot snapshot, LogPlace *place)
 {
 	int64		stopped_at;
 
 	place->found = false;
-	(void) pgqueue_scan(topic, partition, from, snapshot, take_place, place,
+	return pgqueue_scan(topic, partition, from, snapshot, take_place, place,
 						&stopped_at);
 }
 
@@ -342,9 +345,9 @@ pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
 }
 
 /*
- * The first segment in which somebody else may have appended and not ended
- * yet: who appends holds ROW EXCLUSIVE on the leaf to the end of the
- * transaction.	 -1: none.	On a standby the primary's locks are not known.
+ * The first segment in which somebody may have appended and not ended yet, or
+ * we ourselves, in this very command: who appends holds ROW EXCLUSIVE on the leaf
+ * to the end of the transaction.  -1: none.	On a standby the primary's locks are not known.
  */
 static int
 first_disputed_segment(Partition *part)
@@ -358,7 +361,7 @@ first_disputed_segment(Partition *part)
 
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->segments[i].relid);
 		GetLockConflicts(&tag, ShareLock, &holders);
-		if (holders > 0)
+		if (holders > 0 || PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
 			return i;
 	}
 	return -1;
@@ -412,10 +415,69 @@ last_visible(Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 	return -1;
 }
 
+/*
+ * The first record of a segment that may still appear.	 False if there is none.
+ *
+ * Begins where the last one who asked found that all before is settled.
+ */
 static bool
-ignore_message(HeapTuple tuple, Relation leaf, void *arg)
+first_unstable(Topic *topic, int32 partition, Relation leaf, Snapshot snapshot,
+			   int64 *offset)
 {
-	return true;
+	AppendSlot *slot = pgqueue_slot(topic->log, partition);
+	LogSeek		all = {.by_time = false,.at = 0};
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	BlockNumber settled = pgqueue_slot_stable(slot, leaf);
+	OffsetNumber lines[MaxHeapTuplesPerPage];
+	bool		bounded = false;
+	bool		stop = false;
+
+	PredicateLockRelation(leaf, snapshot);
+	for (BlockNumber block = settled; block < nblocks && !stop; block++)
+	{
+		Buffer		buffer;
+		bool		has_record;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBuffer(leaf, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (judge_page(leaf, buffer, &all, snapshot, lines, &has_record, &stop,
+					   offset) > 0)
+			settled = block;
+		UnlockReleaseBuffer(buffer);
+		if (!has_record && !bounded)
+		{
+			BlockNumber tail = pgqueue_slot_find_tail(slot, leaf);
+
+			bounded = true;
+			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
+		}
+	}
+	/* what we wrote ourselves is shown, and may go again */
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		pgqueue_slot_set_stable(slot, leaf, settled);
+	return stop;
+}
+
+/* The same of a partition, from a segment on. */
+static bool
+first_unstable_from(Topic *topic, int32 partition, int segment,
+					Snapshot snapshot, int64 *offset)
+{
+	Partition  *part = &topic->partitions[partition];
+	bool		found = false;
+
+	for (int i = segment; i < part->nsegments && !found; i++)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+
+		if (leaf == NULL)
+			continue;
+		found = first_unstable(topic, partition, leaf, snapshot, offset);
+		table_close(leaf, AccessShareLock);
+	}
+	return found;
 }
 
 /*
@@ -424,8 +486,8 @@ ignore_message(HeapTuple tuple, Relation leaf, void *arg)
  * The log end is read first.  If then nobody holds a leaf's lock, whoever
  * wrote before that end has ended, and a snapshot taken afterwards knows the
  * outcome: the log end is stable.	Otherwise the records are judged, from the
- * first segment in question on: that reads up to a segment, and is not for
- * the hot path.
+ * first segment in question on: that may read up to a segment, if nobody has
+ * asked before, and is not for the hot path.
  */
 void
 pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
@@ -442,9 +504,7 @@ pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
 	disputed = first_disputed_segment(part);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (disputed >= 0 &&
-		pgqueue_scan(topic, partition, part->segments[disputed].first,
-					 snapshot, ignore_message, NULL,
-					 &stopped_at) == SCAN_UNSTABLE)
+		first_unstable_from(topic, partition, disputed, snapshot, &stopped_at))
 		ends->stable_end = Min(stopped_at, ends->log_end);
 	ends->latest = Max(ends->log_start,
 					   last_visible(topic, partition, ends->stable_end,

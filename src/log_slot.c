@@ -9,7 +9,7 @@
  *
  *	 +--------+-------+---------------+-----------------------------------+
  *	 | lock	  | rolls | victim,serial | 4 x (database, leaf, file, block, |
- *	 | LWLock | u64	  | u32, u32	  |		 serial): tails				  |
+ *	 | LWLock | u64	  | u32, u32	  |		 stable, serial): tails		  |
  *	 +--------+-------+---------------+-----------------------------------+
  *
  * rolls	raised under the lock before the first block of any segment is
@@ -21,6 +21,9 @@
  *			and VACUUM only takes records away.	 It is a hint that saves a walk
  *			over empty pages; the log's own bytes remain the truth, and the
  *			page is always read.
+ * stable	no record before that block, of the same leaf, is in progress, or will
+ *			ever be: it holds a committed record, behind which appends go.	Saves
+ *			who asks for the stable end from reading the leaf from its start.
  * victim	whose place the next unknown leaf takes.
  * serial	counts appends and newcomers; a tail keeps that of its last one, so
  *			that a walker knows whether the tail is still what it was.
@@ -43,7 +46,7 @@
 #include "storage/dsm_registry.h"
 #endif
 
-#define SLOT_LAYOUT		"queue append slots 1"
+#define SLOT_LAYOUT		"queue append slots 2"
 #define SLOT_TRANCHE	"QueueAppend"
 #define SLOTS			256
 #define WAYS			4
@@ -54,6 +57,7 @@ typedef struct Tail
 	Oid			leaf;
 	Oid			file;
 	BlockNumber block;			/* InvalidBlockNumber: no record at all */
+	BlockNumber stable;
 	uint32		serial;			/* the slot's, at the last append or claim */
 } Tail;
 
@@ -224,6 +228,7 @@ claim_tail(AppendSlot *slot, Relation leaf)
 	tail->database = MyDatabaseId;
 	tail->leaf = RelationGetRelid(leaf);
 	tail->file = PGQUEUE_FILE_NUMBER(leaf);
+	tail->stable = 0;
 	tail->serial = ++slot->serial;
 	return tail;
 }
@@ -248,6 +253,36 @@ pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 
 	tail->block = block;
 	tail->serial = ++slot->serial;
+}
+
+/* A block before which no record of the leaf is in progress. */
+BlockNumber
+pgqueue_slot_stable(AppendSlot *slot, Relation leaf)
+{
+	Tail	   *tail;
+	BlockNumber block;
+
+	LWLockAcquire(&slot->lock, LW_SHARED);
+	tail = tail_of(slot, leaf);
+	block = tail == NULL ? 0 : tail->stable;
+	LWLockRelease(&slot->lock);
+	return block;
+}
+
+/*
+ * Remember one: it holds a record that is committed, and none before it is in
+ * progress.  Forgotten if the slot does not know the leaf.
+ */
+void
+pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf, BlockNumber block)
+{
+	Tail	   *tail;
+
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+	tail = tail_of(slot, leaf);
+	if (tail != NULL)
+		tail->stable = Max(tail->stable, block);
+	LWLockRelease(&slot->lock);
 }
 
 /* The last block before end that holds a record, else invalid. */

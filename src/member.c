@@ -3,27 +3,36 @@
  * member.c
  *	  Members of a consumer group: their leases, and the partitions they own.
  *
- * Who works outside the database polls under a member's name (poll.c).	 A
- * member is a row of queue.member, one for each topic it polls:
+ * Who works outside the database polls under a member's name (poll.c).	 Two
+ * tables, a row of each for a member and a topic:
  *
- *	 group_id int4 | topic_id int4 | lease int8, ms | expires_at timestamptz |
- *	 joined_at timestamptz | name text | client text | partitions int4[]
+ *	 queue.member		group_id int4 | topic_id int4 | lease int8, ms |
+ *						expires_at timestamptz | joined_at timestamptz |
+ *						name text | client text
+ *	 queue.assignment	group_id int4 | topic_id int4 | name text |
+ *						partitions int4[]
  *
- * Rows are updated in place, under the lock of (group, topic), and seldom: a
- * poll renews the lease once less than a whole one is left, for half of one
- * more, so it writes once in half a lease.
+ * Rows are updated in place, and seldom: a poll renews the lease once less than
+ * a whole one is left, for half of one more, so it writes once in half a lease.
+ *
+ * A lease is written by its member only, under a lock of its own, so nobody
+ * keeps anybody from living on.  Assignments are written under the lock of
+ * (group, topic), which is only tried: who does not get it polls what it owns,
+ * and balances another time.
  *
  * Partitions are balanced by whoever polls and finds that it has too few or too
  * many (balance.c).  It takes what nobody alive owns, then from those who have
  * too many what they have no messages in hand of; it gives up what it has too
  * many of.	 So a partition moves only when its owner is done with its batch, or
- * is dead.
+ * is dead.	 Dead is whose lease is over and who is not about to renew it: its
+ * lock can be had.
  *
  * Who owns what is a matter of scheduling only.  What keeps two members apart
  * is the partition's progress: whose the messages in hand are, and by which
  * epoch (progress.c).	A member that polls while one of its partitions is moved
  * may still be handed messages of it; the new owner then waits until they are
- * committed or the lease is over.
+ * committed or the lease is over.  With the poll that next renews its lease, the
+ * member is handed them again, in case it has forgotten them.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +44,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -51,8 +61,14 @@
 #define MEMBER_ATTR_JOINED		5
 #define MEMBER_ATTR_NAME		6
 #define MEMBER_ATTR_CLIENT		7
-#define MEMBER_ATTR_PARTITIONS	8
-#define MEMBER_NATTS			8
+#define MEMBER_NATTS			7
+
+/* Columns of queue.assignment. */
+#define ASSIGN_ATTR_GROUP		1
+#define ASSIGN_ATTR_TOPIC		2
+#define ASSIGN_ATTR_NAME		3
+#define ASSIGN_ATTR_PARTITIONS	4
+#define ASSIGN_NATTS			4
 
 #define MAX_MEMBER_NAME			255
 
@@ -71,10 +87,45 @@ pgqueue_member_arg(text *name)
 	return text_to_cstring(name);
 }
 
+/* ---------------- locks ---------------- */
+
+/*
+ * A member's own, by a 64-bit hash: two names of one hash would only wait for
+ * each other.
+ */
+static bool
+lock_member(int32 group, int32 topic_id, const char *name, bool wait)
+{
+	LOCKTAG		tag;
+	uint64		seed = (uint64) group << 32 | (uint32) topic_id;
+	uint64		hash = hash_bytes_extended((const unsigned char *) name,
+										   strlen(name), seed);
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32),
+						 (uint32) hash, PGQUEUE_LOCK_MEMBER);
+	return pgqueue_lock(&tag, ExclusiveLock, wait);
+}
+
+/* Whoever has it may change assignments. */
+static bool
+try_lock_assignments(int32 group, int32 topic_id)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, group, topic_id,
+						 PGQUEUE_LOCK_ASSIGNMENT);
+	return pgqueue_lock(&tag, ExclusiveLock, false);
+}
+
 /* ---------------- rows ---------------- */
 
+/*
+ * Rows of a group, those in a topic (-1: any), those of a name (NULL: any).
+ * Both tables have their keys in the same order.
+ */
 static SysScanDesc
-begin_scan(Relation rel, int32 group, int32 topic_id, const char *name)
+begin_scan(Relation rel, RegistryTable index, AttrNumber name_attr, int32 group,
+		   int32 topic_id, const char *name)
 {
 	ScanKeyData keys[3];
 	int			n = 1;
@@ -86,21 +137,35 @@ begin_scan(Relation rel, int32 group, int32 topic_id, const char *name)
 					F_INT4EQ, Int32GetDatum(topic_id));
 	if (name != NULL)
 	{
-		ScanKeyInit(&keys[n], MEMBER_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+		ScanKeyInit(&keys[n], name_attr, BTEqualStrategyNumber, F_TEXTEQ,
 					CStringGetTextDatum(name));
 		keys[n++].sk_collation = C_COLLATION_OID;
 	}
-	return systable_beginscan(rel, pgqueue_registry(REGISTRY_MEMBER_NAME_INDEX),
-							  true, SnapshotSelf, n, keys);
+	return systable_beginscan(rel, pgqueue_registry(index), true, SnapshotSelf,
+							  n, keys);
+}
+
+static SysScanDesc
+scan_members(Relation rel, int32 group, int32 topic_id, const char *name)
+{
+	return begin_scan(rel, REGISTRY_MEMBER_NAME_INDEX, MEMBER_ATTR_NAME, group,
+					  topic_id, name);
+}
+
+static SysScanDesc
+scan_assignments(Relation rel, int32 group, int32 topic_id)
+{
+	return begin_scan(rel, REGISTRY_ASSIGNMENT_NAME_INDEX, ASSIGN_ATTR_NAME,
+					  group, topic_id, NULL);
 }
 
 static void
-read_row(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
+read_member(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 {
 	Datum		values[MEMBER_NATTS];
 	bool		nulls[MEMBER_NATTS];
-	ArrayType  *partitions;
 
+	memset(member, 0, sizeof(Member));
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 	member->name = TextDatumGetCString(values[MEMBER_ATTR_NAME - 1]);
 	member->client = nulls[MEMBER_ATTR_CLIENT - 1] ? NULL :
@@ -109,38 +174,90 @@ read_row(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 	member->expires_at = DatumGetTimestampTz(values[MEMBER_ATTR_EXPIRES - 1]);
 	member->joined_at = DatumGetTimestampTz(values[MEMBER_ATTR_JOINED - 1]);
 	member->alive = member->expires_at > now;
-	partitions = DatumGetArrayTypePCopy(values[MEMBER_ATTR_PARTITIONS - 1]);
-	member->npartitions = ArrayGetNItems(ARR_NDIM(partitions),
-										 ARR_DIMS(partitions));
-	member->partitions = (int32 *) ARR_DATA_PTR(partitions);
-	member->tid = tuple->t_self;
+	member->lease_tid = tuple->t_self;
+	ItemPointerSetInvalid(&member->assignment_tid);
 }
 
-/* The members of a group in a topic, dead ones too, as of now. */
+/* A member that is not there yet.	The array grows by one. */
+static Member *
+new_member(Members *members, const char *name)
+{
+	Member	   *member;
+
+	if (members->n == members->room)
+	{
+		members->room *= 2;
+		members->members = repalloc(members->members,
+									members->room * sizeof(Member));
+	}
+	member = &members->members[members->n++];
+	memset(member, 0, sizeof(Member));
+	member->name = pstrdup(name);
+	ItemPointerSetInvalid(&member->lease_tid);
+	ItemPointerSetInvalid(&member->assignment_tid);
+	return member;
+}
+
+/* What is assigned to whom.  Who has left may still have some. */
+static void
+read_assignments(int32 group, int32 topic_id, Members *members)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_ASSIGNMENT),
+								 AccessShareLock);
+	SysScanDesc scan = scan_assignments(rel, group, topic_id);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[ASSIGN_NATTS];
+		bool		nulls[ASSIGN_NATTS];
+		char	   *name;
+		ArrayType  *partitions;
+		Member	   *member;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		name = TextDatumGetCString(values[ASSIGN_ATTR_NAME - 1]);
+		member = pgqueue_member_of(members, name);
+		if (member == NULL)
+			member = new_member(members, name);
+		partitions = DatumGetArrayTypePCopy(values[ASSIGN_ATTR_PARTITIONS - 1]);
+		member->npartitions = ArrayGetNItems(ARR_NDIM(partitions),
+											 ARR_DIMS(partitions));
+		member->partitions = (int32 *) ARR_DATA_PTR(partitions);
+		member->assignment_tid = tuple->t_self;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * The members of a group in a topic, as of now; dead ones, too, and those who
+ * have left and not been cleared away yet.
+ */
 void
 pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_MEMBER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, group, topic_id, NULL);
+	SysScanDesc scan = scan_members(rel, group, topic_id, NULL);
 	TimestampTz now = GetCurrentTimestamp();
-	int			room = 8;
 	HeapTuple	tuple;
 
 	members->n = 0;
-	members->members = palloc(room * sizeof(Member));
+	members->room = 8;
+	members->members = palloc(members->room * sizeof(Member));
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		if (members->n == room)
-		{
-			room *= 2;
-			members->members = repalloc(members->members,
-										room * sizeof(Member));
-		}
-		read_row(rel, tuple, now, &members->members[members->n++]);
-	}
+		read_member(rel, tuple, now, new_member(members, ""));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	read_assignments(group, topic_id, members);
+}
+
+/* An epoch is a time (pgqueue_new_epoch). */
+static bool
+handed_in_this_life(const Member *member, const Progress *progress)
+{
+	return progress->epoch >= member->joined_at;
 }
 
 Member *
@@ -152,24 +269,26 @@ pgqueue_member_of(const Members *members, const char *name)
 	return NULL;
 }
 
-/* Has a member a lease that is not over? */
+/*
+ * Has the member that messages were handed to lived on since?  One that lost its
+ * lease and came back, by the same name, does not know of them any more: nobody
+ * could have them as long as it lives.
+ */
 bool
-pgqueue_member_alive(int32 group, int32 topic_id, const char *name)
+pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_MEMBER),
 								 AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, group, topic_id, name);
+	SysScanDesc scan = scan_members(rel, group, topic_id, progress->member);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		alive = false;
 
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		Member		member;
 
-		alive = DatumGetTimestampTz(heap_getattr(tuple, MEMBER_ATTR_EXPIRES,
-												 RelationGetDescr(rel),
-												 &isnull)) >
-			GetCurrentTimestamp();
+		read_member(rel, tuple, GetCurrentTimestamp(), &member);
+		alive = member.alive && handed_in_this_life(&member, progress);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -187,13 +306,23 @@ array_of(const int32 *partitions, int n)
 										   true, TYPALIGN_INT));
 }
 
-/* Insert a member, or update its row.	Locks: the members'. */
 static void
-write_row(Relation rel, int32 group, int32 topic_id, Member *member)
+put_tuple(Relation rel, ItemPointer tid, HeapTuple tuple)
 {
+	if (ItemPointerIsValid(tid))
+		CatalogTupleUpdate(rel, tid, tuple);
+	else
+		CatalogTupleInsert(rel, tuple);
+	*tid = tuple->t_self;
+}
+
+/* Locks: the member's. */
+static void
+write_lease(int32 group, int32 topic_id, Member *member)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
 	Datum		values[MEMBER_NATTS];
 	bool		nulls[MEMBER_NATTS] = {false};
-	HeapTuple	tuple;
 
 	values[MEMBER_ATTR_GROUP - 1] = Int32GetDatum(group);
 	values[MEMBER_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
@@ -204,14 +333,59 @@ write_row(Relation rel, int32 group, int32 topic_id, Member *member)
 	nulls[MEMBER_ATTR_CLIENT - 1] = member->client == NULL;
 	values[MEMBER_ATTR_CLIENT - 1] = member->client == NULL ? (Datum) 0 :
 		CStringGetTextDatum(member->client);
-	values[MEMBER_ATTR_PARTITIONS - 1] = array_of(member->partitions,
+	put_tuple(rel, &member->lease_tid,
+			  heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	table_close(rel, NoLock);
+}
+
+/* Locks: the assignments. */
+static void
+write_assignment(int32 group, int32 topic_id, Member *member)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_ASSIGNMENT);
+	Datum		values[ASSIGN_NATTS];
+	bool		nulls[ASSIGN_NATTS] = {false};
+
+	values[ASSIGN_ATTR_GROUP - 1] = Int32GetDatum(group);
+	values[ASSIGN_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
+	values[ASSIGN_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
+	values[ASSIGN_ATTR_PARTITIONS - 1] = array_of(member->partitions,
 												  member->npartitions);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	if (ItemPointerIsValid(&member->tid))
-		CatalogTupleUpdate(rel, &member->tid, tuple);
-	else
-		CatalogTupleInsert(rel, tuple);
-	member->tid = tuple->t_self;
+	put_tuple(rel, &member->assignment_tid,
+			  heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	table_close(rel, NoLock);
+}
+
+static void
+delete_tuple(RegistryTable table, ItemPointer tid)
+{
+	Relation	rel;
+
+	if (!ItemPointerIsValid(tid))
+		return;
+	rel = pgqueue_open_for_writing(table);
+	CatalogTupleDelete(rel, tid);
+	table_close(rel, NoLock);
+}
+
+static void
+delete_all(RegistryTable table, SysScanDesc (*begin) (Relation, int32, int32),
+		   int32 group, int32 topic_id)
+{
+	Relation	rel = pgqueue_open_for_writing(table);
+	SysScanDesc scan = begin(rel, group, topic_id);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+static SysScanDesc
+scan_all_members(Relation rel, int32 group, int32 topic_id)
+{
+	return scan_members(rel, group, topic_id, NULL);
 }
 
 /*
@@ -222,42 +396,27 @@ write_row(Relation rel, int32 group, int32 topic_id, Member *member)
 void
 pgqueue_members_forget(int32 group, int32 topic_id)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
-	SysScanDesc scan = begin_scan(rel, group, topic_id, NULL);
-	HeapTuple	tuple;
+	delete_all(REGISTRY_MEMBER, scan_all_members, group, topic_id);
+	delete_all(REGISTRY_ASSIGNMENT, scan_assignments, group, topic_id);
+}
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+/* No index begins with the topic. */
+static SysScanDesc
+scan_topic(Relation rel, int32 group, int32 topic_id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, MEMBER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(topic_id));
+	return systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
 }
 
 /* The same for a topic that is dropped.  Locks: the strongest of its table. */
 void
 pgqueue_members_delete(const Topic *topic)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, MEMBER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
-	scan = systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
-}
-
-static bool
-lock_members(int32 group, int32 topic_id, bool wait)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, group, topic_id,
-						 PGQUEUE_LOCK_MEMBERS);
-	return pgqueue_lock(&tag, ExclusiveLock, wait);
+	delete_all(REGISTRY_MEMBER, scan_topic, 0, topic->id);
+	delete_all(REGISTRY_ASSIGNMENT, scan_topic, 0, topic->id);
 }
 
 /* ---------------- balancing ---------------- */
@@ -307,6 +466,22 @@ quota_of(const Survey *s, const Member *member)
 	return 0;
 }
 
+static bool
+holds(const Progress *progress, const Member *member)
+{
+	return pgqueue_in_hand(progress) &&
+		strcmp(progress->member, member->name) == 0;
+}
+
+static bool
+owns(const Member *member, int32 partition)
+{
+	for (int i = 0; i < member->npartitions; i++)
+		if (member->partitions[i] == partition)
+			return true;
+	return false;
+}
+
 /* Are messages of the partition in its owner's hand? */
 static bool
 in_owners_hand(int32 group, const Topic *topic, const Member *owner,
@@ -315,8 +490,7 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
 	Progress	progress;
 
 	pgqueue_progress_look(group, topic->id, partition, &progress);
-	return pgqueue_in_hand(&progress) &&
-		strcmp(progress.member, owner->name) == 0;
+	return holds(&progress, owner) && handed_in_this_life(owner, &progress);
 }
 
 /*
@@ -338,7 +512,8 @@ one_to_take(int32 group, const Topic *topic, const Survey *s, const Member *me)
 		if (owner == me || owner->npartitions <= s->quotas[i])
 			continue;
 		for (int k = owner->npartitions - 1; k >= 0; k--)
-			if (!in_owners_hand(group, topic, owner, owner->partitions[k]))
+			if (owner->partitions[k] < s->npartitions &&
+				!in_owners_hand(group, topic, owner, owner->partitions[k]))
 				return owner->partitions[k];
 	}
 	return -1;
@@ -351,7 +526,8 @@ one_to_give(int32 group, const Topic *topic, const Survey *s, const Member *me)
 	if (me->npartitions <= quota_of(s, me))
 		return -1;
 	for (int k = me->npartitions - 1; k >= 0; k--)
-		if (!in_owners_hand(group, topic, me, me->partitions[k]))
+		if (me->partitions[k] < s->npartitions &&
+			!in_owners_hand(group, topic, me, me->partitions[k]))
 			return me->partitions[k];
 	return -1;
 }
@@ -370,13 +546,17 @@ remove_partition(Member *member, int32 partition)
 static void
 add_partition(Member *member, int32 partition)
 {
-	int32	   *grown = palloc((member->npartitions + 1) * sizeof(int32));
+	if (member->npartitions >= member->room)
+	{
+		int32	   *grown;
 
-	if (member->npartitions > 0)
+		member->room = 2 * member->npartitions + 8;
+		grown = palloc(member->room * sizeof(int32));
 		memcpy(grown, member->partitions,
 			   member->npartitions * sizeof(int32));
-	grown[member->npartitions++] = partition;
-	member->partitions = grown;
+		member->partitions = grown;
+	}
+	member->partitions[member->npartitions++] = partition;
 }
 
 /*
@@ -431,6 +611,17 @@ ms_left(const Member *member)
 	return (member->expires_at - GetCurrentTimestamp()) / 1000;
 }
 
+/* Is a member to get more partitions, once their owners are done with them? */
+bool
+pgqueue_member_wants_more(const Topic *topic, const Member *me,
+						  const Members *members)
+{
+	Survey		s;
+
+	survey(topic, members, &s);
+	return me->npartitions < quota_of(&s, me);
+}
+
 /* Should a member that waits go and poll: to join, to live on, to balance? */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
@@ -465,60 +656,43 @@ client_name(void)
 	return name[0] == '\0' ? NULL : pstrdup(name);
 }
 
-/* A member that is not there yet.	The array of members grows by one. */
-static Member *
-new_member(Members *members, const char *name)
-{
-	Member	   *me;
-
-	members->members = repalloc(members->members,
-								(members->n + 1) * sizeof(Member));
-	me = &members->members[members->n++];
-	memset(me, 0, sizeof(Member));
-	me->name = pstrdup(name);
-	me->joined_at = GetCurrentTimestamp();
-	ItemPointerSetInvalid(&me->tid);
-	return me;
-}
-
-/* Who is dead for good: its row goes.	Its name may join again. */
+/*
+ * What a member is to be handed: the partitions that it owns, and those of which
+ * it has messages in hand although they are another's now.
+ */
 static void
-bury(Relation rel, const Members *members, const Member *me)
+add_held(int32 group, const Topic *topic, Member *me)
 {
-	for (int i = 0; i < members->n; i++)
-		if (!members->members[i].alive && &members->members[i] != me)
-			CatalogTupleDelete(rel, &members->members[i].tid);
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		if (owns(me, p))
+			continue;
+		pgqueue_progress_look(group, topic->id, p, &progress);
+		if (holds(&progress, me) && handed_in_this_life(me, &progress))
+			add_partition(me, p);
+	}
 }
 
 /*
- * Renew a member's lease, or make the member; and balance.
+ * Renew a member's lease, or begin it.	 One that had run out begins anew.
  *
- * Locks: the members', if there is something to write, to the end of the
- * transaction.	 If others have it, it is waited for only if the lease is about
- * to end.
+ * Locks: the member's, to the end of the transaction.	If another session has
+ * it, it is polling by the same name; it is waited for only if the lease is
+ * over.
  */
-Member *
-pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64 lease)
+static void
+live_on(ConsumerGroup *group, Topic *topic, const char *name, int64 lease,
+		bool alive)
 {
 	Members		members;
 	Member	   *me;
-	Relation	rel;
-	List	   *donors = NIL;
-	ListCell   *lc;
-	bool		urgent;
 
-	pgqueue_members_read(group->id, topic->id, &members);
-	me = pgqueue_member_of(&members, name);
-	if (me != NULL && me->alive && me->lease == lease && ms_left(me) >= lease &&
-		!unbalanced(group->id, topic, me, &members))
-		return me;
-
-	urgent = me == NULL || !me->alive || me->lease != lease ||
-		ms_left(me) < lease / 2;
 	(void) pgqueue_group_hold(group->id, true);
 	topic = pgqueue_topic_hold(topic);
-	if (!lock_members(group->id, topic->id, urgent))
-		return me;
+	if (!lock_member(group->id, topic->id, name, !alive))
+		return;
 	pgqueue_group_check_same(group);
 
 	/* what this very command has written can be updated after this */
@@ -527,22 +701,107 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name, int64
 	me = pgqueue_member_of(&members, name);
 	if (me == NULL)
 		me = new_member(&members, name);
-	else if (!me->alive)
-		me->npartitions = 0;	/* it has lost them */
-	me->alive = true;
+	if (!me->alive)
+		me->joined_at = GetCurrentTimestamp();
 	me->lease = lease;
 	me->client = client_name();
 	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 lease + lease / 2);
-	if (balance(group->id, topic, &members, me, &donors))
-		pgqueue_note_progress(group->id, topic->id, 0, true);
+	write_lease(group->id, topic->id, me);
+}
 
-	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
-	bury(rel, &members, me);
+/*
+ * Whose lease is over is dead, unless it is about to renew it.	 The dead are
+ * locked, so they cannot come back until we are done.
+ */
+static void
+find_dead(const ConsumerGroup *group, const Topic *topic, Members *members)
+{
+	for (int i = 0; i < members->n; i++)
+	{
+		Member	   *member = &members->members[i];
+
+		if (!member->alive && ItemPointerIsValid(&member->lease_tid))
+			member->alive = !lock_member(group->id, topic->id, member->name,
+										 false);
+	}
+}
+
+/* Change who owns what, if nobody else does at this moment. */
+static void
+rebalance(ConsumerGroup *group, Topic *topic, const char *name)
+{
+	Members		members;
+	Member	   *me;
+	List	   *donors = NIL;
+	ListCell   *lc;
+
+	if (!try_lock_assignments(group->id, topic->id))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	CommandCounterIncrement();
+	pgqueue_members_read(group->id, topic->id, &members);
+	find_dead(group, topic, &members);
+	/* the dead may have come back since */
+	CommandCounterIncrement();
+	me = pgqueue_member_of(&members, name);
+	if (me == NULL || !me->alive)
+		return;					/* it has been made to leave */
+	if (balance(group->id, topic, &members, me, &donors))
+		pgqueue_note_progress(group->id, topic->id, -1, true);
+
+	for (int i = 0; i < members.n; i++)
+		if (!members.members[i].alive)
+		{
+			delete_tuple(REGISTRY_MEMBER, &members.members[i].lease_tid);
+			delete_tuple(REGISTRY_ASSIGNMENT,
+						 &members.members[i].assignment_tid);
+		}
 	foreach(lc, donors)
-		write_row(rel, group->id, topic->id, lfirst(lc));
-	write_row(rel, group->id, topic->id, me);
-	table_close(rel, NoLock);
+		write_assignment(group->id, topic->id, lfirst(lc));
+	write_assignment(group->id, topic->id, me);
+}
+
+/* A member as of now; one that is not there owns nothing. */
+static Member *
+look_up(const ConsumerGroup *group, const Topic *topic, const char *name,
+		Members *members)
+{
+	Member	   *me;
+
+	pgqueue_members_read(group->id, topic->id, members);
+	me = pgqueue_member_of(members, name);
+	return me != NULL ? me : new_member(members, name);
+}
+
+/*
+ * Keep a member alive for a poll, and give it its share of the partitions.
+ * Returns what it is to be handed messages of.
+ */
+Member *
+pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name,
+					 int64 lease)
+{
+	Members		members;
+	Member	   *me = look_up(group, topic, name, &members);
+	bool		renew = !me->alive || me->lease != lease || ms_left(me) < lease;
+
+	if (renew)
+	{
+		live_on(group, topic, name, lease, me->alive);
+		topic = pgqueue_topic_refresh(topic);
+		me = look_up(group, topic, name, &members);
+	}
+	if (me->alive && unbalanced(group->id, topic, me, &members))
+	{
+		(void) pgqueue_group_hold(group->id, true);
+		topic = pgqueue_topic_hold(topic);
+		pgqueue_group_check_same(group);
+		rebalance(group, topic, name);
+		me = look_up(group, topic, name, &members);
+	}
+	if (renew)
+		add_held(group->id, topic, me);
 	return me;
 }
 
@@ -554,66 +813,54 @@ pgqueue_member_touch(ConsumerGroup *group, Topic *topic, const char *name)
 {
 	Members		members;
 	Member	   *me;
-	Relation	rel;
 
 	pgqueue_members_read(group->id, topic->id, &members);
 	me = pgqueue_member_of(&members, name);
-	if (me == NULL || !me->alive || ms_left(me) >= me->lease ||
-		!lock_members(group->id, topic->id, false))
-		return;
-	CommandCounterIncrement();
-	pgqueue_members_read(group->id, topic->id, &members);
-	me = pgqueue_member_of(&members, name);
-	if (me == NULL || !me->alive)
-		return;
-	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 me->lease + me->lease / 2);
-	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
-	write_row(rel, group->id, topic->id, me);
-	table_close(rel, NoLock);
+	if (me != NULL && me->alive && ms_left(me) < me->lease)
+		live_on(group, topic, name, me->lease, true);
 }
 
 /*
  * A member goes.  What it has in hand is taken back: it can be handed to others
  * at once, and the member cannot commit it any more.  False if it was not there.
  *
- * Locks: the members', and the progress of what it has in hand, waiting.
+ * Locks: the member's, and the progress of what it has in hand, waiting.
  */
 bool
 pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 {
 	Members		members;
 	Member	   *me;
-	Relation	rel;
 
 	(void) pgqueue_group_hold(group->id, true);
 	topic = pgqueue_topic_hold(topic);
-	(void) lock_members(group->id, topic->id, true);
+	(void) lock_member(group->id, topic->id, name, true);
 	pgqueue_group_check_same(group);
 	CommandCounterIncrement();
 	pgqueue_members_read(group->id, topic->id, &members);
 	me = pgqueue_member_of(&members, name);
-	if (me == NULL)
+	if (me == NULL || !ItemPointerIsValid(&me->lease_tid))
 		return false;
 
-	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
-	CatalogTupleDelete(rel, &me->tid);
-	table_close(rel, NoLock);
+	/* its assignment goes when another member balances */
+	delete_tuple(REGISTRY_MEMBER, &me->lease_tid);
 	for (int32 p = 0; p < topic->npartitions; p++)
 	{
 		Progress	progress;
 
-		if (!in_owners_hand(group->id, topic, me, p))
+		/* it may be polling, at this moment */
+		pgqueue_progress_look(group->id, topic->id, p, &progress);
+		if (!holds(&progress, me) &&
+			!(owns(me, p) && pgqueue_progress_busy(group->id, topic->id, p)))
 			continue;
 		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
 		pgqueue_progress_read(group->id, topic->id, p, &progress);
-		if (!pgqueue_in_hand(&progress) || strcmp(progress.member, name) != 0)
+		if (!holds(&progress, me))
 			continue;
 		pgqueue_new_epoch(&progress);
 		pgqueue_progress_write(group->id, topic->id, p, &progress,
 							   PROGRESS_UNMOVED);
 	}
-	for (int i = 0; i < me->npartitions; i++)
-		pgqueue_note_progress(group->id, topic->id, me->partitions[i], true);
+	pgqueue_note_progress(group->id, topic->id, -1, true);
 	return true;
 }

@@ -28,6 +28,8 @@
 #define MESSAGE_ATTR_EPOCH		8
 #define MESSAGE_MAX_NATTS		8
 
+uint64		pgqueue_messages_taken = 0;
+
 /* Bytes of a message, as they count for max_bytes: not compressed. */
 static int64
 message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
@@ -173,6 +175,7 @@ pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 	}
 
 	sink->taken++;
+	pgqueue_messages_taken++;
 	sink->next = log_fixed(tuple->t_data)->offset + 1;
 	return --sink->messages_left > 0;
 }

@@ -12,10 +12,12 @@
 #include "queue.h"
 
 #include "catalog/pg_type_d.h"
+#include "common/int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -122,7 +124,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	pgqueue_group_arg(fcinfo, 0, &group);
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
 
-	pgqueue_group_ensure(&group);
+	(void) pgqueue_group_ensure(&group);
 	(void) pgqueue_group_hold(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
@@ -244,10 +246,12 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	Topic	   *topic;
 	ConsumerGroup group;
 	Target		target = {0};
-	bool		dry_run = !PG_ARGISNULL(8) && PG_GETARG_BOOL(8);
+	bool		dry_run;
 	int32		first = 0;
 	int32		last;
 
+	pgqueue_check_not_null(fcinfo, 8, "dry_run");
+	dry_run = PG_GETARG_BOOL(8);
 	if (!dry_run)
 		pgqueue_check_writable("queue.reset_offsets()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
@@ -322,17 +326,44 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* What offset_time() last found in each partition of a topic. */
-typedef struct TimeCache
+/*
+ * What offset_time() last found in a partition.  It holds for good: nothing
+ * appears between an offset and the first message behind it, and messages keep
+ * their times.	 That there is none is not remembered.
+ */
+typedef struct FoundTime
 {
-	int32		topic_id;
-	int			npartitions;
 	struct
 	{
-		int64		from;
-		LogPlace	place;
-	}		   *partitions;
-} TimeCache;
+		int32		topic_id;
+		int32		partition;
+	}			key;
+	int64		from;
+	LogPlace	place;			/* found: valid */
+} FoundTime;
+
+static FoundTime *
+last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
+{
+	FoundTime	key = {{topic_id, partition}};
+	FoundTime  *last;
+	bool		found;
+
+	if (flinfo->fn_extra == NULL)
+	{
+		HASHCTL		ctl;
+
+		ctl.keysize = sizeof(key.key);
+		ctl.entrysize = sizeof(FoundTime);
+		ctl.hcxt = flinfo->fn_mcxt;
+		flinfo->fn_extra = hash_create("queue times", 64, &ctl,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	last = hash_search(flinfo->fn_extra, &key.key, HASH_ENTER, &found);
+	if (!found)
+		last->place.found = false;
+	return last;
+}
 
 /*
  * (topic, partition, offset) -> timestamp of the first message from there on,
@@ -345,36 +376,21 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	int32		partition = PG_GETARG_INT32(1);
 	int64		from = PG_GETARG_INT64(2);
-	TimeCache  *cache = fcinfo->flinfo->fn_extra;
-	LogPlace   *place;
+	FoundTime  *last;
 
 	pgqueue_check_right(topic, ACL_SELECT);
 	pgqueue_check_partition(topic, partition);
-	if (cache == NULL || cache->topic_id != topic->id ||
-		cache->npartitions != topic->npartitions)
-	{
-		MemoryContext context = fcinfo->flinfo->fn_mcxt;
-
-		cache = MemoryContextAlloc(context, sizeof(TimeCache));
-		cache->topic_id = topic->id;
-		cache->npartitions = topic->npartitions;
-		cache->partitions =
-			MemoryContextAlloc(context,
-							   topic->npartitions * sizeof(*cache->partitions));
-		for (int i = 0; i < topic->npartitions; i++)
-			cache->partitions[i].from = -1;
-		fcinfo->flinfo->fn_extra = cache;
-	}
-
-	place = &cache->partitions[partition].place;
-	if (cache->partitions[partition].from != from)
-	{
-		if (from < pgqueue_log_start(topic, partition))
-			PG_RETURN_NULL();
-		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(), place);
-		cache->partitions[partition].from = from;
-	}
-	if (!place->found)
+	if (from < pgqueue_log_start(topic, partition))
 		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(place->timestamp);
+	last = last_found(fcinfo->flinfo, topic->id, partition);
+	if (!last->place.found || last->from != from)
+	{
+		last->place.found = false;
+		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(),
+							&last->place);
+		last->from = from;
+	}
+	if (!last->place.found)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(last->place.timestamp);
 }

@@ -14,7 +14,8 @@
  * messages in hand is lost: commit_offset then meets another epoch and refuses,
  * and the messages are handed out again.  (Epochs are not given twice: see
  * pgqueue_new_epoch.)	So a transaction that wrote nothing but that does not
- * wait for the disk.
+ * wait for the disk.  Nor is anything else lost with it: a poll that makes the
+ * group does wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -64,8 +65,6 @@ transaction_callback(XactEvent event, void *arg)
 		poll_wrote_until = InvalidXLogRecPtr;
 }
 
-/* Callbacks are called in the reverse order: ours must not be before any that
- * writes. */
 void
 pgqueue_poll_init(void)
 {
@@ -90,8 +89,7 @@ is_free(const Poller *poller, const Topic *topic, const Progress *progress)
 		return false;
 	return !pgqueue_in_hand(progress) ||
 		strcmp(progress->member, poller->what.member) == 0 ||
-		!pgqueue_member_alive(poller->what.group.id, topic->id,
-							  progress->member);
+		!pgqueue_holder_alive(poller->what.group.id, topic->id, progress);
 }
 
 /*
@@ -120,6 +118,12 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return;
 	}
+	/* whoever drops the group waits, or has it */
+	if (!progress.found && !pgqueue_group_hold(group->id, false))
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
+		return;
+	}
 	if (!progress.found)
 		progress.offset = start;
 	if (progress.offset < start)
@@ -135,6 +139,8 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 			pgqueue_behind_log_end(topic, partition, progress.offset))
 			pgqueue_offset_out_of_range(topic, partition, progress.offset,
 										"committed offset");
+		if (!progress.found)
+			pgqueue_group_release(group->id);
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return;
 	}
@@ -147,7 +153,6 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	progress.handed_to = sink->next;
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_HANDED);
-	pgqueue_note_progress(group->id, topic->id, partition, false);
 }
 
 static bool
@@ -206,7 +211,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 {
 	Poller		poller = {0};
 	Readiness  *what = &poller.what;
-	bool		alone = wrote_nothing_else();
+	bool		alone;
 	int64		max_wait;
 
 	pgqueue_check_writable("queue.poll()");
@@ -231,7 +236,8 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	/* before anything is written and locked: others must not wait, too */
 	if (max_wait > 0 && has_room(&poller.sink))
 		pgqueue_wait_held(what, max_wait);
-	pgqueue_group_ensure(&what->group);
+	alone = what->group.id != 0 && wrote_nothing_else();
+	(void) pgqueue_group_ensure(&what->group);
 	poll_all(&poller);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;
@@ -308,7 +314,7 @@ commit_unleased(ConsumerGroup *group, Topic *topic, int32 partition,
 	LogEnds		ends;
 
 	if (pgqueue_in_hand(progress) &&
-		pgqueue_member_alive(group->id, topic->id, progress->member))
+		pgqueue_holder_alive(group->id, topic->id, progress))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("messages of partition %d of topic \"%s\" are in the hand of member \"%s\"",
@@ -365,7 +371,12 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		check_in_hand(topic, partition, &progress, member, PG_GETARG_INT64(5));
 		commit_leased(topic, partition, &progress, next_offset);
 		if (next_offset == progress.offset && PG_ARGISNULL(6))
-			PG_RETURN_VOID();	/* said before */
+		{
+			/* said before */
+			pgqueue_progress_unlock(group.id, topic->id, partition);
+			pgqueue_member_touch(&group, topic, member);
+			PG_RETURN_VOID();
+		}
 	}
 	else
 		commit_unleased(&group, topic, partition, &progress, next_offset);

@@ -52,7 +52,10 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 	LOCKTAG		tag;
 
 	progress_tag(&tag, group, topic_id, partition);
-	return pgqueue_lock(&tag, ExclusiveLock, wait);
+	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
+		return false;
+	pgqueue_note_held(group, topic_id, partition);
+	return true;
 }
 
 /* Give back one pgqueue_progress_lock(), nothing having been written. */
@@ -63,6 +66,7 @@ pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 
 	progress_tag(&tag, group, topic_id, partition);
 	pgqueue_unlock(&tag, ExclusiveLock);
+	pgqueue_wake_blocked(group, topic_id, partition);
 }
 
 /* Does another transaction have the lock, at this moment? */
@@ -209,6 +213,8 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 	bool		nulls[PROGRESS_NATTS] = {false};
 	HeapTuple	tuple;
 
+	/* who finds it held meanwhile is told when it is free */
+	pgqueue_note_progress(group, topic_id, partition, false);
 	progress->found = true;
 	progress->generation++;
 	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
@@ -256,7 +262,7 @@ pgqueue_in_hand(const Progress *progress)
  * Nobody has messages in hand any more; whoever had is fenced.
  *
  * An epoch is the moment in microseconds, or one more than the last.  Poll's
- * rows may be lost in a crash (see member.c); counting on from the last row
+ * rows may be lost in a crash (see poll.c); counting on from the last row
  * would then give an epoch a second time.
  */
 void

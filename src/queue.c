@@ -48,6 +48,10 @@ _PG_init(void)
 
 	pgqueue_slot_init();
 	pgqueue_catalog_init();
+	/*
+	 * Who is registered first is called last: poll looks at what the
+	 * transaction has written when the gathered rows have gone out.
+	 */
 	pgqueue_poll_init();
 	pgqueue_face_buffer_init();
 }

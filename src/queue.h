@@ -96,15 +96,17 @@ log_fixed(HeapTupleHeader header)
  *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
  *	 hash of topic and id, 64 bits	  PGQUEUE_LOCK_PRODUCER
  *	 consumer group	 0			  PGQUEUE_LOCK_GROUP_ROWS
- *	 consumer group	 topic		  PGQUEUE_LOCK_MEMBERS
+ *	 consumer group	 topic		  PGQUEUE_LOCK_ASSIGNMENT
+ *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
 #define PGQUEUE_LOCK_GROUP_NAME 0x4002
 #define PGQUEUE_LOCK_TOPIC_NAME 0x4003
 #define PGQUEUE_LOCK_PRODUCER	0x4004	/* queue.blockers knows it as 16388 */
-#define PGQUEUE_LOCK_GROUP_ROWS 0x4005
-#define PGQUEUE_LOCK_MEMBERS	0x4006
+#define PGQUEUE_LOCK_GROUP_ROWS 0x4005	/* ... as 16389 */
+#define PGQUEUE_LOCK_ASSIGNMENT 0x4006
+#define PGQUEUE_LOCK_MEMBER		0x4007
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
@@ -130,6 +132,9 @@ extern uint64 pgqueue_slot_rolls(AppendSlot *slot);
 extern void pgqueue_slot_count_roll(AppendSlot *slot);
 extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf,
 									 BlockNumber *block);
+extern BlockNumber pgqueue_slot_stable(AppendSlot *slot, Relation leaf);
+extern void pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf,
+									BlockNumber block);
 extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf,
 										 BlockNumber block);
 extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
@@ -237,6 +242,8 @@ typedef enum RegistryTable
 	REGISTRY_PROGRESS_INDEX,
 	REGISTRY_MEMBER,
 	REGISTRY_MEMBER_NAME_INDEX,
+	REGISTRY_ASSIGNMENT,
+	REGISTRY_ASSIGNMENT_NAME_INDEX,
 	REGISTRY_PRODUCER,
 	REGISTRY_PRODUCER_NAME_INDEX,
 	REGISTRY_PRODUCER_BATCH,
@@ -351,8 +358,8 @@ typedef struct LogEnds
 extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
 							Snapshot snapshot, LogReceiver receiver, void *arg,
 							int64 *stopped_at);
-extern void pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
-								Snapshot snapshot, LogPlace *place);
+extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
+								   Snapshot snapshot, LogPlace *place);
 extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 							  Snapshot snapshot, LogPlace *place);
 extern int64 pgqueue_log_start(Topic *topic, int32 partition);
@@ -518,7 +525,7 @@ typedef struct ConsumerGroup
 
 extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
-extern void pgqueue_group_ensure(ConsumerGroup *group);
+extern bool pgqueue_group_ensure(ConsumerGroup *group);
 extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_hold(int32 id, bool wait);
@@ -615,23 +622,26 @@ typedef struct Member
 	int64		lease;			/* ms */
 	TimestampTz expires_at;
 	TimestampTz joined_at;
-	bool		alive;
+	bool		alive;			/* its lease is not over */
 	int			npartitions;
+	int			room;			/* for more; 0: as many */
 	int32	   *partitions;		/* it owns */
-	ItemPointerData tid;
+	ItemPointerData lease_tid;	/* rows; invalid: none */
+	ItemPointerData assignment_tid;
 } Member;
 
 typedef struct Members
 {
 	int			n;
-	Member	   *members;		/* by name */
+	int			room;
+	Member	   *members;
 } Members;
 
 extern void pgqueue_members_read(int32 group, int32 topic_id,
 								 Members *members);
 extern Member *pgqueue_member_of(const Members *members, const char *name);
-extern bool pgqueue_member_alive(int32 group, int32 topic_id,
-								 const char *name);
+extern bool pgqueue_holder_alive(int32 group, int32 topic_id,
+								 const Progress *progress);
 extern char *pgqueue_member_arg(text *name);
 extern Member *pgqueue_member_renew(ConsumerGroup *group, Topic *topic,
 									const char *name, int64 lease);
@@ -640,6 +650,8 @@ extern void pgqueue_member_touch(ConsumerGroup *group, Topic *topic,
 extern bool pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 									   const Member *me,
 									   const Members *members);
+extern bool pgqueue_member_wants_more(const Topic *topic, const Member *me,
+									  const Members *members);
 extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
 								 const char *name);
 extern void pgqueue_members_forget(int32 group, int32 topic_id);
@@ -654,15 +666,25 @@ extern void pgqueue_poll_init(void);
 /* Topics in one call, at the most. */
 #define PGQUEUE_MAX_TOPICS 64
 
+/* Sets of partitions, by the numbers' remainders. */
+#define PGQUEUE_PARTITION_BIT(p) (UINT64CONST(1) << ((uint32) (p) % 64))
+#define PGQUEUE_ALL_PARTITIONS PG_UINT64_MAX
+
 extern void pgqueue_wakeup_init(void);
 extern void pgqueue_note_produced(const Topic *topic, int32 partition);
+extern void pgqueue_note_topic_changed(const Topic *topic);
 extern void pgqueue_note_progress(int32 group, int32 topic_id,
 								  int32 partition, bool more);
+extern void pgqueue_note_held(int32 group, int32 topic_id, int32 partition);
 extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
-							   int32 group);
+							   int32 group, bool picky);
 extern void pgqueue_wait_end(int code, Datum arg);
 extern void pgqueue_wait_look(void);
-extern void pgqueue_wait_sleep(int64 timeout, bool blocked);
+extern bool pgqueue_wait_sleep(int64 timeout, bool blocked,
+							   const uint64 *wanted);
+extern void pgqueue_wait_heed(void);
+extern void pgqueue_wake_blocked(int32 group, int32 topic_id,
+								 int32 partition);
 
 /* ---------------- ready.c: is there anything to do? ---------------- */
 
@@ -680,10 +702,12 @@ typedef struct Readiness
 	TopicList	topics;
 	const int32 *partitions;	/* NULL: all */
 	int			npartitions;
+	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* of each topic, those it may read */
 } Readiness;
 
 extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 							   TopicList *list);
+extern void pgqueue_enter(const Readiness *what);
 extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
 extern void pgqueue_wait_held(Readiness *what, int64 timeout);
 
@@ -794,6 +818,9 @@ extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 							  int least);
 extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
 							   const char *call);
+/* Counts the messages that the session got. */
+extern uint64 pgqueue_messages_taken;
+
 extern bool pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg);
 
 #endif							/* PGQUEUE_H */

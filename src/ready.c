@@ -17,6 +17,7 @@
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -70,7 +71,10 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 	}
 }
 
-/* blocked: set if only another transaction's lock keeps it from being ready. */
+/*
+ * blocked: set if another transaction keeps it from being ready, by its lock or
+ * by a message that it may still commit.
+ */
 static bool
 partition_ready(const Readiness *what, Topic *topic, int32 partition,
 				Snapshot snapshot, bool *blocked)
@@ -79,6 +83,7 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 	int64		start = pgqueue_log_start(topic, partition);
 	LogPlace	place;
 	int64		from;
+	ScanEnd		end;
 
 	if (what->group.id != 0)
 		pgqueue_progress_look(what->group.id, topic->id, partition, &progress);
@@ -86,15 +91,19 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 		return false;
 	if (pgqueue_in_hand(&progress) &&
 		(what->member == NULL || strcmp(what->member, progress.member) != 0) &&
-		pgqueue_member_alive(what->group.id, topic->id, progress.member))
+		pgqueue_holder_alive(what->group.id, topic->id, &progress))
 		return false;
 
 	from = progress.found ? progress.offset : start;
 	if (from < start)
 		return true;			/* an error to be told */
-	pgqueue_find_offset(topic, partition, from, snapshot, &place);
+	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
 	if (!place.found)
+	{
+		if (end == SCAN_UNSTABLE)
+			*blocked = true;
 		return from > start && pgqueue_behind_log_end(topic, partition, from);
+	}
 	if (what->group.id != 0 &&
 		pgqueue_progress_busy(what->group.id, topic->id, partition))
 	{
@@ -104,9 +113,20 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 	return true;
 }
 
+static uint64
+bits_of(const int32 *partitions, int n)
+{
+	uint64		bits = 0;
+
+	for (int i = 0; i < n; i++)
+		bits |= PGQUEUE_PARTITION_BIT(partitions[i]);
+	return bits;
+}
+
+/* wanted: the partitions that may be read, or that may become one's own. */
 static bool
 topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
-			bool *blocked)
+			bool *blocked, uint64 *wanted)
 {
 	const int32 *partitions = what->partitions;
 	int			n = partitions != NULL ? what->npartitions : topic->npartitions;
@@ -122,7 +142,14 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 			return true;
 		partitions = member->partitions;
 		n = member->npartitions;
+		if (pgqueue_member_wants_more(topic, member, &members))
+			*wanted = PGQUEUE_ALL_PARTITIONS;
+		else
+			*wanted = bits_of(partitions, n);
 	}
+	else
+		*wanted = partitions == NULL ? PGQUEUE_ALL_PARTITIONS :
+			bits_of(partitions, n);
 	for (int i = 0; i < n; i++)
 	{
 		int32		p = partitions != NULL ? partitions[i] : i;
@@ -135,6 +162,18 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 	return false;
 }
 
+/* Enter ourselves among those who wait. */
+void
+pgqueue_enter(const Readiness *what)
+{
+	int32		ids[PGQUEUE_MAX_TOPICS];
+
+	for (int i = 0; i < what->topics.n; i++)
+		ids[i] = what->topics.topics[i]->id;
+	pgqueue_wait_begin(ids, what->topics.n, what->group.id,
+					   what->member != NULL || what->partitions != NULL);
+}
+
 static bool
 any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 {
@@ -142,7 +181,7 @@ any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 	{
 		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
 
-		if (topic_ready(what, topic, snapshot, blocked))
+		if (topic_ready(what, topic, snapshot, blocked, &what->wanted[i]))
 			return true;
 	}
 	return false;
@@ -150,8 +189,12 @@ any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 
 /*
  * As of the snapshot for messages, as of now for everything else.	blocked: set
- * if something would be ready but for another transaction.  Leaves no memory
- * behind, since a wait may look for days.
+ * if something would be ready but for another transaction.	 Leaves nothing in
+ * memory: who waits for days looks often.
+ *
+ * A waiter is told by its group's id.	If the group was made or dropped since it
+ * entered itself, it does so again, and is to look again, which ends the next
+ * sleep at once.
  *
  * Errors: 42704, 55006 if a topic was dropped.
  */
@@ -160,12 +203,18 @@ pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "queue look",
-												  ALLOCSET_DEFAULT_SIZES);
+												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	int32		group = what->group.id;
 	bool		ready;
 
-	*blocked = false;
 	pgqueue_group_refresh(&what->group);
+	if (what->group.id != group)
+	{
+		pgqueue_enter(what);
+		SetLatch(MyLatch);
+	}
+	*blocked = false;
 	ready = any_ready(what, snapshot, blocked);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -181,14 +230,10 @@ void
 pgqueue_wait_held(Readiness *what, int64 timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
-	int32		ids[PGQUEUE_MAX_TOPICS];
-
-	for (int i = 0; i < what->topics.n; i++)
-		ids[i] = what->topics.topics[i]->id;
 
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	{
-		pgqueue_wait_begin(ids, what->topics.n, what->group.id);
+		pgqueue_enter(what);
 		for (;;)
 		{
 			Snapshot	snapshot;
@@ -203,7 +248,7 @@ pgqueue_wait_held(Readiness *what, int64 timeout)
 			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 			if (ready || left <= 0)
 				break;
-			pgqueue_wait_sleep(left, blocked);
+			pgqueue_wait_sleep(left, blocked, what->wanted);
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);

@@ -351,6 +351,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
 
 	pgqueue_topic_changed(log);
+	pgqueue_note_topic_changed(topic);
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_create_first_segments(topic, old_partitions);
@@ -398,9 +399,22 @@ lock_for_drop(Topic *topic)
 }
 
 /*
+ * Lock the segments, too: whoever consumes or polls holds one to the end.	They
+ * are those of now, none of which can go while we have the table.
+ */
+static void
+lock_segments(const Topic *topic)
+{
+	for (int p = 0; p < topic->npartitions; p++)
+		for (int i = 0; i < topic->partitions[p].nsegments; i++)
+			pgqueue_lock_relation(topic->partitions[p].segments[i].relid,
+								  AccessExclusiveLock);
+}
+
+/*
  * Delete the rows of the topic's producers and groups, as of now, not as of the
  * snapshot.  Nobody is at work with them: that takes a lock on the topic's
- * table, of which we have the strongest.
+ * table, or on a segment that messages came from, of which we have the strongest.
  */
 static void
 forget_users(const Topic *topic)
@@ -456,7 +470,9 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	if (topic == NULL)
 		topic = pgqueue_topic(name);
 	pgqueue_check_same(topic, id);
+	lock_segments(topic);
 	forget_users(topic);
+	pgqueue_note_topic_changed(topic);
 	if (OidIsValid(topic->face))
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"

@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -49,20 +48,30 @@ look(Readiness *what, bool *blocked)
 }
 
 /*
- * Look, commit, sleep.	 The group may be made meanwhile, by another name for 0:
- * then waiters are told by its id.
+ * May a waiter that is told of messages go, without a look of its own?	 That
+ * look is a third of the time from commit to return.  But what it is told of may
+ * have been taken by others, or not be readable yet for a long time.  So not if
+ * the session took nothing after it went the last time; nor if somebody was in
+ * its way when it last looked.
  */
+static bool went_unlooked = false;
+static uint64 taken_then;
+
+static bool
+may_trust(void)
+{
+	return !went_unlooked || pgqueue_messages_taken != taken_then;
+}
+
+/* Look, commit, sleep. */
 static void
 wait_for(Readiness *what, int64 timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												  Min(timeout, PG_INT64_MAX / 4000));
-	int32		ids[PGQUEUE_MAX_TOPICS];
-	int32		group = what->group.id;
+	bool		trust = may_trust();
 
-	for (int i = 0; i < what->topics.n; i++)
-		ids[i] = what->topics.topics[i]->id;
-	pgqueue_wait_begin(ids, what->topics.n, group);
+	pgqueue_enter(what);
 	for (;;)
 	{
 		bool		blocked;
@@ -73,14 +82,18 @@ wait_for(Readiness *what, int64 timeout)
 		InvalidateCatalogSnapshot();
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 		if (ready || left <= 0)
-			break;
-		if (group != what->group.id)
 		{
-			group = what->group.id;
-			pgqueue_wait_begin(ids, what->topics.n, group);
-			continue;			/* entered anew, so look again */
+			went_unlooked = false;
+			break;
 		}
-		pgqueue_wait_sleep(left, blocked);
+		if (pgqueue_wait_sleep(left, blocked, what->wanted) && trust && !blocked)
+		{
+			went_unlooked = true;
+			taken_then = pgqueue_messages_taken;
+			pgqueue_wait_heed();
+			SPI_commit();		/* for who goes on here: it is later now */
+			break;
+		}
 	}
 }
 
@@ -105,7 +118,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 	pgqueue_group_arg(fcinfo, 0, &what->group);
 	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
 	if (!PG_ARGISNULL(3))
-		what->member = text_to_cstring(PG_GETARG_TEXT_PP(3));
+		what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));
 	if (pushed)
 		PopActiveSnapshot();
 

@@ -16,13 +16,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <libpq-fe.h>
+#include "must.h"
 
 #define MAX_PARAMS 8
 #define MAX_CLIENTS 256
@@ -40,6 +37,7 @@ typedef struct Options
 	bool		call_only;		/* BEGIN and COMMIT around the call, untimed */
 	bool		binary;			/* binary arrays and results */
 	const char *arrays;			/* query whose columns become text[] params */
+	const char *follow_up;		/* statement after each call that gave rows */
 	const char *statement;
 } Options;
 
@@ -68,59 +66,6 @@ static Options opt = {.clients = 1};
 static Params arrays;
 static pthread_barrier_t start_line;
 static double started;
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void
-die(const char *what, PGconn *conn)
-{
-	fprintf(stderr, "client: %s: %s\n", what, conn ? PQerrorMessage(conn) : "");
-	exit(1);
-}
-
-static void *
-must_alloc(void *old, size_t size)
-{
-	void	   *p = realloc(old, size);
-
-	if (p == NULL)
-		die("out of memory", NULL);
-	return p;
-}
-
-/* Connection parameters come from the PG* environment variables. */
-static PGconn *
-must_connect(void)
-{
-	PGconn	   *conn = PQconnectdb("");
-
-	if (PQstatus(conn) != CONNECTION_OK)
-		die("connect", conn);
-	return conn;
-}
-
-static PGresult *
-must_succeed(PGconn *conn, PGresult *res, const char *what)
-{
-	ExecStatusType status = PQresultStatus(res);
-
-	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-		die(what, conn);
-	return res;
-}
-
-static void
-must_exec(PGconn *conn, const char *sql)
-{
-	PQclear(must_succeed(conn, PQexec(conn, sql), sql));
-}
 
 /* ----------
  * Array parameters
@@ -221,34 +166,32 @@ read_arrays(void)
  * ----------
  */
 
-/* The statement with every "{client}" replaced by the client's number. */
-static char *
-statement_for(int number)
-{
-	static const char mark[] = "{client}";
-	const char *from = opt.statement;
-	const char *hit;
-	char	   *sql = must_alloc(NULL, 2 * strlen(from) + 16);
-	char	   *to = sql;
-
-	while ((hit = strstr(from, mark)) != NULL)
-	{
-		to += sprintf(to, "%.*s%d", (int) (hit - from), from, number);
-		from = hit + strlen(mark);
-	}
-	strcpy(to, from);
-	return sql;
-}
-
 static void
 prepare(Client *c, const Params *params)
 {
-	char	   *sql = statement_for(c->number);
+	char	   *sql = statement_for(opt.statement, c->number);
 
 	PQclear(must_succeed(c->conn,
 						 PQprepare(c->conn, "s", sql, params->count, params->type),
 						 sql));
 	free(sql);
+	if (opt.follow_up != NULL)
+		must_prepare(c->conn, "f", opt.follow_up);
+}
+
+/*
+ * The statement that follows a call which has returned rows: $1 and $2 are the
+ * first two columns of the last one.  A transaction of its own.
+ */
+static void
+follow_up(Client *c, const PGresult *res)
+{
+	int			last = PQntuples(res) - 1;
+	const char *values[] = {PQgetvalue(res, last, 0), PQgetvalue(res, last, 1)};
+
+	PQclear(must_succeed(c->conn,
+						 PQexecPrepared(c->conn, "f", 2, values, NULL, NULL, 0),
+						 opt.follow_up));
 }
 
 static void
@@ -280,7 +223,7 @@ call(Client *c, const Params *params, char *position, size_t position_size)
 	res = PQexecPrepared(c->conn, "s", params->count,
 						 (const char *const *) params->value,
 						 params->length, params->format,
-						 opt.binary && !opt.paging);
+						 opt.binary && !opt.paging && opt.follow_up == NULL);
 	must_succeed(c->conn, res, opt.statement);
 	note_latency(c, now() - begun);
 	if (opt.call_only)
@@ -289,6 +232,8 @@ call(Client *c, const Params *params, char *position, size_t position_size)
 	rows = PQntuples(res);
 	if (opt.paging && rows > 0)
 		snprintf(position, position_size, "%s", PQgetvalue(res, rows - 1, 0));
+	if (opt.follow_up != NULL && rows > 0)
+		follow_up(c, res);
 	PQclear(res);
 	return rows;
 }
@@ -337,15 +282,6 @@ run_client(void *arg)
  * The run
  * ----------
  */
-
-static int
-compare_doubles(const void *a, const void *b)
-{
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
-
-	return (x > y) - (x < y);
-}
 
 /* Median latency over all clients, in seconds. */
 static double
@@ -401,6 +337,8 @@ usage(void)
 			"  -p          $1 is the first column of the last row, -1 at first;\n"
 			"              results come in text format\n"
 			"  -x          time the call alone, inside BEGIN and COMMIT\n"
+			"  -f query    run this, too, after each call that returned rows; $1 and\n"
+			"              $2 are the first two columns of the last one\n"
 			"\"{client}\" in the statement is the client's number, from 0.\n");
 	exit(2);
 }
@@ -410,7 +348,7 @@ read_options(int argc, char **argv)
 {
 	int			ch;
 
-	while ((ch = getopt(argc, argv, "c:n:s:ea:bpx")) != -1)
+	while ((ch = getopt(argc, argv, "c:n:s:ea:bpxf:")) != -1)
 	{
 		switch (ch)
 		{
@@ -437,6 +375,9 @@ read_options(int argc, char **argv)
 				break;
 			case 'x':
 				opt.call_only = true;
+				break;
+			case 'f':
+				opt.follow_up = optarg;
 				break;
 			default:
 				usage();

@@ -46,6 +46,7 @@ settings=(
 	"min_wal_size = ${BENCH_MIN_WAL_SIZE:-32GB}"
 	"max_wal_size = ${BENCH_MAX_WAL_SIZE:-64GB}"
 	'checkpoint_timeout = 1h'
+	'max_connections = 200'
 	'max_parallel_workers_per_gather = 0'
 	'jit = off'
 )
@@ -254,6 +255,13 @@ others_took()
 	OTHERS_PATIENCE=$((OTHERS_PATIENCE - $(date +%s) + ${begun%.*}))
 }
 
+# note_reruns name rounds
+note_reruns()
+{
+	[ "$2" -eq 0 ] || command_of "$1" note \
+		"$2 rounds were run again because of other work on the machine"
+}
+
 # compare name what unit bar side_a side_b
 # A B A B ..., after one round that does not count; the ratio is A / B.
 compare()
@@ -278,21 +286,24 @@ compare()
 	read -r b _ <<<"$(summary "${bs[@]}")"
 	# shellcheck disable=SC2046
 	result "$name" "$what" "$unit" "$bar" "$a" "$b" $(summary "${ratios[@]}")
-	[ "$reruns" -eq 0 ] || command_of "$name" note \
-		"$reruns rounds were run again because of other work on the machine"
+	note_reruns "$name" "$reruns"
 }
 
 # measure name what unit bar side: an absolute figure instead of a ratio
 measure()
 {
 	local name=$1 what=$2 unit=$3 bar=$4 side=$5
-	local a as=() round
+	local a as=() before round=0 reruns=0
 	note "$name"
-	for ((round = 1; round <= rounds; round++)); do
+	while [ "$round" -lt "$rounds" ]; do
+		before=$(others_cpu)
 		a=$($side) && [ -n "$a" ] || die "$name: $side failed"
+		! others_took "$before" || continue
+		round=$((round + 1))
 		as+=("$a")
 	done
 	read -r a _ <<<"$(summary "${as[@]}")"
 	# shellcheck disable=SC2046
 	result "$name" "$what" "$unit" "$bar" "$a" - $(summary "${as[@]}")
+	note_reruns "$name" "$reruns"
 }

@@ -199,9 +199,8 @@ bench_insert()
 produce_sql="SELECT queue.produce('bench', :value, :key)"
 single_insert_sql='INSERT INTO heap (key, value) VALUES (:key, :value)'
 
-# pgbench_rate clients seconds statement table: transactions a second, after
-# a check that every transaction left its row in the table
-pgbench_rate()
+# pgbench_run clients seconds statement: "transactions rate", none of which failed
+pgbench_run()
 {
 	local out script=$work/single.sql
 	printf '%s;\n' "$3" >"$script"
@@ -209,9 +208,18 @@ pgbench_rate()
 		-D key=k0000001 -D value="$sample_value" -D s=0 -f "$script" 2>&1) ||
 		die "pgbench: $out"
 	grep -q 'number of failed transactions: 0 ' <<<"$out" || die "pgbench: $out"
-	expect pgbench "$(sed -n 's/^number of transactions actually processed: //p' <<<"$out")" \
-		"SELECT count(*) FROM $4"
-	sed -n 's/^tps = \([0-9.]*\) .*/\1/p' <<<"$out"
+	sed -n 's/^number of transactions actually processed: //p;
+		s/^tps = \([0-9.]*\) .*/\1/p' <<<"$out" | paste -sd' '
+}
+
+# pgbench_rate clients seconds statement table: transactions a second, after
+# a check that every transaction left its row in the table
+pgbench_rate()
+{
+	local out
+	out=$(pgbench_run "$1" "$2" "$3") || exit 1
+	expect pgbench "${out% *}" "SELECT count(*) FROM $4"
+	echo "${out#* }"
 }
 
 singles_to_topic()

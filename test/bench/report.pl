@@ -8,9 +8,9 @@ use warnings;
 
 sub records
 {
-	my ($path) = @_;
+	my ($path, $fields) = @_;
 	open(my $in, '<', $path) or die "$path: $!";
-	return map { chomp; [ split /\|/, $_, -1 ] } <$in>;
+	return map { chomp; [ split /\|/, $_, $fields ] } <$in>;
 }
 
 # 1234567.8 -> 1,234,568; small figures keep three digits
@@ -49,7 +49,7 @@ my @table = (
 );
 my %count;
 
-for (records($results))
+for (records($results, 10))
 {
 	my ($name, $what, $unit, $bar, $a, $b, $median, $least, $greatest, $verdict) = @$_;
 	my $absolute = $b eq '-';
@@ -67,4 +67,4 @@ for (records($results))
 print_table(@table);
 printf "\n%d bars met, %d missed\n", $count{PASS} // 0, $count{MISS} // 0;
 print "\nCommands (figure: queue, against: heap)\n";
-printf "%-20s %-6s %s\n", @$_ for records($commands);
+printf "%-20s %-6s %s\n", @$_ for records($commands, 3);

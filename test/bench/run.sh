@@ -15,7 +15,7 @@ rounds=${ROUNDS:-5}
 
 # shellcheck source=../lib.sh
 . "$bench_dir/../lib.sh"
-for part in lib produce consume wal hold sequence; do
+for part in lib produce consume wal hold sequence groups; do
 	# shellcheck source=/dev/null
 	. "$bench_dir/$part.sh"
 done
@@ -27,6 +27,10 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	wal_batch wal_batch_two wal_consume empty_consume
 	sequence_batch sequence_keyed sequence_single8 sequence_lookup
 	sequence_lookup_raw
+	wakeup_p50 wakeup_p99 wakeup_read_p50 wakeup_flush_p50 wakeup_flush_p99
+	produce_waiters produce_consumers produce_consumers_drained
+	poll_commit poll_commit_client rebalance
+	group_list_small group_list group_list_columns group_list_client
 	hold10 hold1 sequence_hold'
 
 # The rows that match a pattern of BENCH, in the order of the table.
@@ -55,9 +59,11 @@ libpq_folders()
 
 build_tools()
 {
-	local cc=${CC:-gcc}
-	"$cc" -O2 -Wall -o "$work/client" "$bench_dir/client.c" \
-		-I"$includedir" -L"$libdir" -lpq -lpthread || die 'cannot build client.c'
+	local cc=${CC:-gcc} program
+	for program in client wakeup workers; do
+		"$cc" -O2 -Wall -o "$work/$program" "$bench_dir/$program.c" \
+			-I"$includedir" -L"$libdir" -lpq -lpthread || die "cannot build $program.c"
+	done
 	"$cc" -O2 -Wall -shared -fPIC -o "$work/slow_flush.so" \
 		"$bench_dir/slow_flush.c" -ldl || die 'cannot build slow_flush.c'
 }

@@ -1,7 +1,8 @@
 # The promise: the recipes of docs/recipes.md work as they stand there. Every
 # block runs, every output is the one shown, and what is to be repeated (handler,
-# loader, relay, transformer), killed before any of its statements, adds nothing
-# twice and loses nothing.
+# loader, relay, transformer, consumer, operator), killed before any of its
+# statements, adds nothing twice and loses nothing. A worker with a lease loses
+# nothing, and does again only what it had not committed.
 #
 # What the file's conventions mean is said in its first paragraphs.
 
@@ -165,13 +166,14 @@ sub read_recipes
 		return $self->answer;
 	}
 
-	# Does it wait for a lock?
+	# Does it wait for a lock, or in queue.wait()?
 	sub waits
 	{
 		my ($self) = @_;
 
 		return $node->poll_query_until('postgres',
-			"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $self->{pid}");
+			"SELECT wait_event_type IN ('Lock', 'Extension')
+			   FROM pg_stat_activity WHERE pid = $self->{pid}");
 	}
 
 	# Kill the client, and wait for its backend to notice.
@@ -477,6 +479,89 @@ my %promise = (
 				producer_id => 'gateway', sequence => 5, epoch => 2)}),
 			'QU003',
 			'instances: the second one is fenced too');
+	},
+
+	'A consumer that waits' => sub {
+		my @round = statements_with(qr/queue\.wait/);
+
+		run_rounds(\@round, 'SELECT sum(lag) FROM queue.consumer_groups');
+		is( query(q{SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || max(id) FROM invoice}),
+			'500 500 500',
+			'consumer: every order, once');
+
+		# killed while it waits: nobody is left waiting, and the next is woken
+		my $killed = Session->new($db);
+		my $next = Session->new($db);
+
+		$killed->send($round[0]);
+		ok($killed->waits, 'consumer: waits');
+		$killed->{run}->kill_kill;
+		$next->send(join '', @round);
+		ok($next->waits, 'consumer: another waits');
+		query(q{SELECT queue.produce('orders', '{"id": 501, "total": 1}')});
+		like($next->answer, qr/^ 501 \|\s+1$/m, 'consumer: woken');
+		$next->quit;
+		is( query(q{SELECT count(*) FROM invoice}), 501, 'consumer: once');
+	},
+
+	'A worker with a lease' => sub {
+		my @round = statements_with(qr/worker-1.*commit_offset/s);
+		my $left = 'SELECT sum(lag) FROM queue.consumer_groups';
+
+		is(scalar(grep { $_ eq 'QU004' } @sqlstates),
+			1, 'worker: the fenced one got QU004');
+
+		query(q{TRUNCATE sent;
+			INSERT INTO topic.mails (key, value)
+			SELECT 'customer-' || n, '{}' FROM generate_series(101, 200) AS n});
+		# the other one goes, and with it its partition
+		query(q{SELECT queue.leave('mailer', 'mails', 'worker-2')});
+		run_rounds(\@round, $left);
+		is( query(q{SELECT count(DISTINCT recipient) FROM sent}),
+			100, 'worker: every mail');
+		# five rounds of 20, each of them killed once between work and commit
+		cmp_ok(query('SELECT count(*) FROM sent'),
+			'<=', 200, 'worker: again only what was not committed');
+	},
+
+	'Replaying since yesterday' => sub {
+		my @consumer = statements_with(qr/max_messages => 60/);
+		my @operator = statements_with(qr/DELETE FROM total/);
+		my $total = q{SELECT count(*) || ' ' || count(*) FILTER (WHERE gross = id * 12) FROM total};
+		my $since = query(q{SELECT min("timestamp") FROM topic.orders WHERE (value->>'id')::int > 300});
+		my $set = "\\set since '$since'";
+
+		run_rounds(\@consumer, 'SELECT sum(lag) FROM queue.consumer_groups');
+		is(query($total), '500 500', 'replay: every order, once, and right');
+
+		# the operator is killed: nothing has happened
+		foreach my $dies_at (0 .. $#operator)
+		{
+			run_apart(\@operator, $dies_at, $set);
+			is(query('SELECT sum(lag) FROM queue.consumer_groups'),
+				0, "replay: offsets as before, killed at $dies_at");
+			is(query($total), '500 500', 'replay: rows as before');
+		}
+
+		# and while a consumer is at work: it waits for it
+		my $consumer = Session->new($db);
+		my $operator = Session->new($db);
+
+		query(q{INSERT INTO topic.orders (key, value) VALUES ('customer-0', '{"id": 501, "net": 5010}')});
+		$consumer->run("$consumer[0]$consumer[1]");
+		$operator->send("$set\n" . join '', @operator);
+		ok($operator->waits, 'replay: the operator waits for the consumer');
+		$consumer->run($consumer[2]);
+		$operator->answer;
+		$_->quit foreach $consumer, $operator;
+		is(query($total), '300 300', 'replay: what was derived since is gone');
+		run_rounds(\@consumer, 'SELECT sum(lag) FROM queue.consumer_groups');
+		is(query($total), '501 501', 'replay: and is there again, once');
+	},
+
+	'Watching the lag' => sub {
+		is( query(q{SELECT count(*) FROM queue.blockers}),
+			0, 'lag: nobody is left');
 	});
 
 my @recipes = read_recipes("$FindBin::RealBin/../../docs/recipes.md");
