@@ -917,14 +917,35 @@ COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
 COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
 
+CREATE FUNCTION queue.segment_info(
+    segment        regclass,
+    OUT messages   bigint,
+    OUT first_time timestamptz,
+    OUT last_time  timestamptz,
+    OUT frozen     boolean
+) RETURNS record
+AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.segment_info(regclass) IS
+'What view queue.segments shows of a segment''s messages. Errors: 42809 not a segment. Since 1.0.';
+
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
        s.partition,
        s.segment,
        s.first_offset,
        s.end_offset,
-       pg_catalog.pg_total_relation_size(s.segment) AS bytes
-  FROM queue.segment_list() s;
+       pg_catalog.pg_total_relation_size(s.segment) AS bytes,
+       i.messages,
+       i.first_time,
+       i.last_time,
+       coalesce(pg_catalog.bool_or(pg_catalog.pg_relation_size(s.segment) > 0)
+                OVER (PARTITION BY s.topic, s.partition ORDER BY s.first_offset
+                      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING),
+                false) AS sealed,
+       i.frozen
+  FROM queue.segment_list() s
+ CROSS JOIN LATERAL queue.segment_info(s.segment) i;
 COMMENT ON VIEW queue.segments IS 'Which tables hold a topic''s messages?';
 COMMENT ON COLUMN queue.segments.topic IS 'Topic.';
 COMMENT ON COLUMN queue.segments.partition IS 'Partition.';
@@ -932,6 +953,11 @@ COMMENT ON COLUMN queue.segments.segment IS 'Table of the segment.';
 COMMENT ON COLUMN queue.segments.first_offset IS 'First offset that the segment may hold.';
 COMMENT ON COLUMN queue.segments.end_offset IS 'Offset behind the last that it may hold.';
 COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.';
+COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages that were rolled back included.';
+COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
+COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
+COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more.';
+COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen: VACUUM has nothing left to do.';
 
 CREATE VIEW queue.partitions WITH (security_barrier) AS
 SELECT p.topic,
@@ -943,8 +969,8 @@ SELECT p.topic,
        s.bytes
   FROM queue.partition_list() p
   LEFT JOIN (SELECT topic, partition, pg_catalog.count(*) AS segments,
-                    pg_catalog.sum(bytes)::bigint AS bytes
-               FROM queue.segments
+                    pg_catalog.sum(pg_catalog.pg_total_relation_size(segment))::bigint AS bytes
+               FROM queue.segment_list()
               GROUP BY topic, partition) s USING (topic, partition);
 COMMENT ON VIEW queue.partitions IS 'Where does each partition start and end? As of now, not as of the snapshot. Plain SQL over a topic shows every committed message, also those behind stable_end: right for queries, wrong for polling.';
 COMMENT ON COLUMN queue.partitions.topic IS 'Topic.';
@@ -1308,6 +1334,48 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
 'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001. A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
 Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
+
+CREATE FUNCTION queue.retention_list(
+    OUT topic        text,
+    OUT partition    int,
+    OUT log_start    bigint,
+    OUT limit_offset bigint,
+    OUT held_by      text,
+    OUT held_offset  bigint,
+    OUT held_bytes   bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_retention_list'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
+COMMENT ON FUNCTION queue.retention_list() IS
+'What view queue.retention shows of the log. Topics that the user may read or write. Since 1.0.';
+
+CREATE VIEW queue.retention WITH (security_barrier) AS
+SELECT l.topic,
+       l.partition,
+       t.retention,
+       t.retention_bytes,
+       t.retention_force,
+       l.log_start,
+       l.limit_offset,
+       l.held_by AS consumer_group,
+       l.held_offset,
+       greatest(l.limit_offset - l.held_offset, 0) AS behind,
+       CASE WHEN t.retention_force THEN 0 ELSE l.held_bytes END AS held_bytes
+  FROM queue.retention_list() l
+  JOIN queue.topic t ON t.name = l.topic;
+COMMENT ON VIEW queue.retention IS 'What may go, and which group keeps it? A row per partition of topics that the user may read or write.';
+COMMENT ON COLUMN queue.retention.topic IS 'Topic.';
+COMMENT ON COLUMN queue.retention.partition IS 'Partition.';
+COMMENT ON COLUMN queue.retention.retention IS 'How long messages are kept; NULL: without limit.';
+COMMENT ON COLUMN queue.retention.retention_bytes IS 'How much of the partition is kept; NULL: without limit.';
+COMMENT ON COLUMN queue.retention.retention_force IS 'Whether the limits win over groups.';
+COMMENT ON COLUMN queue.retention.log_start IS 'First offset that is kept.';
+COMMENT ON COLUMN queue.retention.limit_offset IS 'Before which the limits allow segments to go.';
+COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is the least far; NULL: none reads the topic.';
+COMMENT ON COLUMN queue.retention.held_offset IS 'The next offset that it reads.';
+COMMENT ON COLUMN queue.retention.behind IS 'How far it is behind limit_offset.';
+COMMENT ON COLUMN queue.retention.held_bytes IS 'Bytes of segments that are kept for groups only.';
+GRANT SELECT ON queue.retention TO PUBLIC;
 
 CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'

@@ -9,6 +9,7 @@
 #include "queue.h"
 
 #include "access/relation.h"
+#include "access/visibilitymap.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -19,6 +20,7 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_partition_list);
 PG_FUNCTION_INFO_V1(pgqueue_segment_list);
+PG_FUNCTION_INFO_V1(pgqueue_segment_info);
 PG_FUNCTION_INFO_V1(pgqueue_log_start_sql);
 PG_FUNCTION_INFO_V1(pgqueue_stable_end_sql);
 PG_FUNCTION_INFO_V1(pgqueue_log_end_sql);
@@ -154,6 +156,46 @@ Datum
 pgqueue_segment_list(PG_FUNCTION_ARGS)
 {
 	return for_each_topic(fcinfo, list_segments);
+}
+
+/* ---------------- a segment ---------------- */
+
+/* (segment) -> (messages, first_time, last_time, frozen) */
+Datum
+pgqueue_segment_info(PG_FUNCTION_ARGS)
+{
+	Relation	leaf = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	TupleDesc	desc;
+	Datum		values[4];
+	bool		nulls[4] = {false};
+	LogFixed	first = {0};
+	LogTail		tail;
+	BlockNumber all_visible;
+	BlockNumber all_frozen;
+	BlockNumber nblocks;
+
+	if (leaf == NULL)
+		PG_RETURN_NULL();		/* let go meanwhile */
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (!pgqueue_is_log(leaf))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a segment of a topic",
+						RelationGetRelationName(leaf))));
+	nblocks = RelationGetNumberOfBlocks(leaf);
+	pgqueue_segment_tail(leaf, nblocks, &tail);
+	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
+	visibilitymap_count(leaf, &all_visible, &all_frozen);
+	relation_close(leaf, AccessShareLock);
+
+	values[0] = Int64GetDatum(tail.found ? tail.offset - first.offset + 1 : 0);
+	nulls[1] = nulls[2] = !tail.found;
+	values[1] = TimestampTzGetDatum(first.timestamp);
+	values[2] = TimestampTzGetDatum(tail.timestamp);
+	values[3] = BoolGetDatum(nblocks > 0 && all_frozen == nblocks);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
 }
 
 /* ---------------- the checker ---------------- */

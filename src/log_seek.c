@@ -188,22 +188,31 @@ pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf, LogTail
 
 /* ---------------- among segments ---------------- */
 
-/* The first record of a segment.  False if it has none, or is gone. */
+/* The first record of a leaf.	False if it has none. */
+bool
+pgqueue_leaf_first(Relation leaf, LogFixed *first)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (block_first(leaf, block, first))
+			return true;
+	}
+	return false;
+}
+
+/* The same of a segment, which may be gone. */
 static bool
 segment_first(Topic *topic, const Segment *segment, LogFixed *first)
 {
 	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
-	bool		found = false;
-	BlockNumber nblocks;
+	bool		found;
 
 	if (leaf == NULL)
 		return false;
-	nblocks = RelationGetNumberOfBlocks(leaf);
-	for (BlockNumber block = 0; block < nblocks && !found; block++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		found = block_first(leaf, block, first);
-	}
+	found = pgqueue_leaf_first(leaf, first);
 	table_close(leaf, AccessShareLock);
 	return found;
 }

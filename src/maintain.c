@@ -32,9 +32,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_delete_messages);
 PG_FUNCTION_INFO_V1(pgqueue_maintain);
+PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 
 /* Columns of queue.maintenance_log. */
 #define DONE_ATTR_AT		1
@@ -106,7 +108,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 							held, name)));
 		before = Min(before, held);
 	}
-	n = pgqueue_let_go(topic, partition, before, &bytes);
+	n = pgqueue_let_go(topic, partition, before, false, &bytes);
 
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
@@ -115,6 +117,58 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(bytes);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
+}
+
+/* ---------------- what is kept, and why ---------------- */
+
+/* (topic, partition, log_start, limit_offset, held_by, held_offset, held_bytes) */
+#define RETENTION_COLUMNS 7
+
+static void
+list_partition(Topic *topic, int32 partition, ReturnSetInfo *rsinfo)
+{
+	Datum		values[RETENTION_COLUMNS];
+	bool		nulls[RETENTION_COLUMNS] = {false};
+	int64		limit = pgqueue_retention_limit(topic, partition);
+	char	   *name;
+	int64		held = pgqueue_held_for_groups(topic, partition, &name);
+
+	values[0] = CStringGetTextDatum(topic->name);
+	values[1] = Int32GetDatum(partition);
+	values[2] = Int64GetDatum(pgqueue_log_start(topic, partition));
+	values[3] = Int64GetDatum(limit);
+	nulls[4] = nulls[5] = name == NULL;
+	values[4] = name == NULL ? (Datum) 0 : CStringGetTextDatum(name);
+	values[5] = Int64GetDatum(held);
+	values[6] = Int64GetDatum(pgqueue_bytes_between(topic, partition, held,
+													limit));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* For view queue.retention: topics that the user may read or write. */
+Datum
+pgqueue_retention_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+
+		if (topic == NULL || topic->altered || topic->row_security ||
+			!pgqueue_may_see(topic))
+			continue;
+		for (int32 p = 0; p < topic->npartitions; p++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (topic->partitions[p].nsegments > 0 &&
+				!topic->partitions[p].has_hole)
+				list_partition(topic, p, rsinfo);
+		}
+	}
+	return (Datum) 0;
 }
 
 /* ---------------- what was done ---------------- */
@@ -168,7 +222,7 @@ retain(Topic *topic, int32 partition)
 	limit = pgqueue_retention_limit(topic, partition);
 	if (!topic->retention_force)
 		limit = Min(limit, pgqueue_held_for_groups(topic, partition, &name));
-	n = pgqueue_let_go(topic, partition, limit, &bytes);
+	n = pgqueue_let_go(topic, partition, limit, true, &bytes);
 	if (n > 0)
 		report(topic, partition, "segments let go", n, bytes);
 }

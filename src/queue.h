@@ -6,11 +6,12 @@
  *	  A file calls only downward:
  *
  *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
- *				 offsets.c group_admin.c group_list.c topic.c
+ *				 offsets.c group_admin.c group_list.c topic.c maintain.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
- *				 message_sink.c value.c wakeup.c catalog.c lock.c partitioner.c
+ *				 message_sink.c value.c wakeup.c retention.c catalog.c lock.c
+ *				 partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -318,6 +319,7 @@ typedef struct LogTail
 
 extern bool pgqueue_page_has_record(Page page);
 extern bool pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed);
+extern bool pgqueue_leaf_first(Relation leaf, LogFixed *first);
 extern BlockNumber pgqueue_seek_block(Relation leaf, BlockNumber nblocks,
 									  const LogSeek *seek);
 extern int	pgqueue_seek_segment(Topic *topic, int32 partition,
@@ -404,8 +406,10 @@ extern void pgqueue_log_starts_delete(const Topic *topic);
 extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
 extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
+extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
+								   int64 upto);
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
-						   int64 *bytes);
+						   bool may_drop, int64 *bytes);
 
 /* ---------------- log_worker.c: making segments in the background -------- */
 

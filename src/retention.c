@@ -16,9 +16,10 @@
  *
  * Nobody is made to wait, and nobody waits (README, "Letting segments go"): all
  * locks are taken only if they can be had at once.	 A segment that somebody
- * reads stays, with those behind it, until the next pass.	If the topic's table
- * can be locked for a moment the segment is dropped; else it is emptied, which
- * gives back the disk, and dropped by a later pass.
+ * reads stays, with those behind it, until the next pass.	Maintenance, whose
+ * transaction ends at once, drops segments if the topic's table can be locked
+ * for that moment; else they are emptied, which gives back the disk, and are
+ * dropped by a later pass.
  *
  *-------------------------------------------------------------------------
  */
@@ -242,6 +243,19 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 	return least;
 }
 
+/* Bytes of the segments that end behind one offset and not behind another. */
+int64
+pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
+{
+	Partition  *part = &topic->partitions[partition];
+	int64		bytes = 0;
+
+	for (int i = 0; i < part->nsegments; i++)
+		if (part->segments[i].end > after && part->segments[i].end <= upto)
+			bytes += total_bytes(part->segments[i].relid);
+	return bytes;
+}
+
 /* ---------------- letting go ---------------- */
 
 /*
@@ -284,43 +298,59 @@ segment_name(Oid relid)
 	return quote_qualified_identifier(PGQUEUE_SCHEMA, get_rel_name(relid));
 }
 
+/* Let a locked segment go; as a table, or only what is in it. */
+static void
+let_segment_go(const Topic *topic, const Segment *segment, bool drop)
+{
+	if (drop)
+		pgqueue_run_ddl(pgqueue_extension_owner(),
+						psprintf("DROP TABLE %s",
+								 segment_name(segment->relid)));
+	else
+		pgqueue_run_ddl(log_owner(topic),
+						psprintf("TRUNCATE %s", segment_name(segment->relid)));
+}
+
 /*
  * Let the segments go that end at or before an offset, oldest first, up to the
  * first that somebody uses.  Returns how many went; *bytes of disk.
  *
+ * may_drop: the transaction is about to end, so the topic's table may be locked
+ * against everybody.  Then those go, too, that were only emptied before.
+ *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
  */
 int
-pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
+pgqueue_let_go(Topic *topic, int32 partition, int64 before, bool may_drop,
+			   int64 *bytes)
 {
 	Partition  *part = &topic->partitions[partition];
+	int64		start = pgqueue_log_start(topic, partition);
 	int			sealed = segments_sealed(topic, part);
-	int			n = 0;
+	int			emptied = 0;
+	int			n;
 	bool		drop;
 
 	*bytes = 0;
+	while (emptied < sealed && part->segments[emptied].end <= start)
+		emptied++;
+	n = emptied;
 	while (n < sealed && part->segments[n].end <= before &&
 		   lock_segment(&part->segments[n]))
 		n++;
-	if (n == 0)
+	if (n == 0 || (n == emptied && !may_drop))
 		return 0;
-	drop = pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
-
-	if (part->segments[n - 1].end > pgqueue_log_start(topic, partition))
+	drop = may_drop && pgqueue_try_lock_relation(topic->log,
+												 AccessExclusiveLock);
+	if (n > emptied)
 		store_log_start(topic, partition, part->segments[n - 1].end);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < emptied && drop; i++)
+		if (lock_segment(&part->segments[i]))
+			let_segment_go(topic, &part->segments[i], true);
+	for (int i = emptied; i < n; i++)
 	{
-		int64		size = total_bytes(part->segments[i].relid);
-
-		*bytes += size;
-		if (drop)
-			pgqueue_run_ddl(pgqueue_extension_owner(),
-							psprintf("DROP TABLE %s",
-									 segment_name(part->segments[i].relid)));
-		else if (size > 0)
-			pgqueue_run_ddl(log_owner(topic),
-							psprintf("TRUNCATE %s",
-									 segment_name(part->segments[i].relid)));
+		*bytes += total_bytes(part->segments[i].relid);
+		let_segment_go(topic, &part->segments[i], drop);
 	}
-	return n;
+	return n - emptied;
 }

@@ -1,0 +1,144 @@
+--
+-- Retention: queue.delete_messages, limits of topics, groups that hold, views.
+--
+CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE command;
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ': ' || SQLERRM;
+END $$;
+-- n segments of ten messages
+CREATE PROCEDURE pg_temp.fill(topic text, n int, partition int DEFAULT 0) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1..n LOOP
+		PERFORM queue.produce_batch(topic, ARRAY(SELECT g::text FROM generate_series(1, 10) g), partition => partition);
+		COMMIT;
+	END LOOP;
+	-- the worker that makes segments may be at it: maintenance would pass by
+	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') LOOP
+		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
+	END LOOP;
+END $$;
+CREATE VIEW pg_temp.kept AS
+SELECT topic, partition, min(first_offset) AS first_segment, sum(messages) AS messages
+  FROM queue.segments GROUP BY 1, 2 ORDER BY 1, 2;
+
+SELECT queue.create_topic('t', 2, 'text', segment_messages => 10);
+CALL pg_temp.fill('t', 10);
+SELECT * FROM pg_temp.kept;
+SELECT segment IS NOT NULL AS there, first_offset, messages, first_time <= last_time AS ordered, sealed, frozen
+  FROM queue.segments WHERE topic = 't' AND partition = 0 ORDER BY first_offset LIMIT 12;
+
+-- Whole segments that end at or before the offset.
+SELECT log_start, segments, bytes > 0 AS bytes FROM queue.delete_messages('t', 0, 35);
+SELECT queue.log_start('t', 0), queue.log_end('t', 0), queue.stable_end('t', 0);
+SELECT * FROM pg_temp.kept;
+SELECT min("offset"), count(*) FROM topic.t;
+SELECT min(m."offset"), count(*) FROM queue.fetch('t', 0, 30, NULL::text, 100) m;
+SELECT pg_temp.error_of('SELECT * FROM queue.fetch(''t'', 0, 29, NULL::text)');
+SELECT * FROM queue.verify('t');
+-- Again: nothing more to go.
+SELECT log_start, segments, bytes FROM queue.delete_messages('t', 0, 35);
+-- Never the segment in use, nor what was never written.
+SELECT log_start, segments FROM queue.delete_messages('t', 0, 100);
+SELECT min(m."offset"), count(*) FROM queue.fetch('t', 0, 90, NULL::text, 100) m;
+SELECT log_start, segments FROM queue.delete_messages('t', 1, 0);
+SELECT "offset" FROM queue.produce('t', 'next', partition => 0);
+
+-- In a transaction: taken back with it.
+CALL pg_temp.fill('t', 3);
+BEGIN;
+SELECT log_start, segments FROM queue.delete_messages('t', 0, 110);
+SELECT queue.log_start('t', 0), (SELECT min("offset") FROM topic.t);
+ROLLBACK;
+SELECT queue.log_start('t', 0), (SELECT min("offset") FROM topic.t);
+
+-- Groups hold what they have not read; one that has not begun is at the start.
+SELECT queue.create_group('slow', 't'), queue.create_group('fast', 't', 'latest');
+SELECT log_start, segments FROM queue.delete_messages('t', 0, 120);
+SELECT count(*) FROM queue.consume('slow', 't', NULL::text, 15, partitions => ARRAY[0]);
+SELECT log_start, segments FROM queue.delete_messages('t', 0, 120);
+SELECT topic, partition, log_start, limit_offset, consumer_group, held_offset, behind, held_bytes
+  FROM queue.retention ORDER BY 1, 2;
+-- Forced: the group's next call is told.
+SELECT log_start, segments FROM queue.delete_messages('t', 0, 120, force => true);
+SELECT pg_temp.error_of('SELECT * FROM queue.consume(''slow'', ''t'', NULL::text, partitions => ARRAY[0])');
+SELECT partition, old_offset, new_offset FROM queue.reset_offsets('slow', 't', to_earliest => true, partition => 0);
+SELECT min(m."offset"), count(*) FROM queue.consume('slow', 't', NULL::text, partitions => ARRAY[0]) m;
+SELECT queue.drop_group('slow'), queue.drop_group('fast');
+
+-- By size: what is newer alone is enough.
+SELECT queue.create_topic('sized', 1, 'text', segment_messages => 10, retention_bytes => 50000);
+CALL pg_temp.fill('sized', 10);
+SELECT limit_offset > 0 AS some, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
+CALL queue.maintain('sized');
+SELECT sum(bytes) <= 50000 + max(bytes) AS bounded, min(first_offset) > 0 AS gone FROM queue.segments WHERE topic = 'sized' AND messages > 0;
+CALL queue.maintain('sized');
+-- By time.
+SELECT queue.alter_topic('sized', retention_bytes => 0, retention => '1 hour');
+CALL queue.maintain('sized');
+SELECT queue.alter_topic('sized', retention => '1 microsecond');
+SELECT pg_temp.error_of('SELECT queue.alter_topic(''sized'', retention => ''-1 hour'')');
+SELECT pg_temp.error_of('SELECT queue.alter_topic(''sized'', retention_bytes => -1)');
+SELECT queue.alter_topic('sized', retention => '1 millisecond');
+CALL pg_temp.fill('sized', 3);
+SELECT pg_sleep(0.01);
+\set VERBOSITY terse
+SET client_min_messages = warning;
+CALL queue.maintain('sized');
+SELECT count(*) AS messages, min("offset") = queue.log_start('sized', 0) AS at_start FROM topic.sized;
+
+-- Held for a group unless forced.
+SELECT queue.create_group('held', 'sized');
+CALL pg_temp.fill('sized', 3);
+SELECT pg_sleep(0.01);
+CALL queue.maintain('sized');
+SELECT behind > 0 AS behind, held_bytes > 0 AS held, consumer_group FROM queue.retention WHERE topic = 'sized';
+SELECT queue.alter_topic('sized', retention_force => true);
+CALL queue.maintain('sized');
+SELECT behind, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
+SELECT left(pg_temp.error_of('SELECT * FROM queue.consume(''held'', ''sized'', NULL::text)'), 5);
+SELECT DISTINCT action FROM queue.maintenance_log ORDER BY 1;
+
+-- History of offsets: all but the newest row, once it is old enough.
+SELECT queue.create_group('reader', 't');
+DO $$ BEGIN FOR i IN 1..3 LOOP PERFORM queue.consume('reader', 't', NULL::text, 1, partitions => ARRAY[0]); COMMIT; END LOOP; END $$;
+SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND partition = 0;
+CALL queue.maintain('t');
+SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND partition = 0;
+SET queue.history_retention = 0;
+CALL queue.maintain('t');
+SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND partition = 0;
+SELECT partition, current_offset - queue.log_start('t', 0) AS read FROM queue.consumer_groups WHERE consumer_group = 'reader' AND partition = 0;
+RESET queue.history_retention;
+
+-- Errors and rights.
+SELECT call, pg_temp.error_of('SELECT * FROM queue.delete_messages(' || call || ')')
+  FROM unnest(ARRAY[
+    $$'nope', 0, 1$$,
+    $$'t', 2, 1$$,
+    $$'t', 0, -1$$,
+    $$'t', 0, 1000$$,
+    $$NULL, 0, 1$$,
+    $$'t', NULL, 1$$,
+    $$'t', 0, NULL$$]) WITH ORDINALITY u(call, n)
+ ORDER BY n;
+BEGIN;
+CALL queue.maintain();
+ROLLBACK;
+CALL queue.maintain('nope');
+CREATE ROLE regress_keeper;
+GRANT SELECT, INSERT ON topic.t TO regress_keeper;
+SET ROLE regress_keeper;
+SELECT pg_temp.error_of('SELECT * FROM queue.delete_messages(''t'', 0, 1)');
+CALL queue.maintain('t');
+CALL queue.maintain();
+SELECT DISTINCT topic FROM queue.retention;
+RESET ROLE;
+DROP OWNED BY regress_keeper;
+DROP ROLE regress_keeper;
+
+SELECT queue.drop_group(name) FROM queue.consumer_group WHERE name IN ('held', 'reader');
+SELECT queue.drop_topic('t'), queue.drop_topic('sized');
+SELECT count(*) FROM queue.log_start;
