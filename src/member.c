@@ -106,15 +106,33 @@ lock_member(int32 group, int32 topic_id, const char *name, bool wait)
 	return pgqueue_lock(&tag, ExclusiveLock, wait);
 }
 
+static void
+assignments_tag(LOCKTAG *tag, int32 group, int32 topic_id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic_id,
+						 PGQUEUE_LOCK_ASSIGNMENT);
+}
+
 /* Whoever has it may change assignments. */
 static bool
 try_lock_assignments(int32 group, int32 topic_id)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, group, topic_id,
-						 PGQUEUE_LOCK_ASSIGNMENT);
+	assignments_tag(&tag, group, topic_id);
 	return pgqueue_lock(&tag, ExclusiveLock, false);
+}
+
+/* Is another transaction changing them, at this moment? */
+static bool
+assignments_busy(int32 group, int32 topic_id)
+{
+	LOCKTAG		tag;
+	int			holders;
+
+	assignments_tag(&tag, group, topic_id);
+	GetLockConflicts(&tag, ExclusiveLock, &holders);
+	return holders > 0;
 }
 
 /* ---------------- rows ---------------- */
@@ -627,8 +645,10 @@ bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 						   const Member *me, const Members *members)
 {
-	return me == NULL || !me->alive || ms_left(me) < me->lease / 2 ||
-		unbalanced(group->id, topic, me, members);
+	if (me == NULL || !me->alive || ms_left(me) < me->lease / 2)
+		return true;
+	return unbalanced(group->id, topic, me, members) &&
+		!assignments_busy(group->id, topic->id);
 }
 
 /* The address of the client, or NULL if it is local. */

@@ -35,20 +35,18 @@ sub asleep
 	return;
 }
 
-# How long a wait may last; after ten seconds a timer of the server's own would
-# end the sleep, too.
-my $patience = '8s';
+# Seconds in which a waiter is to be woken.  Each timer of the server's, also one
+# that has been stopped, ends a sleep; the first that may go off does after ten.
+my $patience = 8;
 
 # A session of psql; wait_for() lets it wait and returns at once, woken() once it
 # is done, with what it wrote.
 sub session
 {
 	my ($server) = @_;
-	my $session = ($server // $node)
-	  ->background_psql('postgres', on_error_stop => 0);
 
-	$session->{stdin} .= "SET statement_timeout = '$patience';\n";
-	return $session;
+	return ($server // $node)
+	  ->background_psql('postgres', on_error_stop => 0);
 }
 
 sub wait_for
@@ -64,8 +62,12 @@ sub woken
 {
 	my ($session) = @_;
 
-	$session->{run}->pump
-	  until $session->{stdout} =~ /^woken$/m || !$session->{run}->pumpable;
+	for (1 .. 100 * $patience)
+	{
+		last if $session->{stdout} =~ /^woken$/m || !$session->{run}->pumpable;
+		$session->{run}->pump_nb;
+		select(undef, undef, undef, 0.01);
+	}
 	my $told = $session->{stdout} =~ s/^woken\n//m;
 	my $errors = $session->{stderr};
 	$session->{stderr} = '';
@@ -142,7 +144,7 @@ $waiter->{stdin} .= "SET statement_timeout = '10ms';\n";
 wait_for($waiter, "'g1', $all");
 like(woken($waiter), qr/canceling statement due to statement timeout/,
 	'statement_timeout ends it');
-$waiter->{stdin} .= "SET statement_timeout = '$patience';\n";
+$waiter->{stdin} .= "RESET statement_timeout;\n";
 wait_for($waiter, "'g1', $all");
 asleep(1);
 produce('t64');
@@ -171,7 +173,6 @@ $pair[0]->{run}->finish;
 $pair[1]->quit;
 
 # Many of them.
-$patience = '100s';
 my @many;
 for my $i (0 .. 199)
 {
@@ -200,8 +201,6 @@ $node->safe_psql('postgres', q{SELECT FROM generate_series(1, 20) i, LATERAL que
 is(scalar(grep { woken($_) eq '' } @many[0 .. 19]),
 	20, 'who finds no entry looks');
 $_->quit for @many;
-
-$patience = '8s';
 
 # NOTIFY, for those who want it.
 $node->safe_psql('postgres', q{SELECT queue.create_topic('loud', notify => true)});
