@@ -1384,6 +1384,21 @@ COMMENT ON PROCEDURE queue.maintain(text) IS
 'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
 Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
 
+CREATE FUNCTION queue.start_maintenance() RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_start_maintenance'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.start_maintenance() IS
+'Starts a background worker that does what CALL queue.maintain() does, for all topics of the database, each queue.maintenance_interval (default 60 s); returns its process, or that of the one that is there already. One per database. It is started again after a crash, and ends with queue.stop_maintenance(), DROP EXTENSION, or the server; with queue in shared_preload_libraries every database that has the extension gets one by itself. DROP DATABASE needs it stopped, or FORCE. It writes what it did to the server''s log (LOG) and to queue.maintenance_log.
+Errors: 53400 no background worker to be had, 53000 it did not start, 42501 no right, 25006 read-only. Right: superuser or ownership of schema queue. Since 1.0.';
+REVOKE ALL ON FUNCTION queue.start_maintenance() FROM PUBLIC;
+
+CREATE FUNCTION queue.stop_maintenance() RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_stop_maintenance'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.stop_maintenance() IS
+'Ends the database''s maintenance worker, after the step that it is at; returns false if there is none. If queue is preloaded, another one is started within a minute. Errors: 42501 no right. Right: superuser or ownership of schema queue. Since 1.0.';
+REVOKE ALL ON FUNCTION queue.stop_maintenance() FROM PUBLIC;
+
 ------------------------------------------------------------------------------
 -- Checking and guarding
 ------------------------------------------------------------------------------

@@ -27,6 +27,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "postmaster/bgworker.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -192,12 +193,13 @@ report(const Topic *topic, int32 partition, const char *action, int64 items,
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
 	table_close(rel, NoLock);
 
+	/* who has called is told; a worker tells the log */
 	if (partition < 0)
-		ereport(NOTICE,
+		ereport(IsBackgroundWorker ? LOG : NOTICE,
 				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
 						items)));
 	else
-		ereport(NOTICE,
+		ereport(IsBackgroundWorker ? LOG : NOTICE,
 				(errmsg("topic \"%s\", partition %d: %s " INT64_FORMAT
 						", " INT64_FORMAT " bytes",
 						topic->name, partition, action, items, bytes)));
@@ -273,18 +275,18 @@ prune_producers(Topic *topic, int32 partition)
 
 /* Do one step in one transaction. */
 static void
-run_step(const char *name, int32 partition, Step step)
+run_step(const char *name, int32 partition, Step step,
+		 void (*begin) (void), void (*end) (void))
 {
 	Topic	   *topic;
 
-	PushActiveSnapshot(GetTransactionSnapshot());
+	begin();
 	topic = pgqueue_topic_find(name);
 	if (topic != NULL && !topic->altered && OidIsValid(topic->face) &&
 		pgqueue_owns_relation(topic->log, GetUserId()) &&
 		partition < topic->npartitions)
 		step(topic, partition);
-	PopActiveSnapshot();
-	SPI_commit();
+	end();
 }
 
 /* The partitions of a topic that the user owns; 0 if there is nothing to do. */
@@ -299,21 +301,40 @@ partitions_of(const char *name)
 	return topic->npartitions;
 }
 
-static void
-maintain_topic(const char *name)
+/*
+ * A pass over a topic; begin and end: of a transaction with a snapshot.
+ */
+void
+pgqueue_maintain_topic(const char *name, void (*begin) (void),
+					   void (*end) (void))
 {
-	int32		n = partitions_of(name);
+	int32		n;
 
-	if (n == 0)
-		return;
+	begin();
+	n = partitions_of(name);
+	end();
 	for (int32 p = 0; p < n; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_step(name, p, retain);
-		run_step(name, p, make_ahead);
-		run_step(name, p, prune_history);
+		run_step(name, p, retain, begin, end);
+		run_step(name, p, make_ahead, begin, end);
+		run_step(name, p, prune_history, begin, end);
 	}
-	run_step(name, -1, prune_producers);
+	if (n > 0)
+		run_step(name, -1, prune_producers, begin, end);
+}
+
+static void
+begin_in_call(void)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_in_call(void)
+{
+	PopActiveSnapshot();
+	SPI_commit();
 }
 
 /* (topic) */
@@ -346,7 +367,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	PopActiveSnapshot();
 	SPI_commit();
 	foreach(lc, names)
-		maintain_topic(lfirst(lc));
+		pgqueue_maintain_topic(lfirst(lc), begin_in_call, end_in_call);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

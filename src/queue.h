@@ -7,6 +7,7 @@
  *
  *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
  *				 offsets.c group_admin.c group_list.c topic.c maintain.c
+ *				 maintain_worker.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
@@ -99,6 +100,7 @@ log_fixed(HeapTupleHeader header)
  *	 consumer group	 0			  PGQUEUE_LOCK_GROUP_ROWS
  *	 consumer group	 topic		  PGQUEUE_LOCK_ASSIGNMENT
  *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
+ *	 0				 0			  PGQUEUE_LOCK_WORKER
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -108,6 +110,7 @@ log_fixed(HeapTupleHeader header)
 #define PGQUEUE_LOCK_GROUP_ROWS 0x4005	/* ... as 16389 */
 #define PGQUEUE_LOCK_ASSIGNMENT 0x4006
 #define PGQUEUE_LOCK_MEMBER		0x4007
+#define PGQUEUE_LOCK_WORKER		0x4008
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
@@ -798,6 +801,12 @@ extern int64 pgqueue_producers_prune(Topic *topic);
 /* ---------------- maintain.c ---------------- */
 
 extern void pgqueue_maintain_init(void);
+extern void pgqueue_maintain_topic(const char *name, void (*begin) (void),
+								   void (*end) (void));
+
+/* ---------------- maintain_worker.c: maintenance by itself ---------------- */
+
+extern void pgqueue_maintain_worker_init(void);
 
 /* ---------------- message_sink.c: rows of messages ---------------- */
 

@@ -1,0 +1,377 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain_worker.c
+ *	  Maintenance by itself: a background worker for each database, started by
+ *	  queue.start_maintenance(), or, if the library is preloaded, by a launcher.
+ *
+ * The worker does a pass (maintain.c) each queue.maintenance_interval.  It is
+ * dynamic: no preload is needed, but then it is gone with the server.	After a
+ * crash of the server's processes it is started again.	 It ends when it is told
+ * to, and when the extension is gone.
+ *
+ * One per database: a worker holds a lock of its own as long as it lives; a
+ * second one finds it held and ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_start_maintenance);
+PG_FUNCTION_INFO_V1(pgqueue_stop_maintenance);
+
+PGDLLEXPORT void pgqueue_maintenance_main(Datum arg);
+PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
+
+/* Seconds after which a worker that died is started again. */
+#define RESTART_SECONDS		10
+/* The launcher looks for new databases so often, in milliseconds. */
+#define LAUNCHER_INTERVAL	60000
+
+/* queue.maintenance_interval, in seconds */
+static int	maintenance_interval = 60;
+
+/* ---------------- the lock of a database's worker ---------------- */
+
+static void
+worker_tag(LOCKTAG *tag, Oid database)
+{
+	SET_LOCKTAG_ADVISORY(*tag, database, 0, 0, PGQUEUE_LOCK_WORKER);
+}
+
+/*
+ * The process of a database's worker, or 0.  Between its passes it is in no
+ * transaction, so GetLockConflicts() would not tell.
+ */
+static int
+worker_pid(Oid database)
+{
+	LockData   *locks = GetLockStatusData();
+	LOCKTAG		tag;
+
+	worker_tag(&tag, database);
+	for (int i = 0; i < locks->nelements; i++)
+		if (memcmp(&locks->locks[i].locktag, &tag, sizeof(LOCKTAG)) == 0 &&
+			(locks->locks[i].holdMask & LOCKBIT_ON(ExclusiveLock)))
+			return locks->locks[i].pid;
+	return 0;
+}
+
+/* ---------------- starting and stopping ---------------- */
+
+static bool
+register_worker(Oid database, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "pgqueue_maintenance_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "queue maintenance worker");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "queue maintenance worker");
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+/* Errors: 42501. */
+static void
+check_may_run_worker(void)
+{
+	if (!superuser() && GetUserId() != pgqueue_extension_owner())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or owner of schema \"%s\" to start or stop maintenance",
+						PGQUEUE_SCHEMA)));
+}
+
+/* () -> process of the worker */
+Datum
+pgqueue_start_maintenance(PG_FUNCTION_ARGS)
+{
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+	int			running;
+
+	pgqueue_check_writable("queue.start_maintenance()");
+	check_may_run_worker();
+	running = worker_pid(MyDatabaseId);
+	if (running != 0)
+		PG_RETURN_INT32(running);
+	if (!register_worker(MyDatabaseId, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker can be had"),
+				 errhint("Raise max_worker_processes.")));
+	if (WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("the maintenance worker did not start"),
+				 errhint("The server's log may tell why.")));
+	PG_RETURN_INT32((int32) pid);
+}
+
+/* () -> was there one? */
+Datum
+pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
+{
+	int			pid;
+
+	check_may_run_worker();
+	pid = worker_pid(MyDatabaseId);
+	if (pid == 0)
+		PG_RETURN_BOOL(false);
+	if (kill(pid, SIGTERM) != 0)
+		ereport(WARNING,
+				(errmsg("could not send signal to process %d: %m", pid)));
+	while (worker_pid(MyDatabaseId) == pid)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_RETURN_BOOL(true);
+}
+
+/* ---------------- the worker ---------------- */
+
+static void
+begin(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* Names of the topics, in the given context; *there: is the extension? */
+static List *
+topics_now(MemoryContext context, bool *there)
+{
+	List	   *names = NIL;
+
+	begin();
+	*there = OidIsValid(get_extension_oid("queue", true));
+	if (*there)
+	{
+		ListCell   *lc;
+
+		foreach(lc, pgqueue_topic_names())
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			names = lappend(names, pstrdup(lfirst(lc)));
+			MemoryContextSwitchTo(old);
+		}
+	}
+	end();
+	return names;
+}
+
+/* A pass over a topic.	 What fails is logged, and left to the next pass. */
+static void
+maintain_safely(const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		pgqueue_maintain_topic(name, begin, end);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+	}
+	PG_END_TRY();
+}
+
+/* False if the extension is gone. */
+static bool
+pass(MemoryContext context)
+{
+	bool		there;
+	List	   *names;
+	ListCell   *lc;
+
+	MemoryContextReset(context);
+	MemoryContextSwitchTo(context);
+	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
+	names = topics_now(context, &there);
+	foreach(lc, names)
+	{
+		if (ShutdownRequestPending)
+			break;
+		MemoryContextSwitchTo(context);
+		maintain_safely(lfirst(lc));
+	}
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return there;
+}
+
+static void
+set_up_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+}
+
+/* Sleep, or until told. */
+static void
+nap(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+void
+pgqueue_maintenance_main(Datum arg)
+{
+	MemoryContext context;
+	LOCKTAG		tag;
+
+	set_up_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  0);
+	/* one per database; held until the process ends */
+	StartTransactionCommand();
+	worker_tag(&tag, MyDatabaseId);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		proc_exit(0);
+	CommitTransactionCommand();
+	SetConfigOption("application_name", "queue maintenance", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
+									ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending && pass(context))
+		nap(maintenance_interval * 1000L);
+	proc_exit(0);
+}
+
+/* ---------------- the launcher ---------------- */
+
+/* The databases that one can connect to. */
+static List *
+databases(MemoryContext context)
+{
+	List	   *oids = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		if (form->datallowconn && !form->datistemplate)
+			oids = lappend_oid(oids, form->oid);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return oids;
+}
+
+/* Start a worker in each database that has none; it looks for the extension. */
+void
+pgqueue_launcher_main(Datum arg)
+{
+	MemoryContext context;
+
+	set_up_signals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	context = AllocSetContextCreate(TopMemoryContext, "queue launcher",
+									ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending)
+	{
+		ListCell   *lc;
+
+		MemoryContextReset(context);
+		foreach(lc, databases(context))
+		{
+			BackgroundWorkerHandle *handle;
+
+			MemoryContextSwitchTo(context);
+			if (worker_pid(lfirst_oid(lc)) == 0)
+				(void) register_worker(lfirst_oid(lc), &handle);
+		}
+		nap(LAUNCHER_INTERVAL);
+	}
+	proc_exit(0);
+}
+
+void
+pgqueue_maintain_worker_init(void)
+{
+	BackgroundWorker launcher = {0};
+
+	DefineCustomIntVariable("queue.maintenance_interval",
+							"Sets how often the maintenance worker does a pass.",
+							NULL,
+							&maintenance_interval,
+							60, 1, 86400,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	launcher.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(launcher.bgw_library_name, "queue",
+			sizeof(launcher.bgw_library_name));
+	strlcpy(launcher.bgw_function_name, "pgqueue_launcher_main",
+			sizeof(launcher.bgw_function_name));
+	snprintf(launcher.bgw_name, BGW_MAXLEN, "queue launcher");
+	snprintf(launcher.bgw_type, BGW_MAXLEN, "queue launcher");
+	RegisterBackgroundWorker(&launcher);
+}

@@ -1,0 +1,104 @@
+# The promise: messages go when a topic's limits say so, and not before every
+# group has had them: with a limit of a millisecond, and a server that is stopped
+# in the middle of everything, each message is still consumed exactly once, while
+# the number of segments stays small. What is left is whole, can be dumped and
+# restored, and goes on where it was.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time sleep);
+use QueueTest;
+
+my $rounds = $ENV{RETENTION_ROUNDS} // 4;
+my $round_seconds = 4;
+
+my $node = new_server('retention');
+create_ledger($node, 'orders',
+	"partitions => 2, segment_messages => 500, retention => '1 millisecond'");
+
+# How many segments of the topic have messages.
+sub segments
+{
+	return $node->safe_psql('postgres',
+		q{SELECT count(*) FROM queue.segments WHERE topic = 'orders' AND messages > 0});
+}
+
+my $most = 0;
+for my $round (1 .. $rounds)
+{
+	my @loads = (
+		start_load($node, 'orders', 'producer', 3, '-T', $round_seconds + 5,
+			'-D', 'base=' . 100 * $round),
+		start_load($node, 'orders', 'consumer', 3, '-T', $round_seconds + 5));
+	my $end = time + $round_seconds;
+
+	while (time < $end)
+	{
+		my $n;
+
+		$node->psql('postgres', 'CALL queue.maintain()');
+		$n = segments();
+		$most = $n if $n > $most;
+		sleep(0.1);
+	}
+	# one more is under way
+	my ($in, $out, $err) = ('CALL queue.maintain();' x 20, '', '');
+	my $maintain = IPC::Run::start(
+		[ 'psql', '-Xq', '-d', $node->connstr('postgres') ],
+		'<', \$in, '>', \$out, '2>', \$err);
+	sleep(rand(0.05));
+	$node->stop('immediate');
+	$maintain->finish;
+	finish_load($_) for @loads;
+	$node->start;
+}
+drain($node, 'orders');
+$node->safe_psql('postgres', 'CALL queue.maintain()');
+
+my $produced = $node->safe_psql('postgres', 'SELECT count(*) FROM produced');
+cmp_ok($produced, '>', 1000 * $rounds, "there was something to do: $produced messages");
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT (SELECT count(*) FROM (SELECT producer, seq FROM produced
+				EXCEPT SELECT producer, seq FROM consumed) lost),
+			(SELECT count(*) FROM (SELECT producer, seq FROM consumed
+				EXCEPT SELECT producer, seq FROM produced) strange),
+			count(*) - count(DISTINCT (producer, seq)) AS twice
+		FROM consumed}),
+	'0|0|0', 'each message was consumed exactly once');
+cmp_ok($produced / 500 - segments(), '>', $rounds, 'segments went');
+cmp_ok(segments(), '<=', 4, 'only those in use are left');
+note("at most $most segments");
+check_log($node, 'orders', 'after retention');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT count(*) FROM queue.segments s JOIN queue.partitions p USING (topic, partition)
+		 WHERE s.end_offset <= p.log_start}),
+	0, 'what was let go is dropped');
+
+# Dumped, restored, continued.
+my $state = q{
+	SELECT partition, log_start, stable_end, log_end FROM queue.partitions WHERE topic = 'orders' ORDER BY 1;
+	SELECT partition, current_offset, lag FROM queue.consumer_groups WHERE topic = 'orders' ORDER BY 1;
+	SELECT partition, min("offset"), max("offset"), count(*) FROM topic.orders GROUP BY 1 ORDER BY 1;
+};
+my $before = $node->safe_psql('postgres', $state);
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'dumped');
+$node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'restored');
+is($node->safe_psql('restored', $state), $before, 'the same log, from the same start');
+is( $node->safe_psql(
+		'restored', q{
+		SELECT r."offset" = (SELECT log_end FROM queue.partitions WHERE topic = 'orders' AND partition = 0) - 1
+		  FROM queue.produce('orders', '{"producer": 1, "seq": 1}', partition => 0) r;
+		SELECT count(*) FROM queue.consume('ledger', 'orders', partitions => ARRAY[0]);
+		CALL queue.maintain()}),
+	"t\n1", 'and it goes on');
+check_log($node, 'orders', 'restored', 'restored');
+
+done_testing();
