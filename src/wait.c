@@ -63,9 +63,12 @@ may_trust(void)
 	return !went_unlooked || pgqueue_messages_taken != taken_then;
 }
 
-/* Look, commit, sleep. */
+/*
+ * Look, commit, sleep.	 nested: a procedure goes on behind us, and wants to be
+ * in a transaction of its own time.
+ */
 static void
-wait_for(Readiness *what, int64 timeout)
+wait_for(Readiness *what, int64 timeout, bool nested)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												  Min(timeout, PG_INT64_MAX / 4000));
@@ -91,7 +94,8 @@ wait_for(Readiness *what, int64 timeout)
 			went_unlooked = true;
 			taken_then = pgqueue_messages_taken;
 			pgqueue_wait_heed();
-			SPI_commit();		/* for who goes on here: it is later now */
+			if (nested)
+				SPI_commit();
 			break;
 		}
 	}
@@ -103,6 +107,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 {
 	Readiness  *what;
 	int64		timeout;
+	bool		nested = SPI_inside_nonatomic_context();
 	bool		pushed = false;
 
 	check_may_commit(fcinfo);
@@ -127,7 +132,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 	SPI_commit();
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	{
-		wait_for(what, timeout);
+		wait_for(what, timeout, nested);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	pgqueue_wait_end(0, (Datum) 0);
