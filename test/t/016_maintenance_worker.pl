@@ -1,0 +1,100 @@
+# The promise: a background worker does maintenance by itself, started by
+# queue.start_maintenance() or, if the library is preloaded, without being asked;
+# one for each database. It is there again after a crash, and gone when it is
+# stopped, and with the extension.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use QueueTest;
+
+my $node = new_server('worker', "queue.maintenance_interval = 1\nrestart_after_crash = on\n");
+my $worker = q{SELECT count(*) FROM pg_stat_activity
+	WHERE backend_type = 'queue maintenance worker' AND datname = 'postgres'};
+
+# Ten segments of ten messages that may go at once, in a topic of that name.
+sub fill
+{
+	my ($topic) = @_;
+
+	$node->safe_psql(
+		'postgres', qq{
+		SELECT queue.create_topic('$topic', segment_messages => 10, retention => '1 millisecond');
+		DO \$\$ BEGIN FOR i IN 1 .. 10 LOOP
+			PERFORM queue.produce_batch('$topic', ARRAY(SELECT g::text FROM generate_series(1, 10) g));
+			COMMIT;
+		END LOOP; END \$\$});
+	return;
+}
+
+sub maintained
+{
+	my ($topic) = @_;
+
+	return $node->poll_query_until('postgres',
+		"SELECT queue.log_start('$topic', 0) = 90");
+}
+
+is($node->safe_psql('postgres', $worker), 0, 'nobody has asked for one');
+is($node->safe_psql('postgres', 'SELECT queue.stop_maintenance()'),
+	'f', 'there is nothing to stop');
+fill('orders');
+my $pid = $node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
+ok(maintained('orders'), 'it lets segments go');
+is( $node->safe_psql(
+		'postgres', q{SELECT DISTINCT action FROM queue.maintenance_log WHERE action = 'segments let go'}),
+	'segments let go', 'and keeps account of it');
+like(slurp_file($node->logfile), qr/LOG:  topic "orders", partition 0: segments let go/,
+	'the log has it');
+is($node->safe_psql('postgres', 'SELECT queue.start_maintenance()'),
+	$pid, 'there is one, however often it is asked for');
+is($node->safe_psql('postgres', $worker), 1, 'one');
+
+# A topic that it cannot maintain does not keep it from the others.
+$node->safe_psql(
+	'postgres', q{
+	SELECT queue.create_topic('broken');
+	SET queue.allow_ddl = on;
+	DROP TABLE queue.log_2 CASCADE});
+fill('returns');
+ok(maintained('returns'), 'an error in one topic is not the end');
+
+# A crash of another process: all processes start anew, and it, too.
+my $victim = $node->background_psql('postgres');
+my $victim_pid = $victim->query_safe('SELECT pg_backend_pid()');
+kill 'KILL', $victim_pid;
+eval { $victim->quit };
+ok(wait_for_server($node), 'the server is back');
+ok($node->poll_query_until('postgres', $worker, '1'), 'so is the worker');
+
+# Stopped.
+is($node->safe_psql('postgres', 'SELECT queue.stop_maintenance()'), 't', 'stopped');
+ok($node->poll_query_until('postgres', $worker, '0'), 'it is gone');
+
+# Gone with the extension.
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION queue; SELECT queue.start_maintenance()');
+my $other = $worker =~ s/'postgres'/'other'/r;
+is($node->safe_psql('postgres', $other), 1, 'another database has its own');
+$node->safe_psql('other', 'DROP EXTENSION queue');
+ok($node->poll_query_until('postgres', $other, '0'), 'it goes with the extension');
+
+# Not for everybody.
+$node->safe_psql('postgres', 'CREATE ROLE regress_guest');
+my ($ret, $out, $err) = $node->psql('postgres',
+	'SET ROLE regress_guest; SELECT queue.start_maintenance()');
+like($err, qr/permission denied/, 'starting it takes a right');
+
+# Preloaded.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'queue'\n");
+$node->restart;
+ok($node->poll_query_until('postgres', $worker, '1'), 'preloaded, it starts by itself');
+fill('third');
+ok(maintained('third'), 'and works');
+is($node->safe_psql('postgres', $other), 0, 'not where the extension is not');
+
+$node->stop;
+done_testing();
