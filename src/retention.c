@@ -14,7 +14,7 @@
  *
  *	 topic_id int4 | partition int4 | log_start int8
  *
- * Nobody is made to wait, and nobody waits (README, "Letting segments go"): all
+ * Nobody is made to wait, and nobody waits (README, section 9): all
  * locks are taken only if they can be had at once.	 A segment that somebody
  * reads stays, with those behind it, until the next pass.	Maintenance, whose
  * transaction ends at once, drops segments if the topic's table can be locked
