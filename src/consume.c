@@ -29,11 +29,14 @@ PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
 #define TYPED_CALL \
 	"queue.consume(<consumer_group>, %s, value_type => NULL::%s, max_messages => <max_messages>)"
 
+/* Milliseconds that a transaction may take to give back its locks. */
+#define PATIENCE	50
+
 /* A call: who reads what, and what becomes of it. */
 typedef struct Consumer
 {
 	Readiness	what;
-	bool		wait;			/* for partitions: their holder is ending */
+	int			patience;		/* for partitions whose holder is ending, ms */
 	char	   *metadata;
 	Snapshot	snapshot;		/* of the calling statement */
 	MessageSink sink;
@@ -98,6 +101,25 @@ is_free(const ConsumerGroup *group, const Topic *topic, const Progress *progress
 }
 
 /*
+ * Lock a partition if that can be had at once.	 Who has made the group that we
+ * have waited for may still be giving back its locks, one after the other.
+ */
+static bool
+lock_partition(Consumer *consumer, const Topic *topic, int32 partition)
+{
+	while (!pgqueue_progress_lock(consumer->what.group.id, topic->id, partition,
+								  false))
+	{
+		if (consumer->patience <= 0)
+			return false;
+		consumer->patience--;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
+	return true;
+}
+
+/*
  * Take what follows the group's offset in one partition.  False, with nothing
  * changed, if another transaction has the partition or nothing can be read.
  *
@@ -116,7 +138,7 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 	int64		stopped_at;
 	ScanEnd		end;
 
-	if (!pgqueue_progress_lock(group->id, topic->id, partition, consumer->wait))
+	if (!lock_partition(consumer, topic, partition))
 		return false;
 	pgqueue_group_check_same(group);
 
@@ -176,8 +198,8 @@ consume_topic(Consumer *consumer, Topic *topic)
 	{
 		if (!anything_to_read(consumer, topic))
 			return false;
-		/* who has made it may still be giving back its locks */
-		consumer->wait = !pgqueue_group_ensure(&consumer->what.group);
+		if (!pgqueue_group_ensure(&consumer->what.group))
+			consumer->patience = PATIENCE;
 	}
 	pgqueue_sink_topic(&consumer->sink, topic, TYPED_CALL);
 	for (int i = 0; i < n; i++)

@@ -153,7 +153,10 @@ pgqueue_group_ensure(ConsumerGroup *group)
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	pgqueue_group_refresh(group);
 	if (group->id != 0)
+	{
+		pgqueue_unlock(&tag, ExclusiveLock);
 		return false;
+	}
 	group->id = insert_group(group->name);
 	return true;
 }

@@ -46,6 +46,7 @@
 #include "catalog/pg_type_d.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -93,17 +94,43 @@ pgqueue_member_arg(text *name)
  * A member's own, by a 64-bit hash: two names of one hash would only wait for
  * each other.
  */
-static bool
-lock_member(int32 group, int32 topic_id, const char *name, bool wait)
+static void
+member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
 {
-	LOCKTAG		tag;
 	uint64		seed = (uint64) group << 32 | (uint32) topic_id;
 	uint64		hash = hash_bytes_extended((const unsigned char *) name,
 										   strlen(name), seed);
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32),
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32),
 						 (uint32) hash, PGQUEUE_LOCK_MEMBER);
+}
+
+static bool
+lock_member(int32 group, int32 topic_id, const char *name, bool wait)
+{
+	LOCKTAG		tag;
+
+	member_tag(&tag, group, topic_id, name);
 	return pgqueue_lock(&tag, ExclusiveLock, wait);
+}
+
+/* Does another transaction have the lock, at this moment? */
+static bool
+is_busy(const LOCKTAG *tag)
+{
+	int			holders;
+
+	GetLockConflicts(tag, ExclusiveLock, &holders);
+	return holders > 0;
+}
+
+static bool
+member_busy(int32 group, int32 topic_id, const char *name)
+{
+	LOCKTAG		tag;
+
+	member_tag(&tag, group, topic_id, name);
+	return is_busy(&tag);
 }
 
 static void
@@ -123,16 +150,14 @@ try_lock_assignments(int32 group, int32 topic_id)
 	return pgqueue_lock(&tag, ExclusiveLock, false);
 }
 
-/* Is another transaction changing them, at this moment? */
+/* Is another transaction changing them? */
 static bool
 assignments_busy(int32 group, int32 topic_id)
 {
 	LOCKTAG		tag;
-	int			holders;
 
 	assignments_tag(&tag, group, topic_id);
-	GetLockConflicts(&tag, ExclusiveLock, &holders);
-	return holders > 0;
+	return is_busy(&tag);
 }
 
 /* ---------------- rows ---------------- */
@@ -640,15 +665,38 @@ pgqueue_member_wants_more(const Topic *topic, const Member *me,
 	return me->npartitions < quota_of(&s, me);
 }
 
-/* Should a member that waits go and poll: to join, to live on, to balance? */
+/*
+ * Should a member that waits go and poll: to join, to live on, to balance?	 Only
+ * if that poll can do it.	*blocked: set if another transaction keeps it from
+ * that; its end is told (pgqueue_note_progress).
+ */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
-						   const Member *me, const Members *members)
+						   const Member *me, Members *members, bool *blocked)
 {
-	if (me == NULL || !me->alive || ms_left(me) < me->lease / 2)
+	if (me == NULL)
 		return true;
-	return unbalanced(group->id, topic, me, members) &&
-		!assignments_busy(group->id, topic->id);
+	if (!me->alive || ms_left(me) < me->lease / 2)
+	{
+		if (!member_busy(group->id, topic->id, me->name))
+			return true;
+		*blocked = true;
+	}
+
+	/* as find_dead() will see them */
+	for (int i = 0; i < members->n; i++)
+	{
+		Member	   *member = &members->members[i];
+
+		if (!member->alive && ItemPointerIsValid(&member->lease_tid))
+			member->alive = member_busy(group->id, topic->id, member->name);
+	}
+	if (!me->alive || !unbalanced(group->id, topic, me, members))
+		return false;
+	if (!assignments_busy(group->id, topic->id))
+		return true;
+	*blocked = true;
+	return false;
 }
 
 /* The address of the client, or NULL if it is local. */
@@ -728,22 +776,35 @@ live_on(ConsumerGroup *group, Topic *topic, const char *name, int64 lease,
 	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 lease + lease / 2);
 	write_lease(group->id, topic->id, me);
+	pgqueue_note_progress(group->id, topic->id, -1, false);
 }
 
 /*
- * Whose lease is over is dead, unless it is about to renew it.	 The dead are
- * locked, so they cannot come back until we are done.
+ * Read the members, and tell the dead: whose lease is over, unless it is about
+ * to renew it.	 The dead are locked, so they cannot come back until we are done;
+ * hence they are read after that.
  */
 static void
 find_dead(const ConsumerGroup *group, const Topic *topic, Members *members)
 {
+	List	   *locked = NIL;
+
+	pgqueue_members_read(group->id, topic->id, members);
+	for (int i = 0; i < members->n; i++)
+	{
+		const Member *member = &members->members[i];
+
+		if (!member->alive && ItemPointerIsValid(&member->lease_tid) &&
+			lock_member(group->id, topic->id, member->name, false))
+			locked = lappend(locked, makeString(member->name));
+	}
+	pgqueue_members_read(group->id, topic->id, members);
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
 
 		if (!member->alive && ItemPointerIsValid(&member->lease_tid))
-			member->alive = !lock_member(group->id, topic->id, member->name,
-										 false);
+			member->alive = !list_member(locked, makeString(member->name));
 	}
 }
 
@@ -759,16 +820,15 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	if (!try_lock_assignments(group->id, topic->id))
 		return;
 	topic = pgqueue_topic_refresh(topic);
+	/* what this very command has written can be updated after this */
 	CommandCounterIncrement();
-	pgqueue_members_read(group->id, topic->id, &members);
 	find_dead(group, topic, &members);
-	/* the dead may have come back since */
-	CommandCounterIncrement();
 	me = pgqueue_member_of(&members, name);
 	if (me == NULL || !me->alive)
 		return;					/* it has been made to leave */
-	if (balance(group->id, topic, &members, me, &donors))
-		pgqueue_note_progress(group->id, topic->id, -1, true);
+	/* who waits for something to be given up, or for us, is to look */
+	pgqueue_note_progress(group->id, topic->id, -1,
+						  balance(group->id, topic, &members, me, &donors));
 
 	for (int i = 0; i < members.n; i++)
 		if (!members.members[i].alive)

@@ -654,9 +654,9 @@ extern Member *pgqueue_member_renew(ConsumerGroup *group, Topic *topic,
 									const char *name, int64 lease);
 extern void pgqueue_member_touch(ConsumerGroup *group, Topic *topic,
 								 const char *name);
-extern bool pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
-									   const Member *me,
-									   const Members *members);
+extern bool pgqueue_member_should_poll(const ConsumerGroup *group,
+									   const Topic *topic, const Member *me,
+									   Members *members, bool *blocked);
 extern bool pgqueue_member_wants_more(const Topic *topic, const Member *me,
 									  const Members *members);
 extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,

@@ -138,7 +138,8 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 
 		pgqueue_members_read(what->group.id, topic->id, &members);
 		member = pgqueue_member_of(&members, what->member);
-		if (pgqueue_member_should_poll(&what->group, topic, member, &members))
+		if (pgqueue_member_should_poll(&what->group, topic, member, &members,
+									   blocked))
 			return true;
 		partitions = member->partitions;
 		n = member->npartitions;

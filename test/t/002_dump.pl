@@ -163,7 +163,10 @@ my $state = q{
 		FROM queue.partitions ORDER BY 1, 2;
 	SELECT topic, partition, segment, first_offset, end_offset
 		FROM queue.segments ORDER BY 1, 2, 4;
-	SELECT * FROM queue.consumer_groups ORDER BY 1, 2, 3;
+	SELECT consumer_group, topic, partition, current_offset, log_end_offset, lag, stable_end,
+		in_hand, paused, committed_at, committed_by, metadata
+	  FROM queue.consumer_groups ORDER BY 1, 2, 3;
+	SELECT * FROM queue.offset_history ORDER BY 1, 2, 3, 4;
 	SELECT * FROM queue.producers ORDER BY 1, 2;
 };
 my $state_before = $node->safe_psql('postgres', $state);
