@@ -19,7 +19,7 @@ BEGIN
 	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
 		(SELECT count(*) FROM queue.segments s
 		  WHERE s.topic = fill.topic AND s.partition = fill.partition
-		    AND messages = 0 AND NOT sealed) < 2
+		    AND messages = 0 AND NOT sealed) < least(n, 2)
 	LOOP
 		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
 	END LOOP;
@@ -118,6 +118,56 @@ SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND pa
 SELECT partition, current_offset - queue.log_start('t', 0) AS read FROM queue.consumer_groups WHERE consumer_group = 'reader' AND partition = 0;
 RESET queue.history_retention;
 
+-- Nothing is appended to what was let go: the segment in use has no record that
+-- was committed, and loses its blocks.
+SELECT queue.create_topic('edge', 1, 'text', segment_messages => 10);
+CALL pg_temp.fill('edge', 1);
+BEGIN;
+SELECT count FROM queue.produce_batch('edge', ARRAY['aborted']);
+ROLLBACK;
+SELECT log_start, segments FROM queue.delete_messages('edge', 0, 10);
+SELECT segment AS in_use FROM queue.segments WHERE topic = 'edge' AND first_offset = 10 \gset
+VACUUM (TRUNCATE) :in_use;
+SELECT "offset" FROM queue.produce('edge', 'after');
+SELECT queue.log_start('edge', 0), queue.log_end('edge', 0);
+SELECT value FROM queue.consume('edge', 'edge', NULL::text);
+-- Emptied tables may go in any order.
+CALL pg_temp.fill('edge', 5);
+SELECT log_start, segments FROM queue.delete_messages('edge', 0, 40, force => true);
+SET queue.allow_ddl = on;
+DO $$ DECLARE t regclass; BEGIN
+	SELECT c.oid INTO t FROM pg_inherits i JOIN pg_class c ON c.oid = inhrelid
+	 WHERE inhparent = (SELECT log FROM queue.topic WHERE name = 'edge') ORDER BY relname OFFSET 1 LIMIT 1;
+	EXECUTE format('DROP TABLE %s', t);
+END $$;
+RESET queue.allow_ddl;
+SELECT queue.log_start('edge', 0), min("offset") FROM topic.edge;
+CALL queue.maintain('edge');
+SELECT count(*) FROM pg_inherits WHERE inhparent = (SELECT log FROM queue.topic WHERE name = 'edge')
+   AND pg_relation_size(inhrelid) = 0 AND inhrelid NOT IN (SELECT segment FROM queue.segments);
+-- What depends on one keeps it, and no more.
+CALL pg_temp.fill('edge', 3);
+SELECT segment AS used FROM queue.segments WHERE topic = 'edge' ORDER BY first_offset LIMIT 1 \gset
+CREATE VIEW pg_temp.dependent AS SELECT * FROM :used;
+SELECT queue.alter_topic('edge', retention => '1 millisecond', retention_force => true);
+SELECT pg_sleep(0.01);
+SET client_min_messages = error;
+CALL queue.maintain('edge');
+SET client_min_messages = warning;
+SELECT queue.log_start('edge', 0) = min("offset") AS at_start FROM topic.edge;
+DROP VIEW pg_temp.dependent;
+-- A topic of another owner's: its segments go, whoever owns the tables.
+CREATE ROLE regress_heir;
+SELECT log AS storage FROM queue.topic WHERE name = 'edge' \gset
+ALTER TABLE :storage OWNER TO regress_heir;
+ALTER VIEW topic.edge OWNER TO regress_heir;
+CALL pg_temp.fill('edge', 3);
+SET ROLE regress_heir;
+SELECT log_start > 0 AS gone, segments > 0 AS some FROM queue.delete_messages('edge', 0, (SELECT max("offset") FROM topic.edge), force => true);
+RESET ROLE;
+SELECT queue.drop_topic('edge');
+DROP ROLE regress_heir;
+
 -- Errors and rights.
 SELECT call, pg_temp.error_of('SELECT * FROM queue.delete_messages(' || call || ')')
   FROM unnest(ARRAY[
@@ -144,6 +194,6 @@ RESET ROLE;
 DROP OWNED BY regress_keeper;
 DROP ROLE regress_keeper;
 
-SELECT queue.drop_group(name) FROM queue.consumer_group WHERE name IN ('held', 'reader');
+SELECT queue.drop_group(name) FROM queue.consumer_group WHERE name IN ('held', 'reader', 'edge');
 SELECT queue.drop_topic('t'), queue.drop_topic('sized');
 SELECT count(*) FROM queue.log_start;

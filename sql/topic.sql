@@ -132,4 +132,4 @@ SELECT "offset" FROM queue.produce('Orders.v-2_x', 'a', partition => 0);
 SELECT queue.drop_topic('Orders.v-2_x');
 COMMIT;
 SELECT queue.drop_topic('select');
-SELECT count(*) FROM pg_class WHERE relnamespace = 'topic'::regnamespace OR relname LIKE 'log\_%';
+SELECT count(*) FROM pg_class WHERE relnamespace = 'topic'::regnamespace OR relname ~ '^log_[0-9]';

@@ -217,6 +217,7 @@ load_segments(Topic *topic, Relation log)
 		topic->partitions[p].active = -1;
 	if (topic->altered)
 		return;
+	pgqueue_load_log_starts(topic);
 	desc = RelationGetPartitionDesc(log, true);
 	bounds = desc->boundinfo;
 	if (desc->nparts == 0)
@@ -234,6 +235,15 @@ load_segments(Topic *topic, Relation log)
 		if (index < 0 || p < 0 || p >= topic->npartitions)
 			continue;
 		part = &topic->partitions[p];
+		/* let go, and emptied; see retention.c */
+		if (DatumGetInt64(bounds->datums[i][1]) <= part->log_start)
+		{
+			if (part->nemptied == 0)
+				part->emptied = MemoryContextAlloc(topic->context,
+												   desc->nparts * sizeof(Oid));
+			part->emptied[part->nemptied++] = desc->oids[index];
+			continue;
+		}
 		if (part->nsegments == 0)
 			part->segments = &segments[n];
 		segments[n].relid = desc->oids[index];
@@ -404,7 +414,6 @@ load_relations(Topic *topic)
 	topic->value_type = topic->altered ? InvalidOid :
 		TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
 	load_segments(topic, log);
-	pgqueue_load_log_starts(topic);
 	relation_close(log, AccessShareLock);
 	return true;
 }

@@ -71,6 +71,24 @@
 #define PGQUEUE_PROC_BY_NUMBER(number) (&ProcGlobal->allProcs[number])
 #endif
 
+/* 16 renamed the relfilenode, 17 gave reindex a statement */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_set_new_file(rel, persistence) \
+	RelationSetNewRelfilenumber((rel), (persistence))
+#else
+#define pgqueue_set_new_file(rel, persistence) \
+	RelationSetNewRelfilenode((rel), (persistence))
+#endif
+#if PG_VERSION_NUM >= 170000
+#define pgqueue_reindex_empty(relid) \
+	((void) reindex_relation(NULL, (relid), REINDEX_REL_PROCESS_TOAST, \
+							 &((ReindexParams) {0})))
+#else
+#define pgqueue_reindex_empty(relid) \
+	((void) reindex_relation((relid), REINDEX_REL_PROCESS_TOAST, \
+							 &((ReindexParams) {0})))
+#endif
+
 /* 17 can ask for a stronger lock, too */
 #if PG_VERSION_NUM >= 170000
 #define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)

@@ -118,6 +118,7 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 {
 	Progress	progress;
 
+	pgqueue_positions_hold(topic, partition);
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group->id, topic->id, partition, &progress);

@@ -69,6 +69,17 @@ pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 	return locked;
 }
 
+/* Give it back, nothing having been done. */
+void
+pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
+{
+	ResourceOwner save = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	UnlockRelationOid(relid, mode);
+	CurrentResourceOwner = save;
+}
+
 /* Open one of our tables for writing.	Close it with NoLock. */
 Relation
 pgqueue_open_for_writing(RegistryTable table)

@@ -297,8 +297,7 @@ int64
 pgqueue_log_start(Topic *topic, int32 partition)
 {
 	pgqueue_check_segments(topic, partition);
-	return Max(topic->partitions[partition].segments[0].first,
-			   topic->partitions[partition].log_start);
+	return topic->partitions[partition].segments[0].first;
 }
 
 /*

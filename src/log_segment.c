@@ -118,7 +118,7 @@ pgqueue_run_ddl(Oid role, const char *sql)
 		ddl_depth--;
 	}
 	PG_END_TRY();
-	AtEOXact_GUC(true, save_nest);
+	AtEOXact_GUC(false, save_nest);
 	SetUserIdAndSecContext(save_userid, save_sec);
 }
 

@@ -6,7 +6,8 @@
  * A pass does for each topic that the user owns, partition by partition, each
  * step in a transaction of its own:
  *
- *	 retention	lets segments go that the topic's limits allow (retention.c)
+ *	 retention	lets segments go that the topic's limits allow, and drops those
+ *				that are empty by now (retention.c)
  *	 segments	makes those that are to be kept ahead (log_segment.c)
  *	 history	deletes rows of queue.progress older than
  *				queue.history_retention, never the newest
@@ -31,6 +32,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -59,9 +61,22 @@ pgqueue_maintain_init(void)
 							"Rows of queue.progress behind the newest; 0 keeps only that.",
 							&history_retention,
 							7 * 24 * 60, 0, INT_MAX,
-							PGC_USERSET,
+							PGC_SUSET,
 							GUC_UNIT_MIN,
 							NULL, NULL, NULL);
+}
+
+/*
+ * What groups have yet to read, to decide by: nobody puts a group back until the
+ * transaction ends.  If somebody is at it, nothing may go.
+ */
+static int64
+held_now(Topic *topic, int32 partition, char **name)
+{
+	*name = NULL;
+	if (!pgqueue_positions_lock(topic, partition))
+		return 0;
+	return pgqueue_held_for_groups(topic, partition, name);
 }
 
 /* ---------------- delete_messages ---------------- */
@@ -100,16 +115,18 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
 	{
 		char	   *name;
-		int64		held = pgqueue_held_for_groups(topic, partition, &name);
+		int64		held = held_now(topic, partition, &name);
 
 		if (held < before)
 			ereport(NOTICE,
-					(errmsg("messages from offset " INT64_FORMAT
+					(name == NULL ?
+					 errmsg("messages are kept: a consumer group is being moved") :
+					 errmsg("messages from offset " INT64_FORMAT
 							" on are kept for consumer group \"%s\"",
 							held, name)));
 		before = Min(before, held);
 	}
-	n = pgqueue_let_go(topic, partition, before, false, &bytes);
+	n = pgqueue_let_go(topic, partition, before, &bytes);
 
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
@@ -195,11 +212,11 @@ report(const Topic *topic, int32 partition, const char *action, int64 items,
 
 	/* who has called is told; a worker tells the log */
 	if (partition < 0)
-		ereport(IsBackgroundWorker ? LOG : NOTICE,
+		ereport(MyBgworkerEntry != NULL ? LOG : NOTICE,
 				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
 						items)));
 	else
-		ereport(IsBackgroundWorker ? LOG : NOTICE,
+		ereport(MyBgworkerEntry != NULL ? LOG : NOTICE,
 				(errmsg("topic \"%s\", partition %d: %s " INT64_FORMAT
 						", " INT64_FORMAT " bytes",
 						topic->name, partition, action, items, bytes)));
@@ -223,10 +240,23 @@ retain(Topic *topic, int32 partition)
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
 	if (!topic->retention_force)
-		limit = Min(limit, pgqueue_held_for_groups(topic, partition, &name));
-	n = pgqueue_let_go(topic, partition, limit, true, &bytes);
+		limit = Min(limit, held_now(topic, partition, &name));
+	n = pgqueue_let_go(topic, partition, limit, &bytes);
 	if (n > 0)
 		report(topic, partition, "segments let go", n, bytes);
+}
+
+static void
+drop_emptied(Topic *topic, int32 partition)
+{
+	int			n;
+
+	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	n = pgqueue_drop_emptied(topic, partition);
+	if (n > 0)
+		report(topic, partition, "segments dropped", n, 0);
 }
 
 static void
@@ -258,8 +288,13 @@ prune_history(Topic *topic, int32 partition)
 	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
 		return;
 	foreach(lc, pgqueue_groups_of(topic->id))
-		n += pgqueue_progress_prune(((ConsumerGroup *) lfirst(lc))->id,
-									topic->id, partition, before);
+	{
+		int32		group = ((ConsumerGroup *) lfirst(lc))->id;
+
+		/* one that is being dropped has no history */
+		if (pgqueue_group_hold(group, false))
+			n += pgqueue_progress_prune(group, topic->id, partition, before);
+	}
 	if (n > 0)
 		report(topic, partition, "offsets forgotten", n, 0);
 }
@@ -273,6 +308,44 @@ prune_producers(Topic *topic, int32 partition)
 		report(topic, partition, "producer rows merged", n, 0);
 }
 
+/* What fails is told, and left to the next pass. */
+static void
+try_step(Topic *topic, int32 partition, Step step)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		step(topic, partition);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("maintenance of topic \"%s\" failed: %s",
+						topic->name, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
 /* Do one step in one transaction. */
 static void
 run_step(const char *name, int32 partition, Step step,
@@ -282,10 +355,11 @@ run_step(const char *name, int32 partition, Step step,
 
 	begin();
 	topic = pgqueue_topic_find(name);
-	if (topic != NULL && !topic->altered && OidIsValid(topic->face) &&
+	if (topic != NULL && !topic->altered && !topic->row_security &&
+		OidIsValid(topic->face) &&
 		pgqueue_owns_relation(topic->log, GetUserId()) &&
 		partition < topic->npartitions)
-		step(topic, partition);
+		try_step(topic, partition, step);
 	end();
 }
 
@@ -317,6 +391,7 @@ pgqueue_maintain_topic(const char *name, void (*begin) (void),
 	{
 		CHECK_FOR_INTERRUPTS();
 		run_step(name, p, retain, begin, end);
+		run_step(name, p, drop_emptied, begin, end);
 		run_step(name, p, make_ahead, begin, end);
 		run_step(name, p, prune_history, begin, end);
 	}

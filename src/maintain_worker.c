@@ -43,6 +43,8 @@ PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 
 /* Seconds after which a worker that died is started again. */
 #define RESTART_SECONDS		10
+/* How long the worker waits for a lock that it does not only try. */
+#define WORKER_LOCK_TIMEOUT "500ms"
 /* The launcher looks for new databases so often, in milliseconds. */
 #define LAUNCHER_INTERVAL	60000
 
@@ -197,7 +199,20 @@ topics_now(MemoryContext context, bool *there)
 	return names;
 }
 
-/* A pass over a topic.	 What fails is logged, and left to the next pass. */
+/* Do something that may fail: that is logged, and left to the next pass. */
+static void
+report_failure(MemoryContext context)
+{
+	MemoryContextSwitchTo(context);
+	HOLD_INTERRUPTS();
+	if (!ShutdownRequestPending)
+		EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+}
+
 static void
 maintain_safely(const char *name)
 {
@@ -209,15 +224,27 @@ maintain_safely(const char *name)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
-		HOLD_INTERRUPTS();
-		EmitErrorReport();
-		AbortCurrentTransaction();
-		FlushErrorState();
-		RESUME_INTERRUPTS();
-		MemoryContextSwitchTo(context);
+		report_failure(context);
 	}
 	PG_END_TRY();
+}
+
+static List *
+topics_safely(MemoryContext context, bool *there)
+{
+	List	   *names = NIL;
+
+	*there = true;
+	PG_TRY();
+	{
+		names = topics_now(context, there);
+	}
+	PG_CATCH();
+	{
+		report_failure(context);
+	}
+	PG_END_TRY();
+	return names;
 }
 
 /* False if the extension is gone. */
@@ -231,7 +258,7 @@ pass(MemoryContext context)
 	MemoryContextReset(context);
 	MemoryContextSwitchTo(context);
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
-	names = topics_now(context, &there);
+	names = topics_safely(context, &there);
 	foreach(lc, names)
 	{
 		if (ShutdownRequestPending)
@@ -239,15 +266,32 @@ pass(MemoryContext context)
 		MemoryContextSwitchTo(context);
 		maintain_safely(lfirst(lc));
 	}
+	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return there;
+}
+
+/*
+ * Told to end: whatever is under way is canceled, and the process ends well, so
+ * that it is not started again.
+ */
+static void
+end_soon(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
 }
 
 static void
 set_up_signals(void)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGTERM, end_soon);
 	BackgroundWorkerUnblockSignals();
 }
 
@@ -255,9 +299,13 @@ set_up_signals(void)
 static void
 nap(long ms)
 {
+	if (ShutdownRequestPending)
+		return;
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+	if (ShutdownRequestPending)
+		return;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
@@ -282,6 +330,12 @@ pgqueue_maintenance_main(Datum arg)
 		proc_exit(0);
 	CommitTransactionCommand();
 	SetConfigOption("application_name", "queue maintenance", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed",
+					PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
 					PGC_S_OVERRIDE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
 									ALLOCSET_DEFAULT_SIZES);
@@ -361,7 +415,7 @@ pgqueue_maintain_worker_init(void)
 							PGC_SIGHUP,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
-	if (!process_shared_preload_libraries_in_progress)
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;

@@ -132,6 +132,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	{
 		Progress	progress;
 
+		pgqueue_positions_hold(topic, p);
 		(void) pgqueue_progress_lock(group.id, topic->id, p, true);
 		topic = pgqueue_topic_refresh(topic);
 		pgqueue_progress_read(group.id, topic->id, p, &progress);
@@ -278,7 +279,10 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!dry_run)
+		{
+			pgqueue_positions_hold(topic, p);
 			(void) pgqueue_progress_lock(group.id, topic->id, p, true);
+		}
 		topic = pgqueue_topic_refresh(topic);
 		reset_partition(&group, topic, p, &target, dry_run,
 						(ReturnSetInfo *) fcinfo->resultinfo);

@@ -69,6 +69,37 @@ pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 	pgqueue_wake_blocked(group, topic_id, partition);
 }
 
+static void
+positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id, partition,
+						 PGQUEUE_LOCK_POSITIONS);
+}
+
+/*
+ * Keep the log from its start on, to the end of the transaction: before a group
+ * is put at an offset that may lie before those of all others.	 Look the topic
+ * up again after it.
+ */
+void
+pgqueue_positions_hold(const Topic *topic, int32 partition)
+{
+	LOCKTAG		tag;
+
+	positions_tag(&tag, topic, partition);
+	(void) pgqueue_lock(&tag, ShareLock, true);
+}
+
+/* Nobody is doing that, and nobody begins; if so at once. */
+bool
+pgqueue_positions_lock(const Topic *topic, int32 partition)
+{
+	LOCKTAG		tag;
+
+	positions_tag(&tag, topic, partition);
+	return pgqueue_lock(&tag, ExclusiveLock, false);
+}
+
 /* Does another transaction have the lock, at this moment? */
 bool
 pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)

@@ -101,6 +101,7 @@ log_fixed(HeapTupleHeader header)
  *	 consumer group	 topic		  PGQUEUE_LOCK_ASSIGNMENT
  *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
  *	 0				 0			  PGQUEUE_LOCK_WORKER
+ *	 topic			 partition	  PGQUEUE_LOCK_POSITIONS
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -111,6 +112,7 @@ log_fixed(HeapTupleHeader header)
 #define PGQUEUE_LOCK_ASSIGNMENT 0x4006
 #define PGQUEUE_LOCK_MEMBER		0x4007
 #define PGQUEUE_LOCK_WORKER		0x4008
+#define PGQUEUE_LOCK_POSITIONS	0x4009
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
@@ -179,7 +181,9 @@ typedef struct Partition
 	Segment    *segments;		/* ascending */
 	bool		has_hole;		/* they do not touch each other ... */
 	int64		hole;			/* ... at this offset */
-	int64		log_start;		/* messages before it were let go; see retention.c */
+	int64		log_start;		/* as stored; 0: none; see retention.c */
+	int			nemptied;		/* segments before it, not dropped yet */
+	Oid		   *emptied;
 
 	/* the segment that takes appends, as seen at roll counter active_rolls */
 	int			active;			/* -1: not known */
@@ -289,6 +293,7 @@ extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
 extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
 extern void pgqueue_lock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
+extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 
 /* ---------------- log_record.c: values to a record ---------------- */
@@ -412,7 +417,8 @@ extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 								   int64 upto);
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
-						   bool may_drop, int64 *bytes);
+						   int64 *bytes);
+extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
 
 /* ---------------- log_worker.c: making segments in the background -------- */
 
@@ -595,6 +601,8 @@ extern bool pgqueue_progress_lock(int32 group, int32 topic_id,
 								  int32 partition, bool wait);
 extern void pgqueue_progress_unlock(int32 group, int32 topic_id,
 									int32 partition);
+extern void pgqueue_positions_hold(const Topic *topic, int32 partition);
+extern bool pgqueue_positions_lock(const Topic *topic, int32 partition);
 extern bool pgqueue_progress_busy(int32 group, int32 topic_id,
 								  int32 partition);
 extern void pgqueue_progress_look(int32 group, int32 topic_id,

@@ -14,12 +14,12 @@
  *
  *	 topic_id int4 | partition int4 | log_start int8
  *
- * Nobody is made to wait, and nobody waits (README, section 9): all
- * locks are taken only if they can be had at once.	 A segment that somebody
- * reads stays, with those behind it, until the next pass.	Maintenance, whose
- * transaction ends at once, drops segments if the topic's table can be locked
- * for that moment; else they are emptied, which gives back the disk, and are
- * dropped by a later pass.
+ * Nobody is made to wait, and nobody waits (README, section 9): all locks are
+ * taken only if they can be had at once.  A segment that somebody reads stays,
+ * with those behind it, until the next pass.  What goes is emptied, which gives
+ * back the disk and needs no lock on the topic's table; a topic's description
+ * leaves it out from then on (catalog.c).	Maintenance drops the empty tables when
+ * it can have that lock for a moment.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,11 +28,15 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -141,8 +145,14 @@ pgqueue_log_starts_delete(const Topic *topic)
 static int64
 total_bytes(Oid relid)
 {
-	return DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
-											 ObjectIdGetDatum(relid)));
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		bytes;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = ObjectIdGetDatum(relid);
+	fcinfo->args[0].isnull = false;
+	bytes = pg_total_relation_size(fcinfo);
+	return fcinfo->isnull ? 0 : DatumGetInt64(bytes);	/* gone meanwhile */
 }
 
 /* The last segment that has a block: those before it are sealed. */
@@ -215,7 +225,7 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 
 /*
  * The least offset that a group has yet to read in the partition, and which
- * group; PG_INT64_MAX if no group reads the topic.	 A group that has not begun
+ * group, as it looks now; PG_INT64_MAX if no group reads the topic.	 A group that has not begun
  * the partition is at the log start.
  */
 int64
@@ -258,99 +268,126 @@ pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 
 /* ---------------- letting go ---------------- */
 
+/* Its TOAST table; false if the segment is gone. */
+static bool
+toast_of(Oid relid, Oid *toast)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	*toast = ((Form_pg_class) GETSTRUCT(tuple))->reltoastrelid;
+	ReleaseSysCache(tuple);
+	return true;
+}
+
 /*
  * Lock a segment as strongly as can be, with its TOAST table, if that can be
  * had at once.  What was locked is kept to the end of the transaction.
  */
 static bool
-lock_segment(const Segment *segment)
+lock_segment(Oid relid)
 {
-	HeapTuple	tuple;
 	Oid			toast;
 
-	if (!pgqueue_try_lock_relation(segment->relid, AccessExclusiveLock))
+	if (!pgqueue_try_lock_relation(relid, AccessExclusiveLock))
 		return false;
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(segment->relid));
-	if (!HeapTupleIsValid(tuple))
-		return false;			/* gone meanwhile */
-	toast = ((Form_pg_class) GETSTRUCT(tuple))->reltoastrelid;
-	ReleaseSysCache(tuple);
-	return !OidIsValid(toast) ||
-		pgqueue_try_lock_relation(toast, AccessExclusiveLock);
+	if (toast_of(relid, &toast) &&
+		(!OidIsValid(toast) ||
+		 pgqueue_try_lock_relation(toast, AccessExclusiveLock)))
+		return true;
+	pgqueue_unlock_relation(relid, AccessExclusiveLock);
+	return false;
 }
 
-static Oid
-log_owner(const Topic *topic)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(topic->log));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", topic->log);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-static char *
-segment_name(Oid relid)
-{
-	return quote_qualified_identifier(PGQUEUE_SCHEMA, get_rel_name(relid));
-}
-
-/* Let a locked segment go; as a table, or only what is in it. */
+/*
+ * Empty a locked segment: new files for it, its TOAST table and its indexes, as
+ * TRUNCATE gives them; the old ones go with the commit.  In C, since a TRUNCATE
+ * would fire the owner's triggers with whose rights we have.
+ */
 static void
-let_segment_go(const Topic *topic, const Segment *segment, bool drop)
+empty_segment(Oid relid)
 {
-	if (drop)
-		pgqueue_run_ddl(pgqueue_extension_owner(),
-						psprintf("DROP TABLE %s",
-								 segment_name(segment->relid)));
-	else
-		pgqueue_run_ddl(log_owner(topic),
-						psprintf("TRUNCATE %s", segment_name(segment->relid)));
+	Relation	leaf = table_open(relid, NoLock);
+	Oid			toast = leaf->rd_rel->reltoastrelid;
+	bool		save = pgqueue_allow_ddl;
+
+	CheckTableForSerializableConflictIn(leaf);
+	pgqueue_allow_ddl = true;
+	PG_TRY();
+	{
+		pgqueue_set_new_file(leaf, leaf->rd_rel->relpersistence);
+		if (OidIsValid(toast))
+		{
+			Relation	rel = table_open(toast, NoLock);
+
+			pgqueue_set_new_file(rel, rel->rd_rel->relpersistence);
+			table_close(rel, NoLock);
+		}
+	}
+	PG_FINALLY();
+	{
+		pgqueue_allow_ddl = save;
+	}
+	PG_END_TRY();
+	table_close(leaf, NoLock);
+	pgqueue_reindex_empty(relid);
 }
 
 /*
  * Let the segments go that end at or before an offset, oldest first, up to the
- * first that somebody uses.  Returns how many went; *bytes of disk.
+ * first that somebody uses: they are emptied.	Returns how many; *bytes of disk.
  *
- * may_drop: the transaction is about to end, so the topic's table may be locked
- * against everybody.  Then those go, too, that were only emptied before.
+ * Locks: SHARE UPDATE EXCLUSIVE on the topic's table; pgqueue_positions_lock() if
+ * it matters what groups have yet to read.
+ */
+int
+pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
+{
+	Partition  *part = &topic->partitions[partition];
+	int			sealed = segments_sealed(topic, part);
+	int			n = 0;
+
+	*bytes = 0;
+	while (n < sealed && part->segments[n].end <= before &&
+		   lock_segment(part->segments[n].relid))
+		n++;
+	if (n == 0)
+		return 0;
+	store_log_start(topic, partition, part->segments[n - 1].end);
+	for (int i = 0; i < n; i++)
+	{
+		*bytes += total_bytes(part->segments[i].relid);
+		empty_segment(part->segments[i].relid);
+	}
+	return n;
+}
+
+/*
+ * Drop the segments that were emptied, if the topic's table and they can be
+ * locked at once.  The transaction is to end soon: nobody can use the topic
+ * meanwhile.  What depends on one keeps it.
  *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
  */
 int
-pgqueue_let_go(Topic *topic, int32 partition, int64 before, bool may_drop,
-			   int64 *bytes)
+pgqueue_drop_emptied(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
-	int64		start = pgqueue_log_start(topic, partition);
-	int			sealed = segments_sealed(topic, part);
-	int			emptied = 0;
-	int			n;
-	bool		drop;
+	int			n = 0;
 
-	*bytes = 0;
-	while (emptied < sealed && part->segments[emptied].end <= start)
-		emptied++;
-	n = emptied;
-	while (n < sealed && part->segments[n].end <= before &&
-		   lock_segment(&part->segments[n]))
-		n++;
-	if (n == 0 || (n == emptied && !may_drop))
+	if (part->nemptied == 0 ||
+		!pgqueue_try_lock_relation(topic->log, AccessExclusiveLock))
 		return 0;
-	drop = may_drop && pgqueue_try_lock_relation(topic->log,
-												 AccessExclusiveLock);
-	if (n > emptied)
-		store_log_start(topic, partition, part->segments[n - 1].end);
-	for (int i = 0; i < emptied && drop; i++)
-		if (lock_segment(&part->segments[i]))
-			let_segment_go(topic, &part->segments[i], true);
-	for (int i = emptied; i < n; i++)
+	for (int i = 0; i < part->nemptied; i++)
 	{
-		*bytes += total_bytes(part->segments[i].relid);
-		let_segment_go(topic, &part->segments[i], drop);
+		ObjectAddress leaf;
+
+		if (!lock_segment(part->emptied[i]))
+			continue;
+		ObjectAddressSet(leaf, RelationRelationId, part->emptied[i]);
+		performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+		n++;
 	}
-	return n - emptied;
+	return n;
 }
