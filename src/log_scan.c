@@ -346,7 +346,8 @@ pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
 /*
  * The first segment in which somebody may have appended and not ended yet, or
  * we ourselves, in this very command: who appends holds ROW EXCLUSIVE on the leaf
- * to the end of the transaction.  -1: none.	On a standby the primary's locks are not known.
+ * to the end of the transaction.  -1: none.  On a standby the primary's locks are
+ * not known.
  */
 static int
 first_disputed_segment(Partition *part)

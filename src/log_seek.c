@@ -171,7 +171,8 @@ pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
 
 /* The same for the whole segment; the slot remembers where a hole begins. */
 void
-pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf, LogTail *tail)
+pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf,
+						   LogTail *tail)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
 	LogFixed	first;

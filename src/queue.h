@@ -536,7 +536,8 @@ typedef struct ConsumerGroup
 	uint64		changes;		/* pgqueue_group_changes when it was found */
 } ConsumerGroup;
 
-extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group);
+extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
+							  ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
 extern bool pgqueue_group_ensure(ConsumerGroup *group);
 extern void pgqueue_group_must_exist(const ConsumerGroup *group);

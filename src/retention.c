@@ -225,8 +225,8 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 
 /*
  * The least offset that a group has yet to read in the partition, and which
- * group, as it looks now; PG_INT64_MAX if no group reads the topic.	 A group that has not begun
- * the partition is at the log start.
+ * group, as it looks now; PG_INT64_MAX if no group reads the topic.	A group that
+ * has not begun the partition is at the log start.
  */
 int64
 pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)

@@ -210,11 +210,12 @@ limit_literal(FunctionCallInfo fcinfo, int arg, const char *name, bool interval)
 		return "NULL";
 	if (interval)
 	{
+		Datum		text = DirectFunctionCall1(interval_out, PG_GETARG_DATUM(arg));
+
 		if (pgqueue_duration_arg(fcinfo, arg, name, 0) == 0)
 			return "NULL";
 		return psprintf("%s::interval",
-						quote_literal_cstr(DatumGetCString(DirectFunctionCall1(interval_out,
-																			   PG_GETARG_DATUM(arg)))));
+						quote_literal_cstr(DatumGetCString(text)));
 	}
 	bytes = PG_GETARG_INT64(arg);
 	if (bytes < 0)

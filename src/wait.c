@@ -70,8 +70,8 @@ may_trust(void)
 static void
 wait_for(Readiness *what, int64 timeout, bool nested)
 {
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												  Min(timeout, PG_INT64_MAX / 4000));
+	int64		ms = Min(timeout, PG_INT64_MAX / 4000);
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 	bool		trust = may_trust();
 
 	pgqueue_enter(what);

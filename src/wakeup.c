@@ -327,7 +327,8 @@ woken_of(WokenGroups *woken, int32 group)
 static bool
 concerns(const Note *note, WaitEntry *entry, bool isCommit)
 {
-	bool		blocked = pg_atomic_read_u32(&shared->entries[entry->head].blocked) != 0;
+	WaitEntry  *head = &shared->entries[entry->head];
+	bool		blocked = pg_atomic_read_u32(&head->blocked) != 0;
 	uint64		partitions = note->partitions | (isCommit ? 0 : note->held);
 
 	if (entry->topic_id != note->topic_id || entry->database != MyDatabaseId ||
