@@ -104,6 +104,7 @@ typedef struct Walk
 	HTAB	   *topics;
 	HTAB	   *groups;
 	HTAB	   *holders;
+	bool		anybody;		/* holders has entries */
 	TimestampTz now;
 	MemoryContext row_context;	/* the newest row; reset with each place */
 
@@ -120,6 +121,11 @@ typedef struct Walk
 	TimestampTz last_time;
 
 	int32		unseen;			/* partitions up to here are yet to come */
+
+	/* what was last looked up; NULL: nothing, or not the user's business */
+	Place		found;
+	ListedTopic *topic;
+	ListedGroup *group;
 
 	/* members of the group and topic last met */
 	Place		members_of;
@@ -214,7 +220,20 @@ list_holders(Walk *walk)
 		place.partition = tag->locktag_field4 & ~PGQUEUE_LOCK_GROUP;
 		holder = hash_search(walk->holders, &place, HASH_ENTER, NULL);
 		holder->pid = lock->pid;
+		walk->anybody = true;
 	}
+}
+
+/* Topic and group of a place, mostly those of the one before.	False: unknown. */
+static bool
+look_up(Walk *walk, const Place *place)
+{
+	if (walk->found.topic != place->topic)
+		walk->topic = hash_search(walk->topics, &place->topic, HASH_FIND, NULL);
+	if (walk->found.group != place->group)
+		walk->group = hash_search(walk->groups, &place->group, HASH_FIND, NULL);
+	walk->found = *place;
+	return walk->topic != NULL && walk->group != NULL;
 }
 
 static LogEnds *
@@ -294,20 +313,16 @@ set_text(Datum *values, bool *nulls, int column, const char *string)
 static void
 put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 {
-	ListedTopic *topic;
-	ListedGroup *group;
-	Holder	   *holder;
+	Holder	   *holder = NULL;
 	const Member *owner;
 	LogEnds    *ends;
 
-	topic = hash_search(walk->topics, &place->topic, HASH_FIND, NULL);
-	group = hash_search(walk->groups, &place->group, HASH_FIND, NULL);
-	if (topic == NULL || group == NULL)
+	if (!look_up(walk, place))
 		return;
-	values[OUT_GROUP] = group->name;
-	values[OUT_TOPIC] = topic->name;
+	values[OUT_GROUP] = walk->group->name;
+	values[OUT_TOPIC] = walk->topic->name;
 	values[OUT_PARTITION] = Int32GetDatum(place->partition);
-	ends = ends_of(topic, place->partition);
+	ends = ends_of(walk->topic, place->partition);
 	nulls[OUT_LOG_START] = nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] =
 		ends == NULL;
 	if (ends != NULL)
@@ -319,7 +334,8 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 	owner = owner_of(walk, place);
 	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
 	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
-	holder = hash_search(walk->holders, place, HASH_FIND, NULL);
+	if (walk->anybody)
+		holder = hash_search(walk->holders, place, HASH_FIND, NULL);
 	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
 	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
 	tuplestore_putvalues(walk->rsinfo->setResult, walk->rsinfo->setDesc,
@@ -539,6 +555,7 @@ pgqueue_group_offsets(PG_FUNCTION_ARGS)
 	walk.snapshot = GetActiveSnapshot();
 	walk.now = GetCurrentTimestamp();
 	walk.members_of.group = -1;
+	walk.found.group = walk.found.topic = -1;
 	walk.row_context = AllocSetContextCreate(CurrentMemoryContext,
 											 "queue progress row",
 											 ALLOCSET_SMALL_SIZES);
