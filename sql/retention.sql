@@ -168,6 +168,34 @@ RESET ROLE;
 SELECT queue.drop_topic('edge');
 DROP ROLE regress_heir;
 
+-- An owner may attach a table of his own as a segment, of whatever name: it is that
+-- table that goes, never another one that is called so.
+SELECT queue.create_topic('precious', 1, 'text', segment_messages => 10);
+CALL pg_temp.fill('precious', 3);
+SELECT c.relname AS name FROM pg_class c JOIN queue.segments s ON s.segment = c.oid
+ WHERE s.topic = 'precious' AND s.first_offset = 0 \gset
+CREATE ROLE regress_mallory;
+GRANT CREATE ON SCHEMA topic, public TO regress_mallory;
+SET ROLE regress_mallory;
+SELECT queue.create_topic('evil', 1, 'text', segment_messages => 10, retention => '1 millisecond');
+RESET ROLE;
+SELECT log AS evil FROM queue.topic WHERE name = 'evil' \gset
+SET ROLE regress_mallory;
+CREATE TABLE public.:"name" (LIKE :evil INCLUDING ALL) USING queue_log;
+ALTER TABLE :evil ATTACH PARTITION public.:"name" FOR VALUES FROM (0, 20) TO (0, 30);
+RESET ROLE;
+CALL pg_temp.fill('evil', 5);
+SELECT pg_sleep(0.01);
+SET ROLE regress_mallory;
+CALL queue.maintain('evil');
+CALL queue.maintain('evil');
+RESET ROLE;
+SELECT queue.log_start('evil', 0) >= 30 AS gone, to_regclass(format('public.%I', :'name')) IS NULL AS dropped;
+SELECT count(*) FROM topic.precious;
+SELECT queue.drop_topic('evil'), queue.drop_topic('precious');
+DROP OWNED BY regress_mallory;
+DROP ROLE regress_mallory;
+
 -- Errors and rights.
 SELECT call, pg_temp.error_of('SELECT * FROM queue.delete_messages(' || call || ')')
   FROM unnest(ARRAY[
