@@ -177,3 +177,13 @@ SELECT value FROM queue.consume('g', 'r', NULL::text);
 SELECT string_agg(value, '' ORDER BY m.offset) FROM queue.fetch('r', 0, 0, NULL::text) m;
 SELECT * FROM queue.verify('r');
 SELECT queue.drop_topic('r');
+
+-- A message of the same command may still appear, to the next one.
+SELECT queue.create_topic('own');
+SELECT r."offset", queue.stable_end('own', 0), queue.log_end('own', 0)
+  FROM queue.produce('own', '"mine"') r;
+SELECT queue.stable_end('own', 0);
+SELECT r."offset", queue.create_group('own', 'own', 'latest')
+  FROM queue.produce('own', '"next"') r;
+SELECT "offset", value FROM queue.consume('own', 'own');
+SELECT queue.drop_group('own'), queue.drop_topic('own');
