@@ -201,7 +201,8 @@ consume_topic(Consumer *consumer, Topic *topic)
 		if (!pgqueue_group_ensure(&consumer->what.group))
 			consumer->patience = PATIENCE;
 	}
-	pgqueue_sink_topic(&consumer->sink, topic, TYPED_CALL);
+	if (what->topics.n > 1)
+		pgqueue_sink_topic(&consumer->sink, topic, TYPED_CALL);
 	for (int i = 0; i < n; i++)
 	{
 		uint32		k = (start + i) % n;

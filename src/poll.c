@@ -167,7 +167,8 @@ poll_topic(Poller *poller, Topic *topic, const Member *me)
 {
 	uint32		start = topic->rotation++;
 
-	pgqueue_sink_topic(&poller->sink, topic, TYPED_CALL);
+	if (poller->what.topics.n > 1)
+		pgqueue_sink_topic(&poller->sink, topic, TYPED_CALL);
 	for (int i = 0; i < me->npartitions && has_room(&poller->sink); i++)
 		poll_partition(poller, topic,
 					   me->partitions[(start + i) % me->npartitions]);

@@ -8,6 +8,9 @@
  *	 "queue topic"		one per topic: segments and converters (catalog.c)
  * and below TopTransactionContext:
  *	 "queue rows"		rows of a running INSERT or COPY (face_buffer.c)
+ *	 (none of its own)	notes of what waiters are to be told (wakeup.c)
+ * and below TopMemoryContext of a background worker:
+ *	 "queue maintenance", "queue launcher"	a pass (maintain_worker.c)
  *
  * Shared memory: two small structs, made on first use, no preload needed
  * (log_slot.c, wakeup.c).
