@@ -46,6 +46,8 @@ CREATE TABLE queue.topic (
     retention        interval,
     retention_bytes  bigint,
     retention_force  boolean     NOT NULL DEFAULT false,
+    cleanup_policy   text        NOT NULL DEFAULT 'delete',
+    tombstone_retention interval NOT NULL DEFAULT '1 day',
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -60,17 +62,23 @@ COMMENT ON COLUMN queue.topic.notify IS 'Whether each transaction that produces 
 COMMENT ON COLUMN queue.topic.retention IS 'How long messages are kept; NULL: without limit.';
 COMMENT ON COLUMN queue.topic.retention_bytes IS 'How much of a partition is kept; NULL: without limit.';
 COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits win over groups that have not read yet.';
+COMMENT ON COLUMN queue.topic.cleanup_policy IS 'delete: old segments go, by the limits; compact: the latest message of each key stays; or both.';
+COMMENT ON COLUMN queue.topic.tombstone_retention IS 'How long compaction keeps tombstones.';
 
-CREATE TABLE queue.log_start (
-    topic_id  int    NOT NULL,
-    partition int    NOT NULL,
-    log_start bigint NOT NULL,
-    CONSTRAINT log_start_pkey PRIMARY KEY (topic_id, partition)
+CREATE TABLE queue.checkpoint (
+    topic_id         int    NOT NULL,
+    partition        int    NOT NULL,
+    log_start        bigint NOT NULL,
+    compacted_to     bigint NOT NULL,
+    oldest_tombstone timestamptz,
+    CONSTRAINT checkpoint_pkey PRIMARY KEY (topic_id, partition)
 );
-COMMENT ON TABLE queue.log_start IS 'First offsets that are kept, of partitions that have let messages go.';
-COMMENT ON COLUMN queue.log_start.topic_id IS 'Topic.';
-COMMENT ON COLUMN queue.log_start.partition IS 'Partition.';
-COMMENT ON COLUMN queue.log_start.log_start IS 'First offset that is kept.';
+COMMENT ON TABLE queue.checkpoint IS 'Where partitions start and how far they are compacted, if they have let messages go or were compacted. Idea: Kafka''s checkpoints of log starts and of the log cleaner.';
+COMMENT ON COLUMN queue.checkpoint.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.checkpoint.partition IS 'Partition.';
+COMMENT ON COLUMN queue.checkpoint.log_start IS 'First offset that is kept; 0: all are.';
+COMMENT ON COLUMN queue.checkpoint.compacted_to IS 'Below this offset a key has at most one message.';
+COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Below compacted_to there is no tombstone older than this; NULL: none at all.';
 
 CREATE TABLE queue.maintenance_log (
     done_at   timestamptz NOT NULL,
@@ -242,7 +250,7 @@ COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. 
 
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('queue.log_start', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.checkpoint', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
@@ -255,7 +263,7 @@ COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
-REVOKE ALL ON queue.topic, queue.log_start, queue.maintenance_log,
+REVOKE ALL ON queue.topic, queue.checkpoint, queue.maintenance_log,
     queue.consumer_group, queue.progress, queue.member, queue.assignment,
     queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
@@ -348,14 +356,17 @@ CREATE FUNCTION queue.create_topic(
     notify           boolean  DEFAULT false,
     retention        interval DEFAULT NULL,
     retention_bytes  bigint   DEFAULT NULL,
-    retention_force  boolean  DEFAULT false
+    retention_force  boolean  DEFAULT false,
+    cleanup_policy   text     DEFAULT 'delete',
+    tombstone_retention interval DEFAULT '1 day'
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval) IS
 'Creates a topic and returns its view.
 topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
 retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false.
+cleanup_policy: delete, the default: the limits hold; compact: they do not, but queue.maintain() takes messages away that have a later one of the same key; compact,delete: both. Messages of a compacted topic need a key. tombstone_retention: how long compaction keeps a tombstone, a message whose value is NULL; default one day, and in any case until all groups have read it, unless retention_force. Idea: Kafka''s log compaction.
 Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right.
 Right: CREATE on schema topic, USAGE on the type. Since 1.0.';
 
@@ -366,12 +377,14 @@ CREATE FUNCTION queue.alter_topic(
     notify           boolean  DEFAULT NULL,
     retention        interval DEFAULT NULL,
     retention_bytes  bigint   DEFAULT NULL,
-    retention_force  boolean  DEFAULT NULL
+    retention_force  boolean  DEFAULT NULL,
+    cleanup_policy   text     DEFAULT NULL,
+    tombstone_retention interval DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. NULL leaves as it is.
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. NULL leaves as it is.
 Errors: 42704 no such topic, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
@@ -958,6 +971,29 @@ COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
 COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
 COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more.';
 COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen: VACUUM has nothing left to do.';
+
+CREATE VIEW queue.compaction_progress WITH (security_barrier) AS
+SELECT p.pid,
+       s.topic,
+       s.partition,
+       s.segment,
+       CASE p.param2 WHEN 1 THEN 'reading' WHEN 4 THEN 'copying'
+                     ELSE 'swapping' END AS phase,
+       p.param6 AS blocks_total,
+       p.param7 AS blocks_done
+  FROM pg_catalog.pg_stat_get_progress_info('CLUSTER') p
+  JOIN queue.segment_list() s ON p.relid = s.segment
+ WHERE p.datid = (SELECT oid FROM pg_catalog.pg_database
+                   WHERE datname = pg_catalog.current_database())
+   AND p.param1 = 0;
+COMMENT ON VIEW queue.compaction_progress IS 'What is being compacted just now? One row for each process at it. Others'' processes are shown to members of pg_read_all_stats. The server keeps these figures with those of CLUSTER; VACUUM FULL of a segment is not shown here.';
+COMMENT ON COLUMN queue.compaction_progress.pid IS 'Process.';
+COMMENT ON COLUMN queue.compaction_progress.topic IS 'Topic.';
+COMMENT ON COLUMN queue.compaction_progress.partition IS 'Partition.';
+COMMENT ON COLUMN queue.compaction_progress.segment IS 'Segment at hand.';
+COMMENT ON COLUMN queue.compaction_progress.phase IS 'reading keys, or looking for messages that go; copying what stays; swapping the files.';
+COMMENT ON COLUMN queue.compaction_progress.blocks_total IS 'Blocks of the segment.';
+COMMENT ON COLUMN queue.compaction_progress.blocks_done IS 'Blocks that were read in this phase.';
 
 CREATE VIEW queue.partitions WITH (security_barrier) AS
 SELECT p.topic,

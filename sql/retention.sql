@@ -224,4 +224,4 @@ DROP ROLE regress_keeper;
 
 SELECT queue.drop_group(name) FROM queue.consumer_group WHERE name IN ('held', 'reader', 'edge');
 SELECT queue.drop_topic('t'), queue.drop_topic('sized');
-SELECT count(*) FROM queue.log_start;
+SELECT count(*) FROM queue.checkpoint;

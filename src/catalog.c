@@ -54,13 +54,15 @@
 #define TOPIC_ATTR_RETENTION		8
 #define TOPIC_ATTR_RETENTION_BYTES	9
 #define TOPIC_ATTR_RETENTION_FORCE	10
-#define TOPIC_NATTS					10
+#define TOPIC_ATTR_CLEANUP_POLICY	11
+#define TOPIC_ATTR_TOMBSTONE_RETENTION 12
+#define TOPIC_NATTS					12
 
 static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_TOPIC] = "topic",
 	[REGISTRY_TOPIC_NAME_INDEX] = "topic_name_key",
-	[REGISTRY_LOG_START] = "log_start",
-	[REGISTRY_LOG_START_INDEX] = "log_start_pkey",
+	[REGISTRY_CHECKPOINT] = "checkpoint",
+	[REGISTRY_CHECKPOINT_INDEX] = "checkpoint_pkey",
 	[REGISTRY_MAINTENANCE_LOG] = "maintenance_log",
 	[REGISTRY_GROUP] = "consumer_group",
 	[REGISTRY_GROUP_NAME_INDEX] = "consumer_group_name_key",
@@ -217,7 +219,7 @@ load_segments(Topic *topic, Relation log)
 		topic->partitions[p].active = -1;
 	if (topic->altered)
 		return;
-	pgqueue_load_log_starts(topic);
+	pgqueue_load_checkpoints(topic);
 	desc = RelationGetPartitionDesc(log, true);
 	bounds = desc->boundinfo;
 	if (desc->nparts == 0)
@@ -323,6 +325,30 @@ make_topics(void)
 						 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
+/*
+ * A cleanup policy, as Kafka writes them.
+ *
+ * Errors: 22023.
+ */
+int
+pgqueue_cleanup_policy(const text *policy)
+{
+	char	   *name = text_to_cstring(policy);
+
+	if (strcmp(name, "delete") == 0)
+		return CLEANUP_DELETE;
+	if (strcmp(name, "compact") == 0)
+		return CLEANUP_COMPACT;
+	if (strcmp(name, "compact,delete") == 0 ||
+		strcmp(name, "delete,compact") == 0)
+		return CLEANUP_COMPACT | CLEANUP_DELETE;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid cleanup_policy \"%s\"", name),
+			 errhint("It is \"delete\", \"compact\" or \"compact,delete\".")));
+	return 0;
+}
+
 /* Read the topic's row.  False if there is none. */
 static bool
 load_row(Topic *topic)
@@ -358,6 +384,11 @@ load_row(Topic *topic)
 			DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
 		topic->retention_force =
 			DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
+		topic->cleanup_policy =
+			pgqueue_cleanup_policy(DatumGetTextPP(values[TOPIC_ATTR_CLEANUP_POLICY - 1]));
+		topic->tombstone_retention =
+			pgqueue_duration("tombstone_retention",
+							 DatumGetIntervalP(values[TOPIC_ATTR_TOMBSTONE_RETENTION - 1]));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

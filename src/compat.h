@@ -89,6 +89,30 @@
 							 &((ReindexParams) {0})))
 #endif
 
+/* 18 tells ANALYZE from VACUUM */
+#if PG_VERSION_NUM >= 180000
+#define PGQUEUE_VACUUM_DELAY_POINT() vacuum_delay_point(false)
+#else
+#define PGQUEUE_VACUUM_DELAY_POINT() vacuum_delay_point()
+#endif
+
+/* 16 computes the cost settings in force */
+#if PG_VERSION_NUM >= 160000
+#define PGQUEUE_VACUUM_COST_BEGIN() VacuumUpdateCosts()
+#else
+#define PGQUEUE_VACUUM_COST_BEGIN() (VacuumCostActive = VacuumCostDelay > 0)
+#endif
+
+/* 16 renamed the columns of a B-tree's record, and logical decoding asks more */
+#if PG_VERSION_NUM >= 160000
+#define PGQUEUE_SET_REUSE_PAGE(record, rel, xid) \
+	((record).locator = (rel)->rd_locator, \
+	 (record).snapshotConflictHorizon = (xid))
+#else
+#define PGQUEUE_SET_REUSE_PAGE(record, rel, xid) \
+	((record).node = (rel)->rd_node, (record).latestRemovedFullXid = (xid))
+#endif
+
 /* 17 can ask for a stronger lock, too */
 #if PG_VERSION_NUM >= 170000
 #define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)

@@ -128,8 +128,10 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	nulls = slot->tts_isnull;
 	check_not_given(nulls, FACE_ATTR_OFFSET, "offset");
 	check_not_given(nulls, FACE_ATTR_TIMESTAMP, "timestamp");
-	pgqueue_check_message(nulls[FACE_ATTR_VALUE - 1], nulls[FACE_ATTR_KEY - 1],
-				  nulls[FACE_ATTR_HEADERS - 1], row[FACE_ATTR_HEADERS - 1]);
+	pgqueue_check_message(topic, nulls[FACE_ATTR_VALUE - 1],
+						  nulls[FACE_ATTR_KEY - 1],
+						  nulls[FACE_ATTR_HEADERS - 1],
+						  row[FACE_ATTR_HEADERS - 1]);
 
 	if (!nulls[FACE_ATTR_PARTITION - 1])
 	{

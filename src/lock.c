@@ -19,8 +19,13 @@
 #include "queue.h"
 
 #include "access/table.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 /* Lock to the end of the transaction.	False: not to be had without waiting. */
 bool
@@ -69,6 +74,32 @@ pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 	return locked;
 }
 
+/* Between two tries to have a lock. */
+void
+pgqueue_lock_pause(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 PGQUEUE_LOCK_PAUSE, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * The same if it can be had soon, in so many tries.  Who tries does not queue,
+ * so nobody waits behind us.
+ */
+bool
+pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries)
+{
+	for (int i = 0; i < tries; i++)
+	{
+		if (pgqueue_try_lock_relation(relid, mode))
+			return true;
+		pgqueue_lock_pause();
+	}
+	return false;
+}
+
 /* Give it back, nothing having been done. */
 void
 pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
@@ -78,6 +109,45 @@ pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	UnlockRelationOid(relid, mode);
 	CurrentResourceOwner = save;
+}
+
+/* A segment's TOAST table; false if the segment is gone. */
+static bool
+toast_of(Oid relid, Oid *toast)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	*toast = ((Form_pg_class) GETSTRUCT(tuple))->reltoastrelid;
+	ReleaseSysCache(tuple);
+	return true;
+}
+
+/* Lock a segment with its TOAST table, if that can be had at once. */
+bool
+pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
+{
+	Oid			toast;
+
+	if (!pgqueue_try_lock_relation(relid, mode))
+		return false;
+	if (toast_of(relid, &toast) &&
+		(!OidIsValid(toast) || pgqueue_try_lock_relation(toast, mode)))
+		return true;
+	pgqueue_unlock_relation(relid, mode);
+	return false;
+}
+
+/* Give both back, nothing having been done. */
+void
+pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
+{
+	Oid			toast;
+
+	if (toast_of(relid, &toast) && OidIsValid(toast))
+		pgqueue_unlock_relation(toast, mode);
+	pgqueue_unlock_relation(relid, mode);
 }
 
 /* Open one of our tables for writing.	Close it with NoLock. */

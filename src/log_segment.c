@@ -153,6 +153,14 @@ segment_width(Topic *topic, Partition *part)
 
 		if (leaf == NULL)
 			continue;
+		if (part->segments[i].end <= part->compacted_to)
+		{
+			/* what compaction has left says nothing: as wide as the last */
+			const Segment *last = &part->segments[part->nsegments - 1];
+
+			table_close(leaf, AccessShareLock);
+			return last->end - last->first;
+		}
 		nblocks = RelationGetNumberOfBlocks(leaf);
 		pgqueue_segment_tail(leaf, nblocks, &tail);
 		bytes = (int64) nblocks * BLCKSZ;

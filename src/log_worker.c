@@ -24,9 +24,8 @@
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
-/* How long the worker tries to lock the topic's table. */
+/* How often the worker tries to lock the topic's table. */
 #define LOCK_TRIES		50
-#define LOCK_PAUSE_MS	10
 /* How long it waits for any other lock. */
 #define WORKER_LOCK_TIMEOUT "500ms"
 
@@ -88,22 +87,6 @@ pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
 	return true;
 }
 
-/* Lock the table if that is soon possible. */
-static bool
-lock_soon(Oid log)
-{
-	for (int i = 0; i < LOCK_TRIES; i++)
-	{
-		if (ConditionalLockRelationOid(log, ShareUpdateExclusiveLock))
-			return true;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LOCK_PAUSE_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	return false;
-}
-
 void
 pgqueue_segment_worker_main(Datum arg)
 {
@@ -120,7 +103,7 @@ pgqueue_segment_worker_main(Datum arg)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making queue segments");
-	if (lock_soon(task.log))
+	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock, LOCK_TRIES))
 	{
 		topic = pgqueue_topic_find(task.topic);
 		/* the topic may have been dropped meanwhile, or another one made */

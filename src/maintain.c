@@ -8,6 +8,7 @@
  *
  *	 retention	lets segments go that the topic's limits allow, and drops those
  *				that are empty by now (retention.c)
+ *	 compaction	leaves the latest message of each key (compact.c)
  *	 segments	makes those that are to be kept ahead (log_segment.c)
  *	 history	deletes rows of queue.progress older than
  *				queue.history_retention, never the newest
@@ -24,6 +25,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "commands/vacuum.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -49,6 +51,9 @@ PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 #define DONE_ATTR_ITEMS		5
 #define DONE_ATTR_BYTES		6
 #define DONE_NATTS			6
+
+/* How often it is tried to keep how far a compaction came. */
+#define KEEP_TRIES 100
 
 /* queue.history_retention, in minutes */
 static int	history_retention = 7 * 24 * 60;
@@ -224,11 +229,14 @@ report(const Topic *topic, int32 partition, const char *action, int64 items,
 
 /* ---------------- the steps ---------------- */
 
-/* Each is called in a transaction of its own, the topic just looked up. */
-typedef void (*Step) (Topic *topic, int32 partition);
+/*
+ * Each is called in a transaction of its own, the topic just looked up.  arg: of
+ * steps that belong together.
+ */
+typedef void (*Step) (Topic *topic, int32 partition, void *arg);
 
 static void
-retain(Topic *topic, int32 partition)
+retain(Topic *topic, int32 partition, void *arg)
 {
 	int64		limit;
 	int64		bytes;
@@ -247,7 +255,7 @@ retain(Topic *topic, int32 partition)
 }
 
 static void
-drop_emptied(Topic *topic, int32 partition)
+drop_emptied(Topic *topic, int32 partition, void *arg)
 {
 	int			n;
 
@@ -260,7 +268,7 @@ drop_emptied(Topic *topic, int32 partition)
 }
 
 static void
-make_ahead(Topic *topic, int32 partition)
+make_ahead(Topic *topic, int32 partition, void *arg)
 {
 	int			before;
 
@@ -276,7 +284,7 @@ make_ahead(Topic *topic, int32 partition)
 }
 
 static void
-prune_history(Topic *topic, int32 partition)
+prune_history(Topic *topic, int32 partition, void *arg)
 {
 	TimestampTz before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -300,7 +308,7 @@ prune_history(Topic *topic, int32 partition)
 }
 
 static void
-prune_producers(Topic *topic, int32 partition)
+prune_producers(Topic *topic, int32 partition, void *arg)
 {
 	int64		n = pgqueue_producers_prune(topic);
 
@@ -310,7 +318,7 @@ prune_producers(Topic *topic, int32 partition)
 
 /* What fails is told, and left to the next pass. */
 static void
-try_step(Topic *topic, int32 partition, Step step)
+try_step(Topic *topic, int32 partition, Step step, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -319,7 +327,7 @@ try_step(Topic *topic, int32 partition, Step step)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		step(topic, partition);
+		step(topic, partition, arg);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -348,19 +356,19 @@ try_step(Topic *topic, int32 partition, Step step)
 
 /* Do one step in one transaction. */
 static void
-run_step(const char *name, int32 partition, Step step,
-		 void (*begin) (void), void (*end) (void))
+run_step(const char *name, int32 partition, Step step, void *arg,
+		 const StepEnds *ends)
 {
 	Topic	   *topic;
 
-	begin();
+	ends->begin();
 	topic = pgqueue_topic_find(name);
 	if (topic != NULL && !topic->altered && !topic->row_security &&
 		OidIsValid(topic->face) &&
 		pgqueue_owns_relation(topic->log, GetUserId()) &&
 		partition < topic->npartitions)
-		try_step(topic, partition, step);
-	end();
+		try_step(topic, partition, step, arg);
+	ends->end();
 }
 
 /* The partitions of a topic that the user owns; 0 if there is nothing to do. */
@@ -375,28 +383,126 @@ partitions_of(const char *name)
 	return topic->npartitions;
 }
 
-/*
- * A pass over a topic; begin and end: of a transaction with a snapshot.
- */
+/* ---------------- compaction, over several transactions ---------------- */
+
+typedef struct CompactionRun
+{
+	MemoryContext context;		/* of the compaction, over transactions */
+	Compaction *compaction;
+	Rewritten	done;
+	bool		more;			/* the last step left something to do */
+} CompactionRun;
+
+static void
+compact_begin(Topic *topic, int32 partition, void *arg)
+{
+	CompactionRun *run = arg;
+	MemoryContext old;
+
+	if (!(topic->cleanup_policy & CLEANUP_COMPACT))
+		return;
+	old = MemoryContextSwitchTo(run->context);
+	run->compaction = pgqueue_compaction(topic, partition);
+	if (run->compaction != NULL)
+		run->more = pgqueue_compaction_plan(run->compaction, topic);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+compact_next(Topic *topic, int32 partition, void *arg)
+{
+	CompactionRun *run = arg;
+
+	run->more = false;
+	run->more = pgqueue_compact_next(run->compaction, topic, &run->done);
+}
+
+static void
+compact_keep(Topic *topic, int32 partition, void *arg)
+{
+	CompactionRun *run = arg;
+
+	run->more = false;
+	if (run->done.removed > 0)
+		report(topic, partition, "messages compacted", run->done.removed,
+			   run->done.bytes);
+	/* else the next pass looks through the segments again */
+	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
+									KEEP_TRIES))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	run->more = pgqueue_compaction_keep(run->compaction, topic);
+}
+
+/* One round over a partition.	True: the map was full, begin again. */
+static bool
+compact_round(const char *name, int32 partition, CompactionRun *run,
+			  const StepEnds *ends)
+{
+	run_step(name, partition, compact_begin, run, ends);
+	if (!run->more)
+		return false;
+	while (run->more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run_step(name, partition, compact_next, run, ends);
+	}
+	run_step(name, partition, compact_keep, run, ends);
+	return run->more;
+}
+
+/* Rounds over a partition, until the map was not full. */
+static void
+compact(const char *name, int32 partition, const StepEnds *ends)
+{
+	MemoryContext parent = CurrentMemoryContext;
+	volatile bool more = true;
+
+	while (more)
+	{
+		CompactionRun run = {0};
+
+		run.context = AllocSetContextCreate(parent, "queue compaction",
+											ALLOCSET_DEFAULT_SIZES);
+		PGQUEUE_VACUUM_COST_BEGIN();
+		VacuumCostBalance = 0;
+		PG_TRY();
+		{
+			more = compact_round(name, partition, &run, ends);
+		}
+		PG_FINALLY();
+		{
+			VacuumCostActive = false;
+			if (run.compaction != NULL)
+				pgqueue_compaction_free(run.compaction);
+			MemoryContextDelete(run.context);
+		}
+		PG_END_TRY();
+	}
+}
+
+/* ---------------- a pass ---------------- */
+
+/* A pass over a topic. */
 void
-pgqueue_maintain_topic(const char *name, void (*begin) (void),
-					   void (*end) (void))
+pgqueue_maintain_topic(const char *name, const StepEnds *ends)
 {
 	int32		n;
 
-	begin();
+	ends->begin();
 	n = partitions_of(name);
-	end();
+	ends->end();
 	for (int32 p = 0; p < n; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_step(name, p, retain, begin, end);
-		run_step(name, p, drop_emptied, begin, end);
-		run_step(name, p, make_ahead, begin, end);
-		run_step(name, p, prune_history, begin, end);
+		run_step(name, p, retain, NULL, ends);
+		compact(name, p, ends);
+		run_step(name, p, drop_emptied, NULL, ends);
+		run_step(name, p, make_ahead, NULL, ends);
+		run_step(name, p, prune_history, NULL, ends);
 	}
 	if (n > 0)
-		run_step(name, -1, prune_producers, begin, end);
+		run_step(name, -1, prune_producers, NULL, ends);
 }
 
 static void
@@ -411,6 +517,8 @@ end_in_call(void)
 	PopActiveSnapshot();
 	SPI_commit();
 }
+
+static const StepEnds in_call = {begin_in_call, end_in_call};
 
 /* (topic) */
 Datum
@@ -442,7 +550,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	PopActiveSnapshot();
 	SPI_commit();
 	foreach(lc, names)
-		pgqueue_maintain_topic(lfirst(lc), begin_in_call, end_in_call);
+		pgqueue_maintain_topic(lfirst(lc), &in_call);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -175,6 +175,8 @@ end(void)
 	CommitTransactionCommand();
 }
 
+static const StepEnds in_worker = {begin, end};
+
 /* Names of the topics, in the given context; *there: is the extension? */
 static List *
 topics_now(MemoryContext context, bool *there)
@@ -220,7 +222,7 @@ maintain_safely(const char *name)
 
 	PG_TRY();
 	{
-		pgqueue_maintain_topic(name, begin, end);
+		pgqueue_maintain_topic(name, &in_worker);
 	}
 	PG_CATCH();
 	{

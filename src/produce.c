@@ -33,13 +33,20 @@ PG_FUNCTION_INFO_V1(pgqueue_partition_for_key_sql);
 
 /*
  * What every message must keep: a NULL value deletes a key, without a key it
- * means nothing.
+ * means nothing.  And without one compaction could never take it away.
  *
  * Errors: 22004, 22023.
  */
 void
-pgqueue_check_message(bool value_null, bool key_null, bool headers_null, Datum headers)
+pgqueue_check_message(const Topic *topic, bool value_null, bool key_null,
+					  bool headers_null, Datum headers)
 {
+	if (key_null && (topic->cleanup_policy & CLEANUP_COMPACT))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("key must not be NULL"),
+				 errdetail("Topic \"%s\" is compacted: the latest message of each key is kept.",
+						   topic->name)));
 	if (value_null && key_null)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -203,7 +210,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	}
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
-	pgqueue_check_message(value_null, key_null, headers_null, headers);
+	pgqueue_check_message(topic, value_null, key_null, headers_null, headers);
 
 	id = topic->id;
 	value = OidIsValid(type) ?
@@ -373,7 +380,8 @@ form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
 		Datum		key = key_null ? (Datum) 0 : keys->values[i];
 		Datum		header = headers_null ? (Datum) 0 : headers->values[i];
 
-		pgqueue_check_message(batch->nulls[i], key_null, headers_null, header);
+		pgqueue_check_message(topic, batch->nulls[i], key_null, headers_null,
+							  header);
 		records[i] = pgqueue_form_message(topic, chosen[i], batch->values[i],
 										  batch->nulls[i], key, key_null,
 										  header, headers_null);

@@ -47,6 +47,7 @@ _PG_init(void)
 	pgqueue_face_settings_init();
 	pgqueue_wakeup_init();
 	pgqueue_maintain_init();
+	pgqueue_compact_init();
 	pgqueue_maintain_worker_init();
 	MarkGUCPrefixReserved("queue");
 

@@ -11,8 +11,8 @@
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
- *				 message_sink.c value.c wakeup.c retention.c catalog.c lock.c
- *				 partitioner.c
+ *				 message_sink.c value.c wakeup.c retention.c compact.c rewrite.c
+ *				 key_map.c checkpoint.c catalog.c lock.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -102,6 +102,7 @@ log_fixed(HeapTupleHeader header)
  *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
  *	 0				 0			  PGQUEUE_LOCK_WORKER
  *	 topic			 partition	  PGQUEUE_LOCK_POSITIONS
+ *	 topic			 partition	  PGQUEUE_LOCK_COMPACTION
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -113,6 +114,7 @@ log_fixed(HeapTupleHeader header)
 #define PGQUEUE_LOCK_MEMBER		0x4007
 #define PGQUEUE_LOCK_WORKER		0x4008
 #define PGQUEUE_LOCK_POSITIONS	0x4009
+#define PGQUEUE_LOCK_COMPACTION 0x400A
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
@@ -182,6 +184,7 @@ typedef struct Partition
 	bool		has_hole;		/* they do not touch each other ... */
 	int64		hole;			/* ... at this offset */
 	int64		log_start;		/* as stored; 0: none; see retention.c */
+	int64		compacted_to;	/* offsets below are compacted; see compact.c */
 	int			nemptied;		/* segments before it, not dropped yet */
 	Oid		   *emptied;
 
@@ -201,6 +204,10 @@ typedef struct Producer
 	NameData	owner;
 } Producer;
 
+/* What becomes of old messages. */
+#define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
+#define CLEANUP_COMPACT 2		/* the latest message of each key stays */
+
 typedef struct Topic
 {
 	char		name[NAMEDATALEN];	/* hash key */
@@ -217,6 +224,8 @@ typedef struct Topic
 	int64		retention;		/* ms; 0: without limit */
 	int64		retention_bytes;	/* of a partition; 0: without limit */
 	bool		retention_force;	/* also what groups have yet to read */
+	int			cleanup_policy; /* of CLEANUP_DELETE and CLEANUP_COMPACT */
+	int64		tombstone_retention;	/* ms */
 	int			npartitions;
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
@@ -241,8 +250,8 @@ typedef enum RegistryTable
 {
 	REGISTRY_TOPIC,
 	REGISTRY_TOPIC_NAME_INDEX,
-	REGISTRY_LOG_START,
-	REGISTRY_LOG_START_INDEX,
+	REGISTRY_CHECKPOINT,
+	REGISTRY_CHECKPOINT_INDEX,
 	REGISTRY_MAINTENANCE_LOG,
 	REGISTRY_GROUP,
 	REGISTRY_GROUP_NAME_INDEX,
@@ -263,6 +272,7 @@ typedef enum RegistryTable
 
 extern void pgqueue_catalog_init(void);
 extern Oid	pgqueue_registry(RegistryTable which);
+extern int	pgqueue_cleanup_policy(const text *policy);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
@@ -293,7 +303,15 @@ extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
 extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
 extern void pgqueue_lock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
+
+/* Milliseconds between two tries. */
+#define PGQUEUE_LOCK_PAUSE 10
+
+extern void pgqueue_lock_pause(void);
+extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries);
 extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
+extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
+extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 
 /* ---------------- log_record.c: values to a record ---------------- */
@@ -407,10 +425,27 @@ extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);
 
+/* ---------------- checkpoint.c: log start, and how far compacted -------- */
+
+typedef struct Checkpoint
+{
+	int64		log_start;		/* 0: the first segment's */
+	int64		compacted_to;	/* below, a key has at most one message */
+	bool		has_tombstones; /* below compacted_to, ... */
+	TimestampTz oldest_tombstone;	/* none older than this */
+} Checkpoint;
+
+extern void pgqueue_load_checkpoints(Topic *topic);
+extern void pgqueue_checkpoint_read(const Topic *topic, int32 partition,
+									Checkpoint *checkpoint);
+extern void pgqueue_checkpoint_write(const Topic *topic, int32 partition,
+									 const Checkpoint *checkpoint);
+extern void pgqueue_checkpoints_delete(const Topic *topic);
+
 /* ---------------- retention.c: letting segments go ---------------- */
 
-extern void pgqueue_load_log_starts(Topic *topic);
-extern void pgqueue_log_starts_delete(const Topic *topic);
+extern int64 pgqueue_total_bytes(Oid relid);
+extern int	pgqueue_segments_sealed(Topic *topic, Partition *part);
 extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
 extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
@@ -419,6 +454,58 @@ extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
 						   int64 *bytes);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
+
+/* ---------------- key_map.c: the latest offset of each key ---------------- */
+
+typedef struct KeyMap KeyMap;
+
+extern KeyMap *pgqueue_key_map(Size memory);
+extern bool pgqueue_key_map_set(KeyMap *map, const char *key, uint32 len,
+								int64 offset);
+extern int64 pgqueue_key_map_get(const KeyMap *map, const char *key,
+								 uint32 len);
+
+/* ---------------- rewrite.c: a segment's settled records ---------------- */
+
+/* Committed, and shown by every snapshot. */
+typedef struct Settled
+{
+	TransactionId horizon;		/* whose xmin is before it */
+	TransactionId newest;		/* xmin met so far that was not frozen */
+} Settled;
+
+typedef enum Visit
+{
+	VISITED_ALL,
+	VISIT_STOPPED,				/* the visitor wants no more */
+	VISIT_UNSETTLED				/* met a record that is not settled */
+} Visit;
+
+typedef struct Rewritten
+{
+	int64		kept;			/* messages */
+	int64		removed;
+	int64		bytes;			/* given back */
+} Rewritten;
+
+extern Visit pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
+								   LogReceiver visitor, void *arg);
+extern bool pgqueue_rewrite_segment(Relation leaf, Settled *settled,
+									LogReceiver stays, void *arg,
+									Rewritten *done);
+
+/* ---------------- compact.c: the latest message of each key ------------- */
+
+typedef struct Compaction Compaction;
+
+extern void pgqueue_compact_init(void);
+extern Compaction *pgqueue_compaction(const Topic *topic, int32 partition);
+extern bool pgqueue_compaction_plan(Compaction *compaction, Topic *topic);
+extern bool pgqueue_compact_next(Compaction *compaction, Topic *topic,
+								 Rewritten *done);
+extern bool pgqueue_compaction_keep(const Compaction *compaction,
+									const Topic *topic);
+extern void pgqueue_compaction_free(Compaction *compaction);
 
 /* ---------------- log_worker.c: making segments in the background -------- */
 
@@ -473,8 +560,9 @@ pg_noreturn extern void pgqueue_map_damaged(void);
 
 /* ---------------- produce.c: messages and their partitions ---------------- */
 
-extern void pgqueue_check_message(bool value_null, bool key_null,
-								  bool headers_null, Datum headers);
+extern void pgqueue_check_message(const Topic *topic, bool value_null,
+								  bool key_null, bool headers_null,
+								  Datum headers);
 extern int32 pgqueue_partition_for_text(text *key, int npartitions);
 extern int32 pgqueue_next_sticky(Topic *topic);
 extern HeapTuple pgqueue_form_message(Topic *topic, int32 partition,
@@ -810,8 +898,14 @@ extern int64 pgqueue_producers_prune(Topic *topic);
 /* ---------------- maintain.c ---------------- */
 
 extern void pgqueue_maintain_init(void);
-extern void pgqueue_maintain_topic(const char *name, void (*begin) (void),
-								   void (*end) (void));
+/* How a transaction with a snapshot begins and ends. */
+typedef struct StepEnds
+{
+	void		(*begin) (void);
+	void		(*end) (void);
+} StepEnds;
+
+extern void pgqueue_maintain_topic(const char *name, const StepEnds *ends);
 
 /* ---------------- maintain_worker.c: maintenance by itself ---------------- */
 

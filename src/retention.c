@@ -9,10 +9,8 @@
  * alone have retention_bytes; and, unless the topic forces it, if every group
  * that reads the topic is behind it.
  *
- * The log start of a partition is a row of queue.log_start.  It is moved in the
- * transaction that takes the messages away:
- *
- *	 topic_id int4 | partition int4 | log_start int8
+ * The log start of a partition is part of its checkpoint (checkpoint.c).  It is
+ * moved in the transaction that takes the messages away.
  *
  * Nobody is made to wait, and nobody waits (README, section 9): all locks are
  * taken only if they can be had at once.  A segment that somebody reads stays,
@@ -45,43 +43,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-/* Columns of queue.log_start. */
-#define START_ATTR_TOPIC		1
-#define START_ATTR_PARTITION	2
-#define START_ATTR_OFFSET		3
-#define START_NATTS				3
-
 /* ---------------- the log start ---------------- */
-
-/* Fill in the log starts of a topic that is being loaded. */
-void
-pgqueue_load_log_starts(Topic *topic)
-{
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_LOG_START),
-								 AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, START_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_LOG_START_INDEX),
-							  true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		int32		partition =
-			DatumGetInt32(heap_getattr(tuple, START_ATTR_PARTITION,
-									   RelationGetDescr(rel), &isnull));
-
-		if (partition < topic->npartitions)
-			topic->partitions[partition].log_start =
-				DatumGetInt64(heap_getattr(tuple, START_ATTR_OFFSET,
-										   RelationGetDescr(rel), &isnull));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-}
 
 /*
  * Move a partition's log start, in this transaction.
@@ -91,59 +53,18 @@ pgqueue_load_log_starts(Topic *topic)
 static void
 store_log_start(const Topic *topic, int32 partition, int64 log_start)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_LOG_START);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	old;
-	HeapTuple	tuple;
-	Datum		values[START_NATTS];
-	bool		nulls[START_NATTS] = {false};
+	Checkpoint	checkpoint;
 
-	values[START_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
-	values[START_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	values[START_ATTR_OFFSET - 1] = Int64GetDatum(log_start);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-
-	ScanKeyInit(&keys[0], START_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
-	ScanKeyInit(&keys[1], START_ATTR_PARTITION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(partition));
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_LOG_START_INDEX),
-							  true, SnapshotSelf, 2, keys);
-	old = systable_getnext(scan);
-	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(rel, &old->t_self, tuple);
-	else
-		CatalogTupleInsert(rel, tuple);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
-	pgqueue_topic_changed(topic->log);
-}
-
-/* Forget a dropped topic's.  Locks: the strongest of its table. */
-void
-pgqueue_log_starts_delete(const Topic *topic)
-{
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_LOG_START);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, START_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_LOG_START_INDEX),
-							  true, SnapshotSelf, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	pgqueue_checkpoint_read(topic, partition, &checkpoint);
+	checkpoint.log_start = log_start;
+	pgqueue_checkpoint_write(topic, partition, &checkpoint);
 }
 
 /* ---------------- what may go ---------------- */
 
 /* Bytes on disk with TOAST and indexes. */
-static int64
-total_bytes(Oid relid)
+int64
+pgqueue_total_bytes(Oid relid)
 {
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		bytes;
@@ -156,8 +77,8 @@ total_bytes(Oid relid)
 }
 
 /* The last segment that has a block: those before it are sealed. */
-static int
-segments_sealed(Topic *topic, Partition *part)
+int
+pgqueue_segments_sealed(Topic *topic, Partition *part)
 {
 	for (int i = part->nsegments - 1; i > 0; i--)
 	{
@@ -197,10 +118,12 @@ int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
-	int			sealed = segments_sealed(topic, part);
+	int			sealed = pgqueue_segments_sealed(topic, part);
 	int64		limit = pgqueue_log_start(topic, partition);
 	int64		bytes = 0;
 
+	if (!(topic->cleanup_policy & CLEANUP_DELETE))
+		return limit;
 	if (topic->retention > 0)
 	{
 		TimestampTz time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -213,7 +136,7 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 	if (topic->retention_bytes > 0)
 		for (int i = part->nsegments - 1; i >= 0; i--)
 		{
-			bytes += total_bytes(part->segments[i].relid);
+			bytes += pgqueue_total_bytes(part->segments[i].relid);
 			if (bytes > topic->retention_bytes && i < sealed)
 			{
 				limit = Max(limit, part->segments[i].end);
@@ -262,43 +185,11 @@ pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 
 	for (int i = 0; i < part->nsegments; i++)
 		if (part->segments[i].end > after && part->segments[i].end <= upto)
-			bytes += total_bytes(part->segments[i].relid);
+			bytes += pgqueue_total_bytes(part->segments[i].relid);
 	return bytes;
 }
 
 /* ---------------- letting go ---------------- */
-
-/* Its TOAST table; false if the segment is gone. */
-static bool
-toast_of(Oid relid, Oid *toast)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	*toast = ((Form_pg_class) GETSTRUCT(tuple))->reltoastrelid;
-	ReleaseSysCache(tuple);
-	return true;
-}
-
-/*
- * Lock a segment as strongly as can be, with its TOAST table, if that can be
- * had at once.  What was locked is kept to the end of the transaction.
- */
-static bool
-lock_segment(Oid relid)
-{
-	Oid			toast;
-
-	if (!pgqueue_try_lock_relation(relid, AccessExclusiveLock))
-		return false;
-	if (toast_of(relid, &toast) &&
-		(!OidIsValid(toast) ||
-		 pgqueue_try_lock_relation(toast, AccessExclusiveLock)))
-		return true;
-	pgqueue_unlock_relation(relid, AccessExclusiveLock);
-	return false;
-}
 
 /*
  * Empty a locked segment: new files for it, its TOAST table and its indexes, as
@@ -345,19 +236,20 @@ int
 pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
 {
 	Partition  *part = &topic->partitions[partition];
-	int			sealed = segments_sealed(topic, part);
+	int			sealed = pgqueue_segments_sealed(topic, part);
 	int			n = 0;
 
 	*bytes = 0;
 	while (n < sealed && part->segments[n].end <= before &&
-		   lock_segment(part->segments[n].relid))
+		   pgqueue_try_lock_segment(part->segments[n].relid,
+									AccessExclusiveLock))
 		n++;
 	if (n == 0)
 		return 0;
 	store_log_start(topic, partition, part->segments[n - 1].end);
 	for (int i = 0; i < n; i++)
 	{
-		*bytes += total_bytes(part->segments[i].relid);
+		*bytes += pgqueue_total_bytes(part->segments[i].relid);
 		empty_segment(part->segments[i].relid);
 	}
 	return n;
@@ -383,7 +275,7 @@ pgqueue_drop_emptied(Topic *topic, int32 partition)
 	{
 		ObjectAddress leaf;
 
-		if (!lock_segment(part->emptied[i]))
+		if (!pgqueue_try_lock_segment(part->emptied[i], AccessExclusiveLock))
 			continue;
 		ObjectAddressSet(leaf, RelationRelationId, part->emptied[i]);
 		performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);

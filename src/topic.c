@@ -142,7 +142,8 @@ insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
 		   const char *options)
 {
 	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
-							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force)"
+							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force,"
+							 " cleanup_policy, tombstone_retention)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
 							 INT64_FORMAT ", 0), %s)",
 							 id, quote_literal_cstr(name), id, partitions,
@@ -232,11 +233,40 @@ bool_literal(FunctionCallInfo fcinfo, int arg)
 	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg) ? "true" : "false";
 }
 
+/* The cleanup policy as SQL; NULL means the default. */
+static const char *
+policy_literal(FunctionCallInfo fcinfo, int arg)
+{
+	switch (PG_ARGISNULL(arg) ? CLEANUP_DELETE :
+			pgqueue_cleanup_policy(PG_GETARG_TEXT_PP(arg)))
+	{
+		case CLEANUP_DELETE:
+			return "'delete'";
+		case CLEANUP_COMPACT:
+			return "'compact'";
+		default:
+			return "'compact,delete'";
+	}
+}
+
+/* How long tombstones are kept, as SQL; NULL means the default. */
+static const char *
+tombstone_literal(FunctionCallInfo fcinfo, int arg)
+{
+	Datum		text;
+
+	if (PG_ARGISNULL(arg))
+		return "DEFAULT";
+	(void) pgqueue_duration_arg(fcinfo, arg, "tombstone_retention", 0);
+	text = DirectFunctionCall1(interval_out, PG_GETARG_DATUM(arg));
+	return psprintf("%s::interval", quote_literal_cstr(DatumGetCString(text)));
+}
+
 /* ---------------- create ---------------- */
 
 /*
  * (topic, partitions, value_type, segment_messages, notify, retention,
- * retention_bytes, retention_force)
+ * retention_bytes, retention_force, cleanup_policy, tombstone_retention)
  */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
@@ -273,10 +303,11 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	id = next_topic_id();
 	create_relations(id, name, value_type);
 	insert_row(id, name, partitions, segment_messages,
-			   psprintf("%s, %s, %s, %s", bool_literal(fcinfo, 4),
+			   psprintf("%s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
 						limit_literal(fcinfo, 5, "retention", true),
 						limit_literal(fcinfo, 6, "retention_bytes", false),
-						bool_literal(fcinfo, 7)));
+						bool_literal(fcinfo, 7), policy_literal(fcinfo, 8),
+						tombstone_literal(fcinfo, 9)));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -297,7 +328,7 @@ set_option(const Topic *topic, const char *column, const char *value)
 
 /*
  * (topic, partitions, segment_messages, notify, retention, retention_bytes,
- * retention_force)
+ * retention_force, cleanup_policy, tombstone_retention)
  */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
@@ -350,6 +381,10 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 				   limit_literal(fcinfo, 5, "retention_bytes", false));
 	if (!PG_ARGISNULL(6))
 		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
+	if (!PG_ARGISNULL(7))
+		set_option(topic, "cleanup_policy", policy_literal(fcinfo, 7));
+	if (!PG_ARGISNULL(8))
+		set_option(topic, "tombstone_retention", tombstone_literal(fcinfo, 8));
 
 	pgqueue_topic_changed(log);
 	pgqueue_note_topic_changed(topic);
@@ -434,7 +469,7 @@ forget_users(const Topic *topic)
 		pgqueue_producer_delete(topic, lfirst(lc));
 	}
 	pgqueue_members_delete(topic);
-	pgqueue_log_starts_delete(topic);
+	pgqueue_checkpoints_delete(topic);
 	pgqueue_progress_delete(topic);
 }
 

@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ *
+ * checkpoint.c
+ *	  What is known of a partition besides its segments: where its log starts,
+ *	  and how far it is compacted.
+ *
+ * A row of queue.checkpoint, made when there is something to say:
+ *
+ *	 topic_id int4 | partition int4 | log_start int8 | compacted_to int8 |
+ *	 oldest_tombstone timestamptz or NULL
+ *
+ * Kafka keeps the same in its log-start and cleaner offset checkpoints.  Each
+ * change commits together with what it tells of (retention.c, compact.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+/* Columns of queue.checkpoint. */
+#define CHECKPOINT_ATTR_TOPIC			1
+#define CHECKPOINT_ATTR_PARTITION		2
+#define CHECKPOINT_ATTR_LOG_START		3
+#define CHECKPOINT_ATTR_COMPACTED_TO	4
+#define CHECKPOINT_ATTR_OLDEST_TOMBSTONE 5
+#define CHECKPOINT_NATTS				5
+
+/*
+ * Begin to read the rows of a topic, or of one of its partitions (-1: all).
+ */
+static SysScanDesc
+begin_scan(Relation rel, const Topic *topic, int32 partition, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], CHECKPOINT_ATTR_TOPIC, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(topic->id));
+	ScanKeyInit(&keys[1], CHECKPOINT_ATTR_PARTITION, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(partition));
+	return systable_beginscan(rel, pgqueue_registry(REGISTRY_CHECKPOINT_INDEX),
+							  true, snapshot, partition < 0 ? 1 : 2, keys);
+}
+
+static void
+decode(Relation rel, HeapTuple tuple, int32 *partition, Checkpoint *checkpoint)
+{
+	Datum		values[CHECKPOINT_NATTS];
+	bool		nulls[CHECKPOINT_NATTS];
+
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	*partition = DatumGetInt32(values[CHECKPOINT_ATTR_PARTITION - 1]);
+	checkpoint->log_start = DatumGetInt64(values[CHECKPOINT_ATTR_LOG_START - 1]);
+	checkpoint->compacted_to =
+		DatumGetInt64(values[CHECKPOINT_ATTR_COMPACTED_TO - 1]);
+	checkpoint->has_tombstones =
+		!nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1];
+	checkpoint->oldest_tombstone =
+		DatumGetTimestampTz(values[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1]);
+}
+
+/* Fill in the checkpoints of a topic that is being loaded. */
+void
+pgqueue_load_checkpoints(Topic *topic)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_CHECKPOINT),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, topic, -1, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Checkpoint	checkpoint;
+		int32		partition;
+
+		decode(rel, tuple, &partition, &checkpoint);
+		if (partition >= topic->npartitions)
+			continue;
+		topic->partitions[partition].log_start = checkpoint.log_start;
+		topic->partitions[partition].compacted_to = checkpoint.compacted_to;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* A partition's, as of now; zeros if there is none. */
+void
+pgqueue_checkpoint_read(const Topic *topic, int32 partition,
+						Checkpoint *checkpoint)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_CHECKPOINT),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, topic, partition, SnapshotSelf);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	memset(checkpoint, 0, sizeof(Checkpoint));
+	if (HeapTupleIsValid(tuple))
+		decode(rel, tuple, &partition, checkpoint);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * Write a partition's, in this transaction.
+ *
+ * Locks: SHARE UPDATE EXCLUSIVE on the topic's table, since before it was read.
+ */
+void
+pgqueue_checkpoint_write(const Topic *topic, int32 partition,
+						 const Checkpoint *checkpoint)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_CHECKPOINT);
+	SysScanDesc scan = begin_scan(rel, topic, partition, SnapshotSelf);
+	HeapTuple	old = systable_getnext(scan);
+	HeapTuple	tuple;
+	Datum		values[CHECKPOINT_NATTS];
+	bool		nulls[CHECKPOINT_NATTS] = {false};
+
+	values[CHECKPOINT_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
+	values[CHECKPOINT_ATTR_PARTITION - 1] = Int32GetDatum(partition);
+	values[CHECKPOINT_ATTR_LOG_START - 1] = Int64GetDatum(checkpoint->log_start);
+	values[CHECKPOINT_ATTR_COMPACTED_TO - 1] =
+		Int64GetDatum(checkpoint->compacted_to);
+	values[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] =
+		TimestampTzGetDatum(checkpoint->oldest_tombstone);
+	nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] = !checkpoint->has_tombstones;
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(rel, &old->t_self, tuple);
+	else
+		CatalogTupleInsert(rel, tuple);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	pgqueue_topic_changed(topic->log);
+}
+
+/* Forget a dropped topic's.  Locks: the strongest of its table. */
+void
+pgqueue_checkpoints_delete(const Topic *topic)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_CHECKPOINT);
+	SysScanDesc scan = begin_scan(rel, topic, -1, SnapshotSelf);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}

@@ -1,0 +1,449 @@
+/*-------------------------------------------------------------------------
+ *
+ * compact.c
+ *	  Log compaction: the latest message of each key stays.
+ *
+ * For topics whose cleanup_policy says compact.  As Kafka's log cleaner does it:
+ * a partition is clean up to its checkpoint (compacted_to): there a key has at
+ * most one message.  What lies behind, in sealed segments, is dirty.
+ *
+ *	 log start		  compacted_to		   map end			  active segment
+ *	 |------ clean -----|------ mapped ----|------------------|-----------
+ *
+ *	 1	The keys of dirty messages are read into a map, key to latest offset
+ *		(key_map.c), as many as there is memory for.
+ *	 2	Segment by segment, oldest first, what the map knows a later message of is
+ *		left out, and tombstones that have been kept long enough (rewrite.c).  A
+ *		segment of which nothing goes is left alone.  One segment, one transaction.
+ *	 3	The checkpoint is moved to where the map ends, or to the first segment
+ *		that could not be rewritten.
+ *
+ * Why nothing is lost stands in README, section 10.
+ *
+ * Memory: the map, queue.compaction_memory, and a message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+/* queue.compaction_memory, in kB; -1: maintenance_work_mem */
+static int	compaction_memory = -1;
+
+/* queue.compaction_min_dirty_ratio */
+static double min_dirty_ratio = 0.5;
+
+/* What a pass knows of a partition. */
+struct Compaction
+{
+	int32		topic_id;
+	int32		partition;
+	Settled		settled;
+	KeyMap	   *map;
+	int64		map_end;		/* offsets below are in the map */
+	bool		map_full;		/* there are dirty ones behind, which did not fit */
+	int64		tombstones_to;	/* offsets below have been read by all groups */
+	TimestampTz tombstones_before;	/* older ones may go */
+
+	int			nsegments;		/* to be compacted ... */
+	Segment    *segments;
+	int			next;			/* ... from this one on */
+	int64		done_to;		/* offsets below are done */
+
+	bool		has_tombstones; /* kept so far */
+	TimestampTz oldest_tombstone;
+};
+
+void
+pgqueue_compact_init(void)
+{
+	DefineCustomIntVariable("queue.compaction_memory",
+							"Sets how much memory compaction uses for keys.",
+							"-1: as much as maintenance_work_mem.",
+							&compaction_memory,
+							-1, -1, MAX_KILOBYTES,
+							PGC_USERSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("queue.compaction_min_dirty_ratio",
+							 "Sets how much of a partition's sealed segments must be dirty before it is compacted.",
+							 "The part of their bytes that was never compacted.",
+							 &min_dirty_ratio,
+							 0.5, 0, 1,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+}
+
+/* ---------------- what goes ---------------- */
+
+/* A message's key; NULL: none.	 *copy: to be freed. */
+static text *
+key_of(HeapTuple tuple, Relation leaf, void **copy)
+{
+	bool		isnull;
+	Datum		key = heap_getattr(tuple, LOG_ATTR_KEY, RelationGetDescr(leaf),
+								   &isnull);
+	text	   *plain;
+
+	*copy = NULL;
+	if (isnull)
+		return NULL;
+	plain = DatumGetTextPP(key);
+	if ((Pointer) plain != DatumGetPointer(key))
+		*copy = plain;
+	return plain;
+}
+
+/* Put a message into the map.	False: it does not fit. */
+static bool
+map_message(HeapTuple tuple, Relation leaf, void *arg)
+{
+	Compaction *compaction = arg;
+	int64		offset = log_fixed(tuple->t_data)->offset;
+	void	   *copy;
+	text	   *key;
+
+	/* the first block may begin before what is dirty */
+	if (offset < compaction->map_end)
+		return true;
+	key = key_of(tuple, leaf, &copy);
+	compaction->map_full = key != NULL &&
+		!pgqueue_key_map_set(compaction->map, VARDATA_ANY(key),
+							 VARSIZE_ANY_EXHDR(key), offset);
+	if (copy != NULL)
+		pfree(copy);
+	if (!compaction->map_full)
+		compaction->map_end = offset + 1;
+	return !compaction->map_full;
+}
+
+/* Is there a later message of the same key? */
+static bool
+is_superseded(const Compaction *compaction, const text *key, int64 offset)
+{
+	return pgqueue_key_map_get(compaction->map, VARDATA_ANY(key),
+							   VARSIZE_ANY_EXHDR(key)) > offset;
+}
+
+/*
+ * May a tombstone go?	Only if no older message of its key is left: those in the
+ * segments before have gone in this pass, or in one before.
+ */
+static bool
+is_expired(Compaction *compaction, const LogFixed *tombstone)
+{
+	if (tombstone->timestamp < compaction->tombstones_before &&
+		tombstone->offset < compaction->tombstones_to)
+		return true;
+	if (!compaction->has_tombstones ||
+		tombstone->timestamp < compaction->oldest_tombstone)
+		compaction->oldest_tombstone = tombstone->timestamp;
+	compaction->has_tombstones = true;
+	return false;
+}
+
+static bool
+stays(HeapTuple tuple, Relation leaf, void *arg)
+{
+	Compaction *compaction = arg;
+	LogFixed   *fixed = log_fixed(tuple->t_data);
+	void	   *copy;
+	text	   *key;
+	bool		result;
+
+	if (fixed->offset >= compaction->map_end)
+		return true;
+	key = key_of(tuple, leaf, &copy);
+	if (key == NULL)
+		return true;
+	result = !is_superseded(compaction, key, fixed->offset) &&
+		!(heap_attisnull(tuple, LOG_ATTR_VALUE, RelationGetDescr(leaf)) &&
+		  is_expired(compaction, fixed));
+	if (copy != NULL)
+		pfree(copy);
+	return result;
+}
+
+/* ---------------- planning ---------------- */
+
+/* Is enough of the segments before one dirty? */
+static bool
+is_dirty(const Partition *part, int upto, int64 compacted_to)
+{
+	int64		bytes[2] = {0, 0};	/* clean, dirty */
+
+	for (int i = 0; i < upto; i++)
+		bytes[part->segments[i].end > compacted_to] +=
+			pgqueue_total_bytes(part->segments[i].relid);
+	return bytes[1] > 0 && bytes[1] >= min_dirty_ratio * (bytes[0] + bytes[1]);
+}
+
+/*
+ * May tombstones of the clean part go?	 They wait for the groups, unless the
+ * topic's limits win over those.
+ */
+static bool
+tombstones_due(const Compaction *compaction, const Checkpoint *checkpoint)
+{
+	return checkpoint->has_tombstones &&
+		checkpoint->oldest_tombstone < compaction->tombstones_before &&
+		checkpoint->compacted_to <= compaction->tombstones_to;
+}
+
+static bool
+stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
+{
+	return false;
+}
+
+/*
+ * How many of the first segments may be compacted, at most upto: the one behind
+ * them must hold a message that stays.	 Then an append never needs the time of a
+ * message before (README, I5).
+ */
+static int
+with_successor(Compaction *compaction, Topic *topic, int upto)
+{
+	Partition  *part = &topic->partitions[compaction->partition];
+
+	for (; upto > 0; upto--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[upto],
+												AccessShareLock);
+		Visit		visit;
+
+		if (leaf == NULL)
+			return 0;
+		visit = pgqueue_visit_settled(leaf, &compaction->settled, 0,
+									  stop_at_once, NULL);
+		table_close(leaf, AccessShareLock);
+		if (visit == VISIT_STOPPED)
+			return upto;
+	}
+	return 0;
+}
+
+/*
+ * Read the keys of dirty messages.	 Returns how many segments may be compacted:
+ * those before the first that holds a record that is not settled.
+ */
+static int
+read_keys(Compaction *compaction, Topic *topic, int upto)
+{
+	Partition  *part = &topic->partitions[compaction->partition];
+
+	for (int i = 0; i < upto && !compaction->map_full; i++)
+	{
+		Segment    *segment = &part->segments[i];
+		Relation	leaf;
+		Visit		visit;
+
+		if (segment->end <= compaction->map_end)
+			continue;
+		leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+		if (leaf == NULL)
+			return i;
+		pgstat_progress_start_command(PROGRESS_COMMAND_CLUSTER, segment->relid);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
+									 PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP);
+		visit = pgqueue_visit_settled(leaf, &compaction->settled,
+									  compaction->map_end, map_message,
+									  compaction);
+		pgstat_progress_end_command();
+		table_close(leaf, AccessShareLock);
+		if (visit == VISIT_UNSETTLED)
+			return i;
+		if (visit == VISIT_STOPPED)
+			return i + 1;
+		compaction->map_end = segment->end;
+	}
+	return upto;
+}
+
+static Size
+map_memory(void)
+{
+	return (Size) (compaction_memory >= 0 ? compaction_memory :
+				   maintenance_work_mem) * 1024;
+}
+
+/* The lock of whoever compacts a partition; a session's. */
+static void
+compaction_tag(LOCKTAG *tag, const Compaction *compaction)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, compaction->topic_id,
+						 compaction->partition, PGQUEUE_LOCK_COMPACTION);
+}
+
+/*
+ * A compaction of a partition, if nobody else is at it (NULL).	 Lives in the
+ * current memory context and over transactions, until pgqueue_compaction_free().
+ */
+Compaction *
+pgqueue_compaction(const Topic *topic, int32 partition)
+{
+	Compaction *compaction = palloc0(sizeof(Compaction));
+	LOCKTAG		tag;
+
+	compaction->topic_id = topic->id;
+	compaction->partition = partition;
+	compaction_tag(&tag, compaction);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
+		return compaction;
+	pfree(compaction);
+	return NULL;
+}
+
+void
+pgqueue_compaction_free(Compaction *compaction)
+{
+	LOCKTAG		tag;
+
+	compaction_tag(&tag, compaction);
+	LockRelease(&tag, ExclusiveLock, true);
+}
+
+/*
+ * Look what is to be done, and read the keys.	False: nothing.	 The map is made
+ * in the current memory context.
+ */
+bool
+pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
+{
+	Partition  *part = &topic->partitions[compaction->partition];
+	int			sealed = pgqueue_segments_sealed(topic, part);
+	Checkpoint	checkpoint;
+	char	   *name;
+	Relation	log;
+
+	pgqueue_checkpoint_read(topic, compaction->partition, &checkpoint);
+	compaction->tombstones_to = topic->retention_force ? PG_INT64_MAX :
+		pgqueue_held_for_groups(topic, compaction->partition, &name);
+	compaction->tombstones_before =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									-topic->tombstone_retention);
+	if (!is_dirty(part, sealed, checkpoint.compacted_to) &&
+		!tombstones_due(compaction, &checkpoint))
+		return false;
+
+	log = table_open(topic->log, AccessShareLock);
+	compaction->settled.horizon = GetOldestNonRemovableTransactionId(log);
+	table_close(log, AccessShareLock);
+	compaction->map = pgqueue_key_map(map_memory());
+	compaction->map_end = checkpoint.compacted_to;
+	compaction->nsegments =
+		read_keys(compaction, topic, with_successor(compaction, topic, sealed));
+	compaction->nsegments = with_successor(compaction, topic,
+										   compaction->nsegments);
+	compaction->segments = palloc(compaction->nsegments * sizeof(Segment) + 1);
+	memcpy(compaction->segments, part->segments,
+		   compaction->nsegments * sizeof(Segment));
+	return compaction->nsegments > 0;
+}
+
+/* ---------------- compacting ---------------- */
+
+/*
+ * Compact a segment.  False: it is in use, or not settled.
+ */
+static bool
+compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
+				Rewritten *done)
+{
+	Relation	leaf;
+	Visit		visit;
+
+	if (!pgqueue_try_lock_segment(segment->relid, ShareUpdateExclusiveLock))
+		return false;
+	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	if (leaf == NULL)
+		return false;
+	pgstat_progress_start_command(PROGRESS_COMMAND_CLUSTER, segment->relid);
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
+								 PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP);
+	visit = pgqueue_visit_settled(leaf, &compaction->settled, 0, stays,
+								  compaction);
+	if (visit != VISIT_STOPPED)
+		relation_close(leaf, NoLock);
+	else if (pgqueue_rewrite_segment(leaf, &compaction->settled, stays,
+									 compaction, done))
+		visit = VISITED_ALL;
+	pgstat_progress_end_command();
+	return visit == VISITED_ALL;
+}
+
+/* The segment as the topic has it now; NULL: it was let go. */
+static const Segment *
+find_segment(const Topic *topic, int32 partition, Oid relid)
+{
+	const Partition *part = &topic->partitions[partition];
+
+	for (int i = 0; i < part->nsegments; i++)
+		if (part->segments[i].relid == relid)
+			return &part->segments[i];
+	return NULL;
+}
+
+/*
+ * Compact the next segment, in a transaction of its own.  False: there is none,
+ * or it could not be had.
+ */
+bool
+pgqueue_compact_next(Compaction *compaction, Topic *topic, Rewritten *done)
+{
+	const Segment *planned = &compaction->segments[compaction->next];
+	const Segment *segment;
+
+	if (topic->id != compaction->topic_id ||
+		compaction->next == compaction->nsegments)
+		return false;
+	segment = find_segment(topic, compaction->partition, planned->relid);
+	if (segment != NULL && !compact_segment(compaction, topic, segment, done))
+		return false;
+	compaction->done_to = Min(planned->end, compaction->map_end);
+	compaction->next++;
+	return true;
+}
+
+/*
+ * Keep how far it came.  True: it is worth beginning again at once, since the map
+ * was full.
+ *
+ * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
+ */
+bool
+pgqueue_compaction_keep(const Compaction *compaction, const Topic *topic)
+{
+	Checkpoint	checkpoint;
+	Checkpoint	old;
+
+	if (topic->id != compaction->topic_id)
+		return false;
+	pgqueue_checkpoint_read(topic, compaction->partition, &old);
+	checkpoint = old;
+	checkpoint.has_tombstones = compaction->has_tombstones;
+	checkpoint.oldest_tombstone = compaction->oldest_tombstone;
+	/* not all of the clean part was looked through */
+	if (compaction->done_to < old.compacted_to && old.has_tombstones)
+	{
+		checkpoint.has_tombstones = true;
+		checkpoint.oldest_tombstone = old.oldest_tombstone;
+	}
+	checkpoint.compacted_to = Max(old.compacted_to, compaction->done_to);
+	if (checkpoint.compacted_to != old.compacted_to ||
+		checkpoint.has_tombstones != old.has_tombstones ||
+		checkpoint.oldest_tombstone != old.oldest_tombstone)
+		pgqueue_checkpoint_write(topic, compaction->partition, &checkpoint);
+	return compaction->map_full && checkpoint.compacted_to > old.compacted_to;
+}
