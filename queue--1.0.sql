@@ -92,7 +92,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done.';
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, offsets forgotten, producer rows merged.';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, messages compacted, offsets forgotten, producer rows merged.';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 
@@ -1348,7 +1348,7 @@ COMMENT ON COLUMN queue.producers.gaps IS 'Times that a sequence left some out.'
 COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stored.';
 COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
 
-GRANT SELECT ON queue.topics, queue.segments, queue.partitions,
+GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
     queue.offset_history, queue.producers TO PUBLIC;
 
@@ -1417,7 +1417,7 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
+'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, compacts topics whose cleanup_policy says so (settings queue.compaction_memory, default maintenance_work_mem, and queue.compaction_min_dirty_ratio, default 0.5), makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
 Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int
