@@ -122,9 +122,8 @@ SELECT count FROM queue.produce_batch('large',
     ARRAY(SELECT CASE WHEN i % 3 = 0 THEN i || repeat('v', 100) ELSE i || (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 200) j) END FROM generate_series(1, 31) i),
     ARRAY(SELECT i % 7 || CASE WHEN i % 7 = 0 THEN (SELECT string_agg(md5(j::text), '') FROM generate_series(1, 200) j) ELSE '' END FROM generate_series(1, 31) i));
 CREATE TABLE sent AS SELECT * FROM topic.large;
-SELECT pg_get_expr(c.relpartbound, c.oid), pg_relation_size(c.reltoastrelid) > 0 AS toasted
-  FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
- WHERE i.inhparent = (SELECT log FROM queue.topic WHERE name = 'large') ORDER BY c.relname;
+SELECT count(*) AS toasted FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
+ WHERE i.inhparent = (SELECT log FROM queue.topic WHERE name = 'large') AND pg_relation_size(c.reltoastrelid) > 0;
 DO $$ BEGIN EXECUTE format('CREATE INDEX large_key ON %s (md5(key))', (SELECT log FROM queue.topic WHERE name = 'large')); END $$;
 SELECT queue.alter_topic('large', cleanup_policy => 'compact');
 SELECT settle('large');
