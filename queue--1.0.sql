@@ -88,7 +88,7 @@ CREATE TABLE queue.maintenance_log (
     items     bigint      NOT NULL,
     bytes     bigint      NOT NULL
 );
-COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done.';
+COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in the last queue.history_retention, at least a day.';
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
@@ -900,7 +900,8 @@ CREATE FUNCTION queue.segment_list(
     OUT partition    int,
     OUT segment      regclass,
     OUT first_offset bigint,
-    OUT end_offset   bigint
+    OUT end_offset   bigint,
+    OUT compacted    boolean
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_segment_list'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
@@ -914,7 +915,9 @@ SELECT t.name AS topic,
        t.segment_messages,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
        t.created_at,
-       t.notify
+       t.notify,
+       t.cleanup_policy,
+       t.tombstone_retention
   FROM queue.topic t
   JOIN pg_catalog.pg_class c ON c.oid = t.log
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
@@ -929,9 +932,12 @@ COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: a
 COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
 COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
+COMMENT ON COLUMN queue.topics.cleanup_policy IS 'What becomes of old messages: delete, compact, or both.';
+COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
 
 CREATE FUNCTION queue.segment_info(
     segment        regclass,
+    compacted      boolean DEFAULT false,
     OUT messages   bigint,
     OUT first_time timestamptz,
     OUT last_time  timestamptz,
@@ -939,8 +945,8 @@ CREATE FUNCTION queue.segment_info(
 ) RETURNS record
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.segment_info(regclass) IS
-'What view queue.segments shows of a segment''s messages. Errors: 42809 not a segment. Since 1.0.';
+COMMENT ON FUNCTION queue.segment_info(regclass, boolean) IS
+'What view queue.segments shows of a segment''s messages. compacted: their number is what compaction has counted, not what the offsets say; default false. Errors: 42809 not a segment. Since 1.0.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
@@ -958,7 +964,7 @@ SELECT s.topic,
                 false) AS sealed,
        i.frozen
   FROM queue.segment_list() s
- CROSS JOIN LATERAL queue.segment_info(s.segment) i;
+ CROSS JOIN LATERAL queue.segment_info(s.segment, s.compacted) i;
 COMMENT ON VIEW queue.segments IS 'Which tables hold a topic''s messages?';
 COMMENT ON COLUMN queue.segments.topic IS 'Topic.';
 COMMENT ON COLUMN queue.segments.partition IS 'Partition.';
@@ -966,7 +972,7 @@ COMMENT ON COLUMN queue.segments.segment IS 'Table of the segment.';
 COMMENT ON COLUMN queue.segments.first_offset IS 'First offset that the segment may hold.';
 COMMENT ON COLUMN queue.segments.end_offset IS 'Offset behind the last that it may hold.';
 COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.';
-COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages that were rolled back included.';
+COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages that were rolled back included; of a compacted segment, messages.';
 COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
 COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
 COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more.';
@@ -1417,7 +1423,7 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, compacts topics whose cleanup_policy says so (settings queue.compaction_memory, default maintenance_work_mem, and queue.compaction_min_dirty_ratio, default 0.5), makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
+'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, compacts topics whose cleanup_policy says so (settings queue.compaction_memory, default maintenance_work_mem, and queue.compaction_min_dirty_ratio, default 0.5), makes the segments that are kept ahead, forgets the history of offsets, and of maintenance, beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
 Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int

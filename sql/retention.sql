@@ -105,6 +105,10 @@ CALL queue.maintain('sized');
 SELECT behind, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
 SELECT left(pg_temp.error_of('SELECT * FROM queue.consume(''held'', ''sized'', NULL::text)'), 5);
 SELECT DISTINCT action FROM queue.maintenance_log ORDER BY 1;
+-- It is forgotten after a while, by the topic's maintenance.
+UPDATE queue.maintenance_log SET done_at = done_at - interval '8 days';
+CALL queue.maintain('sized');
+SELECT count(*) FROM queue.maintenance_log WHERE topic = 'sized' AND done_at < now() - interval '1 day';
 
 -- History of offsets: all but the newest row, once it is old enough.
 SELECT queue.create_group('reader', 't');

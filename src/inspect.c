@@ -127,7 +127,7 @@ pgqueue_partition_list(PG_FUNCTION_ARGS)
 	return for_each_topic(fcinfo, list_partitions);
 }
 
-/* topic, partition, segment, first_offset, end_offset */
+/* topic, partition, segment, first_offset, end_offset, compacted */
 static void
 list_segments(Topic *topic, ReturnSetInfo *rsinfo)
 {
@@ -139,14 +139,16 @@ list_segments(Topic *topic, ReturnSetInfo *rsinfo)
 
 		for (int i = 0; i < part->nsegments; i++)
 		{
-			Datum		values[5];
-			bool		nulls[5] = {false};
+			Datum		values[6];
+			bool		nulls[6] = {false};
 
 			values[0] = name;
 			values[1] = Int32GetDatum(p);
 			values[2] = ObjectIdGetDatum(part->segments[i].relid);
 			values[3] = Int64GetDatum(part->segments[i].first);
 			values[4] = Int64GetDatum(part->segments[i].end);
+			values[5] = BoolGetDatum(part->segments[i].end <=
+									 part->compacted_to);
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
 	}
@@ -160,7 +162,7 @@ pgqueue_segment_list(PG_FUNCTION_ARGS)
 
 /* ---------------- a segment ---------------- */
 
-/* (segment) -> (messages, first_time, last_time, frozen) */
+/* (segment, compacted) -> (messages, first_time, last_time, frozen) */
 Datum
 pgqueue_segment_info(PG_FUNCTION_ARGS)
 {
@@ -173,6 +175,7 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	BlockNumber all_visible;
 	BlockNumber all_frozen;
 	BlockNumber nblocks;
+	int64		counted;
 
 	if (leaf == NULL)
 		PG_RETURN_NULL();		/* let go meanwhile */
@@ -187,9 +190,12 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	pgqueue_segment_tail(leaf, nblocks, &tail);
 	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
 	visibilitymap_count(leaf, &all_visible, &all_frozen);
+	counted = (int64) leaf->rd_rel->reltuples;
 	relation_close(leaf, AccessShareLock);
 
-	values[0] = Int64GetDatum(tail.found ? tail.offset - first.offset + 1 : 0);
+	if (!PG_GETARG_BOOL(1) || counted < 0)
+		counted = tail.found ? tail.offset - first.offset + 1 : 0;
+	values[0] = Int64GetDatum(counted);
 	nulls[1] = nulls[2] = !tail.found;
 	values[1] = TimestampTzGetDatum(first.timestamp);
 	values[2] = TimestampTzGetDatum(tail.timestamp);

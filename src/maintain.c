@@ -11,7 +11,8 @@
  *	 compaction	leaves the latest message of each key (compact.c)
  *	 segments	makes those that are to be kept ahead (log_segment.c)
  *	 history	deletes rows of queue.progress older than
- *				queue.history_retention, never the newest
+ *				queue.history_retention, never the newest; and of
+ *				queue.maintenance_log
  *	 producers	merges producers' state (producer_history.c)
  *
  * What it did it tells as it goes, a NOTICE each, and keeps in
@@ -22,9 +23,11 @@
  */
 #include "queue.h"
 
+#include "access/heapam.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_collation_d.h"
 #include "commands/vacuum.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -32,6 +35,7 @@
 #include "nodes/parsenodes.h"
 #include "postmaster/bgworker.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -54,6 +58,9 @@ PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 
 /* How often it is tried to keep how far a compaction came. */
 #define KEEP_TRIES 100
+
+/* What was done stays in queue.maintenance_log at least so long. */
+#define LOG_MINUTES (24 * 60)
 
 /* queue.history_retention, in minutes */
 static int	history_retention = 7 * 24 * 60;
@@ -283,12 +290,17 @@ make_ahead(Topic *topic, int32 partition, void *arg)
 			   topic->partitions[partition].nsegments - before, 0);
 }
 
+static TimestampTz
+minutes_ago(int minutes)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									   -(int64) minutes * 60 * 1000);
+}
+
 static void
 prune_history(Topic *topic, int32 partition, void *arg)
 {
-	TimestampTz before =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									-(int64) history_retention * 60 * 1000);
+	TimestampTz before = minutes_ago(history_retention);
 	int64		n = 0;
 	ListCell   *lc;
 
@@ -314,6 +326,37 @@ prune_producers(Topic *topic, int32 partition, void *arg)
 
 	if (n > 0)
 		report(topic, partition, "producer rows merged", n, 0);
+}
+
+/* Forget what was done long ago. */
+static void
+prune_log(Topic *topic, int32 partition, void *arg)
+{
+	TimestampTz before = minutes_ago(Max(history_retention, LOG_MINUTES));
+	Relation	rel;
+	ScanKeyData key;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	/* one at a time: two would meet at the same rows */
+	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+		return;
+	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
+	ScanKeyInit(&key, DONE_ATTR_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(topic->name));
+	key.sk_collation = C_COLLATION_OID;
+	scan = table_beginscan(rel, GetActiveSnapshot(), 1, &key);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		bool		isnull;
+		Datum		at = heap_getattr(tuple, DONE_ATTR_AT, RelationGetDescr(rel),
+									  &isnull);
+
+		if (DatumGetTimestampTz(at) < before)
+			CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	table_endscan(scan);
+	table_close(rel, NoLock);
 }
 
 /* What fails is told, and left to the next pass. */
@@ -502,7 +545,10 @@ pgqueue_maintain_topic(const char *name, const StepEnds *ends)
 		run_step(name, p, prune_history, NULL, ends);
 	}
 	if (n > 0)
+	{
 		run_step(name, -1, prune_producers, NULL, ends);
+		run_step(name, -1, prune_log, NULL, ends);
+	}
 }
 
 static void
