@@ -104,7 +104,7 @@ SELECT queue.alter_topic('sized', retention_force => true);
 CALL queue.maintain('sized');
 SELECT behind, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
 SELECT left(pg_temp.error_of('SELECT * FROM queue.consume(''held'', ''sized'', NULL::text)'), 5);
-SELECT DISTINCT action FROM queue.maintenance_log WHERE action <> 'segments made' ORDER BY 1;
+SELECT DISTINCT action FROM queue.maintenance_log WHERE action <> 'segments made' AND topic IN (SELECT topic FROM queue.topics) ORDER BY 1;
 -- It is forgotten after a while, by the topic's maintenance.
 UPDATE queue.maintenance_log SET done_at = done_at - interval '8 days';
 CALL queue.maintain('sized');
