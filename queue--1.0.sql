@@ -84,7 +84,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done.';
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, offsets forgotten, producer rows merged.';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, offsets forgotten, segments frozen, producer rows merged.';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 
@@ -957,7 +957,7 @@ COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages 
 COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
 COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
 COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more.';
-COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen: VACUUM has nothing left to do.';
+COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen, TOAST too: VACUUM has nothing left to do.';
 
 CREATE VIEW queue.partitions WITH (security_barrier) AS
 SELECT p.topic,
@@ -1381,7 +1381,7 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
+'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, makes the segments that are kept ahead, forgets the history of offsets beyond queue.history_retention (default 7 days), freezes sealed segments, merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
 Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int

@@ -104,7 +104,7 @@ SELECT queue.alter_topic('sized', retention_force => true);
 CALL queue.maintain('sized');
 SELECT behind, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
 SELECT left(pg_temp.error_of('SELECT * FROM queue.consume(''held'', ''sized'', NULL::text)'), 5);
-SELECT DISTINCT action FROM queue.maintenance_log ORDER BY 1;
+SELECT DISTINCT action FROM queue.maintenance_log WHERE action <> 'segments made' ORDER BY 1;
 
 -- History of offsets: all but the newest row, once it is old enough.
 SELECT queue.create_group('reader', 't');

@@ -13,6 +13,7 @@
 
 #include "utils/acl.h"
 #include "utils/rel.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "queue needs PostgreSQL 15 or newer"
@@ -87,6 +88,22 @@
 #define pgqueue_reindex_empty(relid) \
 	((void) reindex_relation((relid), REINDEX_REL_PROCESS_TOAST, \
 							 &((ReindexParams) {0})))
+#endif
+
+/* 16 keeps the cost settings in force in variables of their own */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_vacuum_costs_on() \
+	(VacuumFailsafeActive = false, VacuumUpdateCosts())
+#else
+#define pgqueue_vacuum_costs_on() \
+	((void) (VacuumCostActive = VacuumCostDelay > 0))
+#endif
+
+/* later versions renamed the class of waits */
+#ifdef PG_WAIT_BUFFER_PIN
+#define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFER_PIN
+#else
+#define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFERPIN
 #endif
 
 /* 17 can ask for a stronger lock, too */

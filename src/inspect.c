@@ -9,7 +9,6 @@
 #include "queue.h"
 
 #include "access/relation.h"
-#include "access/visibilitymap.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -170,9 +169,8 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	bool		nulls[4] = {false};
 	LogFixed	first = {0};
 	LogTail		tail;
-	BlockNumber all_visible;
-	BlockNumber all_frozen;
 	BlockNumber nblocks;
+	bool		frozen;
 
 	if (leaf == NULL)
 		PG_RETURN_NULL();		/* let go meanwhile */
@@ -186,14 +184,14 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	nblocks = RelationGetNumberOfBlocks(leaf);
 	pgqueue_segment_tail(leaf, nblocks, &tail);
 	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
-	visibilitymap_count(leaf, &all_visible, &all_frozen);
+	frozen = nblocks > 0 && pgqueue_is_frozen(leaf);
 	relation_close(leaf, AccessShareLock);
 
 	values[0] = Int64GetDatum(tail.found ? tail.offset - first.offset + 1 : 0);
 	nulls[1] = nulls[2] = !tail.found;
 	values[1] = TimestampTzGetDatum(first.timestamp);
 	values[2] = TimestampTzGetDatum(tail.timestamp);
-	values[3] = BoolGetDatum(nblocks > 0 && all_frozen == nblocks);
+	values[3] = BoolGetDatum(frozen);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }

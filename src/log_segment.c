@@ -64,8 +64,8 @@ pgqueue_in_ddl(void)
 }
 
 /* search_path as nobody can bend it, until AtEOXact_GUC(true, result). */
-static int
-pin_search_path(void)
+int
+pgqueue_pin_search_path(void)
 {
 	int			nest = NewGUCNestLevel();
 
@@ -94,7 +94,7 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	GetUserIdAndSecContext(&save_userid, &save_sec);
 	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
-	save_nest = pin_search_path();
+	save_nest = pgqueue_pin_search_path();
 	/* the user's choice would be granted by the role's rights */
 	(void) set_config_option("default_tablespace", "",
 							 PGC_USERSET, PGC_S_SESSION,
@@ -197,7 +197,7 @@ copy_constraints(const Topic *topic, const char *name)
 	Relation	log = table_open(topic->log, AccessShareLock);
 	TupleConstr *constr = RelationGetDescr(log)->constr;
 	StringInfoData sql;
-	int			nest = pin_search_path();	/* names are read as written */
+	int			nest = pgqueue_pin_search_path();	/* names are read as written */
 
 	initStringInfo(&sql);
 	for (int i = 0; constr != NULL && i < constr->num_check; i++)

@@ -11,6 +11,7 @@
  *	 segments	makes those that are to be kept ahead (log_segment.c)
  *	 history	deletes rows of queue.progress older than
  *				queue.history_retention, never the newest
+ *	 freeze		freezes sealed segments, one in a transaction (freeze.c)
  *	 producers	merges producers' state (producer_history.c)
  *
  * What it did it tells as it goes, a NOTICE each, and keeps in
@@ -299,6 +300,23 @@ prune_history(Topic *topic, int32 partition)
 		report(topic, partition, "offsets forgotten", n, 0);
 }
 
+/* Where freezing is in the partition: set by the step for its caller. */
+static int64 freeze_from;
+static int	frozen;
+
+static void
+freeze_next(Topic *topic, int32 partition)
+{
+	if (pgqueue_freeze_next(topic, partition, &freeze_from))
+		frozen++;
+}
+
+static void
+tell_frozen(Topic *topic, int32 partition)
+{
+	report(topic, partition, "segments frozen", frozen, 0);
+}
+
 static void
 prune_producers(Topic *topic, int32 partition)
 {
@@ -363,6 +381,29 @@ run_step(const char *name, int32 partition, Step step,
 	end();
 }
 
+/*
+ * Freeze what can be frozen in a partition.  Told in a transaction of its own:
+ * one that freezes writes nothing else.
+ */
+static void
+freeze_all(const char *name, int32 partition,
+		   void (*begin) (void), void (*end) (void))
+{
+	int64		from = 0;
+
+	frozen = 0;
+	while (from < PG_INT64_MAX)
+	{
+		freeze_from = from;
+		run_step(name, partition, freeze_next, begin, end);
+		if (freeze_from == from)
+			break;				/* the topic is gone */
+		from = freeze_from;
+	}
+	if (frozen > 0)
+		run_step(name, partition, tell_frozen, begin, end);
+}
+
 /* The partitions of a topic that the user owns; 0 if there is nothing to do. */
 static int32
 partitions_of(const char *name)
@@ -394,6 +435,7 @@ pgqueue_maintain_topic(const char *name, void (*begin) (void),
 		run_step(name, p, drop_emptied, begin, end);
 		run_step(name, p, make_ahead, begin, end);
 		run_step(name, p, prune_history, begin, end);
+		freeze_all(name, p, begin, end);
 	}
 	if (n > 0)
 		run_step(name, -1, prune_producers, begin, end);

@@ -11,8 +11,8 @@
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
- *				 message_sink.c value.c wakeup.c retention.c catalog.c lock.c
- *				 partitioner.c
+ *				 message_sink.c value.c wakeup.c freeze.c retention.c catalog.c
+ *				 lock.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -406,11 +406,13 @@ extern Oid	pgqueue_extension_owner(void);
 extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);
+extern int	pgqueue_pin_search_path(void);
 
 /* ---------------- retention.c: letting segments go ---------------- */
 
 extern void pgqueue_load_log_starts(Topic *topic);
 extern void pgqueue_log_starts_delete(const Topic *topic);
+extern int	pgqueue_segments_sealed(Topic *topic, Partition *part);
 extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
 extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
@@ -419,6 +421,11 @@ extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
 						   int64 *bytes);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
+
+/* ---------------- freeze.c: freezing sealed segments ---------------- */
+
+extern bool pgqueue_is_frozen(Relation leaf);
+extern bool pgqueue_freeze_next(Topic *topic, int32 partition, int64 *from);
 
 /* ---------------- log_worker.c: making segments in the background -------- */
 

@@ -156,8 +156,8 @@ total_bytes(Oid relid)
 }
 
 /* The last segment that has a block: those before it are sealed. */
-static int
-segments_sealed(Topic *topic, Partition *part)
+int
+pgqueue_segments_sealed(Topic *topic, Partition *part)
 {
 	for (int i = part->nsegments - 1; i > 0; i--)
 	{
@@ -197,7 +197,7 @@ int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
-	int			sealed = segments_sealed(topic, part);
+	int			sealed = pgqueue_segments_sealed(topic, part);
 	int64		limit = pgqueue_log_start(topic, partition);
 	int64		bytes = 0;
 
@@ -345,7 +345,7 @@ int
 pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
 {
 	Partition  *part = &topic->partitions[partition];
-	int			sealed = segments_sealed(topic, part);
+	int			sealed = pgqueue_segments_sealed(topic, part);
 	int			n = 0;
 
 	*bytes = 0;
