@@ -46,6 +46,7 @@ CREATE TABLE queue.topic (
     retention        interval,
     retention_bytes  bigint,
     retention_force  boolean     NOT NULL DEFAULT false,
+    tablespace       name,
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -60,6 +61,7 @@ COMMENT ON COLUMN queue.topic.notify IS 'Whether each transaction that produces 
 COMMENT ON COLUMN queue.topic.retention IS 'How long messages are kept; NULL: without limit.';
 COMMENT ON COLUMN queue.topic.retention_bytes IS 'How much of a partition is kept; NULL: without limit.';
 COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits win over groups that have not read yet.';
+COMMENT ON COLUMN queue.topic.tablespace IS 'Where new segments are made, by name: a restore works without it; NULL: the database''s default.';
 
 CREATE TABLE queue.log_start (
     topic_id  int    NOT NULL,
@@ -348,16 +350,17 @@ CREATE FUNCTION queue.create_topic(
     notify           boolean  DEFAULT false,
     retention        interval DEFAULT NULL,
     retention_bytes  bigint   DEFAULT NULL,
-    retention_force  boolean  DEFAULT false
+    retention_force  boolean  DEFAULT false,
+    tablespace       text     DEFAULT NULL
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text) IS
 'Creates a topic and returns its view.
 topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
-retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false.
-Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right.
-Right: CREATE on schema topic, USAGE on the type. Since 1.0.';
+retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false. tablespace: where segments are made; default NULL, as '''': the database''s default.
+Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right, 42704 no such tablespace.
+Right: CREATE on schema topic, USAGE on the type, CREATE on the tablespace. Since 1.0.';
 
 CREATE FUNCTION queue.alter_topic(
     topic            text,
@@ -366,13 +369,14 @@ CREATE FUNCTION queue.alter_topic(
     notify           boolean  DEFAULT NULL,
     retention        interval DEFAULT NULL,
     retention_bytes  bigint   DEFAULT NULL,
-    retention_force  boolean  DEFAULT NULL
+    retention_force  boolean  DEFAULT NULL,
+    tablespace       text     DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. NULL leaves as it is.
-Errors: 42704 no such topic, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. tablespace: of segments made from then on, '''' for the database''s default; those that are there stay (see queue.move_segments). NULL leaves as it is.
+Errors: 42704 no such topic or tablespace, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
 RETURNS void
@@ -901,7 +905,8 @@ SELECT t.name AS topic,
        t.segment_messages,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
        t.created_at,
-       t.notify
+       t.notify,
+       t.tablespace
   FROM queue.topic t
   JOIN pg_catalog.pg_class c ON c.oid = t.log
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
@@ -916,6 +921,7 @@ COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: a
 COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
 COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
+COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
 
 CREATE FUNCTION queue.segment_info(
     segment        regclass,
@@ -1334,6 +1340,43 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
 'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001. A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
 Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
+
+CREATE TYPE queue.moved_segment AS (
+    partition    int,
+    segment      regclass,
+    first_offset bigint,
+    bytes        bigint,
+    moved        boolean
+);
+COMMENT ON TYPE queue.moved_segment IS 'A segment that queue.move_segments() has moved, or, if moved is false, left where it is since somebody uses it.';
+
+CREATE FUNCTION queue.move_segments(
+    topic         text,
+    tablespace    text,
+    partition     int    DEFAULT NULL,
+    before_offset bigint DEFAULT NULL
+) RETURNS SETOF queue.moved_segment
+AS 'MODULE_PATHNAME', 'pgqueue_move_segments'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.move_segments(text, text, int, bigint) IS
+'Moves sealed segments with their TOAST tables to another tablespace, oldest first; '''' is the database''s default. partition: default NULL, all. before_offset: only those that end at or before it; default NULL, all. A row for each that was not there already; moved is false if somebody uses it: call again. What is moved is locked until COMMIT, so that readers of it wait, producers do not; indexes stay where they are.
+Errors: 42704 no such topic or tablespace, 22023 bad partition or tablespace, 22004 NULL, 42501 not the owner or no right on the tablespace, 25006 read-only. Right: ownership of the topic, CREATE on the tablespace. Since 1.0.';
+
+CREATE FUNCTION queue.archive_segment(
+    topic             text,
+    partition         int,
+    archive           text    DEFAULT NULL,
+    force             boolean DEFAULT false,
+    OUT archive_table regclass,
+    OUT first_offset  bigint,
+    OUT next_offset   bigint,
+    OUT bytes         bigint
+) RETURNS record
+AS 'MODULE_PATHNAME', 'pgqueue_archive_segment'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.archive_segment(text, int, text, boolean) IS
+'Takes the oldest segment of a partition out of its topic and keeps it as a table of the topic''s owner: readable by SQL, append-only, dumped and dropped as any table. It must be sealed. The partition''s log start moves behind it. archive: name of the table, with a schema or not, as in CREATE TABLE; default NULL: <topic>_<partition>_<first offset>. force: also what groups have yet to read; then their next call gets QU001; default false. No lock is waited for. Returns the table, the first offset that it may hold and the one behind the last, and its size.
+Errors: 42704 no such topic, 22023 bad partition or schema, 55000 no sealed segment, or kept for a group, 55P03 in use: try again, 42P07 the name is taken, 42602 bad name, 22004 NULL, 42501 no right, 25006 read-only. Right: ownership of the topic, CREATE on the schema. Since 1.0.';
 
 CREATE FUNCTION queue.retention_list(
     OUT topic        text,

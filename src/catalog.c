@@ -54,7 +54,8 @@
 #define TOPIC_ATTR_RETENTION		8
 #define TOPIC_ATTR_RETENTION_BYTES	9
 #define TOPIC_ATTR_RETENTION_FORCE	10
-#define TOPIC_NATTS					10
+#define TOPIC_ATTR_TABLESPACE		11
+#define TOPIC_NATTS					11
 
 static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_TOPIC] = "topic",
@@ -358,6 +359,9 @@ load_row(Topic *topic)
 			DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
 		topic->retention_force =
 			DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
+		strlcpy(topic->tablespace, nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
+				NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
+				NAMEDATALEN);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

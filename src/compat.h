@@ -39,6 +39,8 @@
 	object_aclcheck(NamespaceRelationId, (nsp), (role), (mode))
 #define pgqueue_type_aclcheck(type, role, mode) \
 	object_aclcheck(TypeRelationId, (type), (role), (mode))
+#define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
+	object_aclcheck(TableSpaceRelationId, (tablespace), (role), (mode))
 #else
 #define pgqueue_owns_relation(relid, role) \
 	pg_class_ownercheck((relid), (role))
@@ -46,6 +48,8 @@
 	pg_namespace_aclcheck((nsp), (role), (mode))
 #define pgqueue_type_aclcheck(type, role, mode) \
 	pg_type_aclcheck((type), (role), (mode))
+#define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
+	pg_tablespace_aclcheck((tablespace), (role), (mode))
 #endif
 
 /* 16 gave settings an allocator of their own */

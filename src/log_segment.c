@@ -20,6 +20,8 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_tablespace.h"
+#include "commands/tablespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -218,6 +220,34 @@ copy_constraints(const Topic *topic, const char *name)
 }
 
 /*
+ * " TABLESPACE name", or nothing: for the default, and, so that no producer fails
+ * for it, if the tablespace is gone (a restore into another server) or the owner
+ * of the topic may not create there any more.  TOAST lies with its table.
+ */
+static const char *
+tablespace_clause(const Topic *topic, Oid owner)
+{
+	Oid			tablespace;
+
+	if (topic->tablespace[0] == '\0')
+		return "";
+	tablespace = get_tablespace_oid(topic->tablespace, true);
+	if (OidIsValid(tablespace) &&
+		(tablespace == MyDatabaseTableSpace ||
+		 pgqueue_tablespace_aclcheck(tablespace, owner,
+									 ACL_CREATE) == ACLCHECK_OK))
+		return psprintf(" TABLESPACE %s", quote_identifier(topic->tablespace));
+	ereport(WARNING,
+			(errmsg("tablespace \"%s\" cannot be used for topic \"%s\"",
+					topic->tablespace, topic->name),
+			 OidIsValid(tablespace) ?
+			 errdetail("The topic's owner may not create tables there.") :
+			 errdetail("It does not exist."),
+			 errhint("New segments are made in the database's default tablespace; queue.alter_topic() changes it.")));
+	return "";
+}
+
+/*
  * One leaf.  Named after its first offset, as Kafka's files are.
  *
  * A sealed segment is frozen by one vacuum and then left alone; the empty
@@ -235,10 +265,10 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
 							 " USING queue_log"
 							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
-							 " toast.autovacuum_freeze_min_age = 0);"
+							 " toast.autovacuum_freeze_min_age = 0)%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
-							 name, quote_identifier(GetUserNameFromId(owner, false))));
+							 tablespace_clause(topic, owner), name, quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_run_ddl(owner,
 					psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"

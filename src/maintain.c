@@ -67,19 +67,6 @@ pgqueue_maintain_init(void)
 							NULL, NULL, NULL);
 }
 
-/*
- * What groups have yet to read, to decide by: nobody puts a group back until the
- * transaction ends.  If somebody is at it, nothing may go.
- */
-static int64
-held_now(Topic *topic, int32 partition, char **name)
-{
-	*name = NULL;
-	if (!pgqueue_positions_lock(topic, partition))
-		return 0;
-	return pgqueue_held_for_groups(topic, partition, name);
-}
-
 /* ---------------- delete_messages ---------------- */
 
 /*
@@ -116,7 +103,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
 	{
 		char	   *name;
-		int64		held = held_now(topic, partition, &name);
+		int64		held = pgqueue_held_now(topic, partition, &name);
 
 		if (held < before)
 			ereport(NOTICE,
@@ -241,7 +228,7 @@ retain(Topic *topic, int32 partition)
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
 	if (!topic->retention_force)
-		limit = Min(limit, held_now(topic, partition, &name));
+		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
 	n = pgqueue_let_go(topic, partition, limit, &bytes);
 	if (n > 0)
 		report(topic, partition, "segments let go", n, bytes);

@@ -7,7 +7,7 @@
  *
  *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
  *				 offsets.c group_admin.c group_list.c topic.c maintain.c
- *				 maintain_worker.c
+ *				 maintain_worker.c archive.c tablespace.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
@@ -217,6 +217,7 @@ typedef struct Topic
 	int64		retention;		/* ms; 0: without limit */
 	int64		retention_bytes;	/* of a partition; 0: without limit */
 	bool		retention_force;	/* also what groups have yet to read */
+	char		tablespace[NAMEDATALEN];	/* of new segments; "": default */
 	int			npartitions;
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
@@ -421,6 +422,15 @@ extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
 						   int64 *bytes);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
+extern int64 pgqueue_total_bytes(Oid relid);
+extern bool pgqueue_try_lock_segment(Oid relid);
+extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
+									int64 log_start);
+extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
+
+/* ---------------- tablespace.c: where segments lie ---------------- */
+
+extern Oid	pgqueue_tablespace(const char *name, Oid role);
 
 /* ---------------- freeze.c: freezing sealed segments ---------------- */
 

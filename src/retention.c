@@ -88,8 +88,8 @@ pgqueue_load_log_starts(Topic *topic)
  *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
  */
-static void
-store_log_start(const Topic *topic, int32 partition, int64 log_start)
+void
+pgqueue_store_log_start(const Topic *topic, int32 partition, int64 log_start)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_LOG_START);
 	ScanKeyData keys[2];
@@ -142,8 +142,8 @@ pgqueue_log_starts_delete(const Topic *topic)
 /* ---------------- what may go ---------------- */
 
 /* Bytes on disk with TOAST and indexes. */
-static int64
-total_bytes(Oid relid)
+int64
+pgqueue_total_bytes(Oid relid)
 {
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		bytes;
@@ -213,7 +213,7 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 	if (topic->retention_bytes > 0)
 		for (int i = part->nsegments - 1; i >= 0; i--)
 		{
-			bytes += total_bytes(part->segments[i].relid);
+			bytes += pgqueue_total_bytes(part->segments[i].relid);
 			if (bytes > topic->retention_bytes && i < sealed)
 			{
 				limit = Max(limit, part->segments[i].end);
@@ -253,6 +253,19 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 	return least;
 }
 
+/*
+ * What groups have yet to read, to decide by: nobody puts a group back until the
+ * transaction ends.  If somebody is at it, nothing may go.
+ */
+int64
+pgqueue_held_now(Topic *topic, int32 partition, char **name)
+{
+	*name = NULL;
+	if (!pgqueue_positions_lock(topic, partition))
+		return 0;
+	return pgqueue_held_for_groups(topic, partition, name);
+}
+
 /* Bytes of the segments that end behind one offset and not behind another. */
 int64
 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
@@ -262,7 +275,7 @@ pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 
 	for (int i = 0; i < part->nsegments; i++)
 		if (part->segments[i].end > after && part->segments[i].end <= upto)
-			bytes += total_bytes(part->segments[i].relid);
+			bytes += pgqueue_total_bytes(part->segments[i].relid);
 	return bytes;
 }
 
@@ -285,8 +298,8 @@ toast_of(Oid relid, Oid *toast)
  * Lock a segment as strongly as can be, with its TOAST table, if that can be
  * had at once.  What was locked is kept to the end of the transaction.
  */
-static bool
-lock_segment(Oid relid)
+bool
+pgqueue_try_lock_segment(Oid relid)
 {
 	Oid			toast;
 
@@ -350,17 +363,28 @@ pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
 
 	*bytes = 0;
 	while (n < sealed && part->segments[n].end <= before &&
-		   lock_segment(part->segments[n].relid))
+		   pgqueue_try_lock_segment(part->segments[n].relid))
 		n++;
 	if (n == 0)
 		return 0;
-	store_log_start(topic, partition, part->segments[n - 1].end);
+	pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
 	for (int i = 0; i < n; i++)
 	{
-		*bytes += total_bytes(part->segments[i].relid);
+		*bytes += pgqueue_total_bytes(part->segments[i].relid);
 		empty_segment(part->segments[i].relid);
 	}
 	return n;
+}
+
+/* Has the locked table no block?  Somebody may have attached one that has. */
+static bool
+is_empty(Oid relid)
+{
+	Relation	leaf = table_open(relid, NoLock);
+	bool		result = RelationGetNumberOfBlocks(leaf) == 0;
+
+	table_close(leaf, NoLock);
+	return result;
 }
 
 /*
@@ -383,7 +407,8 @@ pgqueue_drop_emptied(Topic *topic, int32 partition)
 	{
 		ObjectAddress leaf;
 
-		if (!lock_segment(part->emptied[i]))
+		if (!pgqueue_try_lock_segment(part->emptied[i]) ||
+			!is_empty(part->emptied[i]))
 			continue;
 		ObjectAddressSet(leaf, RelationRelationId, part->emptied[i]);
 		performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);

@@ -142,7 +142,7 @@ insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
 		   const char *options)
 {
 	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
-							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force)"
+							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force, tablespace)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
 							 INT64_FORMAT ", 0), %s)",
 							 id, quote_literal_cstr(name), id, partitions,
@@ -232,11 +232,24 @@ bool_literal(FunctionCallInfo fcinfo, int arg)
 	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg) ? "true" : "false";
 }
 
+/* NULL and '' mean the database's default.  Errors: those of pgqueue_tablespace(). */
+static char *
+tablespace_literal(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *name = PG_ARGISNULL(arg) ? "" :
+		text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+	if (name[0] == '\0')
+		return "NULL";
+	(void) pgqueue_tablespace(name, GetUserId());
+	return quote_literal_cstr(name);
+}
+
 /* ---------------- create ---------------- */
 
 /*
  * (topic, partitions, value_type, segment_messages, notify, retention,
- * retention_bytes, retention_force)
+ * retention_bytes, retention_force, tablespace)
  */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
@@ -273,10 +286,10 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	id = next_topic_id();
 	create_relations(id, name, value_type);
 	insert_row(id, name, partitions, segment_messages,
-			   psprintf("%s, %s, %s, %s", bool_literal(fcinfo, 4),
+			   psprintf("%s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
 						limit_literal(fcinfo, 5, "retention", true),
 						limit_literal(fcinfo, 6, "retention_bytes", false),
-						bool_literal(fcinfo, 7)));
+						bool_literal(fcinfo, 7), tablespace_literal(fcinfo, 8)));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -297,7 +310,7 @@ set_option(const Topic *topic, const char *column, const char *value)
 
 /*
  * (topic, partitions, segment_messages, notify, retention, retention_bytes,
- * retention_force)
+ * retention_force, tablespace)
  */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
@@ -350,6 +363,8 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 				   limit_literal(fcinfo, 5, "retention_bytes", false));
 	if (!PG_ARGISNULL(6))
 		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
+	if (!PG_ARGISNULL(7))
+		set_option(topic, "tablespace", tablespace_literal(fcinfo, 7));
 
 	pgqueue_topic_changed(log);
 	pgqueue_note_topic_changed(topic);
