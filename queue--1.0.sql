@@ -1367,7 +1367,7 @@ CREATE FUNCTION queue.archive_segment(
     partition         int,
     archive           text    DEFAULT NULL,
     force             boolean DEFAULT false,
-    OUT archive_table regclass,
+    OUT archive       regclass,
     OUT first_offset  bigint,
     OUT next_offset   bigint,
     OUT bytes         bigint

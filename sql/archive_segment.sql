@@ -34,7 +34,7 @@ CREATE SCHEMA regress_archive;
 SELECT queue.create_topic('t', 2, 'text', segment_messages => 10);
 CALL pg_temp.fill('t', 6);
 SELECT log AS storage FROM queue.topic WHERE name = 't' \gset
-SELECT archive_table, first_offset, next_offset, bytes > 0 AS bytes FROM queue.archive_segment('t', 0);
+SELECT archive, first_offset, next_offset, bytes > 0 AS bytes FROM queue.archive_segment('t', 0);
 SELECT count(*), min("offset"), max("offset") FROM t_00000_00000000000000000000;
 SELECT queue.log_start('t', 0), queue.log_end('t', 0), min("offset"), count(*) FROM topic.t;
 SELECT relispartition, amname, relkind, pg_get_userbyid(relowner) = current_user AS mine,
@@ -51,23 +51,23 @@ SELECT pg_temp.error_of('TRUNCATE t_00000_00000000000000000000');
 CREATE INDEX ON t_00000_00000000000000000000 ("offset");
 ALTER TABLE t_00000_00000000000000000000 RENAME TO regress_oldest;
 -- A name is given, with a schema; quoted.
-SELECT archive_table, first_offset, next_offset FROM queue.archive_segment('t', 0, 'regress_archive."Second, of t"');
-SELECT archive_table FROM queue.archive_segment('t', 0, 'regress_archive.topic');
+SELECT archive, first_offset, next_offset FROM queue.archive_segment('t', 0, 'regress_archive."Second, of t"');
+SELECT archive FROM queue.archive_segment('t', 0, 'regress_archive.topic');
 SELECT count(*), min("offset") FROM regress_archive."Second, of t";
 -- Taken back.
 BEGIN;
-SELECT archive_table, next_offset FROM queue.archive_segment('t', 0);
+SELECT archive, next_offset FROM queue.archive_segment('t', 0);
 SELECT queue.log_start('t', 0), count(*) FROM topic.t;
 ROLLBACK;
 SELECT queue.log_start('t', 0), count(*) FROM topic.t;
 BEGIN;
 SAVEPOINT s;
-SELECT archive_table, next_offset FROM queue.archive_segment('t', 0);
+SELECT archive, next_offset FROM queue.archive_segment('t', 0);
 ROLLBACK TO s;
 SELECT queue.log_start('t', 0), count(*) FROM topic.t;
-SELECT archive_table, next_offset FROM queue.archive_segment('t', 0);
+SELECT archive, next_offset FROM queue.archive_segment('t', 0);
 -- two in a transaction
-SELECT archive_table, next_offset FROM queue.archive_segment('t', 0);
+SELECT archive, next_offset FROM queue.archive_segment('t', 0);
 SELECT queue.log_start('t', 0), count(*) FROM topic.t;
 SELECT count(*) FROM queue.consume('g', 't', NULL::text, 100, partitions => ARRAY[0]);
 COMMIT;
@@ -87,9 +87,9 @@ CALL pg_temp.fill('t', 3);
 SELECT queue.create_group('slow', 't');
 SELECT pg_temp.error_of('SELECT * FROM queue.archive_segment(''t'', 0)');
 SELECT count(*) FROM queue.consume('slow', 't', NULL::text, 11, partitions => ARRAY[0]);
-SELECT archive_table, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a50');
+SELECT archive, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a50');
 SELECT pg_temp.error_of('SELECT * FROM queue.archive_segment(''t'', 0)');
-SELECT archive_table, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a60', force => true);
+SELECT archive, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a60', force => true);
 SELECT pg_temp.error_of('SELECT * FROM queue.consume(''slow'', ''t'', NULL::text, partitions => ARRAY[0])');
 SELECT queue.drop_group('slow');
 
@@ -160,11 +160,11 @@ SELECT pg_temp.error_of('SELECT * FROM queue.archive_segment(''mine'', 0, ''regr
 RESET ROLE;
 GRANT CREATE ON SCHEMA regress_archive TO regress_archivist;
 SET ROLE regress_archivist;
-SELECT archive_table, next_offset FROM queue.archive_segment('mine', 0, 'regress_archive.a');
+SELECT archive, next_offset FROM queue.archive_segment('mine', 0, 'regress_archive.a');
 SELECT count(*) FROM regress_archive.a;
 RESET ROLE;
 -- by another who may: it is the owner's
-SELECT archive_table, next_offset FROM queue.archive_segment('mine', 0, 'regress_archive.b');
+SELECT archive, next_offset FROM queue.archive_segment('mine', 0, 'regress_archive.b');
 SELECT relname, relowner::regrole FROM pg_class WHERE relnamespace = 'regress_archive'::regnamespace AND relname IN ('a', 'b') ORDER BY 1;
 SET ROLE regress_archivist;
 SELECT queue.drop_topic('mine');

@@ -98,11 +98,11 @@ SELECT pg_temp.content(:'toast_seg') = :'content' AS untouched;
 SELECT queue.create_topic('holes', 1, 'text', segment_messages => 500);
 SELECT log AS holes FROM queue.topic WHERE name = 'holes' \gset
 CREATE INDEX ON :holes (key);
-SELECT count FROM queue.produce_batch('holes', ARRAY(SELECT rpad('x', 1000) FROM generate_series(1, 100)));
+SELECT count FROM queue.produce_batch('holes', ARRAY(SELECT rpad('x', 1800) FROM generate_series(1, 100)));
 BEGIN;
 SELECT count FROM queue.produce_batch('holes', ARRAY['aborted']);
 ROLLBACK;
-CALL pg_temp.fill('holes', 4, 200, 1000);
+CALL pg_temp.fill('holes', 4, 200, 1800);
 CALL pg_temp.settle('holes');
 SELECT * FROM pg_temp.state WHERE topic = 'holes';
 SELECT count(*) FROM topic.holes;
