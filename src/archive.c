@@ -22,16 +22,13 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "commands/tablecmds.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/regproc.h"
 #include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_archive_segment);
@@ -90,14 +87,15 @@ find_place(Archive *archive, RangeVar *name)
 
 /* ---------------- what may go ---------------- */
 
-pg_noreturn static void in_use(const char *kind, const char *name);
+pg_noreturn static void in_use(const Topic *topic, const char *what);
 
+/* Errors: 55P03. */
 static void
-in_use(const char *kind, const char *name)
+in_use(const Topic *topic, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not lock %s \"%s\"", kind, name),
+			 errmsg("could not lock %s topic \"%s\"", what, topic->name),
 			 errdetail("Somebody uses it."),
 			 errhint("Try again; nobody is made to wait for this.")));
 }
@@ -117,7 +115,7 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 	if (held >= segment->end)
 		return;
 	if (name == NULL)
-		in_use("consumer groups of topic", topic->name);
+		in_use(topic, "the offsets of groups in");
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("messages from offset " INT64_FORMAT
@@ -225,7 +223,7 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 	pgqueue_check_partition(topic, partition);
 
 	if (!pgqueue_try_lock_relation(topic->log, AccessExclusiveLock))
-		in_use("topic", topic->name);
+		in_use(topic, "the table of");
 	topic = pgqueue_topic_refresh(topic);
 	segment = *oldest_sealed(topic, partition);
 	find_place(&archive, PG_ARGISNULL(2) ?
@@ -234,7 +232,7 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
 		check_held(topic, partition, &segment);
 	if (!pgqueue_try_lock_segment(segment.relid))
-		in_use("segment", get_rel_name(segment.relid));
+		in_use(topic, "the oldest segment of");
 
 	pgqueue_store_log_start(topic, partition, segment.end);
 	detach(topic, segment.relid, &archive);
