@@ -55,7 +55,7 @@ default_name(const Topic *topic, int32 partition, const Segment *segment)
 }
 
 /*
- * Where the table goes: as CREATE TABLE would find it.
+ * Where the table goes: as CREATE TABLE would find it.	The schema is locked.
  *
  * Errors: 42501 without CREATE on the schema, 3F000 if there is none, 42602 for
  * a bad name, 22023 for the extension's own schemas and temporary ones, 42P07 if
@@ -64,13 +64,11 @@ default_name(const Topic *topic, int32 partition, const Segment *segment)
 static void
 find_place(Archive *archive, RangeVar *name)
 {
-	AclResult	result;
+	Oid			existing;
 
-	archive->schema = RangeVarGetCreationNamespace(name);
+	archive->schema = RangeVarGetAndCheckCreationNamespace(name, NoLock,
+														   &existing);
 	archive->name = name->relname;
-	result = pgqueue_schema_aclcheck(archive->schema, GetUserId(), ACL_CREATE);
-	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(archive->schema));
 	if (archive->schema == get_namespace_oid(PGQUEUE_SCHEMA, false) ||
 		archive->schema == get_namespace_oid(PGQUEUE_FACE_SCHEMA, false) ||
 		isAnyTempNamespace(archive->schema))
@@ -79,7 +77,7 @@ find_place(Archive *archive, RangeVar *name)
 				 errmsg("an archive cannot be in schema \"%s\"",
 						get_namespace_name(archive->schema)),
 				 errhint("Name another schema, as in 'archive.orders_2024'.")));
-	if (OidIsValid(get_relname_relid(archive->name, archive->schema)))
+	if (OidIsValid(existing))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
 				 errmsg("relation \"%s\" already exists", archive->name)));
