@@ -48,6 +48,7 @@ CREATE TABLE queue.topic (
     retention_force  boolean     NOT NULL DEFAULT false,
     cleanup_policy   text        NOT NULL DEFAULT 'delete',
     tombstone_retention interval NOT NULL DEFAULT '1 day',
+    tablespace       name,
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -64,6 +65,7 @@ COMMENT ON COLUMN queue.topic.retention_bytes IS 'How much of a partition is kep
 COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits win over groups that have not read yet.';
 COMMENT ON COLUMN queue.topic.cleanup_policy IS 'delete: old segments go, by the limits; compact: the latest message of each key stays; or both.';
 COMMENT ON COLUMN queue.topic.tombstone_retention IS 'How long compaction keeps tombstones.';
+COMMENT ON COLUMN queue.topic.tablespace IS 'Where new segments are made, by name: a restore works without it; NULL: the database''s default.';
 
 CREATE TABLE queue.checkpoint (
     topic_id         int    NOT NULL,
@@ -92,7 +94,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in th
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, messages compacted, offsets forgotten, producer rows merged.';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged.';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 
@@ -358,17 +360,19 @@ CREATE FUNCTION queue.create_topic(
     retention_bytes  bigint   DEFAULT NULL,
     retention_force  boolean  DEFAULT false,
     cleanup_policy   text     DEFAULT 'delete',
-    tombstone_retention interval DEFAULT '1 day'
+    tombstone_retention interval DEFAULT '1 day',
+    tablespace       text     DEFAULT NULL
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text) IS
 'Creates a topic and returns its view.
 topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
 retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false.
 cleanup_policy: delete, the default: the limits hold; compact: they do not, but queue.maintain() takes messages away that have a later one of the same key; compact,delete: both. Messages of a compacted topic need a key. tombstone_retention: how long compaction keeps a tombstone, a message whose value is NULL; default one day, and in any case until all groups have read it, unless retention_force. Idea: Kafka''s log compaction.
-Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right.
-Right: CREATE on schema topic, USAGE on the type. Since 1.0.';
+tablespace: where segments are made; default NULL, as '''': the database''s default.
+Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right, 42704 no such tablespace.
+Right: CREATE on schema topic, USAGE on the type, CREATE on the tablespace. Since 1.0.';
 
 CREATE FUNCTION queue.alter_topic(
     topic            text,
@@ -379,13 +383,14 @@ CREATE FUNCTION queue.alter_topic(
     retention_bytes  bigint   DEFAULT NULL,
     retention_force  boolean  DEFAULT NULL,
     cleanup_policy   text     DEFAULT NULL,
-    tombstone_retention interval DEFAULT NULL
+    tombstone_retention interval DEFAULT NULL,
+    tablespace       text     DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. NULL leaves as it is.
-Errors: 42704 no such topic, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. tablespace: of segments made from then on, '''' for the database''s default; those that are there stay (see queue.move_segments). NULL leaves as it is.
+Errors: 42704 no such topic or tablespace, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
 RETURNS void
@@ -917,7 +922,8 @@ SELECT t.name AS topic,
        t.created_at,
        t.notify,
        t.cleanup_policy,
-       t.tombstone_retention
+       t.tombstone_retention,
+       t.tablespace
   FROM queue.topic t
   JOIN pg_catalog.pg_class c ON c.oid = t.log
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
@@ -934,6 +940,7 @@ COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
 COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
 COMMENT ON COLUMN queue.topics.cleanup_policy IS 'What becomes of old messages: delete, compact, or both.';
 COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
+COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
 
 CREATE FUNCTION queue.segment_info(
     segment        regclass,
@@ -976,7 +983,7 @@ COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages 
 COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
 COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
 COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more.';
-COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen: VACUUM has nothing left to do.';
+COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen, TOAST too: VACUUM has nothing left to do.';
 
 CREATE VIEW queue.compaction_progress WITH (security_barrier) AS
 SELECT p.pid,
@@ -1377,6 +1384,43 @@ COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
 'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001. A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
 Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
 
+CREATE TYPE queue.moved_segment AS (
+    partition    int,
+    segment      regclass,
+    first_offset bigint,
+    bytes        bigint,
+    moved        boolean
+);
+COMMENT ON TYPE queue.moved_segment IS 'A segment that queue.move_segments() has moved, or, if moved is false, left where it is since somebody uses it.';
+
+CREATE FUNCTION queue.move_segments(
+    topic         text,
+    tablespace    text,
+    partition     int    DEFAULT NULL,
+    before_offset bigint DEFAULT NULL
+) RETURNS SETOF queue.moved_segment
+AS 'MODULE_PATHNAME', 'pgqueue_move_segments'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.move_segments(text, text, int, bigint) IS
+'Moves sealed segments with their TOAST tables to another tablespace, oldest first; '''' is the database''s default. partition: default NULL, all. before_offset: only those that end at or before it; default NULL, all. A row for each that was not there already; moved is false if somebody uses it: call again. What is moved is locked until COMMIT, so that readers of it wait, producers do not; indexes stay where they are.
+Errors: 42704 no such topic or tablespace, 22023 bad partition or tablespace, 22004 NULL, 42501 not the owner or no right on the tablespace, 25006 read-only. Right: ownership of the topic, CREATE on the tablespace. Since 1.0.';
+
+CREATE FUNCTION queue.archive_segment(
+    topic             text,
+    partition         int,
+    archive           text    DEFAULT NULL,
+    force             boolean DEFAULT false,
+    OUT archive       regclass,
+    OUT first_offset  bigint,
+    OUT next_offset   bigint,
+    OUT bytes         bigint
+) RETURNS record
+AS 'MODULE_PATHNAME', 'pgqueue_archive_segment'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.archive_segment(text, int, text, boolean) IS
+'Takes the oldest segment of a partition out of its topic and keeps it as a table of the topic''s owner: readable by SQL, append-only, dumped and dropped as any table. It must be sealed. The partition''s log start moves behind it. archive: name of the table, with a schema or not, as in CREATE TABLE; default NULL: <topic>_<partition>_<first offset>. force: also what groups have yet to read; then their next call gets QU001; default false. No lock is waited for. Returns the table, the first offset that it may hold and the one behind the last, and its size.
+Errors: 42704 no such topic, 22023 bad partition or schema, 55000 no sealed segment, or kept for a group, 55P03 in use: try again, 42P07 the name is taken, 42602 bad name, 22004 NULL, 42501 no right, 25006 read-only. Right: ownership of the topic, CREATE on the schema. Since 1.0.';
+
 CREATE FUNCTION queue.retention_list(
     OUT topic        text,
     OUT partition    int,
@@ -1423,7 +1467,7 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, compacts topics whose cleanup_policy says so (settings queue.compaction_memory, default maintenance_work_mem, and queue.compaction_min_dirty_ratio, default 0.5), makes the segments that are kept ahead, forgets the history of offsets, and of maintenance, beyond queue.history_retention (default 7 days), merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
+'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, compacts topics whose cleanup_policy says so (settings queue.compaction_memory, default maintenance_work_mem, and queue.compaction_min_dirty_ratio, default 0.5), makes the segments that are kept ahead, forgets the history of offsets, and of maintenance, beyond queue.history_retention (default 7 days), freezes sealed segments, merges the state of producers (queue.prune_producers). Each step is a transaction of its own and waits for nobody: what is in use, and what fails (a WARNING), is left to the next pass. Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
 Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int

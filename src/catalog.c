@@ -56,7 +56,8 @@
 #define TOPIC_ATTR_RETENTION_FORCE	10
 #define TOPIC_ATTR_CLEANUP_POLICY	11
 #define TOPIC_ATTR_TOMBSTONE_RETENTION 12
-#define TOPIC_NATTS					12
+#define TOPIC_ATTR_TABLESPACE		13
+#define TOPIC_NATTS					13
 
 static const char *const registry_names[REGISTRY_TABLES] = {
 	[REGISTRY_TOPIC] = "topic",
@@ -389,6 +390,9 @@ load_row(Topic *topic)
 		topic->tombstone_retention =
 			pgqueue_duration("tombstone_retention",
 							 DatumGetIntervalP(values[TOPIC_ATTR_TOMBSTONE_RETENTION - 1]));
+		strlcpy(topic->tablespace, nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
+				NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
+				NAMEDATALEN);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);

@@ -13,6 +13,7 @@
 
 #include "utils/acl.h"
 #include "utils/rel.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "queue needs PostgreSQL 15 or newer"
@@ -38,6 +39,8 @@
 	object_aclcheck(NamespaceRelationId, (nsp), (role), (mode))
 #define pgqueue_type_aclcheck(type, role, mode) \
 	object_aclcheck(TypeRelationId, (type), (role), (mode))
+#define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
+	object_aclcheck(TableSpaceRelationId, (tablespace), (role), (mode))
 #else
 #define pgqueue_owns_relation(relid, role) \
 	pg_class_ownercheck((relid), (role))
@@ -45,6 +48,8 @@
 	pg_namespace_aclcheck((nsp), (role), (mode))
 #define pgqueue_type_aclcheck(type, role, mode) \
 	pg_type_aclcheck((type), (role), (mode))
+#define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
+	pg_tablespace_aclcheck((tablespace), (role), (mode))
 #endif
 
 /* 16 gave settings an allocator of their own */
@@ -96,13 +101,6 @@
 #define PGQUEUE_VACUUM_DELAY_POINT() vacuum_delay_point()
 #endif
 
-/* 16 computes the cost settings in force */
-#if PG_VERSION_NUM >= 160000
-#define PGQUEUE_VACUUM_COST_BEGIN() VacuumUpdateCosts()
-#else
-#define PGQUEUE_VACUUM_COST_BEGIN() (VacuumCostActive = VacuumCostDelay > 0)
-#endif
-
 /* 16 renamed the columns of a B-tree's record, and logical decoding asks more */
 #if PG_VERSION_NUM >= 160000
 #define PGQUEUE_SET_REUSE_PAGE(record, rel, xid) \
@@ -111,6 +109,22 @@
 #else
 #define PGQUEUE_SET_REUSE_PAGE(record, rel, xid) \
 	((record).node = (rel)->rd_node, (record).latestRemovedFullXid = (xid))
+#endif
+
+/* 16 keeps the cost settings in force in variables of their own */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_vacuum_costs_on() \
+	(VacuumFailsafeActive = false, VacuumUpdateCosts())
+#else
+#define pgqueue_vacuum_costs_on() \
+	((void) (VacuumCostActive = VacuumCostDelay > 0))
+#endif
+
+/* later versions renamed the class of waits */
+#ifdef PG_WAIT_BUFFER_PIN
+#define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFER_PIN
+#else
+#define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFERPIN
 #endif
 
 /* 17 can ask for a stronger lock, too */

@@ -9,7 +9,6 @@
 #include "queue.h"
 
 #include "access/relation.h"
-#include "access/visibilitymap.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -172,10 +171,9 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	bool		nulls[4] = {false};
 	LogFixed	first = {0};
 	LogTail		tail;
-	BlockNumber all_visible;
-	BlockNumber all_frozen;
 	BlockNumber nblocks;
 	int64		counted;
+	bool		frozen;
 
 	if (leaf == NULL)
 		PG_RETURN_NULL();		/* let go meanwhile */
@@ -189,8 +187,8 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	nblocks = RelationGetNumberOfBlocks(leaf);
 	pgqueue_segment_tail(leaf, nblocks, &tail);
 	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
-	visibilitymap_count(leaf, &all_visible, &all_frozen);
 	counted = (int64) leaf->rd_rel->reltuples;
+	frozen = nblocks > 0 && pgqueue_is_frozen(leaf);
 	relation_close(leaf, AccessShareLock);
 
 	if (!PG_GETARG_BOOL(1) || counted < 0)
@@ -199,7 +197,7 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	nulls[1] = nulls[2] = !tail.found;
 	values[1] = TimestampTzGetDatum(first.timestamp);
 	values[2] = TimestampTzGetDatum(tail.timestamp);
-	values[3] = BoolGetDatum(nblocks > 0 && all_frozen == nblocks);
+	values[3] = BoolGetDatum(frozen);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }

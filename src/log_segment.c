@@ -20,6 +20,8 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_tablespace.h"
+#include "commands/tablespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -64,8 +66,8 @@ pgqueue_in_ddl(void)
 }
 
 /* search_path as nobody can bend it, until AtEOXact_GUC(true, result). */
-static int
-pin_search_path(void)
+int
+pgqueue_pin_search_path(void)
 {
 	int			nest = NewGUCNestLevel();
 
@@ -94,7 +96,7 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	GetUserIdAndSecContext(&save_userid, &save_sec);
 	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
-	save_nest = pin_search_path();
+	save_nest = pgqueue_pin_search_path();
 	/* the user's choice would be granted by the role's rights */
 	(void) set_config_option("default_tablespace", "",
 							 PGC_USERSET, PGC_S_SESSION,
@@ -205,7 +207,7 @@ copy_constraints(const Topic *topic, const char *name)
 	Relation	log = table_open(topic->log, AccessShareLock);
 	TupleConstr *constr = RelationGetDescr(log)->constr;
 	StringInfoData sql;
-	int			nest = pin_search_path();	/* names are read as written */
+	int			nest = pgqueue_pin_search_path();	/* names are read as written */
 
 	initStringInfo(&sql);
 	for (int i = 0; constr != NULL && i < constr->num_check; i++)
@@ -226,6 +228,34 @@ copy_constraints(const Topic *topic, const char *name)
 }
 
 /*
+ * " TABLESPACE name", or nothing: for the default, and, so that no producer fails
+ * for it, if the tablespace is gone (a restore into another server) or the owner
+ * of the topic may not create there any more.  TOAST lies with its table.
+ */
+static const char *
+tablespace_clause(const Topic *topic, Oid owner)
+{
+	Oid			tablespace;
+
+	if (topic->tablespace[0] == '\0')
+		return "";
+	tablespace = get_tablespace_oid(topic->tablespace, true);
+	if (OidIsValid(tablespace) &&
+		(tablespace == MyDatabaseTableSpace ||
+		 pgqueue_tablespace_aclcheck(tablespace, owner,
+									 ACL_CREATE) == ACLCHECK_OK))
+		return psprintf(" TABLESPACE %s", quote_identifier(topic->tablespace));
+	ereport(WARNING,
+			(errmsg("tablespace \"%s\" cannot be used for topic \"%s\"",
+					topic->tablespace, topic->name),
+			 OidIsValid(tablespace) ?
+			 errdetail("The topic's owner may not create tables there.") :
+			 errdetail("It does not exist."),
+			 errhint("New segments are made in the database's default tablespace; queue.alter_topic() changes it.")));
+	return "";
+}
+
+/*
  * One leaf.  Named after its first offset, as Kafka's files are.
  *
  * A sealed segment is frozen by one vacuum and then left alone; the empty
@@ -243,10 +273,10 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
 							 " USING queue_log"
 							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
-							 " toast.autovacuum_freeze_min_age = 0);"
+							 " toast.autovacuum_freeze_min_age = 0)%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
-							 name, quote_identifier(GetUserNameFromId(owner, false))));
+							 tablespace_clause(topic, owner), name, quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_run_ddl(owner,
 					psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"

@@ -13,6 +13,7 @@
  *	 history	deletes rows of queue.progress older than
  *				queue.history_retention, never the newest; and of
  *				queue.maintenance_log
+ *	 freeze		freezes sealed segments, one in a transaction (freeze.c)
  *	 producers	merges producers' state (producer_history.c)
  *
  * What it did it tells as it goes, a NOTICE each, and keeps in
@@ -78,19 +79,6 @@ pgqueue_maintain_init(void)
 							NULL, NULL, NULL);
 }
 
-/*
- * What groups have yet to read, to decide by: nobody puts a group back until the
- * transaction ends.  If somebody is at it, nothing may go.
- */
-static int64
-held_now(Topic *topic, int32 partition, char **name)
-{
-	*name = NULL;
-	if (!pgqueue_positions_lock(topic, partition))
-		return 0;
-	return pgqueue_held_for_groups(topic, partition, name);
-}
-
 /* ---------------- delete_messages ---------------- */
 
 /*
@@ -127,7 +115,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
 	{
 		char	   *name;
-		int64		held = held_now(topic, partition, &name);
+		int64		held = pgqueue_held_now(topic, partition, &name);
 
 		if (held < before)
 			ereport(NOTICE,
@@ -255,7 +243,7 @@ retain(Topic *topic, int32 partition, void *arg)
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
 	if (!topic->retention_force)
-		limit = Min(limit, held_now(topic, partition, &name));
+		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
 	n = pgqueue_let_go(topic, partition, limit, &bytes);
 	if (n > 0)
 		report(topic, partition, "segments let go", n, bytes);
@@ -317,6 +305,28 @@ prune_history(Topic *topic, int32 partition, void *arg)
 	}
 	if (n > 0)
 		report(topic, partition, "offsets forgotten", n, 0);
+}
+
+/* Where freezing is in the partition. */
+typedef struct FreezeRun
+{
+	int64		from;			/* the offset to go on from */
+	int			frozen;			/* segments so far */
+} FreezeRun;
+
+static void
+freeze_next(Topic *topic, int32 partition, void *arg)
+{
+	FreezeRun  *run = arg;
+
+	if (pgqueue_freeze_next(topic, partition, &run->from))
+		run->frozen++;
+}
+
+static void
+tell_frozen(Topic *topic, int32 partition, void *arg)
+{
+	report(topic, partition, "segments frozen", ((FreezeRun *) arg)->frozen, 0);
 }
 
 static void
@@ -414,6 +424,26 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 	ends->end();
 }
 
+/*
+ * Freeze what can be frozen in a partition.  Told in a transaction of its own:
+ * one that freezes writes nothing else.
+ */
+static void
+freeze_all(const char *name, int32 partition, const StepEnds *ends)
+{
+	FreezeRun	run = {0};
+	int64		before;
+
+	do
+	{
+		before = run.from;
+		run_step(name, partition, freeze_next, &run, ends);
+		/* unchanged: the topic is gone */
+	} while (run.from != before && run.from < PG_INT64_MAX);
+	if (run.frozen > 0)
+		run_step(name, partition, tell_frozen, &run, ends);
+}
+
 /* The partitions of a topic that the user owns; 0 if there is nothing to do. */
 static int32
 partitions_of(const char *name)
@@ -507,8 +537,8 @@ compact(const char *name, int32 partition, const StepEnds *ends)
 
 		run.context = AllocSetContextCreate(parent, "queue compaction",
 											ALLOCSET_DEFAULT_SIZES);
-		PGQUEUE_VACUUM_COST_BEGIN();
 		VacuumCostBalance = 0;
+		pgqueue_vacuum_costs_on();
 		PG_TRY();
 		{
 			more = compact_round(name, partition, &run, ends);
@@ -543,6 +573,7 @@ pgqueue_maintain_topic(const char *name, const StepEnds *ends)
 		run_step(name, p, drop_emptied, NULL, ends);
 		run_step(name, p, make_ahead, NULL, ends);
 		run_step(name, p, prune_history, NULL, ends);
+		freeze_all(name, p, ends);
 	}
 	if (n > 0)
 	{

@@ -25,6 +25,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/autovacuum.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -249,6 +250,23 @@ topics_safely(MemoryContext context, bool *there)
 	return names;
 }
 
+/*
+ * VACUUM's brakes are autovacuum's, as far as those are set: what freezes or
+ * compacts uses them.
+ */
+static void
+take_costs(void)
+{
+	if (autovacuum_vac_cost_delay >= 0)
+		SetConfigOption("vacuum_cost_delay",
+						psprintf("%g", autovacuum_vac_cost_delay),
+						PGC_USERSET, PGC_S_OVERRIDE);
+	if (autovacuum_vac_cost_limit > 0)
+		SetConfigOption("vacuum_cost_limit",
+						psprintf("%d", autovacuum_vac_cost_limit),
+						PGC_USERSET, PGC_S_OVERRIDE);
+}
+
 /* False if the extension is gone. */
 static bool
 pass(MemoryContext context)
@@ -259,6 +277,7 @@ pass(MemoryContext context)
 
 	MemoryContextReset(context);
 	MemoryContextSwitchTo(context);
+	take_costs();
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
 	names = topics_safely(context, &there);
 	foreach(lc, names)

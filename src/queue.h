@@ -7,12 +7,13 @@
  *
  *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
  *				 offsets.c group_admin.c group_list.c topic.c maintain.c
- *				 maintain_worker.c
+ *				 maintain_worker.c archive.c tablespace.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
- *				 message_sink.c value.c wakeup.c retention.c compact.c rewrite.c
- *				 key_map.c checkpoint.c catalog.c lock.c partitioner.c
+ *				 message_sink.c value.c wakeup.c freeze.c compact.c rewrite.c
+ *				 key_map.c retention.c checkpoint.c catalog.c lock.c
+ *				 partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -226,6 +227,7 @@ typedef struct Topic
 	bool		retention_force;	/* also what groups have yet to read */
 	int			cleanup_policy; /* of CLEANUP_DELETE and CLEANUP_COMPACT */
 	int64		tombstone_retention;	/* ms */
+	char		tablespace[NAMEDATALEN];	/* of new segments; "": default */
 	int			npartitions;
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
@@ -424,6 +426,7 @@ extern Oid	pgqueue_extension_owner(void);
 extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);
+extern int	pgqueue_pin_search_path(void);
 
 /* ---------------- checkpoint.c: log start, and how far compacted -------- */
 
@@ -454,6 +457,18 @@ extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
 						   int64 *bytes);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
+extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
+									int64 log_start);
+extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
+
+/* ---------------- tablespace.c: where segments lie ---------------- */
+
+extern Oid	pgqueue_tablespace(const char *name, Oid role);
+
+/* ---------------- freeze.c: freezing sealed segments ---------------- */
+
+extern bool pgqueue_is_frozen(Relation leaf);
+extern bool pgqueue_freeze_next(Topic *topic, int32 partition, int64 *from);
 
 /* ---------------- key_map.c: the latest offset of each key ---------------- */
 

@@ -50,8 +50,8 @@
  *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
  */
-static void
-store_log_start(const Topic *topic, int32 partition, int64 log_start)
+void
+pgqueue_store_log_start(const Topic *topic, int32 partition, int64 log_start)
 {
 	Checkpoint	checkpoint;
 
@@ -176,6 +176,19 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 	return least;
 }
 
+/*
+ * What groups have yet to read, to decide by: nobody puts a group back until the
+ * transaction ends.  If somebody is at it, nothing may go.
+ */
+int64
+pgqueue_held_now(Topic *topic, int32 partition, char **name)
+{
+	*name = NULL;
+	if (!pgqueue_positions_lock(topic, partition))
+		return 0;
+	return pgqueue_held_for_groups(topic, partition, name);
+}
+
 /* Bytes of the segments that end behind one offset and not behind another. */
 int64
 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
@@ -246,13 +259,24 @@ pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
 		n++;
 	if (n == 0)
 		return 0;
-	store_log_start(topic, partition, part->segments[n - 1].end);
+	pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
 	for (int i = 0; i < n; i++)
 	{
 		*bytes += pgqueue_total_bytes(part->segments[i].relid);
 		empty_segment(part->segments[i].relid);
 	}
 	return n;
+}
+
+/* Has the locked table no block?  Somebody may have attached one that has. */
+static bool
+is_empty(Oid relid)
+{
+	Relation	leaf = table_open(relid, NoLock);
+	bool		result = RelationGetNumberOfBlocks(leaf) == 0;
+
+	table_close(leaf, NoLock);
+	return result;
 }
 
 /*
@@ -275,7 +299,8 @@ pgqueue_drop_emptied(Topic *topic, int32 partition)
 	{
 		ObjectAddress leaf;
 
-		if (!pgqueue_try_lock_segment(part->emptied[i], AccessExclusiveLock))
+		if (!pgqueue_try_lock_segment(part->emptied[i], AccessExclusiveLock) ||
+			!is_empty(part->emptied[i]))
 			continue;
 		ObjectAddressSet(leaf, RelationRelationId, part->emptied[i]);
 		performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);

@@ -143,7 +143,7 @@ insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
 {
 	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
 							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force,"
-							 " cleanup_policy, tombstone_retention)"
+							 " cleanup_policy, tombstone_retention, tablespace)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
 							 INT64_FORMAT ", 0), %s)",
 							 id, quote_literal_cstr(name), id, partitions,
@@ -262,11 +262,25 @@ tombstone_literal(FunctionCallInfo fcinfo, int arg)
 	return psprintf("%s::interval", quote_literal_cstr(DatumGetCString(text)));
 }
 
+/* NULL and '' mean the database's default.  Errors: those of pgqueue_tablespace(). */
+static char *
+tablespace_literal(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *name = PG_ARGISNULL(arg) ? "" :
+		text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+	if (name[0] == '\0')
+		return "NULL";
+	(void) pgqueue_tablespace(name, GetUserId());
+	return quote_literal_cstr(name);
+}
+
 /* ---------------- create ---------------- */
 
 /*
  * (topic, partitions, value_type, segment_messages, notify, retention,
- * retention_bytes, retention_force, cleanup_policy, tombstone_retention)
+ * retention_bytes, retention_force, cleanup_policy, tombstone_retention,
+ * tablespace)
  */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
@@ -303,11 +317,12 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	id = next_topic_id();
 	create_relations(id, name, value_type);
 	insert_row(id, name, partitions, segment_messages,
-			   psprintf("%s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
+			   psprintf("%s, %s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
 						limit_literal(fcinfo, 5, "retention", true),
 						limit_literal(fcinfo, 6, "retention_bytes", false),
 						bool_literal(fcinfo, 7), policy_literal(fcinfo, 8),
-						tombstone_literal(fcinfo, 9)));
+						tombstone_literal(fcinfo, 9),
+						tablespace_literal(fcinfo, 10)));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -328,7 +343,7 @@ set_option(const Topic *topic, const char *column, const char *value)
 
 /*
  * (topic, partitions, segment_messages, notify, retention, retention_bytes,
- * retention_force, cleanup_policy, tombstone_retention)
+ * retention_force, cleanup_policy, tombstone_retention, tablespace)
  */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
@@ -385,6 +400,8 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 		set_option(topic, "cleanup_policy", policy_literal(fcinfo, 7));
 	if (!PG_ARGISNULL(8))
 		set_option(topic, "tombstone_retention", tombstone_literal(fcinfo, 8));
+	if (!PG_ARGISNULL(9))
+		set_option(topic, "tablespace", tablespace_literal(fcinfo, 9));
 
 	pgqueue_topic_changed(log);
 	pgqueue_note_topic_changed(topic);

@@ -15,14 +15,16 @@ my $node = new_server('worker', "queue.maintenance_interval = 1\nrestart_after_c
 my $worker = q{SELECT count(*) FROM pg_stat_activity
 	WHERE backend_type = 'queue maintenance worker' AND datname = 'postgres'};
 
-# Ten segments of ten messages that may go at once, in a topic of that name.
+# Ten segments of ten messages that may go at once, in a topic of that name; or
+# with other options.
 sub fill
 {
-	my ($topic) = @_;
+	my ($topic, $options) = @_;
 
+	$options //= q{, retention => '1 millisecond'};
 	$node->safe_psql(
 		'postgres', qq{
-		SELECT queue.create_topic('$topic', segment_messages => 10, retention => '1 millisecond');
+		SELECT queue.create_topic('$topic', segment_messages => 10$options);
 		DO \$\$ BEGIN FOR i IN 1 .. 10 LOOP
 			PERFORM queue.produce_batch('$topic', ARRAY(SELECT g::text FROM generate_series(1, 10) g));
 			COMMIT;
@@ -53,12 +55,19 @@ is($node->safe_psql('postgres', 'SELECT queue.start_maintenance()'),
 	$pid, 'there is one, however often it is asked for');
 is($node->safe_psql('postgres', $worker), 1, 'one');
 
+# Sealed segments are frozen, with autovacuum's brakes.
+fill('cold', '');
+ok( $node->poll_query_until(
+		'postgres', q{
+		SELECT count(*) = 9 AND bool_and(frozen) FROM queue.segments WHERE topic = 'cold' AND sealed}),
+	'it freezes sealed segments');
+
 # A topic that it cannot maintain does not keep it from the others.
 $node->safe_psql(
 	'postgres', q{
 	SELECT queue.create_topic('broken');
 	SET queue.allow_ddl = on;
-	DROP TABLE queue.log_2 CASCADE});
+	DROP TABLE queue.log_3 CASCADE});
 fill('returns');
 ok(maintained('returns'), 'an error in one topic is not the end');
 

@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ *
+ * tablespace.c
+ *	  Where segments lie: queue.move_segments().
+ *
+ * A topic's tablespace is where its new segments are made (log_segment.c).	 It is
+ * kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
+ * segments can be moved: PostgreSQL copies the files, and nothing of a topic's
+ * description changes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/table.h"
+#include "catalog/pg_tablespace.h"
+#include "commands/tablespace.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_move_segments);
+
+/*
+ * The tablespace of that name, in which the role may create tables.
+ *
+ * Errors: 42704 if there is none, 42501, 22023 for the one of shared tables.
+ */
+Oid
+pgqueue_tablespace(const char *name, Oid role)
+{
+	Oid			tablespace = get_tablespace_oid(name, false);
+
+	if (tablespace == GLOBALTABLESPACE_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("segments cannot be placed in tablespace \"%s\"", name)));
+	if (tablespace != MyDatabaseTableSpace &&
+		pgqueue_tablespace_aclcheck(tablespace, role,
+									ACL_CREATE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLESPACE, name);
+	return tablespace;
+}
+
+/* ---------------- moving ---------------- */
+
+/* Where to, and where the rows go that tell. */
+typedef struct Move
+{
+	ReturnSetInfo *rsinfo;
+	const char *name;
+	Oid			tablespace;		/* as in pg_class: 0 for the default */
+	int64		before;
+} Move;
+
+/* Is the segment there already?  One that is gone is. */
+static bool
+lies_there(Topic *topic, const Segment *segment, Oid tablespace)
+{
+	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	bool		result;
+
+	if (leaf == NULL)
+		return true;
+	result = leaf->rd_rel->reltablespace == tablespace;
+	table_close(leaf, AccessShareLock);
+	return result;
+}
+
+/* (partition, segment, first_offset, bytes, moved) */
+static void
+tell_move(const Move *move, int32 partition, const Segment *segment,
+		  int64 bytes, bool moved)
+{
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	values[0] = Int32GetDatum(partition);
+	values[1] = ObjectIdGetDatum(segment->relid);
+	values[2] = Int64GetDatum(segment->first);
+	values[3] = Int64GetDatum(bytes);
+	values[4] = BoolGetDatum(moved);
+	tuplestore_putvalues(move->rsinfo->setResult, move->rsinfo->setDesc,
+						 values, nulls);
+}
+
+/*
+ * Move a segment with its TOAST table, if it can be locked at once.  By the
+ * command, as the user, whose rights on it and on the tablespace it checks.
+ */
+static bool
+move_segment(const Segment *segment, const char *tablespace)
+{
+	Oid			relid = segment->relid;
+
+	if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+		return false;
+	pgqueue_run_ddl(GetUserId(),
+					psprintf("ALTER TABLE %s SET TABLESPACE %s",
+							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+														get_rel_name(relid)),
+							 quote_identifier(tablespace)));
+	return true;
+}
+
+static void
+move_partition(Topic *topic, int32 partition, const Move *move)
+{
+	Partition  *part = &topic->partitions[partition];
+	int			sealed;
+
+	pgqueue_check_segments(topic, partition);
+	sealed = pgqueue_segments_sealed(topic, part);
+	for (int i = 0; i < sealed && part->segments[i].end <= move->before; i++)
+	{
+		int64		bytes;
+		bool		moved;
+
+		CHECK_FOR_INTERRUPTS();
+		if (lies_there(topic, &part->segments[i], move->tablespace))
+			continue;
+		bytes = pgqueue_total_bytes(part->segments[i].relid);
+		moved = move_segment(&part->segments[i], move->name);
+		tell_move(move, partition, &part->segments[i], bytes, moved);
+	}
+}
+
+/*
+ * (topic, tablespace, partition, before_offset) -> setof moved_segment
+ *
+ * Locks: ACCESS EXCLUSIVE on what is moved, only tried, to the end of the
+ * transaction.
+ */
+Datum
+pgqueue_move_segments(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	Move		move;
+	int32		first = 0;
+	int32		last;
+
+	pgqueue_check_writable("queue.move_segments()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "tablespace");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	move.name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (move.name[0] == '\0')
+		move.name = get_tablespace_name(MyDatabaseTableSpace);
+	move.tablespace = pgqueue_tablespace(move.name, GetUserId());
+	if (move.tablespace == MyDatabaseTableSpace)
+		move.tablespace = InvalidOid;
+	move.before = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT64(3);
+	last = topic->npartitions - 1;
+	if (!PG_ARGISNULL(2))
+	{
+		first = last = PG_GETARG_INT32(2);
+		pgqueue_check_partition(topic, first);
+	}
+
+	InitMaterializedSRF(fcinfo, 0);
+	move.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	for (int32 p = first; p <= last; p++)
+	{
+		topic = pgqueue_topic_refresh(topic);
+		move_partition(topic, p, &move);
+	}
+	return (Datum) 0;
+}
