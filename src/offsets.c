@@ -107,13 +107,15 @@ start_target(char *start, Target *target)
 						start)));
 }
 
-/* (consumer_group, topic, start) */
+/* (consumer_group, topic, start, auto_offset_reset, expiry) */
 Datum
 pgqueue_create_group(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
 	ConsumerGroup group;
+	GroupSettings settings;
 	Target		target = {0};
+	bool		set;
 
 	pgqueue_check_writable("queue.create_group()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
@@ -123,11 +125,16 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	pgqueue_check_right(topic, ACL_SELECT);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
+	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
 
 	(void) pgqueue_group_ensure(&group);
+	if (set)
+		pgqueue_group_lock_settings(&group);
 	(void) pgqueue_group_hold(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
+	if (set)
+		pgqueue_group_set(&group, &settings);
 	for (int32 p = 0; p < topic->npartitions; p++)
 	{
 		Progress	progress;
@@ -199,7 +206,8 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
 
 /*
  * Move a group's offset in a partition.  Members that have messages in hand
- * are fenced: what they do with them counts no more.
+ * are fenced: what they do with them counts no more.  What retention had taken
+ * before is counted, as if the group had gone on by itself.
  *
  * Locks: the group's progress in the partition, unless dry_run.
  */
@@ -229,6 +237,8 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	if (dry_run)
 		return;
 
+	progress.missed += pgqueue_missed(&progress,
+									  pgqueue_log_start(topic, partition), after);
 	progress.offset = after;
 	progress.metadata = NULL;
 	pgqueue_new_epoch(&progress);
