@@ -83,8 +83,9 @@ find_row(Relation rel, const char *name, HeapTuple *tuple)
 	*tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(*tuple))
 		return scan;
-	/* or it was being altered */
+	/* or it was being altered; what this very command has dropped is not */
 	systable_endscan(scan);
+	CommandCounterIncrement();
 	scan = begin_scan(rel, name, NULL);
 	*tuple = systable_getnext(scan);
 	return scan;
