@@ -114,9 +114,12 @@ pgqueue_jump(const ConsumerGroup *group, const Topic *topic, int32 partition,
 						   PROGRESS_JUMPED);
 	ereport(WARNING,
 			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
-			 errmsg("consumer group \"%s\" missed " INT64_FORMAT
-					" offsets of partition %d of topic \"%s\"",
-					group->name, to - from, partition, topic->name),
+			 errmsg_plural("consumer group \"%s\" missed " INT64_FORMAT
+						   " offset of partition %d of topic \"%s\"",
+						   "consumer group \"%s\" missed " INT64_FORMAT
+						   " offsets of partition %d of topic \"%s\"",
+						   (unsigned long) (to - from),
+						   group->name, to - from, partition, topic->name),
 			 errdetail("It was at offset " INT64_FORMAT
 					   " and goes on at the log start, offset " INT64_FORMAT
 					   ": what lay between was let go.", from, to)));
