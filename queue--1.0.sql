@@ -532,11 +532,11 @@ COMMENT ON FUNCTION queue.partition_for_key(text, int) IS
 ------------------------------------------------------------------------------
 
 CREATE FUNCTION queue.create_group(
-    consumer_group text,
-    topic          text,
-    start          text DEFAULT 'earliest',
-    auto_offset_reset text  DEFAULT NULL,
-    expiry         interval DEFAULT NULL
+    consumer_group    text,
+    topic             text,
+    start             text     DEFAULT 'earliest',
+    auto_offset_reset text     DEFAULT NULL,
+    expiry            interval DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -584,7 +584,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
 'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
-Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after.
+Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after. If the log started behind the group''s offset, what lies between counts as missed (queue.alter_group).
 Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
 CREATE FUNCTION queue.offsets_for_time(
@@ -624,7 +624,7 @@ COMMENT ON FUNCTION queue.consume(text, text, int, int, int[], interval, text) I
 'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read, is not paused, and that no other transaction of the group holds and no live member has messages in hand of; returns nothing if there is none.
 max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads (under REPEATABLE READ the next transaction). Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
 The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
@@ -746,7 +746,7 @@ COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) I
 member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing to do, waits so long, as in queue.consume(); a poll that joins, renews the lease or moves partitions returns at once.
 The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
 Returns the messages with an epoch for commit_offset, a new one each time that messages of a partition are handed out. The commit of a transaction that only polls waits for no disk, unless it makes the group: what a crash could lose is handed out again.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
 
 CREATE FUNCTION queue.poll(
     consumer_group text,
