@@ -189,7 +189,7 @@ consume_topic(Consumer *consumer, Topic *topic)
 	{
 		if (!anything_to_read(consumer, topic))
 			return false;
-		if (!pgqueue_group_ensure(&consumer->what.group))
+		if (!pgqueue_group_ensure(&consumer->what.group, NULL))
 			consumer->patience = PATIENCE;
 	}
 	if (what->topics.n > 1)

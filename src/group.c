@@ -10,7 +10,8 @@
  * A row is updated by queue.alter_group() and create_group() alone, one at a
  * time (the group's name is locked).  Who looks with SnapshotSelf, to see what
  * this very command has made, may meet neither version of such a row if the
- * update commits meanwhile; so who finds nothing looks again, with a snapshot.
+ * update commits meanwhile; so who finds nothing looks again, with a snapshot,
+ * and who lists groups does it with one.
  *
  * Dropping a group against using it: whoever uses a group finds its id first
  * and locks a partition after.	 Drop takes all those locks, deletes, and tells
@@ -62,33 +63,55 @@ group_name(text *name)
 
 /* ---------------- rows ---------------- */
 
-static SysScanDesc
-begin_scan(Relation rel, const char *name, Snapshot snapshot)
+/*
+ * A snapshot of now that shows what this very command has written, too.  Unlike
+ * SnapshotSelf it shows one version of a row that is updated meanwhile.  (Not by
+ * CommandCounterIncrement(): a position that a later call of the statement
+ * stores must not pass a message of this one.)
+ */
+static Snapshot
+register_now(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	snapshot->curcid++;
+	return snapshot;
+}
+
+/* A copy of a group's row, or NULL. */
+static HeapTuple
+look_for(Relation rel, const char *name, Snapshot snapshot)
 {
 	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
 
 	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(name));
 	key.sk_collation = C_COLLATION_OID;
-	return systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
+	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
 							  true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
 }
 
-/* Scan for a group's row in its latest state; *tuple is invalid if none. */
-static SysScanDesc
-find_row(Relation rel, const char *name, HeapTuple *tuple)
+/* The same in its latest state. */
+static HeapTuple
+find_row(Relation rel, const char *name)
 {
-	SysScanDesc scan = begin_scan(rel, name, SnapshotSelf);
+	HeapTuple	tuple = look_for(rel, name, SnapshotSelf);
+	Snapshot	snapshot;
 
-	*tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(*tuple))
-		return scan;
-	/* or it was being altered; what this very command has dropped is not */
-	systable_endscan(scan);
-	CommandCounterIncrement();
-	scan = begin_scan(rel, name, NULL);
-	*tuple = systable_getnext(scan);
-	return scan;
+	if (likely(HeapTupleIsValid(tuple)))
+		return tuple;
+	/* or is it being altered? */
+	snapshot = register_now();
+	tuple = look_for(rel, name, snapshot);
+	UnregisterSnapshot(snapshot);
+	return tuple;
 }
 
 /*
@@ -101,8 +124,7 @@ find_group(const char *name)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
 								 AccessShareLock);
-	HeapTuple	tuple;
-	SysScanDesc scan = find_row(rel, name, &tuple);
+	HeapTuple	tuple = find_row(rel, name);
 	int32		id = 0;
 
 	if (HeapTupleIsValid(tuple))
@@ -114,14 +136,14 @@ find_group(const char *name)
 		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
 		pgqueue_check_belongs("consumer group", name,
 							  NameStr(*DatumGetName(values[GROUP_ATTR_OWNER - 1])));
+		heap_freetuple(tuple);
 	}
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return id;
 }
 
 static int32
-insert_group(const char *name)
+insert_group(const char *name, const GroupSettings *settings)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
 	Oid			sequence =
@@ -138,8 +160,10 @@ insert_group(const char *name)
 	values[GROUP_ATTR_OWNER - 1] = NameGetDatum(&owner);
 	values[GROUP_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	values[GROUP_ATTR_RESET - 1] = CStringGetTextDatum(RESET_NONE);
-	nulls[GROUP_ATTR_EXPIRY - 1] = true;
+	values[GROUP_ATTR_RESET - 1] =
+		CStringGetTextDatum(settings->set_reset ? settings->reset : RESET_NONE);
+	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
+	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
 	table_close(rel, NoLock);
 	return id;
@@ -176,15 +200,17 @@ name_tag(LOCKTAG *tag, const char *name)
 }
 
 /*
- * Make the group if need be, in this transaction.	False if another transaction
- * was waited for that has made it.
+ * Make the group if need be, in this transaction, with such settings (NULL: those
+ * that groups have).  False if another transaction was waited for that has made
+ * it.
  *
  * Locks: the group's name until the end of the transaction, if it is made; who
  * makes the same group waits, and finds it or makes it.
  */
 bool
-pgqueue_group_ensure(ConsumerGroup *group)
+pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 {
+	static const GroupSettings usual = {0};
 	LOCKTAG		tag;
 
 	if (group->id != 0)
@@ -197,7 +223,7 @@ pgqueue_group_ensure(ConsumerGroup *group)
 		pgqueue_unlock(&tag, ExclusiveLock);
 		return false;
 	}
-	group->id = insert_group(group->name);
+	group->id = insert_group(group->name, settings == NULL ? &usual : settings);
 	return true;
 }
 
@@ -228,22 +254,18 @@ pgqueue_group_read(HeapTuple tuple, TupleDesc desc, ConsumerGroup *group)
 						 DatumGetIntervalP(values[GROUP_ATTR_EXPIRY - 1]));
 }
 
-/*
- * The groups that read a topic, as of now: those with an offset in it.	 Read
- * with a snapshot, so that none is missed that is being altered; hence what
- * this very command has written has to be made visible first.
- */
+/* The groups that read a topic, as of now: those with an offset in it. */
 List *
 pgqueue_groups_of(int32 topic_id)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
 								 AccessShareLock);
-	SysScanDesc scan;
+	Snapshot	snapshot = register_now();
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
+										  NULL);
 	List	   *groups = NIL;
 	HeapTuple	tuple;
 
-	CommandCounterIncrement();
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		ConsumerGroup *group = palloc0(sizeof(ConsumerGroup));
@@ -253,20 +275,20 @@ pgqueue_groups_of(int32 topic_id)
 			groups = lappend(groups, group);
 	}
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return groups;
 }
 
 /* ---------------- settings ---------------- */
 
-/* May the group go on at the log start if that is behind its offset?  As of now. */
+/* May it go on at the log start, if that is behind its offset?  As of now. */
 bool
 pgqueue_group_jumps(const ConsumerGroup *group)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
 								 AccessShareLock);
-	HeapTuple	tuple;
-	SysScanDesc scan = find_row(rel, group->name, &tuple);
+	HeapTuple	tuple = find_row(rel, group->name);
 	bool		jumps = false;
 	bool		isnull;
 
@@ -277,7 +299,6 @@ pgqueue_group_jumps(const ConsumerGroup *group)
 
 		jumps = strcmp(TextDatumGetCString(word), RESET_EARLIEST) == 0;
 	}
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return jumps;
 }
@@ -334,8 +355,8 @@ void
 pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
+	HeapTuple	old = find_row(rel, group->name);
 	HeapTuple	tuple;
-	SysScanDesc scan;
 	Datum		values[GROUP_NATTS] = {0};
 	bool		nulls[GROUP_NATTS] = {false};
 	bool		replace[GROUP_NATTS] = {false};
@@ -347,15 +368,13 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
 
-	/* this very command may have made the group, or set it before */
-	CommandCounterIncrement();
-	scan = find_row(rel, group->name, &tuple);
-	if (!HeapTupleIsValid(tuple))
+	if (!HeapTupleIsValid(old))
 		elog(ERROR, "consumer group \"%s\" is not there", group->name);
-	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
-							  replace);
-	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
-	systable_endscan(scan);
+	/* perhaps in this very command */
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old->t_data)))
+		CommandCounterIncrement();
+	tuple = heap_modify_tuple(old, RelationGetDescr(rel), values, nulls, replace);
+	CatalogTupleUpdate(rel, &old->t_self, tuple);
 	table_close(rel, NoLock);
 }
 
@@ -421,12 +440,10 @@ void
 pgqueue_group_delete(const char *name)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
-	HeapTuple	tuple;
-	SysScanDesc scan = find_row(rel, name, &tuple);
+	HeapTuple	tuple = find_row(rel, name);
 
 	if (HeapTupleIsValid(tuple))
 		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
 	table_close(rel, NoLock);
 	pgqueue_groups_changed();
 }

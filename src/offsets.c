@@ -116,6 +116,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	GroupSettings settings;
 	Target		target = {0};
 	bool		set;
+	bool		made;
 
 	pgqueue_check_writable("queue.create_group()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
@@ -127,7 +128,10 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
 	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
 
-	(void) pgqueue_group_ensure(&group);
+	made = group.id == 0;
+	if (!pgqueue_group_ensure(&group, &settings))
+		made = false;			/* not by us */
+	set = set && !made;
 	if (set)
 		pgqueue_group_lock_settings(&group);
 	(void) pgqueue_group_hold(group.id, true);

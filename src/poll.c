@@ -229,7 +229,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	if (max_wait > 0 && has_room(&poller.sink))
 		pgqueue_wait_held(what, max_wait);
 	alone = what->group.id != 0 && wrote_nothing_else();
-	(void) pgqueue_group_ensure(&what->group);
+	(void) pgqueue_group_ensure(&what->group, NULL);
 	poll_all(&poller);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;

@@ -9,9 +9,9 @@
  * auto_offset_reset "earliest" it jumps: it reads from the log start, and what
  * lies between is counted, in offsets, with the row that moves the group's
  * offset.	So the count commits or aborts with the jump, and is carried on by
- * later rows.  A call that finds nothing to read writes nothing: the group stays
- * where it was, and the jump is pending.  The proof that no message is passed
- * uncounted is in README, section 9.
+ * later rows.  A call that finds nothing to read writes nothing: the group
+ * stays where it was, and the jump is pending.  The proof that no message is
+ * passed uncounted is in README, section 9.
  *
  *-------------------------------------------------------------------------
  */

@@ -555,7 +555,8 @@ typedef struct GroupSettings
 extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
 							  ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
-extern bool pgqueue_group_ensure(ConsumerGroup *group);
+extern bool pgqueue_group_ensure(ConsumerGroup *group,
+								 const GroupSettings *settings);
 extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_hold(int32 id, bool wait);
