@@ -107,6 +107,33 @@ start_target(char *start, Target *target)
 						start)));
 }
 
+/*
+ * A group's first row in a partition.
+ *
+ * Locks: the group and the topic are held.
+ * Errors: 42710, 40001.
+ */
+static void
+start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
+				const Target *target)
+{
+	Progress	progress;
+
+	pgqueue_positions_hold(topic, partition);
+	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	if (progress.found)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("consumer group \"%s\" already reads topic \"%s\"",
+						group->name, topic->name),
+				 errhint("To move its offsets call queue.reset_offsets().")));
+	progress.offset = target_offset(topic, partition, target, 0);
+	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+						   PROGRESS_STARTED);
+}
+
 /* (consumer_group, topic, start, auto_offset_reset, expiry) */
 Datum
 pgqueue_create_group(PG_FUNCTION_ARGS)
@@ -137,26 +164,11 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	(void) pgqueue_group_hold(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
+	for (int32 p = 0; p < topic->npartitions; p++)
+		start_partition(&group, topic, p, &target);
+	/* after the positions: it may begin another command */
 	if (set)
 		pgqueue_group_set(&group, &settings);
-	for (int32 p = 0; p < topic->npartitions; p++)
-	{
-		Progress	progress;
-
-		pgqueue_positions_hold(topic, p);
-		(void) pgqueue_progress_lock(group.id, topic->id, p, true);
-		topic = pgqueue_topic_refresh(topic);
-		pgqueue_progress_read(group.id, topic->id, p, &progress);
-		if (progress.found)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("consumer group \"%s\" already reads topic \"%s\"",
-							group.name, topic->name),
-					 errhint("To move its offsets call queue.reset_offsets().")));
-		progress.offset = target_offset(topic, p, &target, 0);
-		pgqueue_progress_write(group.id, topic->id, p, &progress,
-							   PROGRESS_STARTED);
-	}
 	PG_RETURN_VOID();
 }
 
