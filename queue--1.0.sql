@@ -103,14 +103,18 @@ CREATE TABLE queue.consumer_group (
     name       text        COLLATE "C" NOT NULL,
     owner      name        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    auto_offset_reset text NOT NULL DEFAULT 'none',
+    expiry     interval,
     CONSTRAINT consumer_group_pkey PRIMARY KEY (group_id),
     CONSTRAINT consumer_group_name_key UNIQUE (name)
 );
-COMMENT ON TABLE queue.consumer_group IS 'Consumer groups and the roles they belong to. Rows are never updated.';
+COMMENT ON TABLE queue.consumer_group IS 'Consumer groups, the roles they belong to, and their settings. Change these with queue.create_group() and queue.alter_group() only.';
 COMMENT ON COLUMN queue.consumer_group.group_id IS 'Number of the group.';
 COMMENT ON COLUMN queue.consumer_group.name IS 'Name of the group.';
 COMMENT ON COLUMN queue.consumer_group.owner IS 'Role that first used the group, by name: a restore works without the role.';
 COMMENT ON COLUMN queue.consumer_group.created_at IS 'When the group was first used.';
+COMMENT ON COLUMN queue.consumer_group.auto_offset_reset IS 'What it does when retention has taken what it had yet to read: none (QU001), or earliest (jumps to the log start and counts what it missed).';
+COMMENT ON COLUMN queue.consumer_group.expiry IS 'After so long without use it holds no messages of a topic any more; NULL: never.';
 
 CREATE TABLE queue.progress (
     group_id         int         NOT NULL,
@@ -125,7 +129,8 @@ CREATE TABLE queue.progress (
     handed_to        bigint,
     committed_by     text,
     member           text,
-    metadata         text
+    metadata         text,
+    missed           bigint
 );
 CREATE INDEX progress_newest
     ON queue.progress (group_id, topic_id, partition, generation);
@@ -134,7 +139,7 @@ COMMENT ON COLUMN queue.progress.group_id IS 'Consumer group.';
 COMMENT ON COLUMN queue.progress.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.progress.partition IS 'Partition.';
 COMMENT ON COLUMN queue.progress.paused IS 'Whether the partition is paused for the group.';
-COMMENT ON COLUMN queue.progress.action IS 'Why the row was written: s started, c consumed, m committed, r reset; h handed to a member, u other change that left the offset.';
+COMMENT ON COLUMN queue.progress.action IS 'Why the row was written: s started, c consumed, m committed, r reset, j jumped to the log start; h handed to a member, u other change that left the offset.';
 COMMENT ON COLUMN queue.progress.generation IS 'Counts the rows of this group in this partition.';
 COMMENT ON COLUMN queue.progress.committed_offset IS 'Next offset to read.';
 COMMENT ON COLUMN queue.progress.committed_at IS 'When the offset was moved.';
@@ -143,6 +148,7 @@ COMMENT ON COLUMN queue.progress.handed_to IS 'Offset behind the last message th
 COMMENT ON COLUMN queue.progress.committed_by IS 'Role that moved the offset.';
 COMMENT ON COLUMN queue.progress.member IS 'Member that messages were last handed to; NULL: none, or taken back.';
 COMMENT ON COLUMN queue.progress.metadata IS 'What was said with the commit.';
+COMMENT ON COLUMN queue.progress.missed IS 'Offsets that retention took before the group had read them, until then; NULL: none.';
 COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
 
 CREATE TABLE queue.member (
@@ -544,15 +550,31 @@ COMMENT ON FUNCTION queue.partition_for_key(text, int) IS
 ------------------------------------------------------------------------------
 
 CREATE FUNCTION queue.create_group(
-    consumer_group text,
-    topic          text,
-    start          text DEFAULT 'earliest'
+    consumer_group    text,
+    topic             text,
+    start             text     DEFAULT 'earliest',
+    auto_offset_reset text     DEFAULT NULL,
+    expiry            interval DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_group(text, text, text) IS
-'Sets where a group starts to read a topic, before its first consume. start: earliest (log start, the default), latest (behind the last committed message, and not behind one still in progress), or a timestamp that begins with a digit (the first message of that time or later). Without it a group starts at the log start. Kafka''s auto.offset.reset.
-Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start, 22007 or 22008 bad timestamp, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+COMMENT ON FUNCTION queue.create_group(text, text, text, text, interval) IS
+'Sets where a group starts to read a topic, before its first consume. start: earliest (log start, the default), latest (behind the last committed message, and not behind one still in progress), or a timestamp that begins with a digit (the first message of that time or later). Without it a group starts at the log start. auto_offset_reset and expiry: settings of the group, as in queue.alter_group(); default: as they are, in a new group none and never. Idea of start: Kafka''s auto.offset.reset.
+Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start or setting, 22007 or 22008 bad timestamp, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+
+CREATE FUNCTION queue.alter_group(
+    consumer_group    text,
+    auto_offset_reset text     DEFAULT NULL,
+    expiry            interval DEFAULT NULL
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_alter_group'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.alter_group(text, text, interval) IS
+'Changes a group''s settings; NULL leaves one as it is.
+auto_offset_reset: what the group''s next call does when messages are gone that it had yet to read (topic option retention_force, queue.delete_messages(force), or the group had expired): none (the default) raises QU001; earliest goes on at the log start, raises a WARNING (QU001), and counts the offsets between as missed (view queue.consumer_groups). The count commits or aborts with the call. A call that finds nothing to read leaves the jump to a later one.
+expiry: how long the group holds messages that it has yet to read in a topic while it is not used, up to 10,000 days; 0: for ever (the default). It counts from the latest of the group''s creation, its last move in any partition of the topic, the end of its members'' last lease, and the time of the partition''s first message that it has yet to read. A group that a transaction is consuming in the topic, or that has a live member there, is in use. Offsets stay in any case. What is rolled back is no use.
+Waits for another transaction that changes the group''s settings. Takes effect with COMMIT.
+Errors: 42704 no such group, 42602 bad group name, 22023 other word, negative or overlong expiry, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role. Idea: Kafka''s auto.offset.reset and offsets.retention.minutes. Since 1.0.';
 
 CREATE FUNCTION queue.drop_group(consumer_group text, topic text DEFAULT NULL)
 RETURNS void
@@ -580,7 +602,7 @@ AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
 'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
-Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after.
+Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after. If the log started behind the group''s offset, what lies between counts as missed (queue.alter_group).
 Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
 CREATE FUNCTION queue.offsets_for_time(
@@ -620,7 +642,7 @@ COMMENT ON FUNCTION queue.consume(text, text, int, int, int[], interval, text) I
 'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read, is not paused, and that no other transaction of the group holds and no live member has messages in hand of; returns nothing if there is none.
 max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads (under REPEATABLE READ the next transaction). Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
 The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
@@ -742,7 +764,7 @@ COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) I
 member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing to do, waits so long, as in queue.consume(); a poll that joins, renews the lease or moves partitions returns at once.
 The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
 Returns the messages with an epoch for commit_offset, a new one each time that messages of a partition are handed out. The commit of a transaction that only polls waits for no disk, unless it makes the group: what a crash could lose is handed out again.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
+Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
 
 CREATE FUNCTION queue.poll(
     consumer_group text,
@@ -1149,7 +1171,9 @@ CREATE FUNCTION queue.group_offsets(
     OUT pid            int,
     OUT paused         boolean,
     OUT in_hand        bigint,
-    OUT rate           float8
+    OUT rate           float8,
+    OUT missed         bigint,
+    OUT expired        boolean
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_group_offsets'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
@@ -1178,7 +1202,7 @@ SELECT g.consumer_group,
             -- not greatest(), which would make 0 of NULL
             THEN pg_catalog.interval_larger(pg_catalog.statement_timestamp()
                  - queue.offset_time(g.topic, g.partition,
-                                     coalesce(g.current_offset, g.log_start)),
+                                     greatest(g.current_offset, g.log_start)),
                  '0') END AS oldest_unread_age,
        g.rate,
        CASE WHEN g.log_end <= coalesce(g.current_offset, g.log_start)
@@ -1192,7 +1216,9 @@ SELECT g.consumer_group,
        g.committed_at,
        g.committed_by,
        g.metadata,
-       g.pid
+       g.pid,
+       g.missed,
+       g.expired
   FROM queue.group_offsets() g;
 COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per partition of each topic that the group has offsets in. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
@@ -1213,6 +1239,8 @@ COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was las
 COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'By which role.';
 COMMENT ON COLUMN queue.consumer_groups.metadata IS 'What was said with the commit.';
 COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition.';
+COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets that retention took before the group had read them, ever; those between current_offset and the log start included, which its next call will be told of.';
+COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read and does not hold them any more, since it was not used for its expiry.';
 
 CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1271,10 +1299,14 @@ SELECT o.consumer_group,
        pg_catalog.sum(o.rate) AS rate,
        pg_catalog.max(o.time_to_drain) AS time_to_drain,
        pg_catalog.sum(o.in_hand)::bigint AS in_hand,
-       pg_catalog.max(o.committed_at) AS committed_at
+       pg_catalog.max(o.committed_at) AS committed_at,
+       pg_catalog.sum(o.missed)::bigint AS missed,
+       pg_catalog.count(*) FILTER (WHERE o.expired) AS expired,
+       g.auto_offset_reset,
+       g.expiry
   FROM queue.consumer_groups o
   JOIN queue.consumer_group g ON g.name = o.consumer_group
- GROUP BY o.consumer_group, g.owner, g.group_id;
+ GROUP BY o.consumer_group, g.owner, g.group_id, g.auto_offset_reset, g.expiry;
 COMMENT ON VIEW queue.group_summary IS 'How is each group doing as a whole? Topics that the user may read or write.';
 COMMENT ON COLUMN queue.group_summary.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.group_summary.owner IS 'Role that it belongs to.';
@@ -1289,6 +1321,10 @@ COMMENT ON COLUMN queue.group_summary.rate IS 'Sum of rates.';
 COMMENT ON COLUMN queue.group_summary.time_to_drain IS 'That of the partition that takes longest, as far as known.';
 COMMENT ON COLUMN queue.group_summary.in_hand IS 'Messages that members have in hand.';
 COMMENT ON COLUMN queue.group_summary.committed_at IS 'When an offset was last moved.';
+COMMENT ON COLUMN queue.group_summary.missed IS 'Offsets that retention took before the group had read them.';
+COMMENT ON COLUMN queue.group_summary.expired IS 'Partitions of which it does not hold messages any more, since it was not used for its expiry.';
+COMMENT ON COLUMN queue.group_summary.auto_offset_reset IS 'What it does when messages are gone: none (QU001), or earliest (jumps to the log start).';
+COMMENT ON COLUMN queue.group_summary.expiry IS 'After so long without use it holds no messages; NULL: never.';
 
 CREATE VIEW queue.offset_history WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1296,7 +1332,8 @@ SELECT g.name AS consumer_group,
        p.partition,
        p.generation,
        CASE p.action WHEN 's' THEN 'started' WHEN 'c' THEN 'consumed'
-                     WHEN 'm' THEN 'committed' ELSE 'reset' END AS action,
+                     WHEN 'm' THEN 'committed' WHEN 'j' THEN 'jumped'
+                     ELSE 'reset' END AS action,
        pg_catalog.lag(p.committed_offset) OVER (
            PARTITION BY g.name, t.topic, p.partition
            ORDER BY p.generation) AS from_offset,
@@ -1309,13 +1346,13 @@ SELECT g.name AS consumer_group,
   JOIN queue.consumer_group g USING (group_id)
   JOIN queue.topic r USING (topic_id)
   JOIN queue.topics t ON t.topic = r.name
- WHERE p.action IN ('s', 'c', 'm', 'r');
+ WHERE p.action IN ('s', 'c', 'm', 'r', 'j');
 COMMENT ON VIEW queue.offset_history IS 'Who consumed what, and when? A row per move of an offset. Topics that the user may read or write.';
 COMMENT ON COLUMN queue.offset_history.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.offset_history.topic IS 'Topic.';
 COMMENT ON COLUMN queue.offset_history.partition IS 'Partition.';
 COMMENT ON COLUMN queue.offset_history.generation IS 'Order of the moves in the partition; numbers may be left out.';
-COMMENT ON COLUMN queue.offset_history.action IS 'started (create_group, or the first poll or pause), consumed (consume), committed (commit_offset), reset (reset_offsets).';
+COMMENT ON COLUMN queue.offset_history.action IS 'started (create_group, or the first poll or pause), consumed (consume), committed (commit_offset), reset (reset_offsets), jumped (consume or poll, from offsets that were gone to the log start).';
 COMMENT ON COLUMN queue.offset_history.from_offset IS 'Where the group was; NULL: it began here.';
 COMMENT ON COLUMN queue.offset_history.to_offset IS 'Where it was then: the next offset to read.';
 COMMENT ON COLUMN queue.offset_history.committed_at IS 'When.';
@@ -1381,7 +1418,7 @@ CREATE FUNCTION queue.delete_messages(
 AS 'MODULE_PATHNAME', 'pgqueue_delete_messages'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
-'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001. A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
+'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001, or jumps (queue.alter_group). A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
 Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
 
 CREATE TYPE queue.moved_segment AS (
@@ -1457,7 +1494,7 @@ COMMENT ON COLUMN queue.retention.retention_bytes IS 'How much of the partition 
 COMMENT ON COLUMN queue.retention.retention_force IS 'Whether the limits win over groups.';
 COMMENT ON COLUMN queue.retention.log_start IS 'First offset that is kept.';
 COMMENT ON COLUMN queue.retention.limit_offset IS 'Before which the limits allow segments to go.';
-COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is the least far; NULL: none reads the topic.';
+COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is the least far, of those that have not expired; NULL: none reads the topic.';
 COMMENT ON COLUMN queue.retention.held_offset IS 'The next offset that it reads.';
 COMMENT ON COLUMN queue.retention.behind IS 'How far it is behind limit_offset.';
 COMMENT ON COLUMN queue.retention.held_bytes IS 'Bytes of segments that are kept for groups only.';

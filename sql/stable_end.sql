@@ -186,4 +186,7 @@ SELECT queue.stable_end('own', 0);
 SELECT r."offset", queue.create_group('own', 'own', 'latest')
   FROM queue.produce('own', '"next"') r;
 SELECT "offset", value FROM queue.consume('own', 'own');
-SELECT queue.drop_group('own'), queue.drop_topic('own');
+SELECT r."offset", queue.create_group('own too', 'own', 'latest', 'earliest', '1 day')
+  FROM queue.produce('own', '"last"') r;
+SELECT "offset", value FROM queue.consume('own too', 'own');
+SELECT queue.drop_group('own'), queue.drop_group('own too'), queue.drop_topic('own');

@@ -82,8 +82,10 @@ anything_to_read(Consumer *consumer, Topic *topic)
 		int32		p = what->partitions ? what->partitions[i] : i;
 		LogPlace	place;
 
-		pgqueue_find_offset(topic, p, pgqueue_log_start(topic, p),
-							consumer->snapshot, &place);
+		/* let go meanwhile: from the new start */
+		while (pgqueue_find_offset(topic, p, pgqueue_log_start(topic, p),
+								   consumer->snapshot, &place) == SCAN_GONE)
+			topic = pgqueue_topic_reload(topic);
 		if (place.found)
 			return true;
 	}
@@ -133,18 +135,13 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 	ConsumerGroup *group = &consumer->what.group;
 	MessageSink *sink = &consumer->sink;
 	Progress	progress;
-	int64		start;
 	int64		from;
-	int64		stopped_at;
 	ScanEnd		end;
 
 	if (!lock_partition(consumer, topic, partition))
 		return false;
 	pgqueue_group_check_same(group);
 
-	/* the offset may lie in a segment made since we looked */
-	topic = pgqueue_topic_refresh(topic);
-	start = pgqueue_log_start(topic, partition);
 	pgqueue_progress_read(group->id, topic->id, partition, &progress);
 	if (!is_free(group, topic, &progress))
 	{
@@ -157,16 +154,14 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return false;
 	}
-	from = progress.found ? progress.offset : start;
-	if (from < start)
-		pgqueue_offset_out_of_range(topic, partition, from,
-									"committed offset");
-	end = pgqueue_scan(topic, partition, from, consumer->snapshot,
-					   pgqueue_sink_receive, sink, &stopped_at);
+	end = pgqueue_read_on(group, topic, partition, &progress, consumer->snapshot,
+						  sink, &from);
 	if (sink->taken > 0)
 	{
 		if (progress.member != NULL)
 			pgqueue_new_epoch(&progress);
+		if (progress.offset < from)
+			pgqueue_jump(group, topic, partition, &progress, from);
 		progress.offset = sink->next;
 		progress.metadata = consumer->metadata;
 		pgqueue_progress_write(group->id, topic->id, partition, &progress,
@@ -176,10 +171,6 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 		return true;
 	}
 
-	/* nothing new; or does the log end before the offset? */
-	if (from > start && pgqueue_behind_log_end(topic, partition, from))
-		pgqueue_offset_out_of_range(topic, partition, from,
-									"committed offset");
 	if (!progress.found)
 		pgqueue_group_release(group->id);
 	pgqueue_progress_unlock(group->id, topic->id, partition);
@@ -198,7 +189,7 @@ consume_topic(Consumer *consumer, Topic *topic)
 	{
 		if (!anything_to_read(consumer, topic))
 			return false;
-		if (!pgqueue_group_ensure(&consumer->what.group))
+		if (!pgqueue_group_ensure(&consumer->what.group, NULL))
 			consumer->patience = PATIENCE;
 	}
 	if (what->topics.n > 1)

@@ -36,8 +36,9 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 
 	if (from < pgqueue_log_start(topic, partition))
 		pgqueue_offset_out_of_range(topic, partition, from, "offset");
-	(void) pgqueue_scan(topic, partition, from, GetActiveSnapshot(),
-						pgqueue_sink_receive, &sink, &stopped_at);
+	if (pgqueue_scan(topic, partition, from, GetActiveSnapshot(),
+					 pgqueue_sink_receive, &sink, &stopped_at) == SCAN_GONE)
+		pgqueue_offset_out_of_range(topic, partition, from, "offset");
 	if (sink.taken == 0 &&
 		pgqueue_behind_log_end(topic, partition, from))
 		pgqueue_offset_out_of_range(topic, partition, from, "offset");

@@ -6,7 +6,12 @@
  * A group belongs to the role that first used it; other roles need membership
  * in that role.  The role is stored by name, so that a dump can be restored
  * where the role does not exist (then only a superuser may use the group).
- * Rows are never updated.
+ *
+ * A row is updated by queue.alter_group() and create_group() alone, one at a
+ * time (the group's name is locked).  Who looks with SnapshotSelf, to see what
+ * this very command has made, may meet neither version of such a row if the
+ * update commits meanwhile; so who finds nothing looks again, with a snapshot,
+ * and who lists groups does it with one.
  *
  * Dropping a group against using it: whoever uses a group finds its id first
  * and locks a partition after.	 Drop takes all those locks, deletes, and tells
@@ -21,6 +26,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
@@ -35,6 +41,10 @@
 #include "utils/timestamp.h"
 
 #define MAX_GROUP_NAME		255
+
+/* Words of auto_offset_reset. */
+#define RESET_NONE			"none"
+#define RESET_EARLIEST		"earliest"
 
 /* Errors: 42602 for an empty or overlong name. */
 static char *
@@ -51,6 +61,59 @@ group_name(text *name)
 	return text_to_cstring(name);
 }
 
+/* ---------------- rows ---------------- */
+
+/*
+ * A snapshot of now that shows what this very command has written, too.  Unlike
+ * SnapshotSelf it shows one version of a row that is updated meanwhile.  (Not by
+ * CommandCounterIncrement(): a position that a later call of the statement
+ * stores must not pass a message of this one.)
+ */
+static Snapshot
+register_now(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	snapshot->curcid++;
+	return snapshot;
+}
+
+/* A copy of a group's row, or NULL. */
+static HeapTuple
+look_for(Relation rel, const char *name, Snapshot snapshot)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	key.sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
+							  true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+/* The same in its latest state. */
+static HeapTuple
+find_row(Relation rel, const char *name)
+{
+	HeapTuple	tuple = look_for(rel, name, SnapshotSelf);
+	Snapshot	snapshot;
+
+	if (likely(HeapTupleIsValid(tuple)))
+		return tuple;
+	/* or is it being altered? */
+	snapshot = register_now();
+	tuple = look_for(rel, name, snapshot);
+	UnregisterSnapshot(snapshot);
+	return tuple;
+}
+
 /*
  * The group's id, 0 if it does not exist.	Reads the latest state.
  *
@@ -61,17 +124,9 @@ find_group(const char *name)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
 								 AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple	tuple = find_row(rel, name);
 	int32		id = 0;
 
-	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(name));
-	key.sk_collation = C_COLLATION_OID;
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
-							  true, SnapshotSelf, 1, &key);
-	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		Datum		values[GROUP_NATTS];
@@ -81,14 +136,14 @@ find_group(const char *name)
 		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
 		pgqueue_check_belongs("consumer group", name,
 							  NameStr(*DatumGetName(values[GROUP_ATTR_OWNER - 1])));
+		heap_freetuple(tuple);
 	}
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return id;
 }
 
 static int32
-insert_group(const char *name)
+insert_group(const char *name, const GroupSettings *settings)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
 	Oid			sequence =
@@ -105,6 +160,10 @@ insert_group(const char *name)
 	values[GROUP_ATTR_OWNER - 1] = NameGetDatum(&owner);
 	values[GROUP_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	values[GROUP_ATTR_RESET - 1] =
+		CStringGetTextDatum(settings->set_reset ? settings->reset : RESET_NONE);
+	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
+	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
 	table_close(rel, NoLock);
 	return id;
@@ -132,24 +191,31 @@ pgqueue_group_refresh(ConsumerGroup *group)
 	group->id = find_group(group->name);
 }
 
+static void
+name_tag(LOCKTAG *tag, const char *name)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
+						 hash_bytes((const unsigned char *) name, strlen(name)),
+						 0, PGQUEUE_LOCK_GROUP_NAME);
+}
+
 /*
- * Make the group if need be, in this transaction.	False if another transaction
- * was waited for that has made it.
+ * Make the group if need be, in this transaction, with such settings (NULL: those
+ * that groups have).  False if another transaction was waited for that has made
+ * it.
  *
  * Locks: the group's name until the end of the transaction, if it is made; who
  * makes the same group waits, and finds it or makes it.
  */
 bool
-pgqueue_group_ensure(ConsumerGroup *group)
+pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 {
+	static const GroupSettings usual = {0};
 	LOCKTAG		tag;
 
 	if (group->id != 0)
 		return true;
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
-						 hash_bytes((const unsigned char *) group->name,
-									strlen(group->name)),
-						 0, PGQUEUE_LOCK_GROUP_NAME);
+	name_tag(&tag, group->name);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	pgqueue_group_refresh(group);
 	if (group->id != 0)
@@ -157,7 +223,7 @@ pgqueue_group_ensure(ConsumerGroup *group)
 		pgqueue_unlock(&tag, ExclusiveLock);
 		return false;
 	}
-	group->id = insert_group(group->name);
+	group->id = insert_group(group->name, settings == NULL ? &usual : settings);
 	return true;
 }
 
@@ -172,38 +238,147 @@ pgqueue_group_must_exist(const ConsumerGroup *group)
 				 errhint("Create it with queue.create_group().")));
 }
 
+/* A row to what it says; strings are copied. */
+void
+pgqueue_group_read(HeapTuple tuple, TupleDesc desc, ConsumerGroup *group)
+{
+	Datum		values[GROUP_NATTS];
+	bool		nulls[GROUP_NATTS];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	group->id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
+	group->name = TextDatumGetCString(values[GROUP_ATTR_NAME - 1]);
+	group->created_at = DatumGetTimestampTz(values[GROUP_ATTR_CREATED - 1]);
+	group->expiry = nulls[GROUP_ATTR_EXPIRY - 1] ? 0 :
+		pgqueue_duration("expiry",
+						 DatumGetIntervalP(values[GROUP_ATTR_EXPIRY - 1]));
+}
+
 /* The groups that read a topic, as of now: those with an offset in it. */
 List *
 pgqueue_groups_of(int32 topic_id)
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
 								 AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, SnapshotSelf,
-										  0, NULL);
+	Snapshot	snapshot = register_now();
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
+										  NULL);
 	List	   *groups = NIL;
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		ConsumerGroup *group;
-		bool		isnull;
-		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
-													RelationGetDescr(rel),
-													&isnull));
+		ConsumerGroup *group = palloc0(sizeof(ConsumerGroup));
 
-		if (!pgqueue_progress_any(id, topic_id))
-			continue;
-		group = palloc0(sizeof(ConsumerGroup));
-		group->id = id;
-		group->name = TextDatumGetCString(heap_getattr(tuple, GROUP_ATTR_NAME,
-													   RelationGetDescr(rel),
-													   &isnull));
-		groups = lappend(groups, group);
+		pgqueue_group_read(tuple, RelationGetDescr(rel), group);
+		if (pgqueue_progress_any(group->id, topic_id))
+			groups = lappend(groups, group);
 	}
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return groups;
 }
+
+/* ---------------- settings ---------------- */
+
+/* May it go on at the log start, if that is behind its offset?  As of now. */
+bool
+pgqueue_group_jumps(const ConsumerGroup *group)
+{
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
+								 AccessShareLock);
+	HeapTuple	tuple = find_row(rel, group->name);
+	bool		jumps = false;
+	bool		isnull;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		word = heap_getattr(tuple, GROUP_ATTR_RESET,
+										RelationGetDescr(rel), &isnull);
+
+		jumps = strcmp(TextDatumGetCString(word), RESET_EARLIEST) == 0;
+	}
+	table_close(rel, AccessShareLock);
+	return jumps;
+}
+
+/*
+ * (..., auto_offset_reset, expiry) from an argument on; NULL: as it is.  An
+ * expiry of nothing is none.  False if there is nothing to set.
+ *
+ * Errors: 22023.
+ */
+bool
+pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
+						   GroupSettings *settings)
+{
+	memset(settings, 0, sizeof(GroupSettings));
+	settings->set_reset = !PG_ARGISNULL(arg);
+	settings->set_expiry = !PG_ARGISNULL(arg + 1);
+	if (settings->set_reset)
+	{
+		char	   *word = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+		if (strcmp(word, RESET_NONE) != 0 && strcmp(word, RESET_EARLIEST) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("auto_offset_reset must be \"" RESET_NONE "\" or \""
+							RESET_EARLIEST "\", not \"%s\"", word)));
+		settings->reset = word;
+	}
+	if (settings->set_expiry &&
+		pgqueue_duration_arg(fcinfo, arg + 1, "expiry", 0) > 0)
+		settings->expiry = PG_GETARG_INTERVAL_P(arg + 1);
+	return settings->set_reset || settings->set_expiry;
+}
+
+/*
+ * Keep others from changing the group's settings to the end of the transaction;
+ * before any other lock of the group.
+ */
+void
+pgqueue_group_lock_settings(const ConsumerGroup *group)
+{
+	LOCKTAG		tag;
+
+	name_tag(&tag, group->name);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+}
+
+/*
+ * Change the group's settings, in this transaction.
+ *
+ * Locks: pgqueue_group_lock_settings(), pgqueue_group_hold().
+ */
+void
+pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
+	HeapTuple	old = find_row(rel, group->name);
+	HeapTuple	tuple;
+	Datum		values[GROUP_NATTS] = {0};
+	bool		nulls[GROUP_NATTS] = {false};
+	bool		replace[GROUP_NATTS] = {false};
+
+	replace[GROUP_ATTR_RESET - 1] = settings->set_reset;
+	if (settings->set_reset)
+		values[GROUP_ATTR_RESET - 1] = CStringGetTextDatum(settings->reset);
+	replace[GROUP_ATTR_EXPIRY - 1] = settings->set_expiry;
+	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
+	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+
+	if (!HeapTupleIsValid(old))
+		elog(ERROR, "consumer group \"%s\" is not there", group->name);
+	/* perhaps in this very command */
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old->t_data)))
+		CommandCounterIncrement();
+	tuple = heap_modify_tuple(old, RelationGetDescr(rel), values, nulls, replace);
+	CatalogTupleUpdate(rel, &old->t_self, tuple);
+	table_close(rel, NoLock);
+}
+
+/* ---------------- dropping against using ---------------- */
 
 /*
  * Having locked one of the group's partitions: is it still the same group?
@@ -265,19 +440,10 @@ void
 pgqueue_group_delete(const char *name)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple	tuple = find_row(rel, name);
 
-	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(name));
-	key.sk_collation = C_COLLATION_OID;
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
-							  true, SnapshotSelf, 1, &key);
-	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
 	table_close(rel, NoLock);
 	pgqueue_groups_changed();
 }

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * group_admin.c
- *	  queue.drop_group(), pause() and resume().
+ *	  queue.alter_group(), drop_group(), pause() and resume().
  *
- * All three take the group's lock in every partition concerned and wait for
+ * The last three take the group's lock in every partition concerned and wait for
  * it: once they have it, no transaction of the group is at work there.
  *
  *-------------------------------------------------------------------------
@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+PG_FUNCTION_INFO_V1(pgqueue_alter_group);
 PG_FUNCTION_INFO_V1(pgqueue_drop_group);
 PG_FUNCTION_INFO_V1(pgqueue_pause);
 PG_FUNCTION_INFO_V1(pgqueue_resume);
@@ -40,6 +41,29 @@ reads(const List *places, const Topic *topic)
 		if (((ProgressPlace *) lfirst(lc))->topic_id == topic->id)
 			return true;
 	return false;
+}
+
+/* ---------------- alter ---------------- */
+
+/* (consumer_group, auto_offset_reset, expiry) */
+Datum
+pgqueue_alter_group(PG_FUNCTION_ARGS)
+{
+	ConsumerGroup group;
+	GroupSettings settings;
+	bool		set;
+
+	pgqueue_check_writable("queue.alter_group()");
+	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_must_exist(&group);
+	set = pgqueue_group_settings_arg(fcinfo, 1, &settings);
+
+	pgqueue_group_lock_settings(&group);
+	(void) pgqueue_group_hold(group.id, true);
+	pgqueue_group_check_same(&group);
+	if (set)
+		pgqueue_group_set(&group, &settings);
+	PG_RETURN_VOID();
 }
 
 /* ---------------- drop ---------------- */

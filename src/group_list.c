@@ -60,6 +60,8 @@ enum
 	OUT_PAUSED,
 	OUT_IN_HAND,
 	OUT_RATE,
+	OUT_MISSED,
+	OUT_EXPIRED,
 	OUT_COLUMNS
 };
 
@@ -84,6 +86,7 @@ typedef struct ListedGroup
 {
 	int32		id;				/* hash key */
 	Datum		name;
+	ConsumerGroup group;
 } ListedGroup;
 
 /* A transaction that has a group's partition. */
@@ -127,9 +130,10 @@ typedef struct Walk
 	ListedTopic *topic;
 	ListedGroup *group;
 
-	/* members of the group and topic last met */
+	/* of the group and topic last met: members, last use (expiry.c) */
 	Place		members_of;
 	Members		members;
+	TimestampTz used;
 } Walk;
 
 /* ---------------- what there is ---------------- */
@@ -180,17 +184,13 @@ list_groups(Walk *walk)
 							 sizeof(ListedGroup));
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
-													RelationGetDescr(rel),
-													&isnull));
-		ListedGroup *listed = hash_search(walk->groups, &id, HASH_ENTER, NULL);
+		ConsumerGroup group = {0};
+		ListedGroup *listed;
 
-		listed->name =
-			PointerGetDatum(DatumGetTextPCopy(heap_getattr(tuple,
-														   GROUP_ATTR_NAME,
-														   RelationGetDescr(rel),
-														   &isnull)));
+		pgqueue_group_read(tuple, RelationGetDescr(rel), &group);
+		listed = hash_search(walk->groups, &group.id, HASH_ENTER, NULL);
+		listed->name = CStringGetTextDatum(group.name);
+		listed->group = group;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -264,6 +264,7 @@ owner_of(Walk *walk, const Place *place)
 	{
 		pgqueue_members_read(place->group, place->topic, &walk->members);
 		walk->members_of = *place;
+		walk->used = 0;
 	}
 	for (int i = 0; i < walk->members.n; i++)
 	{
@@ -306,6 +307,24 @@ set_text(Datum *values, bool *nulls, int column, const char *string)
 		values[column] = CStringGetTextDatum(string);
 }
 
+/* What the ends of the log say of a group that is at an offset, or at the start. */
+static void
+set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
+		   const bool *nulls)
+{
+	int64		offset = nulls[OUT_CURRENT] ? ends->log_start :
+		DatumGetInt64(values[OUT_CURRENT]);
+
+	values[OUT_MISSED] =
+		Int64GetDatum(DatumGetInt64(values[OUT_MISSED]) +
+					  Max(ends->log_start - offset, 0));
+	values[OUT_EXPIRED] =
+		BoolGetDatum(pgqueue_group_expired(&walk->group->group,
+										   walk->topic->topic,
+										   place->partition, offset,
+										   &walk->used));
+}
+
 /*
  * Put out a row; the caller has filled in what queue.progress says of the place.
  * Nothing is put out about what the user may not see.
@@ -334,6 +353,9 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 	owner = owner_of(walk, place);
 	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
 	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
+	values[OUT_EXPIRED] = BoolGetDatum(false);
+	if (ends != NULL)
+		set_missed(walk, place, ends, values, nulls);
 	if (walk->anybody)
 		holder = hash_search(walk->holders, place, HASH_FIND, NULL);
 	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
@@ -366,6 +388,8 @@ finish_place(Walk *walk)
 	handed_to = row_nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
 		DatumGetInt64(row[PROGRESS_ATTR_HANDED_TO - 1]);
 	values[OUT_IN_HAND] = Int64GetDatum(Max(handed_to - offset, 0));
+	values[OUT_MISSED] = row_nulls[PROGRESS_ATTR_MISSED - 1] ?
+		Int64GetDatum(0) : row[PROGRESS_ATTR_MISSED - 1];
 	nulls[OUT_RATE] = !rate_of(walk, &rate);
 	values[OUT_RATE] = Float8GetDatum(nulls[OUT_RATE] ? 0 : rate);
 	put_row(walk, &walk->place, values, nulls);
@@ -386,7 +410,7 @@ put_unseen(Walk *walk, int32 until)
 			nulls[OUT_COMMITTED_BY] = nulls[OUT_METADATA] =
 			nulls[OUT_RATE] = true;
 		values[OUT_PAUSED] = BoolGetDatum(false);
-		values[OUT_IN_HAND] = Int64GetDatum(0);
+		values[OUT_IN_HAND] = values[OUT_MISSED] = Int64GetDatum(0);
 		put_row(walk, &place, values, nulls);
 	}
 }

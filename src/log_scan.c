@@ -208,8 +208,11 @@ was_let_go(Topic *topic, int32 partition, const Segment *segment)
  * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
+ * SCAN_GONE: a segment that should be read was let go since the topic was looked
+ * up.  Those before it gave nothing then, since one that did is held, and what is
+ * let go is a prefix (retention.c).
+ *
  * Locks: ACCESS SHARE on each leaf read, kept if it gave messages.
- * Errors: QU001 if a segment that should be read is gone.
  */
 static ScanEnd
 scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
@@ -227,11 +230,13 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 		bool		emitted = false;
 
 		/* gone; or emptied, which we have been told with the lock */
-		if (leaf == NULL ||
-			(!topic->valid && was_let_go(topic, partition, &part->segments[i])))
-			pgqueue_offset_out_of_range(topic, partition,
-										from->by_time ? part->segments[i].first :
-										from->at, "offset");
+		if (leaf == NULL)
+			return SCAN_GONE;
+		if (!topic->valid && was_let_go(topic, partition, &part->segments[i]))
+		{
+			table_close(leaf, AccessShareLock);
+			return SCAN_GONE;
+		}
 		end = scan_segment(topic, partition, leaf, from, snapshot, receiver,
 						   arg, stopped_at, &emitted);
 		/* messages may point to the leaf's TOAST table: keep the lock */
@@ -277,17 +282,23 @@ pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 						&stopped_at);
 }
 
-/* The first message of that time or later; none behind one in progress. */
+/*
+ * The first message of that time or later; none behind one in progress.
+ *
+ * Errors: QU001 if retention was faster.
+ */
 void
 pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 				  Snapshot snapshot, LogPlace *place)
 {
 	LogSeek		seek = {.by_time = true,.at = time};
+	int64		start = pgqueue_log_start(topic, partition);
 	int64		stopped_at;
 
 	place->found = false;
-	(void) scan_from(topic, partition, &seek, snapshot, take_place, place,
-					 &stopped_at);
+	if (scan_from(topic, partition, &seek, snapshot, take_place, place,
+				  &stopped_at) == SCAN_GONE)
+		pgqueue_offset_out_of_range(topic, partition, start, "offset");
 }
 
 /* ---------------- the ends of the log ---------------- */

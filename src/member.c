@@ -595,8 +595,9 @@ add_partition(Member *member, int32 partition)
 
 		member->room = 2 * member->npartitions + 8;
 		grown = palloc(member->room * sizeof(int32));
-		memcpy(grown, member->partitions,
-			   member->npartitions * sizeof(int32));
+		if (member->npartitions > 0)
+			memcpy(grown, member->partitions,
+				   member->npartitions * sizeof(int32));
 		member->partitions = grown;
 	}
 	member->partitions[member->npartitions++] = partition;

@@ -107,13 +107,43 @@ start_target(char *start, Target *target)
 						start)));
 }
 
-/* (consumer_group, topic, start) */
+/*
+ * A group's first row in a partition.
+ *
+ * Locks: the group and the topic are held.
+ * Errors: 42710, 40001.
+ */
+static void
+start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
+				const Target *target)
+{
+	Progress	progress;
+
+	pgqueue_positions_hold(topic, partition);
+	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	if (progress.found)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("consumer group \"%s\" already reads topic \"%s\"",
+						group->name, topic->name),
+				 errhint("To move its offsets call queue.reset_offsets().")));
+	progress.offset = target_offset(topic, partition, target, 0);
+	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+						   PROGRESS_STARTED);
+}
+
+/* (consumer_group, topic, start, auto_offset_reset, expiry) */
 Datum
 pgqueue_create_group(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
 	ConsumerGroup group;
+	GroupSettings settings;
 	Target		target = {0};
+	bool		set;
+	bool		made;
 
 	pgqueue_check_writable("queue.create_group()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
@@ -123,29 +153,22 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	pgqueue_check_right(topic, ACL_SELECT);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
+	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
 
-	(void) pgqueue_group_ensure(&group);
+	made = group.id == 0;
+	if (!pgqueue_group_ensure(&group, &settings))
+		made = false;			/* not by us */
+	set = set && !made;
+	if (set)
+		pgqueue_group_lock_settings(&group);
 	(void) pgqueue_group_hold(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
 	for (int32 p = 0; p < topic->npartitions; p++)
-	{
-		Progress	progress;
-
-		pgqueue_positions_hold(topic, p);
-		(void) pgqueue_progress_lock(group.id, topic->id, p, true);
-		topic = pgqueue_topic_refresh(topic);
-		pgqueue_progress_read(group.id, topic->id, p, &progress);
-		if (progress.found)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("consumer group \"%s\" already reads topic \"%s\"",
-							group.name, topic->name),
-					 errhint("To move its offsets call queue.reset_offsets().")));
-		progress.offset = target_offset(topic, p, &target, 0);
-		pgqueue_progress_write(group.id, topic->id, p, &progress,
-							   PROGRESS_STARTED);
-	}
+		start_partition(&group, topic, p, &target);
+	/* after the positions: it may begin another command */
+	if (set)
+		pgqueue_group_set(&group, &settings);
 	PG_RETURN_VOID();
 }
 
@@ -199,7 +222,8 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
 
 /*
  * Move a group's offset in a partition.  Members that have messages in hand
- * are fenced: what they do with them counts no more.
+ * are fenced: what they do with them counts no more.  What retention had taken
+ * before is counted, as if the group had gone on by itself.
  *
  * Locks: the group's progress in the partition, unless dry_run.
  */
@@ -229,6 +253,8 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	if (dry_run)
 		return;
 
+	progress.missed += pgqueue_missed(&progress,
+									  pgqueue_log_start(topic, partition), after);
 	progress.offset = after;
 	progress.metadata = NULL;
 	pgqueue_new_epoch(&progress);

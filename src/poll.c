@@ -104,14 +104,11 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	MessageSink *sink = &poller->sink;
 	int64		before = sink->taken;
 	Progress	progress;
-	int64		start;
-	int64		stopped_at;
+	int64		from;
 
 	if (!pgqueue_progress_lock(group->id, topic->id, partition, false))
 		return;
 	pgqueue_group_check_same(group);
-	topic = pgqueue_topic_refresh(topic);
-	start = pgqueue_log_start(topic, partition);
 	pgqueue_progress_read(group->id, topic->id, partition, &progress);
 	if (!is_free(poller, topic, &progress))
 	{
@@ -124,21 +121,12 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return;
 	}
-	if (!progress.found)
-		progress.offset = start;
-	if (progress.offset < start)
-		pgqueue_offset_out_of_range(topic, partition, progress.offset,
-									"committed offset");
 
 	sink->epoch = Max(progress.epoch + 1, GetCurrentTimestamp());
-	(void) pgqueue_scan(topic, partition, progress.offset, poller->snapshot,
-						pgqueue_sink_receive, sink, &stopped_at);
+	(void) pgqueue_read_on(group, topic, partition, &progress, poller->snapshot,
+						   sink, &from);
 	if (sink->taken == before)
 	{
-		if (progress.offset > start &&
-			pgqueue_behind_log_end(topic, partition, progress.offset))
-			pgqueue_offset_out_of_range(topic, partition, progress.offset,
-										"committed offset");
 		if (!progress.found)
 			pgqueue_group_release(group->id);
 		pgqueue_progress_unlock(group->id, topic->id, partition);
@@ -151,8 +139,11 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	progress.epoch = sink->epoch;
 	progress.member = poller->what.member;
 	progress.handed_to = sink->next;
-	pgqueue_progress_write(group->id, topic->id, partition, &progress,
-						   PROGRESS_HANDED);
+	if (progress.offset < from)
+		pgqueue_jump(group, topic, partition, &progress, from);
+	else
+		pgqueue_progress_write(group->id, topic->id, partition, &progress,
+							   PROGRESS_HANDED);
 }
 
 static bool
@@ -238,7 +229,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	if (max_wait > 0 && has_room(&poller.sink))
 		pgqueue_wait_held(what, max_wait);
 	alone = what->group.id != 0 && wrote_nothing_else();
-	(void) pgqueue_group_ensure(&what->group);
+	(void) pgqueue_group_ensure(&what->group, NULL);
 	poll_all(&poller);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;

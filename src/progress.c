@@ -10,11 +10,13 @@
  *
  *	 group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
  *	 generation int8 | committed_offset int8 | committed_at timestamptz |
- *	 epoch int8 | handed_to int8 | committed_by text | member text | metadata text
+ *	 epoch int8 | handed_to int8 | committed_by text | member text |
+ *	 metadata text | missed int8
  *
  * A row says all there is to say about the group in the partition: how far it
  * is, whether it is paused, and which member has messages in hand (member.c).
- * What a change leaves as it was is carried over from the row before.
+ * What a change leaves as it was is carried over from the row before.  Of most
+ * groups nothing was ever missed: then missed is NULL, and takes no room.
  *
  * Rows are read and written under the lock of (group, topic, partition), which
  * is held to the end of the transaction.  They are read as of now, not as of
@@ -179,6 +181,8 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 		TextDatumGetCString(values[PROGRESS_ATTR_MEMBER - 1]);
 	progress->metadata = nulls[PROGRESS_ATTR_METADATA - 1] ? NULL :
 		TextDatumGetCString(values[PROGRESS_ATTR_METADATA - 1]);
+	progress->missed = nulls[PROGRESS_ATTR_MISSED - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_MISSED - 1]);
 }
 
 /*
@@ -273,6 +277,8 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 		text_or_null(progress->member, &nulls[PROGRESS_ATTR_MEMBER - 1]);
 	values[PROGRESS_ATTR_METADATA - 1] =
 		text_or_null(progress->metadata, &nulls[PROGRESS_ATTR_METADATA - 1]);
+	nulls[PROGRESS_ATTR_MISSED - 1] = progress->missed == 0;
+	values[PROGRESS_ATTR_MISSED - 1] = Int64GetDatum(progress->missed);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);

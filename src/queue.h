@@ -11,9 +11,9 @@
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
- *				 message_sink.c value.c wakeup.c freeze.c compact.c rewrite.c
- *				 key_map.c retention.c checkpoint.c catalog.c lock.c
- *				 partitioner.c
+ *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
+ *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
+ *				 catalog.c lock.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -362,7 +362,8 @@ typedef enum ScanEnd
 {
 	SCAN_EXHAUSTED,				/* ran off the end of the log */
 	SCAN_UNSTABLE,				/* stopped at a message that may still appear */
-	SCAN_ENOUGH					/* the receiver wants no more */
+	SCAN_ENOUGH,				/* the receiver wants no more */
+	SCAN_GONE					/* what it came to was let go meanwhile */
 } ScanEnd;
 
 /* Receives a message; false: this one was not taken, and no more wanted. */
@@ -630,24 +631,48 @@ extern void pgqueue_face_settings_used(void);
 #define GROUP_ATTR_NAME		2
 #define GROUP_ATTR_OWNER	3
 #define GROUP_ATTR_CREATED	4
-#define GROUP_NATTS			4
+#define GROUP_ATTR_RESET	5
+#define GROUP_ATTR_EXPIRY	6
+#define GROUP_NATTS			6
 
 typedef struct ConsumerGroup
 {
 	char	   *name;
 	int32		id;				/* 0: does not exist */
 	uint64		changes;		/* pgqueue_group_changes when it was found */
+
+	/* read by pgqueue_group_read() only */
+	TimestampTz created_at;
+	int64		expiry;			/* ms; 0: never */
 } ConsumerGroup;
+
+/* What to change of a group's settings. */
+typedef struct GroupSettings
+{
+	bool		set_reset;
+	char	   *reset;			/* a word of auto_offset_reset */
+	bool		set_expiry;
+	Interval   *expiry;			/* NULL: never */
+} GroupSettings;
 
 extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
 							  ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
-extern bool pgqueue_group_ensure(ConsumerGroup *group);
+extern bool pgqueue_group_ensure(ConsumerGroup *group,
+								 const GroupSettings *settings);
 extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_hold(int32 id, bool wait);
 extern void pgqueue_group_release(int32 id);
+extern void pgqueue_group_read(HeapTuple tuple, TupleDesc desc,
+							   ConsumerGroup *group);
 extern List *pgqueue_groups_of(int32 topic_id);
+extern bool pgqueue_group_jumps(const ConsumerGroup *group);
+extern bool pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
+									   GroupSettings *settings);
+extern void pgqueue_group_lock_settings(const ConsumerGroup *group);
+extern void pgqueue_group_set(const ConsumerGroup *group,
+							  const GroupSettings *settings);
 extern void pgqueue_group_lock_rows(int32 id);
 extern void pgqueue_group_delete(const char *name);
 
@@ -667,7 +692,8 @@ extern void pgqueue_group_delete(const char *name);
 #define PROGRESS_ATTR_COMMITTED_BY	11
 #define PROGRESS_ATTR_MEMBER		12
 #define PROGRESS_ATTR_METADATA		13
-#define PROGRESS_NATTS				13
+#define PROGRESS_ATTR_MISSED		14
+#define PROGRESS_NATTS				14
 
 /* Why a row was written; view queue.offset_history has the words. */
 typedef enum ProgressAction
@@ -676,6 +702,7 @@ typedef enum ProgressAction
 	PROGRESS_CONSUMED = 'c',	/* consume */
 	PROGRESS_COMMITTED = 'm',	/* commit_offset */
 	PROGRESS_RESET = 'r',		/* reset_offsets */
+	PROGRESS_JUMPED = 'j',		/* consume, poll: to the log start */
 	PROGRESS_HANDED = 'h',		/* poll: given to a member, offset unmoved */
 	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave: offset unmoved */
 } ProgressAction;
@@ -693,6 +720,7 @@ typedef struct Progress
 	char	   *member;			/* who has messages in hand, or NULL ... */
 	int64		handed_to;		/* ... up to here */
 	int64		epoch;			/* and by which epoch; 0: none ever */
+	int64		missed;			/* offsets that retention took unread */
 } Progress;
 
 typedef struct ProgressPlace
@@ -726,6 +754,12 @@ extern void pgqueue_progress_forget(int32 group, int32 topic_id);
 extern void pgqueue_progress_delete(const Topic *topic);
 
 extern void pgqueue_check_known(TransactionId xmin, const char *doing);
+
+/* ---------------- expiry.c: groups that hold nothing any more ------------ */
+
+extern bool pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,
+								  int32 partition, int64 offset,
+								  TimestampTz *used);
 
 /* ---------------- balance.c: who should own how much ---------------- */
 
@@ -953,5 +987,16 @@ extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
 extern uint64 pgqueue_messages_taken;
 
 extern bool pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg);
+
+/* ---------------- position.c: where a group reads on ---------------- */
+
+extern ScanEnd pgqueue_read_on(const ConsumerGroup *group, Topic *topic,
+							   int32 partition, Progress *progress,
+							   Snapshot snapshot, MessageSink *sink,
+							   int64 *from);
+extern void pgqueue_jump(const ConsumerGroup *group, const Topic *topic,
+						 int32 partition, Progress *progress, int64 to);
+extern int64 pgqueue_missed(const Progress *progress, int64 log_start,
+							int64 upto);
 
 #endif							/* PGQUEUE_H */

@@ -6,7 +6,9 @@
  * What waiting asks before it sleeps and when it is woken.	 A partition counts
  * that has a message at or behind the group's offset, is not paused, is not
  * held by another transaction and of which no live member has messages in hand.
- * So does one whose offset lies outside the log: the next call is to say so.
+ * So does one whose offset lies outside the log: the next call is to say so;
+ * but if the group is set to go on at the log start, it counts like one that is
+ * there.
  * Looks, locks nothing, writes nothing; works on a standby.
  *
  *-------------------------------------------------------------------------
@@ -96,8 +98,14 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 
 	from = progress.found ? progress.offset : start;
 	if (from < start)
-		return true;			/* an error to be told */
+	{
+		if (!pgqueue_group_jumps(&what->group))
+			return true;		/* an error to be told */
+		from = start;
+	}
 	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
+	if (end == SCAN_GONE)
+		return true;			/* the next call begins elsewhere */
 	if (!place.found)
 	{
 		if (end == SCAN_UNSTABLE)

@@ -7,7 +7,7 @@
  * it is sealed (a later one has a block) and the topic's limits are reached:
  * its last message is older than retention, or the partition's newer segments
  * alone have retention_bytes; and, unless the topic forces it, if every group
- * that reads the topic is behind it.
+ * that reads the topic is behind it, but those that have expired (expiry.c).
  *
  * The log start of a partition is part of its checkpoint (checkpoint.c).  It is
  * moved in the transaction that takes the messages away.
@@ -149,7 +149,8 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 /*
  * The least offset that a group has yet to read in the partition, and which
  * group, as it looks now; PG_INT64_MAX if no group reads the topic.	A group that
- * has not begun the partition is at the log start.
+ * has not begun the partition is at the log start; one that has expired holds
+ * nothing.
  */
 int64
 pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
@@ -161,13 +162,15 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 	foreach(lc, pgqueue_groups_of(topic->id))
 	{
 		ConsumerGroup *group = lfirst(lc);
+		TimestampTz used = 0;
 		Progress	progress;
 		int64		offset;
 
 		pgqueue_progress_look(group->id, topic->id, partition, &progress);
 		offset = progress.found ? progress.offset :
 			pgqueue_log_start(topic, partition);
-		if (offset < least)
+		if (offset < least &&
+			!pgqueue_group_expired(group, topic, partition, offset, &used))
 		{
 			least = offset;
 			*name = group->name;

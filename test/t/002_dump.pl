@@ -57,7 +57,7 @@ $node->safe_psql(
 	SELECT queue.produce('words', 'after an aborted one'::text);
 
 	SELECT queue.create_group('late', 'words', start => 'latest');
-	SELECT queue.create_group('early', 'words');
+	SELECT queue.create_group('early', 'words', auto_offset_reset => 'earliest', expiry => '7 days');
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 37);
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 41);
 	SELECT count(*) FROM queue.consume('reader', 'words', NULL::text, 10);
@@ -164,8 +164,10 @@ my $state = q{
 	SELECT topic, partition, segment, first_offset, end_offset
 		FROM queue.segments ORDER BY 1, 2, 4;
 	SELECT consumer_group, topic, partition, current_offset, log_end_offset, lag, stable_end,
-		in_hand, paused, committed_at, committed_by, metadata
+		in_hand, paused, committed_at, committed_by, metadata, missed, expired
 	  FROM queue.consumer_groups ORDER BY 1, 2, 3;
+	SELECT consumer_group, owner, missed, expired, auto_offset_reset, expiry
+	  FROM queue.group_summary ORDER BY 1;
 	SELECT * FROM queue.offset_history ORDER BY 1, 2, 3, 4;
 	SELECT * FROM queue.producers ORDER BY 1, 2;
 };
