@@ -232,9 +232,14 @@ bool_literal(FunctionCallInfo fcinfo, int arg)
 	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg) ? "true" : "false";
 }
 
-/* NULL and '' mean the database's default.  Errors: those of pgqueue_tablespace(). */
+/*
+ * NULL and '' mean the database's default.  User and owner must both be allowed
+ * to use it: the latter's segments are made there later.
+ *
+ * Errors: those of pgqueue_tablespace().
+ */
 static char *
-tablespace_literal(FunctionCallInfo fcinfo, int arg)
+tablespace_literal(FunctionCallInfo fcinfo, int arg, Oid owner)
 {
 	char	   *name = PG_ARGISNULL(arg) ? "" :
 		text_to_cstring(PG_GETARG_TEXT_PP(arg));
@@ -242,6 +247,7 @@ tablespace_literal(FunctionCallInfo fcinfo, int arg)
 	if (name[0] == '\0')
 		return "NULL";
 	(void) pgqueue_tablespace(name, GetUserId());
+	(void) pgqueue_tablespace(name, owner);
 	return quote_literal_cstr(name);
 }
 
@@ -289,7 +295,8 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 			   psprintf("%s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
 						limit_literal(fcinfo, 5, "retention", true),
 						limit_literal(fcinfo, 6, "retention_bytes", false),
-						bool_literal(fcinfo, 7), tablespace_literal(fcinfo, 8)));
+						bool_literal(fcinfo, 7),
+						tablespace_literal(fcinfo, 8, GetUserId())));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -364,7 +371,8 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(6))
 		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
 	if (!PG_ARGISNULL(7))
-		set_option(topic, "tablespace", tablespace_literal(fcinfo, 7));
+		set_option(topic, "tablespace",
+				   tablespace_literal(fcinfo, 7, pgqueue_log_owner(topic)));
 
 	pgqueue_topic_changed(log);
 	pgqueue_note_topic_changed(topic);
