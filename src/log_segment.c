@@ -187,8 +187,8 @@ segment_width(Topic *topic, Partition *part)
 
 /* ---------------- making ---------------- */
 
-static Oid
-log_owner(const Topic *topic)
+Oid
+pgqueue_log_owner(const Topic *topic)
 {
 	Relation	log = table_open(topic->log, AccessShareLock);
 	Oid			owner = log->rd_rel->relowner;
@@ -266,7 +266,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 {
 	const char *name = psprintf("%s.log_%d_%05d_%020" PRId64,
 								PGQUEUE_SCHEMA, topic->id, partition, first);
-	Oid			owner = log_owner(topic);
+	Oid			owner = pgqueue_log_owner(topic);
 
 	/* nothing of the user's but the type's name */
 	pgqueue_run_ddl(pgqueue_extension_owner(),

@@ -424,6 +424,7 @@ extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
 	" headers jsonb"
 
 extern Oid	pgqueue_extension_owner(void);
+extern Oid	pgqueue_log_owner(const Topic *topic);
 extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern bool pgqueue_in_ddl(void);

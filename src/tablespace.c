@@ -37,11 +37,15 @@ pgqueue_tablespace(const char *name, Oid role)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("segments cannot be placed in tablespace \"%s\"", name)));
-	if (tablespace != MyDatabaseTableSpace &&
+	if (tablespace == MyDatabaseTableSpace ||
 		pgqueue_tablespace_aclcheck(tablespace, role,
-									ACL_CREATE) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLESPACE, name);
-	return tablespace;
+									ACL_CREATE) == ACLCHECK_OK)
+		return tablespace;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for tablespace \"%s\"", name),
+			 errhint("Grant CREATE ON TABLESPACE %s to \"%s\".",
+					 quote_identifier(name), GetUserNameFromId(role, false))));
 }
 
 /* ---------------- moving ---------------- */

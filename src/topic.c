@@ -262,9 +262,14 @@ tombstone_literal(FunctionCallInfo fcinfo, int arg)
 	return psprintf("%s::interval", quote_literal_cstr(DatumGetCString(text)));
 }
 
-/* NULL and '' mean the database's default.  Errors: those of pgqueue_tablespace(). */
+/*
+ * NULL and '' mean the database's default.  User and owner must both be allowed
+ * to use it: the latter's segments are made there later.
+ *
+ * Errors: those of pgqueue_tablespace().
+ */
 static char *
-tablespace_literal(FunctionCallInfo fcinfo, int arg)
+tablespace_literal(FunctionCallInfo fcinfo, int arg, Oid owner)
 {
 	char	   *name = PG_ARGISNULL(arg) ? "" :
 		text_to_cstring(PG_GETARG_TEXT_PP(arg));
@@ -272,6 +277,7 @@ tablespace_literal(FunctionCallInfo fcinfo, int arg)
 	if (name[0] == '\0')
 		return "NULL";
 	(void) pgqueue_tablespace(name, GetUserId());
+	(void) pgqueue_tablespace(name, owner);
 	return quote_literal_cstr(name);
 }
 
@@ -322,7 +328,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 						limit_literal(fcinfo, 6, "retention_bytes", false),
 						bool_literal(fcinfo, 7), policy_literal(fcinfo, 8),
 						tombstone_literal(fcinfo, 9),
-						tablespace_literal(fcinfo, 10)));
+						tablespace_literal(fcinfo, 10, GetUserId())));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -401,7 +407,8 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(8))
 		set_option(topic, "tombstone_retention", tombstone_literal(fcinfo, 8));
 	if (!PG_ARGISNULL(9))
-		set_option(topic, "tablespace", tablespace_literal(fcinfo, 9));
+		set_option(topic, "tablespace",
+				   tablespace_literal(fcinfo, 9, pgqueue_log_owner(topic)));
 
 	pgqueue_topic_changed(log);
 	pgqueue_note_topic_changed(topic);
