@@ -491,7 +491,8 @@ typedef struct Rewritten
 extern Visit pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
 								   LogReceiver visitor, void *arg);
 extern bool pgqueue_rewrite_segment(Relation leaf, Settled *settled,
-									LogReceiver stays, void *arg,
+									LogReceiver stays,
+									bool (*may_go) (void *arg), void *arg,
 									Rewritten *done);
 
 /* ---------------- compact.c: the latest message of each key ------------- */

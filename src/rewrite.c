@@ -310,7 +310,8 @@ log_standby_conflict(Relation leaf, TransactionId newest)
 
 /*
  * Keep of a segment what stays, in a new file.	 *done: what was done.  False: it
- * is in use, or has records that are not settled; then nothing is changed.
+ * is in use, or has records that are not settled, or may_go says no; then nothing
+ * is changed.	may_go is asked at last, with the segment for ourselves.
  *
  * Closes the leaf.
  *
@@ -321,7 +322,8 @@ log_standby_conflict(Relation leaf, TransactionId newest)
  */
 bool
 pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
-						void *arg, Rewritten *done)
+						bool (*may_go) (void *arg), void *arg,
+						Rewritten *done)
 {
 	Oid			relid = RelationGetRelid(leaf);
 	int64		end = end_of(leaf);
@@ -345,7 +347,7 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	new = make_new_heap(relid, leaf->rd_rel->reltablespace, leaf->rd_rel->relam,
 						RELPERSISTENCE_PERMANENT, ShareUpdateExclusiveLock);
 	copied = copy_segment(leaf, new, settled, multi, &copy) &&
-		lock_for_swap(relid) && end_of(leaf) == end;
+		lock_for_swap(relid) && end_of(leaf) == end && may_go(arg);
 	if (copied)
 	{
 		log_standby_conflict(leaf, settled->newest);
