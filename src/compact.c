@@ -330,7 +330,7 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 	int			sealed = pgqueue_segments_sealed(topic, part);
 	Checkpoint	checkpoint;
 	char	   *name;
-	Relation	log;
+	Relation	leaf;
 
 	pgqueue_checkpoint_read(topic, compaction->partition, &checkpoint);
 	compaction->tombstones_to = topic->retention_force ? PG_INT64_MAX :
@@ -342,9 +342,12 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 		!tombstones_due(compaction, &checkpoint))
 		return false;
 
-	log = table_open(topic->log, AccessShareLock);
-	compaction->settled.horizon = GetOldestNonRemovableTransactionId(log);
-	table_close(log, AccessShareLock);
+	/* of a leaf: a partitioned table has no records, and no horizon */
+	leaf = pgqueue_open_segment(topic, &part->segments[0], AccessShareLock);
+	if (leaf == NULL)
+		return false;
+	compaction->settled.horizon = GetOldestNonRemovableTransactionId(leaf);
+	table_close(leaf, AccessShareLock);
 	compaction->map = pgqueue_key_map(map_memory());
 	compaction->map_end = checkpoint.compacted_to;
 	compaction->nsegments =

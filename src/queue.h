@@ -311,7 +311,7 @@ extern void pgqueue_lock_pause(void);
 extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries);
 extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
-extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
+extern bool pgqueue_segment_in_use(Oid relid);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 
 /* ---------------- log_record.c: values to a record ---------------- */

@@ -244,27 +244,34 @@ drop_copy(Oid relid)
 
 /* ---------------- the swap ---------------- */
 
-/* Have the segment for ourselves, if that is soon possible. */
+/*
+ * Does nobody use the segment, soon?  Only looked at: a standby keeps what was
+ * locked, be it for a moment, to the end of the transaction.
+ */
 static bool
-lock_for_swap(Oid relid)
+is_free_soon(Oid relid)
 {
 	for (int i = 0; i < SWAP_TRIES; i++)
 	{
-		if (pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+		if (!pgqueue_segment_in_use(relid))
 			return true;
 		pgqueue_lock_pause();
 	}
 	return false;
 }
 
-/* Would it be possible?  Asked before the work is done. */
+/* Have the segment for ourselves, if that is soon possible. */
 static bool
-could_swap(Relation leaf)
+lock_for_swap(Oid relid)
 {
-	if (!lock_for_swap(RelationGetRelid(leaf)))
-		return false;
-	pgqueue_unlock_segment(RelationGetRelid(leaf), AccessExclusiveLock);
-	return true;
+	for (int i = 0; i < SWAP_TRIES; i++)
+	{
+		if (!pgqueue_segment_in_use(relid) &&
+			pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+			return true;
+		pgqueue_lock_pause();
+	}
+	return false;
 }
 
 /* The offset behind the last record, dead or alive. */
@@ -335,7 +342,8 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	bool		copied;
 	Oid			new;
 
-	if (!could_swap(leaf))
+	/* before the work is done */
+	if (!is_free_soon(relid))
 	{
 		relation_close(leaf, NoLock);
 		return false;
