@@ -186,4 +186,6 @@ CALL queue.maintain('gone');
 SELECT "offset" FROM topic.gone ORDER BY 1;
 SELECT queue.drop_topic('gone');
 
+-- The lock of a pass is given back.
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
 DROP FUNCTION settle(text);
