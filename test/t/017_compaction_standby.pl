@@ -55,17 +55,26 @@ $primary->poll_query_until('postgres',
 
 # A pass so slow that it stays with the copy of a segment: a tenth of a second a page.
 my ($out, $err) = ('', '');
-my $pass = IPC::Run::start(
-	[
-		'psql', '-Xq', '-d', $primary->connstr('postgres'),
-		'-c', q{SET vacuum_cost_page_hit = 1; SET vacuum_cost_page_miss = 1;
-			SET vacuum_cost_limit = 1; SET vacuum_cost_delay = 100},
-		'-c', q{CALL queue.maintain('state')}
-	],
-	'<', \undef, '>', \$out, '2>', \$err);
-ok( $primary->poll_query_until('postgres',
-		q{SELECT count(*) = 1 FROM queue.compaction_progress WHERE phase = 'copying'}),
-	'a segment is being copied');
+
+sub start_slow_pass
+{
+	my ($topic) = @_;
+	my $pass = IPC::Run::start(
+		[
+			'psql', '-Xq', '-d', $primary->connstr('postgres'),
+			'-c', q{SET vacuum_cost_page_hit = 1; SET vacuum_cost_page_miss = 1;
+				SET vacuum_cost_limit = 1; SET vacuum_cost_delay = 100},
+			'-c', qq{CALL queue.maintain('$topic')}
+		],
+		'<', \undef, '>', \$out, '2>', \$err);
+
+	ok( $primary->poll_query_until('postgres',
+			q{SELECT count(*) = 1 FROM queue.compaction_progress WHERE phase = 'copying'}),
+		'a segment is being copied');
+	return $pass;
+}
+
+my $pass = start_slow_pass('state');
 catch_up();
 is( $standby->safe_psql(
 		'postgres', q{
@@ -112,5 +121,34 @@ like($wal, qr{REUSE_PAGE .*/$file[ ;]}, 'the swap tells the standby to');
 my $all = q{SELECT "offset", key, md5(value) FROM topic.state ORDER BY 1};
 is($standby->safe_psql('postgres', $all),
 	$primary->safe_psql('postgres', $all), 'both have the same');
+
+# What is copied into a segment while that is being compacted is kept: it lies
+# where an aborted tail was.
+$primary->safe_psql(
+	'postgres', q{
+	SELECT queue.create_topic('given', value_type => 'text', segment_messages => 200,
+		cleanup_policy => 'compact');
+	SELECT queue.produce_batch('given', ARRAY(SELECT repeat(i::text, 500) FROM generate_series(1, 150) i),
+		ARRAY(SELECT 'k' || i % 100 FROM generate_series(1, 150) i));
+	BEGIN;
+	SELECT queue.produce_batch('given', ARRAY(SELECT 'x' FROM generate_series(1, 50) i),
+		ARRAY(SELECT 'x' FROM generate_series(1, 50) i));
+	ROLLBACK;
+	SELECT queue.produce('given', 'next', key => 'next');
+});
+$primary->safe_psql('postgres', 'VACUUM');
+my $leaf = $primary->safe_psql('postgres',
+	q{SELECT segment FROM queue.segments WHERE topic = 'given' AND first_offset = 0});
+$pass = start_slow_pass('given');
+$primary->safe_psql('postgres',
+	qq{INSERT INTO $leaf (partition, "offset", "timestamp", key, value) SELECT 0, 160, max("timestamp"), 'given', 'given' FROM topic.given WHERE "offset" < 160});
+is( $primary->safe_psql('postgres', q{SELECT count(*) FROM queue.compaction_progress
+		WHERE phase = 'copying'}),
+	'1', 'while it is still being copied');
+$pass->finish;
+my $given = q{SELECT count(*) FILTER (WHERE key = 'given'), count(*) FROM topic.given};
+is($primary->safe_psql('postgres', $given), '1|152', 'then nothing goes');
+$primary->safe_psql('postgres', q{CALL queue.maintain('given')});
+is($primary->safe_psql('postgres', $given), '1|102', 'the next pass compacts');
 
 done_testing();
