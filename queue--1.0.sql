@@ -73,6 +73,8 @@ CREATE TABLE queue.checkpoint (
     log_start        bigint NOT NULL,
     compacted_to     bigint NOT NULL,
     oldest_tombstone timestamptz,
+    system           bigint,
+    log              oid,
     CONSTRAINT checkpoint_pkey PRIMARY KEY (topic_id, partition)
 );
 COMMENT ON TABLE queue.checkpoint IS 'Where partitions start and how far they are compacted, if they have let messages go or were compacted. Idea: Kafka''s checkpoints of log starts and of the log cleaner.';
@@ -81,6 +83,8 @@ COMMENT ON COLUMN queue.checkpoint.partition IS 'Partition.';
 COMMENT ON COLUMN queue.checkpoint.log_start IS 'First offset that is kept; 0: all are.';
 COMMENT ON COLUMN queue.checkpoint.compacted_to IS 'Below this offset a key has at most one message.';
 COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Below compacted_to there is no tombstone older than this; NULL: none at all.';
+COMMENT ON COLUMN queue.checkpoint.system IS 'System identifier of the server that compacted: in another one, where the messages were restored, compacted_to and oldest_tombstone say nothing.';
+COMMENT ON COLUMN queue.checkpoint.log IS 'Topic''s table that was compacted; the same holds for another one.';
 
 CREATE TABLE queue.maintenance_log (
     done_at   timestamptz NOT NULL,

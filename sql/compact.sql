@@ -161,4 +161,31 @@ SELECT queue.produce('many', '1', key => 'k1') IS NOT NULL AS ok;
 RESET queue.compaction_memory;
 SELECT queue.drop_topic('many');
 
+-- Keys are told apart by what they are, not by their hash.
+SELECT hashtext('key 127527') = hashtext('key 173972') AS same_hash;
+SELECT queue.create_topic('hashes', segment_messages => 3, cleanup_policy => 'compact');
+SELECT count FROM queue.produce_batch('hashes', ARRAY['1', '2', '3', '4'], ARRAY['key 127527', 'key 173972', 'x', 'x']);
+SELECT settle('hashes');
+CALL queue.maintain('hashes');
+SELECT key FROM topic.hashes ORDER BY "offset";
+SELECT queue.drop_topic('hashes');
+
+-- Nothing goes if no message would be left behind it, for whoever appends next to
+-- ask for the time, and groups for their place.
+SELECT queue.create_topic('gone', segment_messages => 3, cleanup_policy => 'compact', tombstone_retention => '0');
+SELECT count FROM queue.produce_batch('gone', ARRAY[NULL, NULL, NULL]::jsonb[], ARRAY['a', 'b', 'c']);
+BEGIN;
+SELECT "offset" FROM queue.produce('gone', '1', key => 'a');
+ROLLBACK;
+VACUUM;
+SELECT settle('gone');
+CALL queue.maintain('gone');
+SELECT "offset" FROM topic.gone ORDER BY 1;
+SELECT "offset" FROM queue.produce('gone', '1', key => 'a');
+CALL queue.maintain('gone');
+SELECT "offset" FROM topic.gone ORDER BY 1;
+SELECT queue.drop_topic('gone');
+
+-- The lock of a pass is given back.
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
 DROP FUNCTION settle(text);

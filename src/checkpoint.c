@@ -7,7 +7,11 @@
  * A row of queue.checkpoint, made when there is something to say:
  *
  *	 topic_id int4 | partition int4 | log_start int8 | compacted_to int8 |
- *	 oldest_tombstone timestamptz or NULL
+ *	 oldest_tombstone timestamptz or NULL | system int8 | log oid
+ *
+ * Rows are dumped for the log start's sake, but what was compacted are the files:
+ * a restore may bring other messages, or none.	 So system and log say in whose
+ * files, and in others nothing counts as compacted.
  *
  * Kafka keeps the same in its log-start and cleaner offset checkpoints.  Each
  * change commits together with what it tells of (retention.c, compact.c).
@@ -18,6 +22,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -28,7 +33,9 @@
 #define CHECKPOINT_ATTR_LOG_START		3
 #define CHECKPOINT_ATTR_COMPACTED_TO	4
 #define CHECKPOINT_ATTR_OLDEST_TOMBSTONE 5
-#define CHECKPOINT_NATTS				5
+#define CHECKPOINT_ATTR_SYSTEM			6
+#define CHECKPOINT_ATTR_LOG				7
+#define CHECKPOINT_NATTS				7
 
 /*
  * Begin to read the rows of a topic, or of one of its partitions (-1: all).
@@ -47,14 +54,21 @@ begin_scan(Relation rel, const Topic *topic, int32 partition, Snapshot snapshot)
 }
 
 static void
-decode(Relation rel, HeapTuple tuple, int32 *partition, Checkpoint *checkpoint)
+decode(Relation rel, HeapTuple tuple, const Topic *topic, int32 *partition,
+	   Checkpoint *checkpoint)
 {
 	Datum		values[CHECKPOINT_NATTS];
 	bool		nulls[CHECKPOINT_NATTS];
 
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 	*partition = DatumGetInt32(values[CHECKPOINT_ATTR_PARTITION - 1]);
+	memset(checkpoint, 0, sizeof(Checkpoint));
 	checkpoint->log_start = DatumGetInt64(values[CHECKPOINT_ATTR_LOG_START - 1]);
+	if (nulls[CHECKPOINT_ATTR_SYSTEM - 1] || nulls[CHECKPOINT_ATTR_LOG - 1] ||
+		DatumGetInt64(values[CHECKPOINT_ATTR_SYSTEM - 1]) !=
+		(int64) GetSystemIdentifier() ||
+		DatumGetObjectId(values[CHECKPOINT_ATTR_LOG - 1]) != topic->log)
+		return;					/* restored */
 	checkpoint->compacted_to =
 		DatumGetInt64(values[CHECKPOINT_ATTR_COMPACTED_TO - 1]);
 	checkpoint->has_tombstones =
@@ -77,7 +91,7 @@ pgqueue_load_checkpoints(Topic *topic)
 		Checkpoint	checkpoint;
 		int32		partition;
 
-		decode(rel, tuple, &partition, &checkpoint);
+		decode(rel, tuple, topic, &partition, &checkpoint);
 		if (partition >= topic->npartitions)
 			continue;
 		topic->partitions[partition].log_start = checkpoint.log_start;
@@ -99,7 +113,7 @@ pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 
 	memset(checkpoint, 0, sizeof(Checkpoint));
 	if (HeapTupleIsValid(tuple))
-		decode(rel, tuple, &partition, checkpoint);
+		decode(rel, tuple, topic, &partition, checkpoint);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 }
@@ -128,6 +142,8 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	values[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] =
 		TimestampTzGetDatum(checkpoint->oldest_tombstone);
 	nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] = !checkpoint->has_tombstones;
+	values[CHECKPOINT_ATTR_SYSTEM - 1] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[CHECKPOINT_ATTR_LOG - 1] = ObjectIdGetDatum(topic->log);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 
 	if (HeapTupleIsValid(old))

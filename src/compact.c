@@ -53,6 +53,8 @@ struct Compaction
 	int64		map_end;		/* offsets below are in the map */
 	bool		map_full;		/* there are dirty ones behind, which did not fit */
 	int64		tombstones_to;	/* offsets below have been read by all groups */
+	Topic	   *topic;			/* in the step that rewrites a segment ... */
+	int64		expired_to;		/* ... behind the last tombstone that goes */
 	TimestampTz tombstones_before;	/* older ones may go */
 
 	int			nsegments;		/* to be compacted ... */
@@ -145,7 +147,10 @@ is_expired(Compaction *compaction, const LogFixed *tombstone)
 {
 	if (tombstone->timestamp < compaction->tombstones_before &&
 		tombstone->offset < compaction->tombstones_to)
+	{
+		compaction->expired_to = tombstone->offset + 1;
 		return true;
+	}
 	if (!compaction->has_tombstones ||
 		tombstone->timestamp < compaction->oldest_tombstone)
 		compaction->oldest_tombstone = tombstone->timestamp;
@@ -325,7 +330,7 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 	int			sealed = pgqueue_segments_sealed(topic, part);
 	Checkpoint	checkpoint;
 	char	   *name;
-	Relation	log;
+	Relation	leaf;
 
 	pgqueue_checkpoint_read(topic, compaction->partition, &checkpoint);
 	compaction->tombstones_to = topic->retention_force ? PG_INT64_MAX :
@@ -337,9 +342,12 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 		!tombstones_due(compaction, &checkpoint))
 		return false;
 
-	log = table_open(topic->log, AccessShareLock);
-	compaction->settled.horizon = GetOldestNonRemovableTransactionId(log);
-	table_close(log, AccessShareLock);
+	/* of a leaf: a partitioned table has no records, and no horizon */
+	leaf = pgqueue_open_segment(topic, &part->segments[0], AccessShareLock);
+	if (leaf == NULL)
+		return false;
+	compaction->settled.horizon = GetOldestNonRemovableTransactionId(leaf);
+	table_close(leaf, AccessShareLock);
 	compaction->map = pgqueue_key_map(map_memory());
 	compaction->map_end = checkpoint.compacted_to;
 	compaction->nsegments =
@@ -355,7 +363,24 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 /* ---------------- compacting ---------------- */
 
 /*
- * Compact a segment.  False: it is in use, or not settled.
+ * Have all groups still read the tombstones that go?  Asked with the segment for
+ * ourselves: one may have come, or been put back, since the pass was planned, and
+ * have read what they delete.
+ */
+static bool
+groups_are_past(void *arg)
+{
+	const Compaction *compaction = arg;
+	char	   *name;
+
+	return compaction->topic->retention_force ||
+		compaction->expired_to <=
+		pgqueue_held_for_groups(compaction->topic, compaction->partition, &name);
+}
+
+/*
+ * Compact a segment.  False: it is in use, or not settled, or a group has yet to
+ * read what would go.
  */
 static bool
 compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
@@ -372,12 +397,14 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
 	pgstat_progress_start_command(PROGRESS_COMMAND_CLUSTER, segment->relid);
 	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
 								 PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP);
+	compaction->topic = topic;
+	compaction->expired_to = 0;
 	visit = pgqueue_visit_settled(leaf, &compaction->settled, 0, stays,
 								  compaction);
 	if (visit != VISIT_STOPPED)
 		relation_close(leaf, NoLock);
 	else if (pgqueue_rewrite_segment(leaf, &compaction->settled, stays,
-									 compaction, done))
+									 groups_are_past, compaction, done))
 		visit = VISITED_ALL;
 	pgstat_progress_end_command();
 	return visit == VISITED_ALL;

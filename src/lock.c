@@ -139,15 +139,25 @@ pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
 	return false;
 }
 
-/* Give both back, nothing having been done. */
-void
-pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
+static bool
+is_locked(Oid relid)
+{
+	LOCKTAG		tag;
+	int			holders;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	pfree(GetLockConflicts(&tag, AccessExclusiveLock, &holders));
+	return holders > 0;
+}
+
+/* Has another transaction the segment or its TOAST table locked, at all? */
+bool
+pgqueue_segment_in_use(Oid relid)
 {
 	Oid			toast;
 
-	if (toast_of(relid, &toast) && OidIsValid(toast))
-		pgqueue_unlock_relation(toast, mode);
-	pgqueue_unlock_relation(relid, mode);
+	return is_locked(relid) ||
+		(toast_of(relid, &toast) && OidIsValid(toast) && is_locked(toast));
 }
 
 /* Open one of our tables for writing.	Close it with NoLock. */

@@ -486,7 +486,6 @@ compact_next(Topic *topic, int32 partition, void *arg)
 {
 	CompactionRun *run = arg;
 
-	run->more = false;
 	run->more = pgqueue_compact_next(run->compaction, topic, &run->done);
 }
 
@@ -495,7 +494,6 @@ compact_keep(Topic *topic, int32 partition, void *arg)
 {
 	CompactionRun *run = arg;
 
-	run->more = false;
 	if (run->done.removed > 0)
 		report(topic, partition, "messages compacted", run->done.removed,
 			   run->done.bytes);
@@ -505,6 +503,18 @@ compact_keep(Topic *topic, int32 partition, void *arg)
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	run->more = pgqueue_compaction_keep(run->compaction, topic);
+}
+
+/*
+ * A step with what compact_begin made.  It leaves nothing to do if it fails, or if
+ * it is not taken: the topic may be gone by now.
+ */
+static void
+compact_step(const char *name, int32 partition, Step step, CompactionRun *run,
+			 const StepEnds *ends)
+{
+	run->more = false;
+	run_step(name, partition, step, run, ends);
 }
 
 /* One round over a partition.	True: the map was full, begin again. */
@@ -518,9 +528,9 @@ compact_round(const char *name, int32 partition, CompactionRun *run,
 	while (run->more)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_step(name, partition, compact_next, run, ends);
+		compact_step(name, partition, compact_next, run, ends);
 	}
-	run_step(name, partition, compact_keep, run, ends);
+	compact_step(name, partition, compact_keep, run, ends);
 	return run->more;
 }
 

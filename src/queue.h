@@ -313,7 +313,7 @@ extern void pgqueue_lock_pause(void);
 extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries);
 extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
-extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
+extern bool pgqueue_segment_in_use(Oid relid);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 
 /* ---------------- log_record.c: values to a record ---------------- */
@@ -508,7 +508,8 @@ typedef struct Rewritten
 extern Visit pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
 								   LogReceiver visitor, void *arg);
 extern bool pgqueue_rewrite_segment(Relation leaf, Settled *settled,
-									LogReceiver stays, void *arg,
+									LogReceiver stays,
+									bool (*may_go) (void *arg), void *arg,
 									Rewritten *done);
 
 /* ---------------- compact.c: the latest message of each key ------------- */

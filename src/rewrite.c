@@ -244,27 +244,34 @@ drop_copy(Oid relid)
 
 /* ---------------- the swap ---------------- */
 
-/* Have the segment for ourselves, if that is soon possible. */
+/*
+ * Does nobody use the segment, soon?  Only looked at: a standby keeps what was
+ * locked, be it for a moment, to the end of the transaction.
+ */
 static bool
-lock_for_swap(Oid relid)
+is_free_soon(Oid relid)
 {
 	for (int i = 0; i < SWAP_TRIES; i++)
 	{
-		if (pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+		if (!pgqueue_segment_in_use(relid))
 			return true;
 		pgqueue_lock_pause();
 	}
 	return false;
 }
 
-/* Would it be possible?  Asked before the work is done. */
+/* Have the segment for ourselves, if that is soon possible. */
 static bool
-could_swap(Relation leaf)
+lock_for_swap(Oid relid)
 {
-	if (!lock_for_swap(RelationGetRelid(leaf)))
-		return false;
-	pgqueue_unlock_segment(RelationGetRelid(leaf), AccessExclusiveLock);
-	return true;
+	for (int i = 0; i < SWAP_TRIES; i++)
+	{
+		if (!pgqueue_segment_in_use(relid) &&
+			pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+			return true;
+		pgqueue_lock_pause();
+	}
+	return false;
 }
 
 /* The offset behind the last record, dead or alive. */
@@ -310,7 +317,8 @@ log_standby_conflict(Relation leaf, TransactionId newest)
 
 /*
  * Keep of a segment what stays, in a new file.	 *done: what was done.  False: it
- * is in use, or has records that are not settled; then nothing is changed.
+ * is in use, or has records that are not settled, or may_go says no; then nothing
+ * is changed.	may_go is asked at last, with the segment for ourselves.
  *
  * Closes the leaf.
  *
@@ -321,7 +329,8 @@ log_standby_conflict(Relation leaf, TransactionId newest)
  */
 bool
 pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
-						void *arg, Rewritten *done)
+						bool (*may_go) (void *arg), void *arg,
+						Rewritten *done)
 {
 	Oid			relid = RelationGetRelid(leaf);
 	int64		end = end_of(leaf);
@@ -333,7 +342,8 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	bool		copied;
 	Oid			new;
 
-	if (!could_swap(leaf))
+	/* before the work is done */
+	if (!is_free_soon(relid))
 	{
 		relation_close(leaf, NoLock);
 		return false;
@@ -345,7 +355,7 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	new = make_new_heap(relid, leaf->rd_rel->reltablespace, leaf->rd_rel->relam,
 						RELPERSISTENCE_PERMANENT, ShareUpdateExclusiveLock);
 	copied = copy_segment(leaf, new, settled, multi, &copy) &&
-		lock_for_swap(relid) && end_of(leaf) == end;
+		lock_for_swap(relid) && end_of(leaf) == end && may_go(arg);
 	if (copied)
 	{
 		log_standby_conflict(leaf, settled->newest);
