@@ -433,6 +433,7 @@ pgqueue_compact_next(Compaction *compaction, Topic *topic, Rewritten *done)
 	const Segment *segment;
 
 	if (topic->id != compaction->topic_id ||
+		!(topic->cleanup_policy & CLEANUP_COMPACT) ||
 		compaction->next == compaction->nsegments)
 		return false;
 	segment = find_segment(topic, compaction->partition, planned->relid);

@@ -4,7 +4,8 @@
  *	  The latest offset of each key, in bounded memory: what compaction asks.
  *
  * Keys are kept whole and compared byte by byte: a hash alone would one day take
- * a message away for another's sake.
+ * a message away for another's sake.  The hash has a random seed, so that nobody
+ * can choose keys that collide.
  *
  * Memory: the hash table, with room for it to double at any time, the old one
  * going only then; and the keys, in blocks.  A key that does not fit any more is
@@ -15,6 +16,7 @@
 #include "queue.h"
 
 #include "common/hashfn.h"
+#include "common/pg_prng.h"
 
 /* Keys are stored in blocks of this size; a longer one gets its own. */
 #define BLOCK_BYTES (64 * 1024)
@@ -50,6 +52,7 @@ typedef struct KeyEntry
 struct KeyMap
 {
 	keys_hash  *table;
+	uint64		seed;			/* of the hash */
 	Size		memory;			/* may be used */
 	Size		stored;			/* by blocks of keys */
 	char	   *block;			/* the last, and ... */
@@ -63,15 +66,18 @@ pgqueue_key_map(Size memory)
 	KeyMap	   *map = palloc0(sizeof(KeyMap));
 
 	map->table = keys_create(CurrentMemoryContext, 256, NULL);
+	map->seed = pg_prng_uint64(&pg_global_prng_state);
 	map->memory = memory;
 	return map;
 }
 
 static Key
-make_key(const char *data, uint32 len)
+make_key(const KeyMap *map, const char *data, uint32 len)
 {
-	Key			key = {data, len, hash_bytes((const unsigned char *) data, len)};
+	Key			key = {data, len};
 
+	key.hash = (uint32) hash_bytes_extended((const unsigned char *) data, len,
+											map->seed);
 	return key;
 }
 
@@ -113,7 +119,7 @@ store(KeyMap *map, const char *data, uint32 len)
 bool
 pgqueue_key_map_set(KeyMap *map, const char *data, uint32 len, int64 offset)
 {
-	Key			key = make_key(data, len);
+	Key			key = make_key(map, data, len);
 	KeyEntry   *entry = keys_lookup_hash(map->table, key, key.hash);
 
 	if (entry == NULL)
@@ -136,7 +142,7 @@ pgqueue_key_map_set(KeyMap *map, const char *data, uint32 len, int64 offset)
 int64
 pgqueue_key_map_get(const KeyMap *map, const char *data, uint32 len)
 {
-	Key			key = make_key(data, len);
+	Key			key = make_key(map, data, len);
 	KeyEntry   *entry = keys_lookup_hash(map->table, key, key.hash);
 
 	return entry == NULL ? -1 : entry->offset;

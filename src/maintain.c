@@ -35,6 +35,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "postmaster/bgworker.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -56,6 +57,12 @@ PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 #define DONE_ATTR_ITEMS		5
 #define DONE_ATTR_BYTES		6
 #define DONE_NATTS			6
+
+/*
+ * How long a step waits for a lock that it does not only try, unless the session
+ * has a lock_timeout.
+ */
+#define STEP_LOCK_TIMEOUT "500ms"
 
 /* How often it is tried to keep how far a compaction came. */
 #define KEEP_TRIES 100
@@ -380,7 +387,15 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		int			nest = NewGUCNestLevel();
+
+		/* where something waits all the same, others may wait behind us */
+		if (LockTimeout == 0)
+			(void) set_config_option("lock_timeout", STEP_LOCK_TIMEOUT,
+									 PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_SAVE, true, 0, false);
 		step(topic, partition, arg);
+		AtEOXact_GUC(false, nest);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();

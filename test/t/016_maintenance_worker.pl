@@ -62,12 +62,28 @@ ok( $node->poll_query_until(
 		SELECT count(*) = 9 AND bool_and(frozen) FROM queue.segments WHERE topic = 'cold' AND sealed}),
 	'it freezes sealed segments');
 
+# Nobody waits long behind it: what it cannot have in half a second it leaves.
+fill('granted', '');
+my $granter = $node->background_psql('postgres');
+$granter->query_safe(
+	q{BEGIN; DO $$ BEGIN EXECUTE format('GRANT SELECT ON %s TO PUBLIC',
+		(SELECT segment FROM queue.segments WHERE topic = 'granted' AND first_offset = 0)); END $$});
+my ($code, undef, $stderr) = $node->psql(
+	'postgres', q{SELECT queue.alter_topic('granted', retention => '1 millisecond');
+	CALL queue.maintain('granted')});
+is($code, 0, 'a pass ends while a grant is not committed');
+like($stderr, qr/maintenance of topic "granted" failed: canceling statement due to lock timeout/,
+	'and says what it had to leave');
+is($node->safe_psql('postgres', q{SELECT queue.log_start('granted', 0)}), 0, 'as it was');
+$granter->quit;
+ok(maintained('granted'), 'it is done later');
+
 # A topic that it cannot maintain does not keep it from the others.
 $node->safe_psql(
 	'postgres', q{
 	SELECT queue.create_topic('broken');
 	SET queue.allow_ddl = on;
-	DROP TABLE queue.log_3 CASCADE});
+	DROP TABLE queue.log_4 CASCADE});
 fill('returns');
 ok(maintained('returns'), 'an error in one topic is not the end');
 
