@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_server wait_for_server kill_server start_killed create_ledger
+  new_server wait_for_server kill_server create_ledger
   start_load start_pgbench finish_load transactions_done
   drain check_ledger check_log check_retained digest sqlstate
 );
@@ -75,31 +75,23 @@ sub wait_for_server
 }
 
 # Kill the server by signal 9: every process of it, so that none does anything
-# after another one's death.
+# after another one's death. Returns when they are dead. The lock files go, or the
+# next start would wait until the postmaster is also buried.
 sub kill_server
 {
 	my ($node) = @_;
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @locks = (
+		$node->data_dir . '/postmaster.pid',
+		$node->host . '/.s.PGSQL.' . $node->port . '.lock');
+	my ($postmaster) = slurp_file($locks[0]) =~ /^(\d+)/;
 
 	kill 'STOP', $postmaster;	# it shall not notice
-	kill 'KILL', split ' ', `ps -o pid= --ppid $postmaster`;
+	my @children = split ' ', `ps -o pid= --ppid $postmaster`;
+	kill 'KILL', @children;
 	$node->kill9;
-	return;
-}
-
-# Start a server whose postmaster was killed. Backends that live on need a moment
-# to notice.
-sub start_killed
-{
-	my ($node) = @_;
-	my $attempts = 10 * $PostgreSQL::Test::Utils::timeout_default;
-
-	while (!$node->start(fail_ok => 1))
-	{
-		die 'the server does not start' if --$attempts == 0;
-		select(undef, undef, undef, 0.1);
-		$node->stop('fast', fail_ok => 1);
-	}
+	my $pids = join ',', $postmaster, @children;
+	select(undef, undef, undef, 0.01) while `ps -o stat= -p $pids` =~ /^[^Z]/m;
+	unlink(@locks) == @locks or die "@locks: $!";
 	return;
 }
 

@@ -96,7 +96,14 @@ foreach my $round (1 .. 2)
 	$node->kill9;
 	load_was_cut($when, @load);
 
-	start_killed($node);
+	# Backends need a moment to notice that their postmaster is gone.
+	my $attempts = 10 * $PostgreSQL::Test::Utils::timeout_default;
+	while (!$node->start(fail_ok => 1))
+	{
+		die 'the server does not start' if --$attempts == 0;
+		select(undef, undef, undef, 0.1);
+		$node->stop('fast', fail_ok => 1);
+	}
 	all_is_well($when);
 }
 
