@@ -92,6 +92,27 @@ bench_drop_segments()
 		'>= 50' "$DROP_SEGMENTS" "$DROP_MESSAGES"
 }
 
+# One table of the same rows: what giving back the disk takes.
+table_dropped()
+{
+	local seconds
+	fresh_log_heap
+	sql "COPY heap FROM '$work/files/letgo$1.bin' (FORMAT binary)"
+	sql CHECKPOINT
+	seconds=$(seconds_of 'DROP TABLE heap') || return 1
+	calc "$1 * $2 / $seconds"
+}
+
+bench_drop_floor()
+{
+	log_file "$work/files/letgo$DROP_SEGMENTS.bin" \
+		$((DROP_SEGMENTS * DROP_MESSAGES / 1000 * 1000 + 2 * letgo_kept))
+	command_of drop_floor queue "$letgo_call"
+	command_of drop_floor heap 'DROP TABLE heap'
+	compare drop_floor 'the same as drop_segments : DROP TABLE of the same rows' 'messages/s' - \
+		"segments_let_go $DROP_SEGMENTS $DROP_MESSAGES" "table_dropped $DROP_SEGMENTS $DROP_MESSAGES"
+}
+
 bench_drop_small()
 {
 	compare_drops drop_small \
@@ -128,12 +149,11 @@ p999()
 	local out there=${3:-0}
 	[ "$2" = on ] || local -x PGOPTIONS="$PGOPTIONS -c synchronous_commit=$2"
 	fresh_topic_with roll "segment_messages => $1"
-	sql "SELECT count(*) FROM generate_series(1, $there / 1000),
-		queue.produce_batch('roll', (SELECT array_agg(value) FROM sample))" >/dev/null
+	fill_topic roll "$there"
 	await_segments
 	out=$(client -n "$ROLL_CALLS" "$roll_sql") || return 1
 	note "      $out"
-	expect 'rolls' $(((there + ROLL_CALLS + $1 - 1) / $1)) \
+	expect 'segments used' $(((there + ROLL_CALLS + $1 - 1) / $1)) \
 		"SELECT count(*) FROM queue.segments WHERE topic = 'roll' AND messages > 0"
 	field p999_us "$out"
 }
