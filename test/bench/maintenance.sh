@@ -218,7 +218,7 @@ beside_worker()
 	note "      worker: $(sql "SELECT string_agg(concat_ws(' ', topic, action, sum), ', ')
 		FROM (SELECT topic, action, sum(items) FROM queue.maintenance_log
 			GROUP BY 1, 2 ORDER BY 1, 2) done")"
-	expect 'maintenance worker' t "SELECT count(*) > 1 FROM queue.maintenance_log
+	expect 'maintenance worker' t "SELECT count(*) > 0 FROM queue.maintenance_log
 		WHERE topic = 'busy' AND action = 'segments dropped'"
 	echo "$figure"
 }
@@ -240,7 +240,7 @@ busy_produced()
 produce_busy()
 {
 	fresh_topic_with busy "segment_messages => $MAINTAIN_SEGMENT_MESSAGES,
-		retention_bytes => 16 * 1024 * 1024"
+		retention_bytes => 4 * 1024 * 1024"
 	"$@" busy_produced
 }
 
