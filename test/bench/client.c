@@ -283,13 +283,12 @@ run_client(void *arg)
  * ----------
  */
 
-/* Median latency over all clients, in seconds. */
-static double
-median_latency(const Client *clients, long calls)
+/* Latencies of all clients, in seconds, ascending.  The caller frees them. */
+static double *
+sorted_latencies(const Client *clients, long calls)
 {
 	double	   *all = must_alloc(NULL, calls * sizeof(double));
 	long		n = 0;
-	double		median;
 
 	for (int i = 0; i < opt.clients; i++)
 	{
@@ -297,9 +296,13 @@ median_latency(const Client *clients, long calls)
 		n += clients[i].calls;
 	}
 	qsort(all, n, sizeof(double), compare_doubles);
-	median = n % 2 ? all[n / 2] : (all[n / 2 - 1] + all[n / 2]) / 2;
-	free(all);
-	return median;
+	return all;
+}
+
+static double
+median(const double *v, long n)
+{
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 static void
@@ -309,6 +312,7 @@ report(const Client *clients)
 	long		rows = 0;
 	double		end = started;
 	double		elapsed;
+	double	   *latency;
 
 	for (int i = 0; i < opt.clients; i++)
 	{
@@ -318,9 +322,11 @@ report(const Client *clients)
 			end = clients[i].finished;
 	}
 	elapsed = end - started;
-	printf("calls=%ld rows=%ld seconds=%.6f calls_per_s=%.1f rows_per_s=%.1f median_us=%.2f\n",
+	latency = sorted_latencies(clients, calls);
+	printf("calls=%ld rows=%ld seconds=%.6f calls_per_s=%.1f rows_per_s=%.1f median_us=%.2f p999_us=%.2f\n",
 		   calls, rows, elapsed, calls / elapsed, rows / elapsed,
-		   median_latency(clients, calls) * 1e6);
+		   median(latency, calls) * 1e6, latency[calls * 999 / 1000] * 1e6);
+	free(latency);
 }
 
 static void

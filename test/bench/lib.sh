@@ -49,6 +49,7 @@ settings=(
 	'max_connections = 200'
 	'max_parallel_workers_per_gather = 0'
 	'jit = off'
+	'queue.maintenance_interval = 1'
 )
 
 # start_server name port [library to preload]

@@ -23,8 +23,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_server wait_for_server create_ledger start_load finish_load transactions_done
-  drain check_ledger check_log digest sqlstate
+  new_server wait_for_server kill_server create_ledger
+  start_load start_pgbench finish_load transactions_done
+  drain check_ledger check_log check_retained digest sqlstate
 );
 
 # Settings that every server here gets, before the test's own.
@@ -71,6 +72,27 @@ sub wait_for_server
 		select(undef, undef, undef, 0.1);
 	}
 	return 0;
+}
+
+# Kill the server by signal 9: every process of it, so that none does anything
+# after another one's death. Returns when they are dead. The lock files go, or the
+# next start would wait until the postmaster is also buried.
+sub kill_server
+{
+	my ($node) = @_;
+	my @locks = (
+		$node->data_dir . '/postmaster.pid',
+		$node->host . '/.s.PGSQL.' . $node->port . '.lock');
+	my ($postmaster) = slurp_file($locks[0]) =~ /^(\d+)/;
+
+	kill 'STOP', $postmaster;	# it shall not notice
+	my @children = split ' ', `ps -o pid= --ppid $postmaster`;
+	kill 'KILL', @children;
+	$node->kill9;
+	my $pids = join ',', $postmaster, @children;
+	select(undef, undef, undef, 0.01) while `ps -o stat= -p $pids` =~ /^[^Z]/m;
+	unlink(@locks) == @locks or die "@locks: $!";
+	return;
 }
 
 # The ledger's tables, and one topic for the load with its consumer group.
@@ -225,15 +247,24 @@ sub start_load
 	my ($node, $topic, $who, $clients, @options) = @_;
 	my %scripts =
 	  $who eq 'producer' ? producer_scripts($topic) : consumer_scripts($topic);
+
+	unshift @options, '-D', 'base=0' unless grep { /^base=/ } @options;
+	return start_pgbench($node, $who, \%scripts, '-c', $clients, '-D', 'seq=0', @options);
+}
+
+# start_pgbench(NODE, WHO, SCRIPTS, OPTION...): the same with scripts of one's own,
+# name => text. WHO: the application's name.
+sub start_pgbench
+{
+	my ($node, $who, $scripts, @options) = @_;
 	my $folder = PostgreSQL::Test::Utils::tempdir();
 	my @files;
 
-	foreach my $name (sort keys %scripts)
+	foreach my $name (sort keys %$scripts)
 	{
-		append_to_file("$folder/$name.sql", $scripts{$name});
+		append_to_file("$folder/$name.sql", $scripts->{$name});
 		push @files, '-f', "$folder/$name.sql";
 	}
-	unshift @options, '-D', 'base=0' unless grep { /^base=/ } @options;
 
 	my %load = (who => $who, out => '');
 	my $out = \$load{out};
@@ -241,7 +272,7 @@ sub start_load
 	$load{run} = IPC::Run::start(
 		[
 			'pgbench', '--no-vacuum', '-h', $node->host, '-p', $node->port,
-			'-c', $clients, '-D', 'seq=0', @options, @files, 'postgres'
+			@options, @files, 'postgres'
 		],
 		'<', \undef, '>', $out, '2>', $out);
 	return \%load;
@@ -386,6 +417,45 @@ sub check_ledger
 			WHERE "offset" <= before}),
 		0,
 		"$when: every partition was consumed in the order of its offsets");
+	return;
+}
+
+# The ledger and the log of a topic with retention agree, when nothing is running:
+# the log has every message but those that were consumed and lie before the log
+# start. If the topic has been drained, each was consumed exactly once.
+sub check_retained
+{
+	my ($node, $topic, $when, %what) = @_;
+	my $log = qq{SELECT (value->>'producer')::int, (value->>'seq')::bigint
+		FROM topic."$topic"};
+	my $retained = qq{SELECT producer, seq FROM produced EXCEPT ALL
+		SELECT producer, seq FROM consumed c JOIN queue.partitions p
+			ON p.topic = '$topic' AND p.partition = c.partition
+		WHERE c."offset" < p.log_start};
+	my @none = (
+		'every message that may not go is in the log' => "($retained) EXCEPT ALL $log",
+		'the log has nothing else, and nothing twice' => "$log EXCEPT ALL ($retained)",
+		'nothing lies before the log start' => qq{SELECT 1
+			FROM topic."$topic" m JOIN queue.partitions p USING (partition)
+			WHERE p.topic = '$topic' AND m."offset" < p.log_start},
+		'nothing was consumed twice, or was not produced' =>
+		  'SELECT producer, seq FROM consumed EXCEPT ALL SELECT producer, seq FROM produced',
+		'every partition was consumed in the order of its offsets' =>
+		  q{SELECT 1 FROM (
+				SELECT "offset", lag("offset") OVER (
+					PARTITION BY partition ORDER BY id) AS before
+				FROM consumed) x
+			WHERE "offset" <= before});
+
+	push @none, 'every message was consumed' =>
+	  'SELECT producer, seq FROM produced EXCEPT ALL SELECT producer, seq FROM consumed'
+	  if $what{drained};
+	check_log($node, $topic, $when);
+	while (my ($name, $query) = splice @none, 0, 2)
+	{
+		is($node->safe_psql('postgres', "SELECT count(*) FROM ($query) x"),
+			0, "$when: $name");
+	}
 	return;
 }
 

@@ -83,7 +83,21 @@ is( $node->safe_psql(
 		 WHERE s.end_offset <= p.log_start}),
 	0, 'what was let go is dropped');
 
-# Dumped, restored, continued.
+# Dumped, restored, continued. Some segments have been emptied, and not dropped yet.
+my $emptied = q{
+	SELECT count(*) FROM pg_inherits i JOIN queue.topic t ON i.inhparent = t.log
+		LEFT JOIN queue.segments s ON s.segment = i.inhrelid
+	 WHERE t.name = 'orders' AND s.segment IS NULL;
+};
+my $log_end = $node->safe_psql(
+	'postgres', q{
+	SELECT last_offset + 1 FROM queue.produce_batch('orders',
+		ARRAY(SELECT jsonb_build_object('producer', 0, 'seq', g) FROM generate_series(1, 1200) g),
+		partition => 0)});
+drain($node, 'orders');
+$node->safe_psql('postgres',
+	"SELECT queue.delete_messages('orders', 0, $log_end)");
+cmp_ok($node->safe_psql('postgres', $emptied), '>', 0, 'segments are emptied');
 my $state = q{
 	SELECT partition, log_start FROM queue.partitions WHERE topic = 'orders' ORDER BY 1;
 	SELECT partition, current_offset FROM queue.consumer_groups WHERE topic = 'orders' ORDER BY 1;
@@ -102,6 +116,9 @@ is( $node->safe_psql(
 		SELECT count(*) FROM queue.consume('ledger', 'orders', partitions => ARRAY[0]);
 		CALL queue.maintain()}),
 	"t\n1", 'and it goes on');
+is($node->safe_psql('restored', $emptied), 0, 'also with dropping');
+is($node->safe_psql('restored', q{SELECT log_end FROM queue.partitions WHERE topic = 'orders' AND partition = 0}),
+	$log_end + 1, 'the log end went on');
 check_log($node, 'orders', 'restored', 'restored');
 
 done_testing();

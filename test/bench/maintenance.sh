@@ -1,0 +1,281 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Maintenance: letting segments go, what a roll costs the slowest calls, what
+# the worker costs producers and consumers.  Sourced by run.sh; uses lib.sh,
+# produce.sh, consume.sh, wal.sh and groups.sh.
+
+: "${DROP_SEGMENTS:=20}"             # of DROP_MESSAGES each: let go by each run
+: "${DROP_MESSAGES:=131072}"         # as many as a segment has by default
+: "${DROP_SMALL_SEGMENTS:=100}"
+: "${DROP_SMALL_MESSAGES:=10000}"
+: "${ROLL_CALLS:=60000}"             # calls of each run, fewer than a segment that does not roll
+: "${ROLL_SEGMENT_MESSAGES:=500}"    # two of 1,000 calls roll: p99.9 lies among them
+: "${MAINTAIN_SECONDS:=5}"           # length of a run that produces beside the worker
+: "${MAINTAIN_MESSAGES:=3000000}"    # read by each run that consumes beside it
+: "${MAINTAIN_SEGMENT_MESSAGES:=20000}"
+
+# Workers that make segments have ended: maintenance passes by what they lock.
+await_segments()
+{
+	await 'segment workers' "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+		WHERE backend_type = 'queue segment worker')"
+}
+
+# fresh_topic_with name options: of queue.create_topic()
+fresh_topic_with()
+{
+	sql "SELECT queue.drop_topic('$1', true)" >/dev/null
+	sql "SELECT queue.create_topic('$1', 1, 'text', $2)" >/dev/null
+	sql CHECKPOINT
+}
+
+# ----------------------------------------------------------------------
+# Letting segments go
+# ----------------------------------------------------------------------
+
+letgo_kept=1000
+letgo_call="CALL queue.maintain('letgo')"
+
+# Each of these functions: segments, messages of each.
+# All segments but the last may go.
+make_letgo()
+{
+	fresh_topic_with letgo "segment_messages => $2, retention => '1 millisecond'"
+	sql "$(batch_loop letgo $(($1 * $2 / 1000 * 1000 + 2 * letgo_kept)) 'COMMIT;')"
+	await_segments
+}
+
+# Messages and tables are gone: the last one is left, and those ahead.
+expect_let_go()
+{
+	expect maintain "$(($1 * $2))|t|3" "SELECT queue.log_start('letgo', 0),
+		(SELECT min(\"offset\") = $(($1 * $2)) FROM topic.letgo),
+		(SELECT count(*) FROM pg_inherits i JOIN queue.topic t ON i.inhparent = t.log
+			WHERE t.name = 'letgo')"
+}
+
+segments_let_go()
+{
+	local seconds
+	make_letgo "$@"
+	sql CHECKPOINT
+	seconds=$(seconds_of "$letgo_call") || return 1
+	expect_let_go "$@"
+	calc "$1 * $2 / $seconds"
+}
+
+rows_deleted()
+{
+	local delete vacuum
+	fresh_log_heap
+	sql "COPY heap FROM '$work/files/letgo$1.bin' (FORMAT binary)"
+	sql 'VACUUM heap'
+	sql CHECKPOINT
+	delete=$(seconds_of "DELETE FROM heap WHERE \"offset\" < $1 * $2") || return 1
+	vacuum=$(seconds_of 'VACUUM heap') || return 1
+	expect DELETE $(($1 * $2)) 'SELECT min("offset") FROM heap'
+	calc "$1 * $2 / ($delete + $vacuum)"
+}
+
+# compare_drops row what bar segments messages
+compare_drops()
+{
+	log_file "$work/files/letgo$4.bin" $(($4 * $5 / 1000 * 1000 + 2 * letgo_kept))
+	command_of "$1" queue "$letgo_call"
+	command_of "$1" heap "DELETE FROM heap WHERE \"offset\" < $4 * $5; VACUUM heap"
+	compare "$1" "$2" 'messages/s' "$3" "segments_let_go $4 $5" "rows_deleted $4 $5"
+}
+
+bench_drop_segments()
+{
+	compare_drops drop_segments \
+		"$DROP_SEGMENTS segments of $DROP_MESSAGES go and are dropped : DELETE, VACUUM" \
+		'>= 50' "$DROP_SEGMENTS" "$DROP_MESSAGES"
+}
+
+# One table of the same rows: what giving back the disk takes.
+table_dropped()
+{
+	local seconds
+	fresh_log_heap
+	sql "COPY heap FROM '$work/files/letgo$1.bin' (FORMAT binary)"
+	sql CHECKPOINT
+	seconds=$(seconds_of 'DROP TABLE heap') || return 1
+	calc "$1 * $2 / $seconds"
+}
+
+bench_drop_floor()
+{
+	log_file "$work/files/letgo$DROP_SEGMENTS.bin" \
+		$((DROP_SEGMENTS * DROP_MESSAGES / 1000 * 1000 + 2 * letgo_kept))
+	command_of drop_floor queue "$letgo_call"
+	command_of drop_floor heap 'DROP TABLE heap'
+	compare drop_floor 'the same as drop_segments : DROP TABLE of the same rows' 'messages/s' - \
+		"segments_let_go $DROP_SEGMENTS $DROP_MESSAGES" "table_dropped $DROP_SEGMENTS $DROP_MESSAGES"
+}
+
+bench_drop_small()
+{
+	compare_drops drop_small \
+		"$DROP_SMALL_SEGMENTS segments of $DROP_SMALL_MESSAGES go and are dropped : the same" \
+		- "$DROP_SMALL_SEGMENTS" "$DROP_SMALL_MESSAGES"
+}
+
+# The topic was made just now: pages of the catalogs are in the WAL already.
+wal_of_letting_go()
+{
+	local bytes
+	make_letgo "$@"
+	bytes=$(psql -XqAt -v ON_ERROR_STOP=1 <<-SQL
+		SELECT pg_current_wal_insert_lsn() AS before \gset
+		$letgo_call;
+		SELECT pg_current_wal_insert_lsn() - :'before';
+	SQL
+	) || return 1
+	expect_let_go "$@"
+	echo "$bytes"
+}
+
+wal_after_checkpoint()
+{
+	local bytes
+	make_letgo "$@"
+	bytes=$(wal_bytes "$letgo_call") || return 1
+	expect_let_go "$@"
+	echo "$bytes"
+}
+
+bench_drop_wal()
+{
+	command_of drop_wal queue "$letgo_call"
+	measure drop_wal "WAL of letting $DROP_SMALL_SEGMENTS segments go and dropping them" bytes \
+		'<= 1048576' "wal_of_letting_go $DROP_SMALL_SEGMENTS $DROP_SMALL_MESSAGES"
+	measure drop_wal_checkpoint 'the same, right after a checkpoint' bytes \
+		- "wal_after_checkpoint $DROP_SMALL_SEGMENTS $DROP_SMALL_MESSAGES"
+}
+
+# ----------------------------------------------------------------------
+# The slowest calls of a producer whose segments roll
+# ----------------------------------------------------------------------
+
+roll_sql="SELECT queue.produce('roll', repeat('x', 100), 'k0000001')"
+no_roll=10000000
+
+# p999 segment_messages synchronous_commit [messages that are there before]
+p999()
+{
+	local out there=${3:-0}
+	[ "$2" = on ] || local -x PGOPTIONS="$PGOPTIONS -c synchronous_commit=$2"
+	fresh_topic_with roll "segment_messages => $1"
+	fill_topic roll "$there"
+	await_segments
+	out=$(client -n "$ROLL_CALLS" "$roll_sql") || return 1
+	note "      $out"
+	expect 'segments used' $(((there + ROLL_CALLS + $1 - 1) / $1)) \
+		"SELECT count(*) FROM queue.segments WHERE topic = 'roll' AND messages > 0"
+	field p999_us "$out"
+}
+
+# compare_rolls row what bar segment_messages synchronous_commit [messages before]
+compare_rolls()
+{
+	command_of "$1" queue "client -n $ROLL_CALLS \"$roll_sql\"; segment_messages => $4"
+	command_of "$1" queue "the same; segment_messages => $no_roll"
+	compare "$1" "$2" microseconds "$3" "p999 $4 $5 ${6:-0}" "p999 $no_roll $5 ${6:-0}"
+}
+
+bench_roll_p999()
+{
+	compare_rolls roll_p999 \
+		"produce, 99.9th percentile, a roll each $ROLL_SEGMENT_MESSAGES messages : none" \
+		'<= 3.00' "$ROLL_SEGMENT_MESSAGES" on
+}
+
+bench_roll_p999_async()
+{
+	compare_rolls roll_p999_async 'the same, synchronous_commit = off' \
+		- "$ROLL_SEGMENT_MESSAGES" off
+}
+
+bench_roll_p999_default()
+{
+	compare_rolls roll_p999_default 'as roll_p999, segments as by default: one roll : none' \
+		- 131072 on 100000
+}
+
+# ----------------------------------------------------------------------
+# Producing and consuming beside the worker
+# ----------------------------------------------------------------------
+
+# beside_worker side argument...: the figure of a run during which the worker
+# does a pass each second and drops segments of topic busy
+beside_worker()
+{
+	local figure
+	sql 'DELETE FROM queue.maintenance_log'
+	sql 'SELECT queue.start_maintenance()' >/dev/null
+	figure=$("$@") || exit 1
+	sql 'SELECT queue.stop_maintenance()' >/dev/null
+	note "      worker: $(sql "SELECT string_agg(concat_ws(' ', topic, action, sum), ', ')
+		FROM (SELECT topic, action, sum(items) FROM queue.maintenance_log
+			GROUP BY 1, 2 ORDER BY 1, 2) done")"
+	expect 'maintenance worker' t "SELECT count(*) > 0 FROM queue.maintenance_log
+		WHERE topic = 'busy' AND action = 'segments dropped'"
+	echo "$figure"
+}
+
+busy_arrays='SELECT key, value FROM sample WHERE n <= 100'
+busy_batch="SELECT count(*) FROM queue.produce_batch('busy', \$2, keys => \$1)"
+
+# Sides' work, on a topic made just now.
+busy_produced()
+{
+	local out
+	out=$(client -b -s "$MAINTAIN_SECONDS" -a "$busy_arrays" "$busy_batch") || return 1
+	expect produce_batch $((100 * $(field calls "$out"))) \
+		"SELECT log_end FROM queue.partitions WHERE topic = 'busy'"
+	calc "100 * $(field calls_per_s "$out")"
+}
+
+# produce_busy [command that runs it]
+produce_busy()
+{
+	fresh_topic_with busy "segment_messages => $MAINTAIN_SEGMENT_MESSAGES,
+		retention_bytes => 4 * 1024 * 1024"
+	"$@" busy_produced
+}
+
+bench_maintain_produce()
+{
+	command_of maintain_produce queue "client -b -s $MAINTAIN_SECONDS -a '$busy_arrays' \"$busy_batch\""
+	compare maintain_produce 'produce_batch of 100, 1 client, the worker drops segments : no worker' \
+		'messages/s' '>= 0.90' 'produce_busy beside_worker' produce_busy
+}
+
+busy_consume="SELECT \"offset\", key, value FROM queue.consume('busy', 'busy', NULL::text, 1000)"
+
+busy_consumed()
+{
+	local out
+	out=$(client -e "$busy_consume") || return 1
+	[ "$(field rows "$out")" = "$MAINTAIN_MESSAGES" ] || die "consumed: $out"
+	field rows_per_s "$out"
+}
+
+# What has been consumed may go.
+consume_busy()
+{
+	fresh_topic_with busy "segment_messages => $MAINTAIN_SEGMENT_MESSAGES,
+		retention => '1 millisecond'"
+	sql "SELECT queue.create_group('busy', 'busy')" >/dev/null
+	sql "$(batch_loop busy "$MAINTAIN_MESSAGES" 'COMMIT;')"
+	await_segments
+	sql CHECKPOINT
+	"$@" busy_consumed
+}
+
+bench_maintain_consume()
+{
+	command_of maintain_consume queue "client -e \"$busy_consume\""
+	compare maintain_consume 'consume of 1,000 to a client, the worker drops segments : no worker' \
+		'messages/s' '>= 0.90' 'consume_busy beside_worker' consume_busy
+}

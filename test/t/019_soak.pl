@@ -1,0 +1,111 @@
+# The promise: a topic with limits stays small, however long it is written to and
+# read: its size, the rest of the database and the number of tables depend on the
+# limits, not on time, while the worker does maintenance each second. Nothing is
+# lost meanwhile.
+#
+# Producers and consumers keep a steady pace. Sizes are looked at each second; what
+# is kept for a group that has not read it yet does not count: then the machine
+# is slow, and retention does right.
+#
+#   SOAK_SECONDS   how long, 20 by default
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use QueueTest;
+
+my $seconds = $ENV{SOAK_SECONDS} || 20;
+my $partitions = 2;
+my $retention_bytes = 512 * 1024;
+my $warm_up = 5;
+
+my $node = new_server(
+	'soak', q{
+queue.maintenance_interval = 1
+queue.history_retention = 0
+autovacuum_naptime = 1
+});
+create_ledger($node, 'soak',
+	"partitions => $partitions, segment_messages => 300, retention_bytes => $retention_bytes");
+
+# Of the topic: bytes, bytes kept for a group only, bytes of its largest segment.
+# Of the database: bytes without the topic and without the ledger; tables and such.
+my $sizes = q{
+	WITH leaf AS (
+		SELECT inhrelid FROM pg_inherits
+		 WHERE inhparent = (SELECT log FROM queue.topic WHERE name = 'soak')),
+	size AS (
+		SELECT sum(pg_total_relation_size(inhrelid)) AS topic,
+			max(pg_total_relation_size(inhrelid)) AS segment
+		  FROM leaf)
+	SELECT topic - (SELECT sum(held_bytes) FROM queue.retention WHERE topic = 'soak'),
+		segment,
+		pg_database_size(current_database()) - topic
+			- pg_total_relation_size('produced') - pg_total_relation_size('consumed'),
+		(SELECT count(*) FROM pg_class)
+	  FROM size};
+
+# What each may be, by the limits: the partition's newest segments up to the limit,
+# the one that goes beyond it and the one in use; as much again for what comes
+# between two passes. The greatest values are kept.
+my ($topic, $segment, $other, $tables) = (0, 0, 0, 0);
+my (undef, undef, $other_before, $tables_before) =
+  split /\|/, $node->safe_psql('postgres', $sizes);
+
+sub look
+{
+	my @now = split /\|/, $node->safe_psql('postgres', $sizes);
+
+	$topic = $now[0] if $now[0] > $topic;
+	$segment = $now[1] if $now[1] > $segment;
+	$other = $now[2] if $now[2] > $other;
+	$tables = $now[3] if $now[3] > $tables;
+	return;
+}
+
+$node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
+my @loads = (
+	start_load($node, 'soak', 'producer', 3, '-T', $seconds, '-R', 100),
+	start_load($node, 'soak', 'consumer', 3, '-T', $seconds, '-R', 60));
+my $begin = time;
+while (time < $begin + $seconds)
+{
+	sleep 1;
+	look() if time > $begin + $warm_up;
+}
+foreach my $load (@loads)
+{
+	ok(finish_load($load), "the $load->{who}s came to their end");
+}
+
+my $written = $node->safe_psql('postgres', q{
+	SELECT sum(log_end) * (SELECT avg(pg_column_size(m.*)) FROM topic.soak m)
+	  FROM queue.partitions WHERE topic = 'soak'});
+my $bound = 2 * $partitions * ($retention_bytes + 2 * $segment);
+note("topic: at most $topic of $bound bytes; written: $written; largest segment: $segment");
+cmp_ok($written, '>', $bound, 'more was written than may be kept');
+cmp_ok($topic, '<=', $bound, 'the size of the topic is bounded by its limits');
+
+# A leaf is a table, its TOAST table and that one's index.
+my $leaves = $bound / $segment + 2 * $partitions;
+note("tables: at most $tables, $tables_before before");
+cmp_ok($tables, '<=', $tables_before + 3 * $leaves, 'so is the number of tables');
+
+# Catalogs, positions and the account of maintenance, whose dead rows autovacuum
+# makes room of: no more than the topic itself.
+note("other: at most $other bytes, $other_before before");
+cmp_ok($other, '<=', $other_before + $bound, 'so is the rest of the database');
+
+drain($node, 'soak');
+check_retained($node, 'soak', 'in the end', drained => 1);
+cmp_ok(
+	$node->safe_psql('postgres', q{
+		SELECT sum(items) FROM queue.maintenance_log WHERE action = 'segments dropped'}),
+	'>', 0, 'segments were dropped');
+
+$node->stop;
+done_testing();
