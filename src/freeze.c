@@ -300,14 +300,19 @@ freeze_relation(Oid relid)
 static bool
 needs_freezing(Topic *topic, const Segment *segment)
 {
-	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
-	bool		result;
+	Relation	leaf;
+	bool		result = false;
 
-	if (leaf == NULL)
-		return false;
-	result = RelationGetNumberOfBlocks(leaf) > 0 &&
-		!pgqueue_is_frozen(leaf) && is_old(leaf);
-	table_close(leaf, AccessShareLock);
+	if (!pgqueue_try_lock_relation(segment->relid, AccessShareLock))
+		return false;			/* it is being let go, or swapped */
+	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	if (leaf != NULL)
+	{
+		result = RelationGetNumberOfBlocks(leaf) > 0 &&
+			!pgqueue_is_frozen(leaf) && is_old(leaf);
+		table_close(leaf, AccessShareLock);
+	}
+	pgqueue_unlock_relation(segment->relid, AccessShareLock);
 	return result;
 }
 
