@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use QueueTest;
 
-my $node = new_server('compaction_dump');
+my $node = new_server('partial_restore');
 my $dump = $node->basedir . '/dump.sql';
 
 # Wait until the worker that makes segments is done, and compact.
