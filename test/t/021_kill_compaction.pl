@@ -62,7 +62,7 @@ $node->safe_psql(
 # partition, so that keys are in both. One in ten is a tombstone. Other producers'
 # messages may lie among those of a batch, so it is looked up by its header.
 my %produce = (
-	single => q{\set key random(1, 60)
+	single => q{\set key random(1, 1500)
 \set n random(1, 1000000000)
 \set size random(0, 20)
 BEGIN;
@@ -162,7 +162,7 @@ for my $kill (1 .. $kills)
 		"SELECT ($received), ($sealed) FROM queue.start_maintenance()");
 	my @loads = (
 		start_pgbench($node, 'producer', \%produce, '-c', 2, '-T', 120, '-R', 60),
-		start_pgbench($node, 'consumer', \%consume, '-c', 2, '-T', 120),
+		start_pgbench($node, 'consumer', \%consume, '-c', 2, '-T', 120, '-R', 5),
 		start_pgbench($node, 'maintainer', \%maintain, '-c', 2, '-T', 120));
 
 	$before =~ s/\|/ AND ($sealed) > /;
