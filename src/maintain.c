@@ -133,7 +133,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 							held, name)));
 		before = Min(before, held);
 	}
-	n = pgqueue_let_go(topic, partition, before, &bytes);
+	n = pgqueue_let_go(topic, partition, before, &bytes, NULL);
 
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
@@ -240,20 +240,26 @@ typedef void (*Step) (Topic *topic, int32 partition, void *arg);
 static void
 retain(Topic *topic, int32 partition, void *arg)
 {
+	bool	   *more = arg;
 	int64		limit;
 	int64		bytes;
 	char	   *name;
 	int			n;
+	int			dropped = 0;
 
+	*more = false;
 	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
 	if (!topic->retention_force)
 		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
-	n = pgqueue_let_go(topic, partition, limit, &bytes);
+	n = pgqueue_let_go(topic, partition, limit, &bytes, &dropped);
 	if (n > 0)
 		report(topic, partition, "segments let go", n, bytes);
+	if (dropped > 0)
+		report(topic, partition, "segments dropped", dropped, 0);
+	*more = n > 0;
 }
 
 static void
@@ -439,6 +445,20 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 	ends->end();
 }
 
+/* As many as may go, some in a transaction. */
+static void
+retain_all(const char *name, int32 partition, const StepEnds *ends)
+{
+	bool		more = true;
+
+	while (more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		more = false;
+		run_step(name, partition, retain, &more, ends);
+	}
+}
+
 /*
  * Freeze what can be frozen in a partition.  Told in a transaction of its own:
  * one that freezes writes nothing else.
@@ -593,7 +613,7 @@ pgqueue_maintain_topic(const char *name, const StepEnds *ends)
 	for (int32 p = 0; p < n; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_step(name, p, retain, NULL, ends);
+		retain_all(name, p, ends);
 		compact(name, p, ends);
 		run_step(name, p, drop_emptied, NULL, ends);
 		run_step(name, p, make_ahead, NULL, ends);

@@ -457,7 +457,7 @@ extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 								   int64 upto);
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
-						   int64 *bytes);
+						   int64 *bytes, int *dropped);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
 extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
 									int64 log_start);

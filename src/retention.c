@@ -14,10 +14,11 @@
  *
  * Nobody is made to wait, and nobody waits (README, section 9): all locks are
  * taken only if they can be had at once.  A segment that somebody reads stays,
- * with those behind it, until the next pass.  What goes is emptied, which gives
- * back the disk and needs no lock on the topic's table; a topic's description
- * leaves it out from then on (catalog.c).	Maintenance drops the empty tables when
- * it can have that lock for a moment.
+ * with those behind it, until the next pass.  Maintenance drops what goes if it
+ * can have the topic's table for itself for a moment.  Else, and when a user lets
+ * messages go, it is emptied, which gives back the disk and needs no lock on that
+ * table; a topic's description leaves it out from then on (catalog.c), and
+ * maintenance drops the empty table later.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +32,8 @@
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -42,6 +45,9 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+
+/* Segments that are dropped in one transaction. */
+#define SEGMENTS_AT_ONCE 64
 
 /* ---------------- the log start ---------------- */
 
@@ -241,32 +247,95 @@ empty_segment(Oid relid)
 	pgqueue_reindex_empty(relid);
 }
 
+/* Does an object depend on another, other than as a part of it? */
+static bool
+is_depended_on(Oid class, Oid object)
+{
+	Relation	rel = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(class));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(object));
+	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, keys);
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		result = ((Form_pg_depend) GETSTRUCT(tuple))->deptype ==
+			DEPENDENCY_NORMAL;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* Could a segment be dropped, or does something of the user's need it? */
+static bool
+is_droppable(Oid relid)
+{
+	Oid			type = get_rel_type_id(relid);
+
+	return !is_depended_on(RelationRelationId, relid) &&
+		!is_depended_on(TypeRelationId, type) &&
+		!is_depended_on(TypeRelationId, get_array_type(type));
+}
+
+/* Locks: the strongest on the topic's table and on the segment. */
+static void
+drop_segment(Oid relid)
+{
+	ObjectAddress leaf;
+
+	ObjectAddressSet(leaf, RelationRelationId, relid);
+	performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+}
+
 /*
  * Let the segments go that end at or before an offset, oldest first, up to the
  * first that somebody uses: they are emptied.	Returns how many; *bytes of disk.
+ *
+ * dropped: NULL, or the transaction is to end soon; then they are dropped, as far
+ * as the topic's table can be locked at once, and nothing depends on them; it
+ * becomes how many.  At most SEGMENTS_AT_ONCE go then: nobody can use the topic's
+ * table meanwhile.
  *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table; pgqueue_positions_lock() if
  * it matters what groups have yet to read.
  */
 int
-pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes)
+pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes,
+			   int *dropped)
 {
 	Partition  *part = &topic->partitions[partition];
 	int			sealed = pgqueue_segments_sealed(topic, part);
 	int			n = 0;
+	bool		may_drop;
 
 	*bytes = 0;
+	if (dropped != NULL)
+		sealed = Min(sealed, SEGMENTS_AT_ONCE);
 	while (n < sealed && part->segments[n].end <= before &&
 		   pgqueue_try_lock_segment(part->segments[n].relid,
 									AccessExclusiveLock))
 		n++;
 	if (n == 0)
 		return 0;
+	may_drop = dropped != NULL &&
+		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
 	pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
 	for (int i = 0; i < n; i++)
 	{
-		*bytes += pgqueue_total_bytes(part->segments[i].relid);
-		empty_segment(part->segments[i].relid);
+		Oid			relid = part->segments[i].relid;
+
+		*bytes += pgqueue_total_bytes(relid);
+		if (may_drop && is_droppable(relid))
+		{
+			drop_segment(relid);
+			(*dropped)++;
+		}
+		else
+			empty_segment(relid);
 	}
 	return n;
 }
@@ -300,13 +369,10 @@ pgqueue_drop_emptied(Topic *topic, int32 partition)
 		return 0;
 	for (int i = 0; i < part->nemptied; i++)
 	{
-		ObjectAddress leaf;
-
 		if (!pgqueue_try_lock_segment(part->emptied[i], AccessExclusiveLock) ||
 			!is_empty(part->emptied[i]))
 			continue;
-		ObjectAddressSet(leaf, RelationRelationId, part->emptied[i]);
-		performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+		drop_segment(part->emptied[i]);
 		n++;
 	}
 	return n;
