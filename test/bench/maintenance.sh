@@ -4,6 +4,7 @@
 # produce.sh, consume.sh, wal.sh and groups.sh.
 
 : "${DROP_SEGMENTS:=20}"             # of DROP_MESSAGES each: let go by each run
+: "${DROP_OLD_SEGMENTS:=100}"        # the same, on the disk only
 : "${DROP_MESSAGES:=131072}"         # as many as a segment has by default
 : "${DROP_SMALL_SEGMENTS:=100}"
 : "${DROP_SMALL_MESSAGES:=10000}"
@@ -53,16 +54,28 @@ expect_let_go()
 			WHERE t.name = 'letgo')"
 }
 
+# Old messages lie on the disk and in nobody's memory.  A side of drop_old calls
+# this before the clock starts; it is "true" for messages written just now.
+forget_memory()
+{
+	as_user pg_ctl -D "$work/main" -l "$work/main.log" -m fast -w -s restart &&
+		find "$work/main/base" -type f -size +1M \
+			-exec dd if={} iflag=nocache count=0 status=none \;
+}
+
+# segments messages [forget_memory]
 segments_let_go()
 {
 	local seconds
-	make_letgo "$@"
+	make_letgo "$1" "$2"
 	sql CHECKPOINT
+	${3:-true}
 	seconds=$(seconds_of "$letgo_call") || return 1
-	expect_let_go "$@"
+	expect_let_go "$1" "$2"
 	calc "$1 * $2 / $seconds"
 }
 
+# segments messages [forget_memory]
 rows_deleted()
 {
 	local delete vacuum
@@ -70,19 +83,21 @@ rows_deleted()
 	sql "COPY heap FROM '$work/files/letgo$1.bin' (FORMAT binary)"
 	sql 'VACUUM heap'
 	sql CHECKPOINT
+	${3:-true}
 	delete=$(seconds_of "DELETE FROM heap WHERE \"offset\" < $1 * $2") || return 1
 	vacuum=$(seconds_of 'VACUUM heap') || return 1
 	expect DELETE $(($1 * $2)) 'SELECT min("offset") FROM heap'
 	calc "$1 * $2 / ($delete + $vacuum)"
 }
 
-# compare_drops row what bar segments messages
+# compare_drops row what bar segments messages [forget_memory]
 compare_drops()
 {
 	log_file "$work/files/letgo$4.bin" $(($4 * $5 / 1000 * 1000 + 2 * letgo_kept))
 	command_of "$1" queue "$letgo_call"
 	command_of "$1" heap "DELETE FROM heap WHERE \"offset\" < $4 * $5; VACUUM heap"
-	compare "$1" "$2" 'messages/s' "$3" "segments_let_go $4 $5" "rows_deleted $4 $5"
+	compare "$1" "$2" 'messages/s' "$3" "segments_let_go $4 $5 ${6:-}" \
+		"rows_deleted $4 $5 ${6:-}"
 }
 
 bench_drop_segments()
@@ -90,6 +105,13 @@ bench_drop_segments()
 	compare_drops drop_segments \
 		"$DROP_SEGMENTS segments of $DROP_MESSAGES go and are dropped : DELETE, VACUUM" \
 		'>= 50' "$DROP_SEGMENTS" "$DROP_MESSAGES"
+}
+
+bench_drop_old()
+{
+	compare_drops drop_old \
+		"$DROP_OLD_SEGMENTS segments of $DROP_MESSAGES, read by nobody of late : DELETE, VACUUM" \
+		'>= 50' "$DROP_OLD_SEGMENTS" "$DROP_MESSAGES" forget_memory
 }
 
 # One table of the same rows: what giving back the disk takes.
