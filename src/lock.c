@@ -24,6 +24,8 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
@@ -72,6 +74,23 @@ pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 	locked = ConditionalLockRelationOid(relid, mode);
 	CurrentResourceOwner = save;
 	return locked;
+}
+
+/*
+ * Wait for no lock longer than a moment, to the end of the transaction or, in
+ * a nest of settings, of that: for who has locks that others need while it only
+ * looks at what somebody may have locked.	A shorter limit of the user's stays.
+ *
+ * Errors, then, of who waits: 55P03.
+ */
+void
+pgqueue_wait_shortly(GucAction action)
+{
+	if (LockTimeout == 0 || LockTimeout > PGQUEUE_LOCK_PATIENCE)
+		(void) set_config_option("lock_timeout",
+								 psprintf("%d", PGQUEUE_LOCK_PATIENCE),
+								 PGC_USERSET, PGC_S_SESSION, action, true, 0,
+								 false);
 }
 
 /* Between two tries to have a lock. */

@@ -407,7 +407,10 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	CurrentResourceOwner = owner;
 }
 
-/* Do one step in one transaction. */
+/*
+ * Do one step in one transaction.	Whoever needs the topic's table does not wait
+ * long behind a step that waits for somebody else.
+ */
 static void
 run_step(const char *name, int32 partition, Step step, void *arg,
 		 const StepEnds *ends)
@@ -415,6 +418,7 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 	Topic	   *topic;
 
 	ends->begin();
+	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_topic_find(name);
 	if (topic != NULL && !topic->altered && !topic->row_security &&
 		OidIsValid(topic->face) &&

@@ -44,8 +44,6 @@ PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 
 /* Seconds after which a worker that died is started again. */
 #define RESTART_SECONDS		10
-/* How long the worker waits for a lock that it does not only try. */
-#define WORKER_LOCK_TIMEOUT "500ms"
 /* The launcher looks for new databases so often, in milliseconds. */
 #define LAUNCHER_INTERVAL	60000
 
@@ -356,8 +354,8 @@ pgqueue_maintenance_main(Datum arg)
 					PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed",
 					PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
-					PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", psprintf("%d", PGQUEUE_LOCK_PATIENCE),
+					PGC_SUSET, PGC_S_OVERRIDE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
 									ALLOCSET_DEFAULT_SIZES);
 	while (!ShutdownRequestPending && pass(context))

@@ -36,6 +36,7 @@
 #include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -309,6 +310,10 @@ extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
 /* Milliseconds between two tries. */
 #define PGQUEUE_LOCK_PAUSE 10
 
+/* Milliseconds that maintenance waits for a lock that it does not only try. */
+#define PGQUEUE_LOCK_PATIENCE 500
+
+extern void pgqueue_wait_shortly(GucAction action);
 extern void pgqueue_lock_pause(void);
 extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries);
 extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
