@@ -105,7 +105,7 @@ $node->restart;
 ok($node->poll_query_until('postgres', $worker, '1'), 'preloaded, it starts by itself');
 fill('third');
 ok(maintained('third'), 'and works');
-is($node->safe_psql('postgres', $other), 0, 'not where the extension is not');
+ok($node->poll_query_until('postgres', $other, '0'), 'not where the extension is not');
 
 # A database that nobody can connect to: its worker's slot, the last one, is free
 # again.
