@@ -1443,7 +1443,7 @@ CREATE FUNCTION queue.move_segments(
 AS 'MODULE_PATHNAME', 'pgqueue_move_segments'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION queue.move_segments(text, text, int, bigint) IS
-'Moves sealed segments with their TOAST tables to another tablespace, oldest first; '''' is the database''s default. partition: default NULL, all. before_offset: only those that end at or before it; default NULL, all. A row for each that was not there already; moved is false if somebody uses it: call again. What is moved is locked until COMMIT, so that readers of it wait, producers do not; indexes stay where they are.
+'Moves sealed segments with their TOAST tables to another tablespace, oldest first; '''' is the database''s default. partition: default NULL, all. before_offset: only those that end at or before it; default NULL, all. A row for each that was not there already; moved is false if somebody uses it: call again; bytes is NULL if it is locked. What is moved is locked until COMMIT, so that readers of it wait, producers do not; indexes stay where they are.
 Errors: 42704 no such topic or tablespace, 22023 bad partition or tablespace, 22004 NULL, 42501 not the owner or no right on the tablespace, 25006 read-only. Right: ownership of the topic, CREATE on the tablespace. Since 1.0.';
 
 CREATE FUNCTION queue.archive_segment(

@@ -223,6 +223,24 @@ SELECT "offset" FROM queue.produce('loud', '1');
 PREPARE TRANSACTION 'loud';
 \set VERBOSITY default
 
+-- Of a group that is behind the log start the next call raises an error; but not
+-- while another transaction has the partition, say to move the group. So it is not
+-- ready until that ends: else a consumer in a loop would never sleep.
+SELECT queue.create_topic('behind', 1, 'text', segment_messages => 2);
+SELECT queue.create_group('outrun', 'behind', 'earliest');
+SELECT count(*) FROM queue.produce_batch('behind', ARRAY['0', '1', '2']);
+SELECT log_start FROM queue.delete_messages('behind', 0, 2, force => true);
+CALL queue.wait('outrun', 'behind', '1 h');
+BEGIN;
+SELECT old_offset, new_offset FROM queue.reset_offsets('outrun', 'behind', to_earliest => true);
+PREPARE TRANSACTION 'moving';
+SET statement_timeout = '300ms';
+CALL queue.wait('outrun', 'behind', '1 h');
+RESET statement_timeout;
+ROLLBACK PREPARED 'moving';
+SELECT queue.drop_topic('behind');
+SELECT queue.drop_group('outrun');
+
 DROP TABLE done, deferred;
 DROP PROCEDURE may_wait, set_waits;
 DROP FUNCTION waits;

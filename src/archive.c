@@ -28,6 +28,7 @@
 #include "nodes/makefuncs.h"
 #include "storage/predicate.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
@@ -175,7 +176,8 @@ detach(const Topic *topic, Oid relid, const Archive *archive)
 	CommandCounterIncrement();
 	RenameRelationInternal(relid, archive->name, false, false);
 	CommandCounterIncrement();
-	ATExecChangeOwner(relid, owner, false, AccessExclusiveLock);
+	/* as for what belongs to a table: rights on the topic were checked */
+	ATExecChangeOwner(relid, owner, true, AccessExclusiveLock);
 	CommandCounterIncrement();
 }
 
@@ -202,7 +204,8 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
  * bytes)
  *
  * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, only tried; to the
- * end of the transaction.
+ * end of the transaction.	What is waited for with them, a schema that is being
+ * dropped, a name that is being taken, is waited for only a moment.
  */
 Datum
 pgqueue_archive_segment(PG_FUNCTION_ARGS)
@@ -211,6 +214,7 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 	int32		partition;
 	Segment		segment;
 	Archive		archive;
+	int			nest;
 
 	pgqueue_check_writable("queue.archive_segment()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
@@ -222,17 +226,20 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 
 	if (!pgqueue_try_lock_relation(topic->log, AccessExclusiveLock))
 		in_use(topic, "the table of");
+	nest = NewGUCNestLevel();
+	pgqueue_wait_shortly(GUC_ACTION_SAVE);
 	topic = pgqueue_topic_refresh(topic);
 	segment = *oldest_sealed(topic, partition);
+	if (!pgqueue_try_lock_segment(segment.relid, AccessExclusiveLock))
+		in_use(topic, "the oldest segment of");
 	find_place(&archive, PG_ARGISNULL(2) ?
 			   makeRangeVar(NULL, default_name(topic, partition, &segment), -1) :
 			   makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(2))));
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
 		check_held(topic, partition, &segment);
-	if (!pgqueue_try_lock_segment(segment.relid, AccessExclusiveLock))
-		in_use(topic, "the oldest segment of");
 
 	pgqueue_store_log_start(topic, partition, segment.end);
 	detach(topic, segment.relid, &archive);
+	AtEOXact_GUC(true, nest);
 	PG_RETURN_DATUM(result_row(fcinfo, &segment));
 }

@@ -24,6 +24,8 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
@@ -72,6 +74,23 @@ pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 	locked = ConditionalLockRelationOid(relid, mode);
 	CurrentResourceOwner = save;
 	return locked;
+}
+
+/*
+ * Wait for no lock longer than a moment, to the end of the transaction or, in
+ * a nest of settings, of that: for who has locks that others need while it only
+ * looks at what somebody may have locked.	A limit of the user's stays.
+ *
+ * Errors, then, of who waits: 55P03.
+ */
+void
+pgqueue_wait_shortly(GucAction action)
+{
+	if (LockTimeout == 0)
+		(void) set_config_option("lock_timeout",
+								 psprintf("%d", PGQUEUE_LOCK_PATIENCE),
+								 PGC_USERSET, PGC_S_SESSION, action, true, 0,
+								 false);
 }
 
 /* Between two tries to have a lock. */
@@ -137,6 +156,17 @@ pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
 		return true;
 	pgqueue_unlock_relation(relid, mode);
 	return false;
+}
+
+/* Give both back, nothing having been done. */
+void
+pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
+{
+	Oid			toast;
+
+	if (toast_of(relid, &toast) && OidIsValid(toast))
+		pgqueue_unlock_relation(toast, mode);
+	pgqueue_unlock_relation(relid, mode);
 }
 
 static bool

@@ -35,7 +35,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "postmaster/bgworker.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -57,12 +56,6 @@ PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 #define DONE_ATTR_ITEMS		5
 #define DONE_ATTR_BYTES		6
 #define DONE_NATTS			6
-
-/*
- * How long a step waits for a lock that it does not only try, unless the session
- * has a lock_timeout.
- */
-#define STEP_LOCK_TIMEOUT "500ms"
 
 /* How often it is tried to keep how far a compaction came. */
 #define KEEP_TRIES 100
@@ -252,6 +245,9 @@ retain(Topic *topic, int32 partition, void *arg)
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
+	/* to ask the groups may take long, and mostly there is no need */
+	if (limit <= pgqueue_log_start(topic, partition))
+		return;
 	if (!topic->retention_force)
 		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
 	n = pgqueue_let_go(topic, partition, limit, &bytes, &dropped);
@@ -393,15 +389,7 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		int			nest = NewGUCNestLevel();
-
-		/* where something waits all the same, others may wait behind us */
-		if (LockTimeout == 0)
-			(void) set_config_option("lock_timeout", STEP_LOCK_TIMEOUT,
-									 PGC_USERSET, PGC_S_SESSION,
-									 GUC_ACTION_SAVE, true, 0, false);
 		step(topic, partition, arg);
-		AtEOXact_GUC(false, nest);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -428,7 +416,10 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	CurrentResourceOwner = owner;
 }
 
-/* Do one step in one transaction. */
+/*
+ * Do one step in one transaction.	Whoever needs the topic's table does not wait
+ * long behind a step that waits for somebody else.
+ */
 static void
 run_step(const char *name, int32 partition, Step step, void *arg,
 		 const StepEnds *ends)
@@ -436,6 +427,7 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 	Topic	   *topic;
 
 	ends->begin();
+	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_topic_find(name);
 	if (topic != NULL && !topic->altered && !topic->row_security &&
 		OidIsValid(topic->face) &&

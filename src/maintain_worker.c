@@ -44,8 +44,6 @@ PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 
 /* Seconds after which a worker that died is started again. */
 #define RESTART_SECONDS		10
-/* How long the worker waits for a lock that it does not only try. */
-#define WORKER_LOCK_TIMEOUT "500ms"
 /* The launcher looks for new databases so often, in milliseconds. */
 #define LAUNCHER_INTERVAL	60000
 
@@ -80,15 +78,16 @@ worker_pid(Oid database)
 
 /* ---------------- starting and stopping ---------------- */
 
+/* restart: in seconds, after it has died. */
 static bool
-register_worker(Oid database, BackgroundWorkerHandle **handle)
+register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker = {0};
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = RESTART_SECONDS;
+	worker.bgw_restart_time = restart;
 	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "pgqueue_maintenance_main",
 			sizeof(worker.bgw_function_name));
@@ -123,7 +122,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 	running = worker_pid(MyDatabaseId);
 	if (running != 0)
 		PG_RETURN_INT32(running);
-	if (!register_worker(MyDatabaseId, &handle))
+	if (!register_worker(MyDatabaseId, RESTART_SECONDS, &handle))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker can be had"),
@@ -356,8 +355,8 @@ pgqueue_maintenance_main(Datum arg)
 					PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed",
 					PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
-					PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", psprintf("%d", PGQUEUE_LOCK_PATIENCE),
+					PGC_SUSET, PGC_S_OVERRIDE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
 									ALLOCSET_DEFAULT_SIZES);
 	while (!ShutdownRequestPending && pass(context))
@@ -395,7 +394,13 @@ databases(MemoryContext context)
 	return oids;
 }
 
-/* Start a worker in each database that has none; it looks for the extension. */
+/*
+ * Start a worker in each database that has none; it looks for the extension.
+ *
+ * One that dies is started again by us, not by the postmaster: one that cannot
+ * even connect, since the database is gone or broken, would keep its slot for
+ * ever, and get a second one each time.
+ */
 void
 pgqueue_launcher_main(Datum arg)
 {
@@ -416,7 +421,8 @@ pgqueue_launcher_main(Datum arg)
 
 			MemoryContextSwitchTo(context);
 			if (worker_pid(lfirst_oid(lc)) == 0)
-				(void) register_worker(lfirst_oid(lc), &handle);
+				(void) register_worker(lfirst_oid(lc), BGW_NEVER_RESTART,
+									   &handle);
 		}
 		nap(LAUNCHER_INTERVAL);
 	}

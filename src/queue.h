@@ -36,6 +36,7 @@
 #include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -309,10 +310,15 @@ extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
 /* Milliseconds between two tries. */
 #define PGQUEUE_LOCK_PAUSE 10
 
+/* Milliseconds that maintenance waits for a lock that it does not only try. */
+#define PGQUEUE_LOCK_PATIENCE 500
+
+extern void pgqueue_wait_shortly(GucAction action);
 extern void pgqueue_lock_pause(void);
 extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries);
 extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
+extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
 extern bool pgqueue_segment_in_use(Oid relid);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 

@@ -74,6 +74,33 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 }
 
 /*
+ * Has the group something to read at its place, or to be told of it?  blocked: set
+ * if only a message is there that another transaction may still commit.
+ */
+static bool
+anything_there(const Readiness *what, Topic *topic, int32 partition,
+			   const Progress *progress, Snapshot snapshot, bool *blocked)
+{
+	int64		start = pgqueue_log_start(topic, partition);
+	int64		from = progress->found ? progress->offset : start;
+	LogPlace	place;
+	ScanEnd		end;
+
+	if (from < start)
+	{
+		if (!pgqueue_group_jumps(&what->group))
+			return true;		/* an error to be told */
+		from = start;
+	}
+	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
+	if (end == SCAN_GONE || place.found)
+		return true;			/* gone: the next call begins elsewhere */
+	if (end == SCAN_UNSTABLE)
+		*blocked = true;
+	return from > start && pgqueue_behind_log_end(topic, partition, from);
+}
+
+/*
  * blocked: set if another transaction keeps it from being ready, by its lock or
  * by a message that it may still commit.
  */
@@ -82,10 +109,6 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 				Snapshot snapshot, bool *blocked)
 {
 	Progress	progress = {0};
-	int64		start = pgqueue_log_start(topic, partition);
-	LogPlace	place;
-	int64		from;
-	ScanEnd		end;
 
 	if (what->group.id != 0)
 		pgqueue_progress_look(what->group.id, topic->id, partition, &progress);
@@ -96,22 +119,9 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 		pgqueue_holder_alive(what->group.id, topic->id, &progress))
 		return false;
 
-	from = progress.found ? progress.offset : start;
-	if (from < start)
-	{
-		if (!pgqueue_group_jumps(&what->group))
-			return true;		/* an error to be told */
-		from = start;
-	}
-	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
-	if (end == SCAN_GONE)
-		return true;			/* the next call begins elsewhere */
-	if (!place.found)
-	{
-		if (end == SCAN_UNSTABLE)
-			*blocked = true;
-		return from > start && pgqueue_behind_log_end(topic, partition, from);
-	}
+	if (!anything_there(what, topic, partition, &progress, snapshot, blocked))
+		return false;
+	/* an error is for who has the partition, too */
 	if (what->group.id != 0 &&
 		pgqueue_progress_busy(what->group.id, topic->id, partition))
 	{

@@ -34,10 +34,14 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/execdesc.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -142,12 +146,12 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 	if (topic->retention_bytes > 0)
 		for (int i = part->nsegments - 1; i >= 0; i--)
 		{
-			bytes += pgqueue_total_bytes(part->segments[i].relid);
-			if (bytes > topic->retention_bytes && i < sealed)
+			if (bytes >= topic->retention_bytes && i < sealed)
 			{
 				limit = Max(limit, part->segments[i].end);
 				break;
 			}
+			bytes += pgqueue_total_bytes(part->segments[i].relid);
 		}
 	return limit;
 }
@@ -292,6 +296,58 @@ drop_segment(Oid relid)
 }
 
 /*
+ * How many references to a table the statement at hand may have, say to tell an
+ * offset: one for each time that it has opened it, and one for the scan.
+ */
+static int
+held_by_statement(Oid relid)
+{
+	EState	   *estate = ActivePortal == NULL || ActivePortal->queryDesc == NULL ?
+		NULL : ActivePortal->queryDesc->estate;
+	int			n = 0;
+
+	if (estate == NULL)
+		return 0;
+	for (Index i = 0; i < estate->es_range_table_size; i++)
+		if (estate->es_relations[i] != NULL &&
+			RelationGetRelid(estate->es_relations[i]) == relid)
+			n += 2;
+	return n;
+}
+
+/*
+ * Is the locked segment in use by our own session, which its own lock does not
+ * keep out: an open cursor, a statement around this one, a trigger that is yet
+ * to fire?	 The statement at hand does not count.
+ */
+static bool
+used_by_ourselves(Oid relid)
+{
+	Relation	leaf = table_open(relid, NoLock);
+	bool		result = leaf->rd_refcnt > 1 + held_by_statement(relid) ||
+		AfterTriggerPendingOnRel(relid);
+
+	if (result)
+		ereport(NOTICE,
+				(errmsg("messages are kept: segment \"%s\" is in use by this session",
+						RelationGetRelationName(leaf))));
+	table_close(leaf, NoLock);
+	return result;
+}
+
+/* Have a segment for ourselves, if that is possible at once. */
+static bool
+take_segment(Oid relid)
+{
+	if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+		return false;
+	if (!used_by_ourselves(relid))
+		return true;
+	pgqueue_unlock_segment(relid, AccessExclusiveLock);
+	return false;
+}
+
+/*
  * Let the segments go that end at or before an offset, oldest first, up to the
  * first that somebody uses: they are emptied.	Returns how many; *bytes of disk.
  *
@@ -316,8 +372,7 @@ pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes,
 	if (dropped != NULL)
 		sealed = Min(sealed, SEGMENTS_AT_ONCE);
 	while (n < sealed && part->segments[n].end <= before &&
-		   pgqueue_try_lock_segment(part->segments[n].relid,
-									AccessExclusiveLock))
+		   take_segment(part->segments[n].relid))
 		n++;
 	if (n == 0)
 		return 0;
@@ -370,7 +425,7 @@ pgqueue_drop_emptied(Topic *topic, int32 partition)
 	for (int i = 0; i < part->nemptied; i++)
 	{
 		if (!pgqueue_try_lock_segment(part->emptied[i], AccessExclusiveLock) ||
-			!is_empty(part->emptied[i]))
+			!is_empty(part->emptied[i]) || !is_droppable(part->emptied[i]))
 			continue;
 		drop_segment(part->emptied[i]);
 		n++;

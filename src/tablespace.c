@@ -12,13 +12,15 @@
  */
 #include "queue.h"
 
-#include "access/table.h"
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_tablespace.h"
 #include "commands/tablespace.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_move_segments);
@@ -59,18 +61,36 @@ typedef struct Move
 	int64		before;
 } Move;
 
-/* Is the segment there already?  One that is gone is. */
+/*
+ * Is the segment there already?  One that has left the topic is.  Looks without
+ * a lock: another session may be moving it.
+ */
 static bool
-lies_there(Topic *topic, const Segment *segment, Oid tablespace)
+lies_there(Oid relid, Oid tablespace)
 {
-	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
 	bool		result;
 
-	if (leaf == NULL)
+	if (!HeapTupleIsValid(tuple))
 		return true;
-	result = leaf->rd_rel->reltablespace == tablespace;
-	table_close(leaf, AccessShareLock);
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	result = form->reltablespace == tablespace || !form->relispartition;
+	ReleaseSysCache(tuple);
 	return result;
+}
+
+/* Bytes of a segment that is not locked by us; -1 if somebody else has it. */
+static int64
+bytes_at_once(Oid relid)
+{
+	int64		bytes;
+
+	if (!pgqueue_try_lock_segment(relid, AccessShareLock))
+		return -1;
+	bytes = pgqueue_total_bytes(relid);
+	pgqueue_unlock_segment(relid, AccessShareLock);
+	return bytes;
 }
 
 /* (partition, segment, first_offset, bytes, moved) */
@@ -84,6 +104,7 @@ tell_move(const Move *move, int32 partition, const Segment *segment,
 	values[0] = Int32GetDatum(partition);
 	values[1] = ObjectIdGetDatum(segment->relid);
 	values[2] = Int64GetDatum(segment->first);
+	nulls[3] = bytes < 0;
 	values[3] = Int64GetDatum(bytes);
 	values[4] = BoolGetDatum(moved);
 	tuplestore_putvalues(move->rsinfo->setResult, move->rsinfo->setDesc,
@@ -92,21 +113,37 @@ tell_move(const Move *move, int32 partition, const Segment *segment,
 
 /*
  * Move a segment with its TOAST table, if it can be locked at once.  By the
- * command, as the user, whose rights on it and on the tablespace it checks.
+ * command, as the user, whose rights on it and on the tablespace it checks; if
+ * the table has another owner than its topic, as the extension's owner.  It runs
+ * nobody's code, and rights on the topic and the tablespace were checked.
  */
-static bool
-move_segment(const Segment *segment, const char *tablespace)
+static void
+move_segment(const Move *move, int32 partition, const Segment *segment)
 {
 	Oid			relid = segment->relid;
+	Oid			role = GetUserId();
+	int64		bytes;
 
 	if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
-		return false;
-	pgqueue_run_ddl(GetUserId(),
+	{
+		tell_move(move, partition, segment, bytes_at_once(relid), false);
+		return;
+	}
+	/* by somebody else, since we looked */
+	if (lies_there(relid, move->tablespace))
+	{
+		pgqueue_unlock_segment(relid, AccessExclusiveLock);
+		return;
+	}
+	bytes = pgqueue_total_bytes(relid);
+	if (!pgqueue_owns_relation(relid, role))
+		role = pgqueue_extension_owner();
+	pgqueue_run_ddl(role,
 					psprintf("ALTER TABLE %s SET TABLESPACE %s",
 							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 														get_rel_name(relid)),
-							 quote_identifier(tablespace)));
-	return true;
+							 quote_identifier(move->name)));
+	tell_move(move, partition, segment, bytes, true);
 }
 
 static void
@@ -119,15 +156,9 @@ move_partition(Topic *topic, int32 partition, const Move *move)
 	sealed = pgqueue_segments_sealed(topic, part);
 	for (int i = 0; i < sealed && part->segments[i].end <= move->before; i++)
 	{
-		int64		bytes;
-		bool		moved;
-
 		CHECK_FOR_INTERRUPTS();
-		if (lies_there(topic, &part->segments[i], move->tablespace))
-			continue;
-		bytes = pgqueue_total_bytes(part->segments[i].relid);
-		moved = move_segment(&part->segments[i], move->name);
-		tell_move(move, partition, &part->segments[i], bytes, moved);
+		if (!lies_there(part->segments[i].relid, move->tablespace))
+			move_segment(move, partition, &part->segments[i]);
 	}
 }
 

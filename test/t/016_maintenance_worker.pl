@@ -6,6 +6,8 @@
 use strict;
 use warnings;
 
+use File::Path qw(rmtree);
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -119,7 +121,22 @@ $node->restart;
 ok($node->poll_query_until('postgres', $worker, '1'), 'preloaded, it starts by itself');
 fill('third');
 ok(maintained('third'), 'and works');
-is($node->safe_psql('postgres', $other), 0, 'not where the extension is not');
+ok($node->poll_query_until('postgres', $other, '0'), 'not where the extension is not');
+
+# A database that nobody can connect to: its worker's slot, the last one, is free
+# again.
+$node->safe_psql('postgres', 'DROP DATABASE other');
+$node->safe_psql('postgres', 'CREATE DATABASE hollow');
+my $hollow = $node->safe_psql('postgres', q{SELECT oid FROM pg_database WHERE datname = 'hollow'});
+$node->append_conf('postgresql.conf', "max_worker_processes = 4\n");
+$node->stop;
+rmtree($node->data_dir . "/base/$hollow");
+$node->start;
+$node->wait_for_log(qr{"base/$hollow" is missing});
+$node->safe_psql('postgres', 'CREATE DATABASE late');
+$node->safe_psql('late', 'CREATE EXTENSION queue');
+ok($node->poll_query_until('late', 'SELECT queue.start_maintenance() > 0'),
+	'another one can be started');
 
 $node->stop;
 done_testing();

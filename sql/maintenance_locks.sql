@@ -1,0 +1,94 @@
+--
+-- Maintenance, archiving and moving against who keeps a lock: they look at tables
+-- that somebody has locked, while they have locks that others need. So they wait
+-- for nobody longer than a moment. The lock is kept by a prepared transaction.
+--
+CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE command;
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ': ' || SQLERRM;
+END $$;
+CREATE PROCEDURE pg_temp.fill(topic text, n int) LANGUAGE plpgsql AS $$
+DECLARE
+	tries int := 0;
+BEGIN
+	FOR i IN 1..n LOOP
+		PERFORM queue.produce_batch(topic, ARRAY(SELECT g::text FROM generate_series(1, 10) g), partition => 0);
+		COMMIT;
+	END LOOP;
+	-- the worker that makes segments may be at it: its lock would be in the way
+	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
+		(SELECT count(*) FROM queue.segments s
+		  WHERE s.topic = fill.topic AND s.partition = 0 AND messages = 0 AND NOT sealed) < least(n, 2)
+	LOOP
+		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
+		tries := tries + 1;
+		IF tries > 200 THEN			-- it had no room for more
+			CALL queue.maintain(topic);
+		END IF;
+	END LOOP;
+END $$;
+SET client_min_messages = error;
+SET allow_in_place_tablespaces = on;
+SET statement_timeout = '30s';			-- else it would be for ever
+CREATE TABLESPACE regress_slow LOCATION '';
+CREATE SCHEMA regress_archive;
+
+SELECT queue.create_topic('t', 1, 'text', segment_messages => 10, retention => '1 millisecond', retention_force => true);
+CALL pg_temp.fill('t', 4);
+SELECT queue.create_group('expiring', 't', 'earliest', expiry => '1 hour');
+
+-- A segment that is being moved.
+BEGIN;
+SELECT first_offset, moved FROM queue.move_segments('t', 'regress_slow', before_offset => 10);
+PREPARE TRANSACTION 'moving';
+SELECT pg_temp.error_of('SELECT queue.archive_segment(''t'', 0, ''regress_archive.a'')');
+CALL queue.maintain('t');
+SHOW lock_timeout;
+SELECT queue.log_start('t', 0);
+-- another who moves does not wait, either
+SELECT first_offset, bytes IS NULL AS locked, moved FROM queue.move_segments('t', 'regress_slow');
+COMMIT PREPARED 'moving';
+SELECT first_offset, moved FROM queue.move_segments('t', 'regress_slow');
+
+-- A name that somebody is about to take, and a schema that somebody drops.
+BEGIN;
+CREATE TABLE regress_archive.a ();
+PREPARE TRANSACTION 'naming';
+SELECT pg_temp.error_of('SELECT queue.archive_segment(''t'', 0, ''regress_archive.a'', force => true)');
+ROLLBACK PREPARED 'naming';
+BEGIN;
+DROP SCHEMA regress_archive;
+PREPARE TRANSACTION 'dropping';
+SELECT pg_temp.error_of('SELECT queue.archive_segment(''t'', 0, ''regress_archive.a'', force => true)');
+ROLLBACK PREPARED 'dropping';
+SET lock_timeout = '100ms';				-- a shorter limit of the user's stays
+SELECT archive, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a', force => true);
+SHOW lock_timeout;
+RESET lock_timeout;
+CALL queue.maintain('t');
+SELECT queue.log_start('t', 0);
+
+-- A topic that has got another owner is his, whoever owns its segments.
+SELECT queue.alter_topic('t', retention => '0');
+CALL pg_temp.fill('t', 3);
+CREATE ROLE regress_heir;
+SELECT log AS storage FROM queue.topic WHERE name = 't' \gset
+ALTER TABLE :storage OWNER TO regress_heir;
+ALTER VIEW topic.t OWNER TO regress_heir;
+GRANT USAGE, CREATE ON SCHEMA regress_archive TO regress_heir;
+GRANT CREATE ON TABLESPACE regress_slow TO regress_heir;
+SET ROLE regress_heir;
+SELECT first_offset, moved FROM queue.move_segments('t', 'regress_slow', before_offset => 40);
+SELECT archive, first_offset FROM queue.archive_segment('t', 0, 'regress_archive.b', force => true);
+SELECT tableowner = current_user AS mine FROM pg_tables WHERE schemaname = 'regress_archive' AND tablename = 'b';
+RESET ROLE;
+
+SELECT queue.drop_topic('t');
+SELECT queue.drop_group('expiring');
+DROP SCHEMA regress_archive CASCADE;
+DROP TABLESPACE regress_slow;
+DROP OWNED BY regress_heir;
+DROP ROLE regress_heir;
