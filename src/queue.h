@@ -7,7 +7,7 @@
  *
  *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
  *				 offsets.c group_admin.c group_list.c topic.c maintain.c
- *				 maintain_worker.c archive.c tablespace.c
+ *				 maintain_worker.c retention_admin.c archive.c tablespace.c
  *				 producer_admin.c inspect.c guard.c
  *		domain	 producer.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c

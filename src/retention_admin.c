@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * retention_admin.c
+ *	  queue.delete_messages(), and what view queue.retention shows.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_delete_messages);
+PG_FUNCTION_INFO_V1(pgqueue_retention_list);
+
+/* ---------------- delete_messages ---------------- */
+
+/*
+ * (topic, partition, before_offset, force) -> (log_start, segments, bytes)
+ */
+Datum
+pgqueue_delete_messages(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	int32		partition;
+	int64		before;
+	int64		bytes = 0;
+	int			n;
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	pgqueue_check_writable("queue.delete_messages()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "partition");
+	pgqueue_check_not_null(fcinfo, 2, "before_offset");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	partition = PG_GETARG_INT32(1);
+	pgqueue_check_partition(topic, partition);
+	before = PG_GETARG_INT64(2);
+
+	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
+	topic = pgqueue_topic_refresh(topic);
+	if (before < 0 || before > pgqueue_log_end(topic, partition))
+		pgqueue_offset_out_of_range(topic, partition, before, "offset");
+	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
+	{
+		char	   *name;
+		int64		held = pgqueue_held_now(topic, partition, &name);
+
+		if (held < before)
+			ereport(NOTICE,
+					(name == NULL ?
+					 errmsg("messages are kept: a consumer group is being moved") :
+					 errmsg("messages from offset " INT64_FORMAT
+							" on are kept for consumer group \"%s\"",
+							held, name)));
+		before = Min(before, held);
+	}
+	n = pgqueue_let_go(topic, partition, before, &bytes, NULL);
+
+	CommandCounterIncrement();
+	topic = pgqueue_topic_refresh(topic);
+	values[0] = Int64GetDatum(pgqueue_log_start(topic, partition));
+	values[1] = Int32GetDatum(n);
+	values[2] = Int64GetDatum(bytes);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
+
+/* ---------------- what is kept, and why ---------------- */
+
+/* (topic, partition, log_start, limit_offset, held_by, held_offset, held_bytes) */
+#define RETENTION_COLUMNS 7
+
+static void
+list_partition(Topic *topic, int32 partition, ReturnSetInfo *rsinfo)
+{
+	Datum		values[RETENTION_COLUMNS];
+	bool		nulls[RETENTION_COLUMNS] = {false};
+	int64		limit = pgqueue_retention_limit(topic, partition);
+	char	   *name;
+	int64		held = pgqueue_held_for_groups(topic, partition, &name);
+
+	values[0] = CStringGetTextDatum(topic->name);
+	values[1] = Int32GetDatum(partition);
+	values[2] = Int64GetDatum(pgqueue_log_start(topic, partition));
+	values[3] = Int64GetDatum(limit);
+	nulls[4] = nulls[5] = name == NULL;
+	values[4] = name == NULL ? (Datum) 0 : CStringGetTextDatum(name);
+	values[5] = Int64GetDatum(held);
+	values[6] = Int64GetDatum(pgqueue_bytes_between(topic, partition, held,
+													limit));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* For view queue.retention: topics that the user may read or write. */
+Datum
+pgqueue_retention_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+
+		if (topic == NULL || topic->altered || topic->row_security ||
+			!pgqueue_may_see(topic))
+			continue;
+		for (int32 p = 0; p < topic->npartitions; p++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (topic->partitions[p].nsegments > 0 &&
+				!topic->partitions[p].has_hole)
+				list_partition(topic, p, rsinfo);
+		}
+	}
+	return (Datum) 0;
+}
