@@ -5,7 +5,7 @@
  *
  * A topic is a row of queue.topic, a partitioned table queue.log_<id> and a
  * view topic.<name>.  Its segments are the table's partitions; they are
- * derived from the partition bounds and stored nowhere else.
+ * derived from the partition bounds (segment_list.c) and stored nowhere else.
  *
  * Descriptions are always as of now, never as of the transaction's snapshot:
  * a segment made after a REPEATABLE READ transaction began must be known to
@@ -28,8 +28,6 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -97,6 +95,7 @@ relcache_callback(Datum arg, Oid relid)
 	bool		producers = !OidIsValid(relid) ||
 		registry[REGISTRY_PRODUCER] == relid;
 
+	pgqueue_segment_changed(relid);
 	if (!OidIsValid(relid) || registry[REGISTRY_GROUP] == relid)
 		pgqueue_group_changes++;
 	for (int i = 0; i < REGISTRY_TABLES; i++)
@@ -202,17 +201,33 @@ pgqueue_check_segments(const Topic *topic, int32 partition)
 			 errdetail("A segment was dropped or detached behind the extension's back.")));
 }
 
-/*
- * Fill topic->partitions from the table's partition bounds, which the server
- * keeps sorted by (partition, offset).
- */
+/* Put a segment into its partition; they come in ascending order. */
 static void
-load_segments(Topic *topic, Relation log)
+add_segment(Partition *part, Segment *place, const SegmentBounds *bounds)
 {
-	PartitionDesc desc;
-	PartitionBoundInfo bounds;
+	if (part->nsegments == 0)
+		part->segments = place;
+	place->relid = bounds->relid;
+	place->first = bounds->first;
+	place->end = bounds->end;
+	if (part->nsegments > 0 && place->first != place[-1].end)
+	{
+		part->has_hole = true;
+		part->hole = place[-1].end;
+	}
+	part->nsegments++;
+}
+
+/* Fill topic->partitions from the bounds of the table's partitions. */
+static void
+load_segments(Topic *topic)
+{
+	SegmentBounds *bounds;
 	Segment    *segments;
+	Oid		   *emptied;
+	int			nbounds;
 	int			n = 0;
+	int			nemptied = 0;
 
 	topic->partitions = MemoryContextAllocZero(topic->context,
 											   topic->npartitions * sizeof(Partition));
@@ -221,45 +236,31 @@ load_segments(Topic *topic, Relation log)
 	if (topic->altered)
 		return;
 	pgqueue_load_checkpoints(topic);
-	desc = RelationGetPartitionDesc(log, true);
-	bounds = desc->boundinfo;
-	if (desc->nparts == 0)
-		return;
+	nbounds = pgqueue_list_segments(topic->log, &bounds);
 	segments = MemoryContextAlloc(topic->context,
-								  desc->nparts * sizeof(Segment));
+								  nbounds * sizeof(Segment) + 1);
+	emptied = MemoryContextAlloc(topic->context, nbounds * sizeof(Oid) + 1);
 
-	/* the range that ends at datum i starts at datum i - 1 */
-	for (int i = 1; i < bounds->ndatums; i++)
+	for (int i = 0; i < nbounds; i++)
 	{
-		int			index = bounds->indexes[i];
-		int32		p = DatumGetInt32(bounds->datums[i][0]);
 		Partition  *part;
 
-		if (index < 0 || p < 0 || p >= topic->npartitions)
+		if (bounds[i].partition < 0 ||
+			bounds[i].partition >= topic->npartitions)
 			continue;
-		part = &topic->partitions[p];
+		part = &topic->partitions[bounds[i].partition];
 		/* let go, and emptied; see retention.c */
-		if (DatumGetInt64(bounds->datums[i][1]) <= part->log_start)
+		if (bounds[i].end <= part->log_start)
 		{
 			if (part->nemptied == 0)
-				part->emptied = MemoryContextAlloc(topic->context,
-												   desc->nparts * sizeof(Oid));
-			part->emptied[part->nemptied++] = desc->oids[index];
-			continue;
+				part->emptied = &emptied[nemptied];
+			part->nemptied++;
+			emptied[nemptied++] = bounds[i].relid;
 		}
-		if (part->nsegments == 0)
-			part->segments = &segments[n];
-		segments[n].relid = desc->oids[index];
-		segments[n].first = DatumGetInt64(bounds->datums[i - 1][1]);
-		segments[n].end = DatumGetInt64(bounds->datums[i][1]);
-		if (part->nsegments > 0 && segments[n].first != segments[n - 1].end)
-		{
-			part->has_hole = true;
-			part->hole = segments[n - 1].end;
-		}
-		part->nsegments++;
-		n++;
+		else
+			add_segment(part, &segments[n++], &bounds[i]);
 	}
+	pfree(bounds);
 }
 
 /*
@@ -427,12 +428,7 @@ load_relations(Topic *topic)
 	Oid			face_schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
 	MemoryContext old;
 
-	/*
-	 * An invalidation that arrives while the server lists the partitions sets
-	 * topic->changed, but the list it builds may be old all the same, and is
-	 * kept.  So never take over one that was built before.
-	 */
-	RelationCacheInvalidateEntry(topic->log);
+	/* what arrives from here on sets topic->changed */
 	log = try_relation_open(topic->log, AccessShareLock);
 	if (log == NULL)
 		return false;
@@ -448,7 +444,7 @@ load_relations(Topic *topic)
 	MemoryContextSwitchTo(old);
 	topic->value_type = topic->altered ? InvalidOid :
 		TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
-	load_segments(topic, log);
+	load_segments(topic);
 	relation_close(log, AccessShareLock);
 	return true;
 }

@@ -53,6 +53,12 @@ PG_FUNCTION_INFO_V1(pgqueue_maintain);
 #define DONE_ATTR_BYTES		6
 #define DONE_NATTS			6
 
+/*
+ * Segments of a partition that a pass freezes at most: with autovacuum's brakes
+ * it takes its time, and other partitions wait for their retention.
+ */
+#define FREEZE_AT_ONCE 16
+
 /* How often it is tried to keep how far a compaction came. */
 #define KEEP_TRIES 100
 
@@ -352,7 +358,8 @@ freeze_all(const char *name, int32 partition, const StepEnds *ends)
 		before = run.from;
 		run_step(name, partition, freeze_next, &run, ends);
 		/* unchanged: the topic is gone */
-	} while (run.from != before && run.from < PG_INT64_MAX);
+	} while (run.from != before && run.from < PG_INT64_MAX &&
+			 run.frozen < FREEZE_AT_ONCE);
 	if (run.frozen > 0)
 		run_step(name, partition, tell_frozen, &run, ends);
 }

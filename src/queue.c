@@ -6,6 +6,7 @@
  * Memory contexts that outlive a call, all below CacheMemoryContext:
  *	 "queue topics"		the hash table of topic descriptions (catalog.c)
  *	 "queue topic"		one per topic: segments and converters (catalog.c)
+ *	 "queue segments"	the hash table of segments' bounds (segment_list.c)
  * and below TopTransactionContext:
  *	 "queue rows"		rows of a running INSERT or COPY (face_buffer.c)
  *	 (none of its own)	notes of what waiters are to be told (wakeup.c)

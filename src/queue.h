@@ -13,7 +13,7 @@
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
  *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
  *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
- *				 catalog.c lock.c partitioner.c
+ *				 catalog.c segment_list.c lock.c partitioner.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -248,6 +248,19 @@ typedef struct Topic
 	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
 	Producer	producer;
 } Topic;
+
+/* ---------------- segment_list.c: partitions of a topic's table ---------- */
+
+typedef struct SegmentBounds
+{
+	Oid			relid;
+	int32		partition;
+	int64		first;
+	int64		end;
+} SegmentBounds;
+
+extern void pgqueue_segment_changed(Oid relid);
+extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 
 typedef enum RegistryTable
 {
