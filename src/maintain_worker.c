@@ -35,6 +35,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_start_maintenance);
 PG_FUNCTION_INFO_V1(pgqueue_stop_maintenance);
@@ -315,18 +316,26 @@ set_up_signals(void)
 	BackgroundWorkerUnblockSignals();
 }
 
-/* Sleep, or until told. */
+/*
+ * Sleep so long, or until told to end, or that the configuration has changed.  The
+ * latch is set for other reasons, too.
+ */
 static void
 nap(long ms)
 {
-	if (ShutdownRequestPending)
-		return;
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 ms, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	if (ShutdownRequestPending)
-		return;
-	CHECK_FOR_INTERRUPTS();
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+
+	while (!ShutdownRequestPending && !ConfigReloadPending &&
+		   (ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												 until)) > 0)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		if (!ShutdownRequestPending)
+			CHECK_FOR_INTERRUPTS();
+	}
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;

@@ -11,7 +11,7 @@
 : "${ROLL_CALLS:=60000}"             # calls of each run, fewer than a segment that does not roll
 : "${ROLL_SEGMENT_MESSAGES:=500}"    # two of 1,000 calls roll: p99.9 lies among them
 : "${MAINTAIN_SECONDS:=5}"           # length of a run that produces beside the worker
-: "${MAINTAIN_MESSAGES:=3000000}"    # read by each run that consumes beside it
+: "${MAINTAIN_MESSAGES:=10000000}"   # read by each run that consumes beside it
 : "${MAINTAIN_SEGMENT_MESSAGES:=20000}"
 
 # Workers that make segments have ended: maintenance passes by what they lock.
