@@ -8,8 +8,11 @@
  *
  *	 retention	lets segments go that the topic's limits allow, and drops those
  *				that are empty by now (retention.c)
- *	 compaction	leaves the latest message of each key (compact.c)
  *	 segments	makes those that are to be kept ahead (log_segment.c)
+ *
+ * and, when that is done for all topics,
+ *
+ *	 compaction	leaves the latest message of each key (compact.c)
  *	 history	deletes rows of queue.progress older than
  *				queue.history_retention, never the newest; and of
  *				queue.maintenance_log
@@ -486,9 +489,31 @@ compact(const char *name, int32 partition, const StepEnds *ends)
 
 /* ---------------- a pass ---------------- */
 
-/* A pass over a topic. */
+/* What is quick and must not be late: disk is given back, segments are made. */
+static void
+maintain_space(const char *name, int32 partition, const StepEnds *ends)
+{
+	retain_all(name, partition, ends);
+	run_step(name, partition, drop_emptied, NULL, ends);
+	run_step(name, partition, make_ahead, NULL, ends);
+}
+
+/* What may take long. */
+static void
+maintain_rest(const char *name, int32 partition, const StepEnds *ends)
+{
+	compact(name, partition, ends);
+	run_step(name, partition, prune_history, NULL, ends);
+	freeze_all(name, partition, ends);
+}
+
+/*
+ * One of the two parts of a pass over a topic.	 Who maintains several does the
+ * first for all of them, then the second.
+ */
 void
-pgqueue_maintain_topic(const char *name, const StepEnds *ends)
+pgqueue_maintain_topic(const char *name, MaintainPart part,
+					   const StepEnds *ends)
 {
 	int32		n;
 
@@ -498,14 +523,12 @@ pgqueue_maintain_topic(const char *name, const StepEnds *ends)
 	for (int32 p = 0; p < n; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		retain_all(name, p, ends);
-		compact(name, p, ends);
-		run_step(name, p, drop_emptied, NULL, ends);
-		run_step(name, p, make_ahead, NULL, ends);
-		run_step(name, p, prune_history, NULL, ends);
-		freeze_all(name, p, ends);
+		if (part == MAINTAIN_SPACE)
+			maintain_space(name, p, ends);
+		else
+			maintain_rest(name, p, ends);
 	}
-	if (n > 0)
+	if (n > 0 && part == MAINTAIN_REST)
 	{
 		run_step(name, -1, prune_producers, NULL, ends);
 		run_step(name, -1, prune_log, NULL, ends);
@@ -557,7 +580,9 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	PopActiveSnapshot();
 	SPI_commit();
 	foreach(lc, names)
-		pgqueue_maintain_topic(lfirst(lc), &in_call);
+		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &in_call);
+	foreach(lc, names)
+		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &in_call);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

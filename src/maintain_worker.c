@@ -217,13 +217,13 @@ report_failure(MemoryContext context)
 }
 
 static void
-maintain_safely(const char *name)
+maintain_safely(const char *name, MaintainPart part)
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		pgqueue_maintain_topic(name, &in_worker);
+		pgqueue_maintain_topic(name, part, &in_worker);
 	}
 	PG_CATCH();
 	{
@@ -280,13 +280,14 @@ pass(MemoryContext context)
 	take_costs();
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
 	names = topics_safely(context, &there);
-	foreach(lc, names)
-	{
-		if (ShutdownRequestPending)
-			break;
-		MemoryContextSwitchTo(context);
-		maintain_safely(lfirst(lc));
-	}
+	for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
+		foreach(lc, names)
+		{
+			if (ShutdownRequestPending)
+				break;
+			MemoryContextSwitchTo(context);
+			maintain_safely(lfirst(lc), part);
+		}
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return there;

@@ -975,7 +975,14 @@ typedef struct StepEnds
 	void		(*end) (void);
 } StepEnds;
 
-extern void pgqueue_maintain_topic(const char *name, const StepEnds *ends);
+typedef enum MaintainPart
+{
+	MAINTAIN_SPACE,				/* quick: retention, segments ahead */
+	MAINTAIN_REST				/* may take long: compaction, freezing ... */
+} MaintainPart;
+
+extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
+								   const StepEnds *ends);
 
 /* ---------------- maintain_worker.c: maintenance by itself ---------------- */
 

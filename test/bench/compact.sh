@@ -103,11 +103,11 @@ bench_compact()
 # ----------------------------------------------------------------------
 
 # beside_compaction side argument...: the figure of a run during which the worker
-# compacts topic keyed, and drops segments of topic busy
+# compacts topic keyed, and drops segments of topic busy if it comes to that
 beside_compaction()
 {
 	local figure
-	figure=$(beside_worker "$@") || exit 1
+	figure=$(beside_work keyed 'messages compacted' "$@") || exit 1
 	expect compaction t "SELECT count(*) < $COMPACT_BESIDE_MESSAGES / 2 FROM topic.keyed"
 	echo "$figure"
 }
