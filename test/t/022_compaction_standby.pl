@@ -116,7 +116,7 @@ my ($wal) = run_command(
 		'pg_waldump', '-p', $primary->data_dir . '/pg_wal', '-r', 'Btree',
 		'-s', $start, '-e', $primary->lsn('flush')
 	]);
-like($wal, qr{REUSE_PAGE .*/$file[ ;]}, 'the swap tells the standby to');
+like($wal, qr{REUSE_PAGE .*/$file[ ,;]}, 'the swap tells the standby to');
 
 my $all = q{SELECT "offset", key, md5(value) FROM topic.state ORDER BY 1};
 is($standby->safe_psql('postgres', $all),
