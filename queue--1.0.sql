@@ -98,7 +98,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in th
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (emptied), segments dropped (the empty tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged.';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged.';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 

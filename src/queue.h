@@ -519,8 +519,7 @@ typedef enum Visit
 
 typedef struct Rewritten
 {
-	int64		kept;			/* messages */
-	int64		removed;
+	int64		removed;		/* messages */
 	int64		bytes;			/* given back */
 } Rewritten;
 

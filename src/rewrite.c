@@ -370,7 +370,6 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	finish_heap_swap(relid, new, false, by_content, false, true, frozen, multi,
 					 RELPERSISTENCE_PERMANENT);
 	CommandCounterIncrement();
-	done->kept += copy.kept;
 	done->removed += copy.removed;
 	done->bytes += bytes - pgqueue_total_bytes(relid);
 	return true;
