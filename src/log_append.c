@@ -40,6 +40,15 @@
 #define CHUNK_RECORDS	1000
 #define CHUNK_BYTES		(1024 * 1024)
 
+/* What an append may assign: the segment's offsets, and no earlier time. */
+typedef struct AppendBounds
+{
+	int64		first;			/* the segment's bounds: [first, end) */
+	int64		end;
+	bool		has_floor;		/* needed only if the segment has no record */
+	TimestampTz floor;			/* the time of the last record before it */
+} AppendBounds;
+
 /* How an attempt to write under the lock ended. */
 typedef enum Outcome
 {
@@ -133,26 +142,27 @@ next_chunk(Relation leaf, HeapTuple *tuples, int ntuples, HeapTuple *stored,
  * records their offsets and times, write them.
  *
  * *ntuples: in, how many are offered; out, how many were written.
+ * *rolls: the roll counter by which the caller chose the segment; out, as it is
+ * after the append.
  */
 static Outcome
-append_locked(Relation leaf, const Segment *segment, AppendSlot *slot,
-			  Partition *part, HeapTuple *stored, int *ntuples, bool last,
-			  bool has_floor, TimestampTz floor)
+append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bounds,
+			  HeapTuple *stored, int *ntuples, bool last, uint64 *rolls)
 {
 	Placement	place;
 	Outcome		outcome = WRITTEN;
 	int64		offset;
 	TimestampTz now;
 
-	if (pgqueue_slot_rolls(slot) != part->active_rolls)
+	if (pgqueue_slot_rolls(slot) != *rolls)
 		return STALE;
 	if (!pgqueue_place_begin(&place, leaf, slot))
 		return TAIL_UNKNOWN;
 
-	offset = place.has_tail ? place.tail.offset + 1 : segment->first;
-	if (!place.has_tail && !has_floor)
+	offset = place.has_tail ? place.tail.offset + 1 : bounds->first;
+	if (!place.has_tail && !bounds->has_floor)
 		outcome = FLOOR_UNKNOWN;
-	else if (offset >= segment->end)
+	else if (offset >= bounds->end)
 		outcome = FULL;
 	if (outcome != WRITTEN)
 	{
@@ -160,20 +170,21 @@ append_locked(Relation leaf, const Segment *segment, AppendSlot *slot,
 		return outcome;
 	}
 
-	if (*ntuples > segment->end - offset)
+	if (*ntuples > bounds->end - offset)
 	{
-		*ntuples = segment->end - offset;
+		*ntuples = bounds->end - offset;
 		last = false;
 	}
 	if (place.first_block)
 	{
 		/* before the block is there: whoever sees it sees the count */
 		pgqueue_slot_count_roll(slot);
-		part->active_rolls = pgqueue_slot_rolls(slot);
+		*rolls = pgqueue_slot_rolls(slot);
 	}
 
 	now = GetCurrentTimestamp();
-	now = Max(now, place.has_tail ? place.tail.timestamp : floor);
+	now = Max(now, place.has_tail ? place.tail.timestamp :
+			  bounds->floor);
 	for (int i = 0; i < *ntuples; i++)
 	{
 		LogFixed   *fixed = log_fixed(stored[i]->t_data);
@@ -317,17 +328,17 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 	HeapTuple  *stored = nrecords == 1 ? &single :
 		palloc(Min(nrecords, CHUNK_RECORDS) * sizeof(HeapTuple));
 
-	pgqueue_note_produced(topic, partition);
+	pgqueue_note_produced(topic->id, partition,
+						  topic->notify ? topic->name : NULL);
 	while (done < nrecords)
 	{
 		HeapTuple  *tuples = records + done;
 		Partition  *part;
 		Segment		segment;
+		AppendBounds bounds = {0};
 		Relation	leaf;
 		LogExtras  *extras;
 		int			offered;
-		bool		has_floor;
-		TimestampTz floor = 0;
 		Outcome		outcome;
 
 		topic = choose_segment(topic, partition, slot);
@@ -346,25 +357,26 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		if (extras != NULL)
 			pgqueue_extras_check(extras, tuples, offered);
 		offered = next_chunk(leaf, tuples, offered, stored, xid, cid);
-		has_floor = (part->active == 0);
+		bounds.first = segment.first;
+		bounds.end = segment.end;
+		bounds.has_floor = (part->active == 0);
 
 		for (;;)
 		{
 			int			written = offered;
 
 			pgqueue_slot_lock(slot);
-			outcome = append_locked(leaf, &segment, slot, part, stored,
-									&written,
+			outcome = append_locked(leaf, slot, &bounds, stored, &written,
 									done + offered == nrecords,
-									has_floor, floor);
+									&part->active_rolls);
 			pgqueue_slot_unlock(slot);
 
 			if (outcome == TAIL_UNKNOWN)
 				pgqueue_slot_find_tail(slot, leaf);
 			else if (outcome == FLOOR_UNKNOWN)
 			{
-				floor = timestamp_before(topic, part, part->active);
-				has_floor = true;
+				bounds.floor = timestamp_before(topic, part, part->active);
+				bounds.has_floor = true;
 			}
 			else
 			{

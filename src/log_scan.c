@@ -148,7 +148,7 @@ emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
  * hole; then the slot is asked, once, where the records end.
  */
 static ScanEnd
-scan_segment(Topic *topic, int32 partition, Relation leaf, const LogSeek *from,
+scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
 			 Snapshot snapshot, LogReceiver receiver, void *arg,
 			 int64 *stopped_at, bool *emitted)
 {
@@ -182,9 +182,7 @@ scan_segment(Topic *topic, int32 partition, Relation leaf, const LogSeek *from,
 			return SCAN_UNSTABLE;
 		if (!has_record && !bounded)
 		{
-			BlockNumber tail =
-				pgqueue_slot_find_tail(pgqueue_slot(topic->log, partition),
-									   leaf);
+			BlockNumber tail = pgqueue_slot_find_tail(slot, leaf);
 
 			bounded = true;
 			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
@@ -219,6 +217,7 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 		  LogReceiver receiver, void *arg, int64 *stopped_at)
 {
 	Partition  *part = &topic->partitions[partition];
+	AppendSlot *slot = pgqueue_slot(topic->log, partition);
 	ScanEnd		end = SCAN_EXHAUSTED;
 
 	pgqueue_check_segments(topic, partition);
@@ -237,8 +236,8 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 			table_close(leaf, AccessShareLock);
 			return SCAN_GONE;
 		}
-		end = scan_segment(topic, partition, leaf, from, snapshot, receiver,
-						   arg, stopped_at, &emitted);
+		end = scan_segment(leaf, slot, from, snapshot, receiver, arg,
+						   stopped_at, &emitted);
 		/* messages may point to the leaf's TOAST table: keep the lock */
 		table_close(leaf, emitted ? NoLock : AccessShareLock);
 	}
@@ -432,10 +431,9 @@ last_visible(Topic *topic, int32 partition, int64 end, Snapshot snapshot)
  * Begins where the last one who asked found that all before is settled.
  */
 static bool
-first_unstable(Topic *topic, int32 partition, Relation leaf, Snapshot snapshot,
+first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
 			   int64 *offset)
 {
-	AppendSlot *slot = pgqueue_slot(topic->log, partition);
 	LogSeek		all = {.by_time = false,.at = 0};
 	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
 	BlockNumber settled = pgqueue_slot_stable(slot, leaf);
@@ -485,7 +483,8 @@ first_unstable_from(Topic *topic, int32 partition, int segment,
 
 		if (leaf == NULL)
 			continue;
-		found = first_unstable(topic, partition, leaf, snapshot, offset);
+		found = first_unstable(leaf, pgqueue_slot(topic->log, partition),
+							   snapshot, offset);
 		table_close(leaf, AccessShareLock);
 	}
 	return found;

@@ -844,8 +844,9 @@ extern void pgqueue_poll_init(void);
 #define PGQUEUE_ALL_PARTITIONS PG_UINT64_MAX
 
 extern void pgqueue_wakeup_init(void);
-extern void pgqueue_note_produced(const Topic *topic, int32 partition);
-extern void pgqueue_note_topic_changed(const Topic *topic);
+extern void pgqueue_note_produced(int32 topic_id, int32 partition,
+								  const char *channel);
+extern void pgqueue_note_topic_changed(int32 topic_id);
 extern void pgqueue_note_progress(int32 group, int32 topic_id,
 								  int32 partition, bool more);
 extern void pgqueue_note_held(int32 group, int32 topic_id, int32 partition);

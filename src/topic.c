@@ -411,7 +411,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 				   tablespace_literal(fcinfo, 9, pgqueue_log_owner(topic)));
 
 	pgqueue_topic_changed(log);
-	pgqueue_note_topic_changed(topic);
+	pgqueue_note_topic_changed(topic->id);
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_create_first_segments(topic, old_partitions);
@@ -532,7 +532,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	pgqueue_check_same(topic, id);
 	lock_segments(topic);
 	forget_users(topic);
-	pgqueue_note_topic_changed(topic);
+	pgqueue_note_topic_changed(topic->id);
 	if (OidIsValid(topic->face))
 		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
 	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"

@@ -257,20 +257,23 @@ note_partition(Note *note, int32 partition)
 	}
 }
 
-/* The transaction has produced.  Waiters learn of it when it is over. */
+/*
+ * Note that the transaction has produced to a partition: the topic's waiters are
+ * told when it is over.  channel: where NOTIFY announces it, or NULL.
+ */
 void
-pgqueue_note_produced(const Topic *topic, int32 partition)
+pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
 {
-	note_partition(note_of(topic->id, 0), partition);
-	if (unlikely(topic->notify))
-		Async_Notify(topic->name, "");
+	note_partition(note_of(topic_id, 0), partition);
+	if (unlikely(channel != NULL))
+		Async_Notify(channel, "");
 }
 
 /* It has changed or dropped the topic: all its waiters are to look. */
 void
-pgqueue_note_topic_changed(const Topic *topic)
+pgqueue_note_topic_changed(int32 topic_id)
 {
-	note_partition(note_of(topic->id, 0), -1);
+	note_partition(note_of(topic_id, 0), -1);
 }
 
 /*
