@@ -86,19 +86,6 @@ find_place(Archive *archive, RangeVar *name)
 
 /* ---------------- what may go ---------------- */
 
-pg_noreturn static void in_use(const Topic *topic, const char *what);
-
-/* Errors: 55P03. */
-static void
-in_use(const Topic *topic, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not lock %s topic \"%s\"", what, topic->name),
-			 errdetail("Somebody uses it."),
-			 errhint("Try again; nobody is made to wait for this.")));
-}
-
 /*
  * What a group has yet to read stays.  Until the transaction ends nobody puts a
  * group back.
@@ -114,7 +101,12 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 	if (held >= segment->end)
 		return;
 	if (name == NULL)
-		in_use(topic, "the offsets of groups in");
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on the offsets of groups in partition %d of topic \"%s\"",
+						partition, topic->name),
+				 pgqueue_errdetail_positions_holder(topic, partition),
+				 errhint("Retry when that transaction has ended.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("messages from offset " INT64_FORMAT
@@ -203,8 +195,8 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
  * (topic, partition, archive, force) -> (archive, first_offset, next_offset,
  * bytes)
  *
- * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, only tried; to the
- * end of the transaction.	What is waited for with them, a schema that is being
+ * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, only tried, for a
+ * moment; to the end of the transaction.	What is waited for with them, a schema that is being
  * dropped, a name that is being taken, is waited for only a moment.
  */
 Datum
@@ -224,14 +216,27 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 	partition = PG_GETARG_INT32(1);
 	pgqueue_check_partition(topic, partition);
 
-	if (!pgqueue_try_lock_relation(topic->log, AccessExclusiveLock))
-		in_use(topic, "the table of");
+	if (!pgqueue_lock_relation_soon(topic->log, AccessExclusiveLock,
+									PGQUEUE_LOCK_PATIENCE))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on topic \"%s\"", topic->name),
+				 pgqueue_errdetail_relation_holder(topic->log,
+												   AccessExclusiveLock),
+				 errhint("Retry when that transaction has ended.")));
 	nest = NewGUCNestLevel();
 	pgqueue_wait_shortly(GUC_ACTION_SAVE);
 	topic = pgqueue_topic_refresh(topic);
 	segment = *oldest_sealed(topic, partition);
-	if (!pgqueue_try_lock_segment(segment.relid, AccessExclusiveLock))
-		in_use(topic, "the oldest segment of");
+	if (!pgqueue_lock_segment_soon(segment.relid, AccessExclusiveLock,
+								   PGQUEUE_LOCK_PATIENCE))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on the oldest segment of partition %d of topic \"%s\"",
+						partition, topic->name),
+				 pgqueue_errdetail_relation_holder(segment.relid,
+												   AccessExclusiveLock),
+				 errhint("Retry when that transaction has ended.")));
 	find_place(&archive, PG_ARGISNULL(2) ?
 			   makeRangeVar(NULL, default_name(topic, partition, &segment), -1) :
 			   makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(2))));

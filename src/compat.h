@@ -68,6 +68,18 @@
 #define pgqueue_proc_lxid(proc) ((proc)->lxid)
 #endif
 
+/* 16 and 17 renamed how a backend's entry in pg_stat_activity is found */
+#if PG_VERSION_NUM >= 170000
+#define pgqueue_backend_status(virtual_xid) \
+	pgstat_get_beentry_by_proc_number((virtual_xid).procNumber)
+#elif PG_VERSION_NUM >= 160000
+#define pgqueue_backend_status(virtual_xid) \
+	pgstat_get_beentry_by_backend_id((virtual_xid).backendId)
+#else
+#define pgqueue_backend_status(virtual_xid) \
+	pgstat_fetch_stat_beentry((virtual_xid).backendId)
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define PGQUEUE_MY_PROC_NUMBER MyProcNumber
 #define PGQUEUE_PROC_BY_NUMBER(number) GetPGProcByNumber(number)

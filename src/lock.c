@@ -19,15 +19,22 @@
 #include "queue.h"
 
 #include "access/table.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 /* Lock to the end of the transaction.	False: not to be had without waiting. */
 bool
@@ -103,22 +110,6 @@ pgqueue_lock_pause(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/*
- * The same if it can be had soon, in so many tries.  Who tries does not queue,
- * so nobody waits behind us.
- */
-bool
-pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries)
-{
-	for (int i = 0; i < tries; i++)
-	{
-		if (pgqueue_try_lock_relation(relid, mode))
-			return true;
-		pgqueue_lock_pause();
-	}
-	return false;
-}
-
 /* Give it back, nothing having been done. */
 void
 pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
@@ -189,6 +180,220 @@ pgqueue_segment_in_use(Oid relid)
 	return is_locked(relid) ||
 		(toast_of(relid, &toast) && OidIsValid(toast) && is_locked(toast));
 }
+
+/* ---------------- holders of a lock ---------------- */
+
+/* A transaction that has a lock that ours conflicts with. */
+typedef struct Holder
+{
+	VirtualTransactionId vxid;
+	int			pid;			/* 0: a prepared transaction */
+	Oid			role;
+	bool		ends_soon;		/* as maintenance and autovacuum do */
+} Holder;
+
+/* Is the process one of the extension's own workers? */
+static bool
+is_own_worker(int pid)
+{
+	const char *type = GetBackgroundWorkerTypeByPid(pid);
+
+	return type != NULL &&
+		(strcmp(type, PGQUEUE_SEGMENT_WORKER) == 0 ||
+		 strcmp(type, PGQUEUE_MAINTENANCE_WORKER) == 0);
+}
+
+/* Fill in what is known of a holder.  Return false if it has just ended. */
+static bool
+describe_holder(VirtualTransactionId vxid, Holder *holder)
+{
+	PGPROC	   *proc = pgqueue_proc_of(vxid);
+
+	memset(holder, 0, sizeof(Holder));
+	holder->vxid = vxid;
+	if (proc == NULL)
+		return VirtualTransactionIdIsRecoveredPreparedXact(vxid);
+	/* the backend goes on after PREPARE TRANSACTION; the lock stays */
+	if (pgqueue_proc_lxid(proc) != vxid.localTransactionId)
+		return true;
+	holder->pid = proc->pid;
+	holder->role = proc->roleId;
+	holder->ends_soon = (proc->statusFlags & PROC_IS_AUTOVACUUM) != 0 ||
+		is_own_worker(proc->pid);
+	return true;
+}
+
+/*
+ * Find a transaction that holds a conflicting lock, preferably one that does not
+ * end by itself soon.	Return false if there is none any more.
+ */
+static bool
+find_holder(const LOCKTAG *tag, LOCKMODE mode, Holder *holder)
+{
+	int			n;
+	VirtualTransactionId *vxids = GetLockConflicts(tag, mode, &n);
+	bool		found = false;
+
+	for (int i = 0; i < n && !(found && !holder->ends_soon); i++)
+	{
+		Holder		other;
+
+		if (describe_holder(vxids[i], &other))
+		{
+			*holder = other;
+			found = true;
+		}
+	}
+	pfree(vxids);
+	return found;
+}
+
+/* The same for a table and, if with_toast, its TOAST table. */
+static bool
+find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode, Holder *holder)
+{
+	LOCKTAG		tag;
+	Oid			toast;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	if (find_holder(&tag, mode, holder))
+		return true;
+	if (!with_toast || !toast_of(relid, &toast) || !OidIsValid(toast))
+		return false;
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, toast);
+	return find_holder(&tag, mode, holder);
+}
+
+/*
+ * The name of the application that a backend runs, if the user may know it;
+ * else NULL.
+ */
+static const char *
+application_of(const Holder *holder)
+{
+	PgBackendStatus *status;
+
+	if (!has_privs_of_role(GetUserId(), holder->role) &&
+		!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return NULL;
+	pgstat_clear_backend_activity_snapshot();
+	status = pgqueue_backend_status(holder->vxid);
+	if (status == NULL || status->st_procpid != holder->pid ||
+		status->st_appname == NULL || status->st_appname[0] == '\0')
+		return NULL;
+	return status->st_appname;
+}
+
+/* Use within ereport(): tell which transaction holds the lock. */
+static int
+errdetail_holder(bool found, const Holder *holder)
+{
+	const char *type;
+	const char *application;
+	const char *role;
+
+	if (!found)
+		return errdetail("The transaction that held it has just ended.");
+	if (holder->pid == 0)
+		return errdetail("A prepared transaction holds it.");
+	type = GetBackgroundWorkerTypeByPid(holder->pid);
+	if (type != NULL)
+		return errdetail("Process %d, a \"%s\", holds it.", holder->pid, type);
+	if (holder->ends_soon)
+		return errdetail("Process %d, an autovacuum worker, holds it.",
+						 holder->pid);
+	role = GetUserNameFromId(holder->role, true);
+	application = application_of(holder);
+	if (application != NULL)
+		return errdetail("Process %d of role \"%s\", application \"%s\", holds it.",
+						 holder->pid, role != NULL ? role : "", application);
+	return errdetail("Process %d of role \"%s\" holds it.", holder->pid,
+					 role != NULL ? role : "");
+}
+
+/* Use within ereport(), for a lock that could not be obtained. */
+int
+pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode)
+{
+	Holder		holder;
+	bool		found = find_holder(tag, mode, &holder);
+
+	return errdetail_holder(found, &holder);
+}
+
+/* The same, of a table with its TOAST table. */
+int
+pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode)
+{
+	Holder		holder;
+	bool		found = find_relation_holder(relid, true, mode, &holder);
+
+	return errdetail_holder(found, &holder);
+}
+
+/* ---------------- trying for a while ---------------- */
+
+/* Milliseconds to wait for the extension's own workers. */
+#define WORKER_PATIENCE 5000
+
+/*
+ * Return how many milliseconds it is worth trying to lock a table: the caller's
+ * patience or, if only workers that end soon are in the way, more.  A lock_timeout
+ * of the user's limits it; ours (pgqueue_wait_shortly) does not.
+ */
+static int
+patience_with(Oid relid, bool with_toast, LOCKMODE mode, int patience)
+{
+	Holder		holder;
+
+	if (!find_relation_holder(relid, with_toast, mode, &holder))
+		patience = Max(patience, PGQUEUE_LOCK_PATIENCE);
+	else if (holder.ends_soon)
+		patience = Max(patience, WORKER_PATIENCE);
+	if (LockTimeout > 0 && LockTimeout != PGQUEUE_LOCK_PATIENCE)
+		patience = Min(patience, LockTimeout);
+	return patience;
+}
+
+static bool
+try_for_a_while(bool (*try) (Oid relid, LOCKMODE mode), Oid relid,
+				bool with_toast, LOCKMODE mode, int patience)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+
+	while (!try(relid, mode))
+	{
+		if (TimestampDifferenceExceeds(begin, GetCurrentTimestamp(),
+									   patience_with(relid, with_toast, mode,
+													 patience)))
+			return false;
+		pgqueue_lock_pause();
+	}
+	return true;
+}
+
+/*
+ * Lock a table to the end of the transaction if that can be had within so many
+ * milliseconds, 0: at once; later, if only the extension's own workers or
+ * autovacuum are in the way: they end soon.  The lock is tried again and again:
+ * no other session waits behind this one, and no deadlock can come of it.
+ */
+bool
+pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int patience)
+{
+	return try_for_a_while(pgqueue_try_lock_relation, relid, false, mode,
+						   patience);
+}
+
+/* The same of a segment with its TOAST table. */
+bool
+pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience)
+{
+	return try_for_a_while(pgqueue_try_lock_segment, relid, true, mode,
+						   patience);
+}
+
+/* ---------------- registry tables ---------------- */
 
 /* Open one of our tables for writing.	Close it with NoLock. */
 Relation

@@ -24,8 +24,8 @@
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
-/* How often the worker tries to lock the topic's table. */
-#define LOCK_TRIES		50
+/* How long the worker tries to lock the topic's table, in milliseconds. */
+#define LOCK_PATIENCE	500
 /* How long it waits for any other lock. */
 #define WORKER_LOCK_TIMEOUT "500ms"
 
@@ -68,9 +68,9 @@ pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
 	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "pgqueue_segment_worker_main",
 			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "queue segment worker for %s",
+	snprintf(worker.bgw_name, BGW_MAXLEN, PGQUEUE_SEGMENT_WORKER " for %s",
 			 topic->name);
-	strlcpy(worker.bgw_type, "queue segment worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, PGQUEUE_SEGMENT_WORKER, BGW_MAXLEN);
 	memcpy(worker.bgw_extra, &task, sizeof(task));
 	worker.bgw_notify_pid = wait ? MyProcPid : 0;
 
@@ -103,7 +103,7 @@ pgqueue_segment_worker_main(Datum arg)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making queue segments");
-	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock, LOCK_TRIES))
+	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock, LOCK_PATIENCE))
 	{
 		topic = pgqueue_topic_find(task.topic);
 		/* the topic may have been dropped meanwhile, or another one made */

@@ -62,8 +62,8 @@ PG_FUNCTION_INFO_V1(pgqueue_maintain);
  */
 #define FREEZE_AT_ONCE 16
 
-/* How often it is tried to keep how far a compaction came. */
-#define KEEP_TRIES 100
+/* How long it is tried to keep how far a compaction came, in milliseconds. */
+#define KEEP_PATIENCE 1000
 
 /* What was done stays in queue.maintenance_log at least so long. */
 #define LOG_MINUTES (24 * 60)
@@ -136,7 +136,7 @@ retain(Topic *topic, int32 partition, void *arg)
 	int			dropped = 0;
 
 	*more = false;
-	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
@@ -158,7 +158,7 @@ drop_emptied(Topic *topic, int32 partition, void *arg)
 {
 	int			n;
 
-	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	n = pgqueue_drop_emptied(topic, partition);
@@ -171,7 +171,7 @@ make_ahead(Topic *topic, int32 partition, void *arg)
 {
 	int			before;
 
-	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	before = topic->partitions[partition].nsegments;
@@ -197,7 +197,7 @@ prune_history(Topic *topic, int32 partition, void *arg)
 	ListCell   *lc;
 
 	/* two passes must not delete the same */
-	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
 	foreach(lc, pgqueue_groups_of(topic->id))
 	{
@@ -253,7 +253,7 @@ prune_log(Topic *topic, int32 partition, void *arg)
 	HeapTuple	tuple;
 
 	/* one at a time: two would meet at the same rows */
-	if (!pgqueue_try_lock_relation(topic->log, ShareUpdateExclusiveLock))
+	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
 	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
 	ScanKeyInit(&key, DONE_ATTR_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
@@ -422,7 +422,7 @@ compact_keep(Topic *topic, int32 partition, void *arg)
 			   run->done.bytes);
 	/* else the next pass looks through the segments again */
 	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
-									KEEP_TRIES))
+									KEEP_PATIENCE))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	run->more = pgqueue_compaction_keep(run->compaction, topic);

@@ -92,8 +92,8 @@ register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
 	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "pgqueue_maintenance_main",
 			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "queue maintenance worker");
-	snprintf(worker.bgw_type, BGW_MAXLEN, "queue maintenance worker");
+	strlcpy(worker.bgw_name, PGQUEUE_MAINTENANCE_WORKER, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, PGQUEUE_MAINTENANCE_WORKER, BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	worker.bgw_notify_pid = MyProcPid;
 	return RegisterDynamicBackgroundWorker(&worker, handle);

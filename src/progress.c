@@ -102,6 +102,16 @@ pgqueue_positions_lock(const Topic *topic, int32 partition)
 	return pgqueue_lock(&tag, ExclusiveLock, false);
 }
 
+/* Use within ereport(): tell which transaction is doing that. */
+int
+pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
+{
+	LOCKTAG		tag;
+
+	positions_tag(&tag, topic, partition);
+	return pgqueue_errdetail_lock_holder(&tag, ExclusiveLock);
+}
+
 /* Does another transaction have the lock, at this moment? */
 bool
 pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)

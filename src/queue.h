@@ -315,6 +315,10 @@ extern void pgqueue_check_belongs(const char *kind, const char *name,
 
 /* ---------------- lock.c: locks that last as rows do ---------------- */
 
+/* Types of the extension's background workers, as in pg_stat_activity. */
+#define PGQUEUE_SEGMENT_WORKER		"queue segment worker"
+#define PGQUEUE_MAINTENANCE_WORKER	"queue maintenance worker"
+
 extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
 extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
 extern void pgqueue_lock_relation(Oid relid, LOCKMODE mode);
@@ -323,15 +327,21 @@ extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
 /* Milliseconds between two tries. */
 #define PGQUEUE_LOCK_PAUSE 10
 
-/* Milliseconds that maintenance waits for a lock that it does not only try. */
+/*
+ * Milliseconds that maintenance waits for a lock that it does not only try, and
+ * for which commands try again.
+ */
 #define PGQUEUE_LOCK_PATIENCE 500
 
 extern void pgqueue_wait_shortly(GucAction action);
 extern void pgqueue_lock_pause(void);
-extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int tries);
+extern bool pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int patience);
 extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
 extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
+extern bool pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience);
+extern int	pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode);
+extern int	pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode);
 extern bool pgqueue_segment_in_use(Oid relid);
 extern Relation pgqueue_open_for_writing(RegistryTable table);
 
@@ -755,6 +765,8 @@ extern void pgqueue_progress_unlock(int32 group, int32 topic_id,
 									int32 partition);
 extern void pgqueue_positions_hold(const Topic *topic, int32 partition);
 extern bool pgqueue_positions_lock(const Topic *topic, int32 partition);
+extern int	pgqueue_errdetail_positions_holder(const Topic *topic,
+											   int32 partition);
 extern bool pgqueue_progress_busy(int32 group, int32 topic_id,
 								  int32 partition);
 extern void pgqueue_progress_look(int32 group, int32 topic_id,

@@ -339,7 +339,7 @@ used_by_ourselves(Oid relid)
 static bool
 take_segment(Oid relid)
 {
-	if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
 		return false;
 	if (!used_by_ourselves(relid))
 		return true;

@@ -124,7 +124,7 @@ move_segment(const Move *move, int32 partition, const Segment *segment)
 	Oid			role = GetUserId();
 	int64		bytes;
 
-	if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
 	{
 		tell_move(move, partition, segment, bytes_at_once(relid), false);
 		return;
