@@ -9,6 +9,7 @@
 #   make demo       the main job on real input, start to end
 #   make bench      the benchmark table
 #   make sanitize   the suites against a build with assertions and UBSan
+#   make fuzz       random statements of several roles (FUZZ_SECONDS, FUZZ_SEED)
 #   make check-symbols  every exported C name begins with pgqueue_
 
 EXTENSION = queue
@@ -33,7 +34,7 @@ EXTRA_CLEAN = test-output
 
 # Goals that start on a machine without PostgreSQL: each runs a script that
 # installs what is missing and then calls make again for the build.
-SCRIPT_GOALS = test demo bench sanitize
+SCRIPT_GOALS = test demo bench sanitize fuzz
 
 .PHONY: all $(SCRIPT_GOALS) check-symbols
 all:
@@ -44,6 +45,9 @@ test:
 sanitize:
 	@COPT="-DUSE_ASSERT_CHECKING -fsanitize=undefined -fsanitize-undefined-trap-on-error" \
 		$(TOP)test/run.sh $(TESTS)
+
+fuzz:
+	@$(TOP)test/fuzz/run.sh
 
 demo:
 	@$(TOP)test/demo/run.sh
