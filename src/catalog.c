@@ -57,29 +57,6 @@
 #define TOPIC_ATTR_TABLESPACE		13
 #define TOPIC_NATTS					13
 
-static const char *const registry_names[REGISTRY_TABLES] = {
-	[REGISTRY_TOPIC] = "topic",
-	[REGISTRY_TOPIC_NAME_INDEX] = "topic_name_key",
-	[REGISTRY_CHECKPOINT] = "checkpoint",
-	[REGISTRY_CHECKPOINT_INDEX] = "checkpoint_pkey",
-	[REGISTRY_MAINTENANCE_LOG] = "maintenance_log",
-	[REGISTRY_GROUP] = "consumer_group",
-	[REGISTRY_GROUP_NAME_INDEX] = "consumer_group_name_key",
-	[REGISTRY_PROGRESS] = "progress",
-	[REGISTRY_PROGRESS_INDEX] = "progress_newest",
-	[REGISTRY_MEMBER] = "member",
-	[REGISTRY_MEMBER_NAME_INDEX] = "member_pkey",
-	[REGISTRY_ASSIGNMENT] = "assignment",
-	[REGISTRY_ASSIGNMENT_NAME_INDEX] = "assignment_pkey",
-	[REGISTRY_PRODUCER] = "producer",
-	[REGISTRY_PRODUCER_NAME_INDEX] = "producer_name_key",
-	[REGISTRY_PRODUCER_BATCH] = "producer_batch",
-	[REGISTRY_PRODUCER_BATCH_INDEX] = "producer_batch_newest",
-	[REGISTRY_PRODUCER_HISTORY] = "producer_history",
-	[REGISTRY_PRODUCER_HISTORY_INDEX] = "producer_history_places",
-};
-
-static Oid	registry[REGISTRY_TABLES];
 static HTAB *topics = NULL;
 
 /* Counts the times that a group may have gone. */
@@ -92,15 +69,12 @@ relcache_callback(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	Topic	   *topic;
-	bool		producers = !OidIsValid(relid) ||
-		registry[REGISTRY_PRODUCER] == relid;
+	bool		producers = pgqueue_registry_is(REGISTRY_PRODUCER, relid);
 
 	pgqueue_segment_changed(relid);
-	if (!OidIsValid(relid) || registry[REGISTRY_GROUP] == relid)
+	if (pgqueue_registry_is(REGISTRY_GROUP, relid))
 		pgqueue_group_changes++;
-	for (int i = 0; i < REGISTRY_TABLES; i++)
-		if (!OidIsValid(relid) || registry[i] == relid)
-			registry[i] = InvalidOid;
+	pgqueue_registry_changed(relid);
 
 	if (topics == NULL)
 		return;
@@ -151,26 +125,6 @@ pgqueue_groups_changed(void)
 
 	CacheInvalidateRelcacheByRelid(relid);
 	relcache_callback((Datum) 0, relid);
-}
-
-/* The OID of one of the extension's own tables or indexes. */
-Oid
-pgqueue_registry(RegistryTable which)
-{
-	if (!OidIsValid(registry[which]))
-	{
-		Oid			nsp = get_namespace_oid(PGQUEUE_SCHEMA, false);
-		Oid			relid = get_relname_relid(registry_names[which], nsp);
-
-		if (!OidIsValid(relid))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("relation \"%s.%s\" does not exist",
-							PGQUEUE_SCHEMA, registry_names[which]),
-					 errhint("Was the extension dropped?")));
-		registry[which] = relid;
-	}
-	return registry[which];
 }
 
 /* ---------------- segments ---------------- */
@@ -355,8 +309,7 @@ pgqueue_cleanup_policy(const text *policy)
 static bool
 load_row(Topic *topic)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_TOPIC);
 	Oid			index = pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX);
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -372,7 +325,7 @@ load_row(Topic *topic)
 		Datum		values[TOPIC_NATTS];
 		bool		nulls[TOPIC_NATTS];
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		pgqueue_registry_read(rel, tuple, TOPIC_NATTS, values, nulls);
 		topic->id = DatumGetInt32(values[TOPIC_ATTR_ID - 1]);
 		topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
 		topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
@@ -676,8 +629,7 @@ pgqueue_topic_reload(Topic *topic)
 List *
 pgqueue_topic_names(void)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_TOPIC);
 	SysScanDesc scan = systable_beginscan(rel,
 										  pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX),
 										  true, NULL, 0, NULL);

@@ -60,7 +60,7 @@ decode(Relation rel, HeapTuple tuple, const Topic *topic, int32 *partition,
 	Datum		values[CHECKPOINT_NATTS];
 	bool		nulls[CHECKPOINT_NATTS];
 
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	pgqueue_registry_read(rel, tuple, CHECKPOINT_NATTS, values, nulls);
 	*partition = DatumGetInt32(values[CHECKPOINT_ATTR_PARTITION - 1]);
 	memset(checkpoint, 0, sizeof(Checkpoint));
 	checkpoint->log_start = DatumGetInt64(values[CHECKPOINT_ATTR_LOG_START - 1]);
@@ -81,8 +81,7 @@ decode(Relation rel, HeapTuple tuple, const Topic *topic, int32 *partition,
 void
 pgqueue_load_checkpoints(Topic *topic)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_CHECKPOINT),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_CHECKPOINT);
 	SysScanDesc scan = begin_scan(rel, topic, -1, NULL);
 	HeapTuple	tuple;
 
@@ -106,8 +105,7 @@ void
 pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 						Checkpoint *checkpoint)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_CHECKPOINT),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_CHECKPOINT);
 	SysScanDesc scan = begin_scan(rel, topic, partition, SnapshotSelf);
 	HeapTuple	tuple = systable_getnext(scan);
 
@@ -130,7 +128,7 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_CHECKPOINT);
 	SysScanDesc scan = begin_scan(rel, topic, partition, SnapshotSelf);
 	HeapTuple	old = systable_getnext(scan);
-	HeapTuple	tuple;
+	ItemPointerData tid;
 	Datum		values[CHECKPOINT_NATTS];
 	bool		nulls[CHECKPOINT_NATTS] = {false};
 
@@ -144,12 +142,11 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] = !checkpoint->has_tombstones;
 	values[CHECKPOINT_ATTR_SYSTEM - 1] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[CHECKPOINT_ATTR_LOG - 1] = ObjectIdGetDatum(topic->log);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 
+	ItemPointerSetInvalid(&tid);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(rel, &old->t_self, tuple);
-	else
-		CatalogTupleInsert(rel, tuple);
+		tid = old->t_self;
+	pgqueue_registry_write(rel, &tid, CHECKPOINT_NATTS, values, nulls);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 	pgqueue_topic_changed(topic->log);

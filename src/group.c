@@ -122,8 +122,7 @@ find_row(Relation rel, const char *name)
 static int32
 find_group(const char *name)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
 	HeapTuple	tuple = find_row(rel, name);
 	int32		id = 0;
 
@@ -132,7 +131,7 @@ find_group(const char *name)
 		Datum		values[GROUP_NATTS];
 		bool		nulls[GROUP_NATTS];
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
 		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
 		pgqueue_check_belongs("consumer group", name,
 							  NameStr(*DatumGetName(values[GROUP_ATTR_OWNER - 1])));
@@ -164,7 +163,7 @@ insert_group(const char *name, const GroupSettings *settings)
 		CStringGetTextDatum(settings->set_reset ? settings->reset : RESET_NONE);
 	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
-	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	pgqueue_registry_insert(rel, GROUP_NATTS, values, nulls);
 	table_close(rel, NoLock);
 	return id;
 }
@@ -240,12 +239,12 @@ pgqueue_group_must_exist(const ConsumerGroup *group)
 
 /* A row to what it says; strings are copied. */
 void
-pgqueue_group_read(HeapTuple tuple, TupleDesc desc, ConsumerGroup *group)
+pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 {
 	Datum		values[GROUP_NATTS];
 	bool		nulls[GROUP_NATTS];
 
-	heap_deform_tuple(tuple, desc, values, nulls);
+	pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
 	group->id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
 	group->name = TextDatumGetCString(values[GROUP_ATTR_NAME - 1]);
 	group->created_at = DatumGetTimestampTz(values[GROUP_ATTR_CREATED - 1]);
@@ -258,8 +257,7 @@ pgqueue_group_read(HeapTuple tuple, TupleDesc desc, ConsumerGroup *group)
 List *
 pgqueue_groups_of(int32 topic_id)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
 	Snapshot	snapshot = register_now();
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
 										  NULL);
@@ -270,7 +268,7 @@ pgqueue_groups_of(int32 topic_id)
 	{
 		ConsumerGroup *group = palloc0(sizeof(ConsumerGroup));
 
-		pgqueue_group_read(tuple, RelationGetDescr(rel), group);
+		pgqueue_group_read(rel, tuple, group);
 		if (pgqueue_progress_any(group->id, topic_id))
 			groups = lappend(groups, group);
 	}
@@ -286,8 +284,7 @@ pgqueue_groups_of(int32 topic_id)
 bool
 pgqueue_group_jumps(const ConsumerGroup *group)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
 	HeapTuple	tuple = find_row(rel, group->name);
 	bool		jumps = false;
 	bool		isnull;
@@ -356,25 +353,23 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
 	HeapTuple	old = find_row(rel, group->name);
-	HeapTuple	tuple;
-	Datum		values[GROUP_NATTS] = {0};
-	bool		nulls[GROUP_NATTS] = {false};
-	bool		replace[GROUP_NATTS] = {false};
-
-	replace[GROUP_ATTR_RESET - 1] = settings->set_reset;
-	if (settings->set_reset)
-		values[GROUP_ATTR_RESET - 1] = CStringGetTextDatum(settings->reset);
-	replace[GROUP_ATTR_EXPIRY - 1] = settings->set_expiry;
-	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
-	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+	Datum		values[GROUP_NATTS];
+	bool		nulls[GROUP_NATTS];
 
 	if (!HeapTupleIsValid(old))
 		elog(ERROR, "consumer group \"%s\" is not there", group->name);
+	pgqueue_registry_read(rel, old, GROUP_NATTS, values, nulls);
+	if (settings->set_reset)
+		values[GROUP_ATTR_RESET - 1] = CStringGetTextDatum(settings->reset);
+	if (settings->set_expiry)
+	{
+		nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
+		values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+	}
 	/* perhaps in this very command */
 	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old->t_data)))
 		CommandCounterIncrement();
-	tuple = heap_modify_tuple(old, RelationGetDescr(rel), values, nulls, replace);
-	CatalogTupleUpdate(rel, &old->t_self, tuple);
+	pgqueue_registry_write(rel, &old->t_self, GROUP_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }
 

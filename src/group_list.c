@@ -174,8 +174,7 @@ list_topics(Walk *walk)
 static void
 list_groups(Walk *walk)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_GROUP),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false,
 										  walk->snapshot, 0, NULL);
 	HeapTuple	tuple;
@@ -187,7 +186,7 @@ list_groups(Walk *walk)
 		ConsumerGroup group = {0};
 		ListedGroup *listed;
 
-		pgqueue_group_read(tuple, RelationGetDescr(rel), &group);
+		pgqueue_group_read(rel, tuple, &group);
 		listed = hash_search(walk->groups, &group.id, HASH_ENTER, NULL);
 		listed->name = CStringGetTextDatum(group.name);
 		listed->group = group;
@@ -376,7 +375,8 @@ finish_place(Walk *walk)
 	int64		handed_to;
 	float8		rate;
 
-	heap_deform_tuple(walk->newest, RelationGetDescr(walk->rel), row, row_nulls);
+	pgqueue_registry_read(walk->rel, walk->newest, PROGRESS_NATTS, row,
+						  row_nulls);
 	offset = DatumGetInt64(row[PROGRESS_ATTR_OFFSET - 1]);
 	values[OUT_CURRENT] = Int64GetDatum(offset);
 	values[OUT_COMMITTED_AT] = row[PROGRESS_ATTR_COMMITTED_AT - 1];
@@ -586,7 +586,7 @@ pgqueue_group_offsets(PG_FUNCTION_ARGS)
 	list_topics(&walk);
 	list_groups(&walk);
 	list_holders(&walk);
-	walk.rel = table_open(pgqueue_registry(REGISTRY_PROGRESS), AccessShareLock);
+	walk.rel = pgqueue_registry_open(REGISTRY_PROGRESS);
 	walk.index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 							AccessShareLock);
 	walk_all(&walk);

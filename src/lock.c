@@ -392,15 +392,3 @@ pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience)
 	return try_for_a_while(pgqueue_try_lock_segment, relid, true, mode,
 						   patience);
 }
-
-/* ---------------- registry tables ---------------- */
-
-/* Open one of our tables for writing.	Close it with NoLock. */
-Relation
-pgqueue_open_for_writing(RegistryTable table)
-{
-	Oid			relid = pgqueue_registry(table);
-
-	pgqueue_lock_relation(relid, RowExclusiveLock);
-	return table_open(relid, NoLock);
-}

@@ -102,7 +102,7 @@ report(const Topic *topic, int32 partition, const char *action, int64 items,
 	values[DONE_ATTR_ACTION - 1] = CStringGetTextDatum(action);
 	values[DONE_ATTR_ITEMS - 1] = Int64GetDatum(items);
 	values[DONE_ATTR_BYTES - 1] = Int64GetDatum(bytes);
-	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	pgqueue_registry_insert(rel, DONE_NATTS, values, nulls);
 	table_close(rel, NoLock);
 
 	/* who has called is told; a worker tells the log */

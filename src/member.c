@@ -209,7 +209,7 @@ read_member(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 	bool		nulls[MEMBER_NATTS];
 
 	memset(member, 0, sizeof(Member));
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	pgqueue_registry_read(rel, tuple, MEMBER_NATTS, values, nulls);
 	member->name = TextDatumGetCString(values[MEMBER_ATTR_NAME - 1]);
 	member->client = nulls[MEMBER_ATTR_CLIENT - 1] ? NULL :
 		TextDatumGetCString(values[MEMBER_ATTR_CLIENT - 1]);
@@ -245,8 +245,7 @@ new_member(Members *members, const char *name)
 static void
 read_assignments(int32 group, int32 topic_id, Members *members)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_ASSIGNMENT),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_ASSIGNMENT);
 	SysScanDesc scan = scan_assignments(rel, group, topic_id);
 	HeapTuple	tuple;
 
@@ -258,7 +257,7 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 		ArrayType  *partitions;
 		Member	   *member;
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		pgqueue_registry_read(rel, tuple, ASSIGN_NATTS, values, nulls);
 		name = TextDatumGetCString(values[ASSIGN_ATTR_NAME - 1]);
 		member = pgqueue_member_of(members, name);
 		if (member == NULL)
@@ -280,8 +279,7 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 void
 pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_MEMBER),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_MEMBER);
 	SysScanDesc scan = scan_members(rel, group, topic_id, NULL);
 	TimestampTz now = GetCurrentTimestamp();
 	HeapTuple	tuple;
@@ -320,8 +318,7 @@ pgqueue_member_of(const Members *members, const char *name)
 bool
 pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_MEMBER),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_MEMBER);
 	SysScanDesc scan = scan_members(rel, group, topic_id, progress->member);
 	HeapTuple	tuple = systable_getnext(scan);
 	bool		alive = false;
@@ -349,16 +346,6 @@ array_of(const int32 *partitions, int n)
 										   true, TYPALIGN_INT));
 }
 
-static void
-put_tuple(Relation rel, ItemPointer tid, HeapTuple tuple)
-{
-	if (ItemPointerIsValid(tid))
-		CatalogTupleUpdate(rel, tid, tuple);
-	else
-		CatalogTupleInsert(rel, tuple);
-	*tid = tuple->t_self;
-}
-
 /* Locks: the member's. */
 static void
 write_lease(int32 group, int32 topic_id, Member *member)
@@ -376,8 +363,7 @@ write_lease(int32 group, int32 topic_id, Member *member)
 	nulls[MEMBER_ATTR_CLIENT - 1] = member->client == NULL;
 	values[MEMBER_ATTR_CLIENT - 1] = member->client == NULL ? (Datum) 0 :
 		CStringGetTextDatum(member->client);
-	put_tuple(rel, &member->lease_tid,
-			  heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	pgqueue_registry_write(rel, &member->lease_tid, MEMBER_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }
 
@@ -394,8 +380,8 @@ write_assignment(int32 group, int32 topic_id, Member *member)
 	values[ASSIGN_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
 	values[ASSIGN_ATTR_PARTITIONS - 1] = array_of(member->partitions,
 												  member->npartitions);
-	put_tuple(rel, &member->assignment_tid,
-			  heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	pgqueue_registry_write(rel, &member->assignment_tid, ASSIGN_NATTS, values,
+						   nulls);
 	table_close(rel, NoLock);
 }
 

@@ -142,8 +142,7 @@ static bool
 find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 				Producer *producer)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_PRODUCER);
 	SysScanDesc scan = begin_registry_scan(rel, topic_id, name, snapshot);
 	HeapTuple	tuple = systable_getnext(scan);
 
@@ -152,7 +151,7 @@ find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 		Datum		values[PRODUCER_NATTS];
 		bool		nulls[PRODUCER_NATTS];
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		pgqueue_registry_read(rel, tuple, PRODUCER_NATTS, values, nulls);
 		producer->id = DatumGetInt32(values[PRODUCER_ATTR_ID - 1]);
 		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
 		producer->committed =
@@ -226,7 +225,7 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	values[PRODUCER_ATTR_STRICT - 1] = BoolGetDatum(strict);
 	values[PRODUCER_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), values, nulls));
+	pgqueue_registry_insert(rel, PRODUCER_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }
 
@@ -249,8 +248,7 @@ pgqueue_producer_delete(const Topic *topic, const char *name)
 List *
 pgqueue_producer_names(const Topic *topic)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PRODUCER),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_PRODUCER);
 	SysScanDesc scan = begin_registry_scan(rel, topic->id, NULL, SnapshotSelf);
 	List	   *names = NIL;
 	HeapTuple	tuple;

@@ -102,7 +102,6 @@ finish_merge(Merge *merge)
 {
 	Datum		values[HISTORY_NATTS];
 	bool		nulls[HISTORY_NATTS] = {false};
-	HeapTuple	tuple;
 
 	if (merge->nrows == 0)
 		return;
@@ -112,9 +111,7 @@ finish_merge(Merge *merge)
 	values[HISTORY_ATTR_FIRST_SEQUENCE - 1] = Int64GetDatum(merge->first_sequence);
 	values[HISTORY_ATTR_PLACES - 1] =
 		PointerGetDatum(pgqueue_map_encode(&merge->map));
-	tuple = heap_form_tuple(RelationGetDescr(merge->history), values, nulls);
-	CatalogTupleInsert(merge->history, tuple);
-	heap_freetuple(tuple);
+	pgqueue_registry_insert(merge->history, HISTORY_NATTS, values, nulls);
 	pfree(DatumGetPointer(values[HISTORY_ATTR_PLACES - 1]));
 	merge->written++;
 	merge->nrows = 0;

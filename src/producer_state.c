@@ -71,7 +71,7 @@ pgqueue_rows_begin(RowScan *scan, const RowTable *table, bool writing,
 				Int32GetDatum(producer));
 	scan->lockmode = writing ? NoLock : AccessShareLock;
 	scan->rel = writing ? pgqueue_open_for_writing(table->table) :
-		table_open(pgqueue_registry(table->table), AccessShareLock);
+		pgqueue_registry_open(table->table);
 	scan->index = index_open(pgqueue_registry(table->index), AccessShareLock);
 	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
 											nkeys, keys);
@@ -157,12 +157,12 @@ pgqueue_rows_delete(const RowTable *table, int32 producer)
 /* ---------------- reading ---------------- */
 
 static void
-fill_state(ProducerState *state, HeapTuple tuple, TupleDesc desc)
+fill_state(ProducerState *state, Relation rel, HeapTuple tuple)
 {
 	Datum		values[BATCH_NATTS];
 	bool		nulls[BATCH_NATTS];
 
-	heap_deform_tuple(tuple, desc, values, nulls);
+	pgqueue_registry_read(rel, tuple, BATCH_NATTS, values, nulls);
 	state->found = true;
 	state->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 	state->series = DatumGetInt32(values[ROW_ATTR_SERIES - 1]);
@@ -206,7 +206,7 @@ pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
 					   keys, lengthof(keys));
 	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
-		fill_state(state, tuple, RelationGetDescr(scan.rel));
+		fill_state(state, scan.rel, tuple);
 	pgqueue_rows_end(&scan);
 }
 
@@ -226,7 +226,6 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	Datum		values[BATCH_NATTS];
 	bool		nulls[BATCH_NATTS] = {false};
 	bytea	   *places = map == NULL ? NULL : pgqueue_map_encode(map);
-	HeapTuple	tuple;
 
 	values[ROW_ATTR_PRODUCER - 1] = Int32GetDatum(producer);
 	values[ROW_ATTR_SERIES - 1] = Int32GetDatum(state->series);
@@ -248,10 +247,8 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	values[BATCH_ATTR_PLACES - 1] = PointerGetDatum(places);
 	nulls[BATCH_ATTR_PLACES - 1] = places == NULL;
 
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleInsert(rel, tuple);
+	pgqueue_registry_insert(rel, BATCH_NATTS, values, nulls);
 	pgqueue_producer_changes++;
-	heap_freetuple(tuple);
 	if (places != NULL)
 		pfree(places);
 	table_close(rel, NoLock);

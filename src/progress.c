@@ -173,7 +173,7 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS];
 
-	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	pgqueue_registry_read(rel, tuple, PROGRESS_NATTS, values, nulls);
 	progress->found = true;
 	progress->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 	progress->paused = DatumGetBool(values[PROGRESS_ATTR_PAUSED - 1]);
@@ -203,8 +203,7 @@ void
 pgqueue_progress_look(int32 group, int32 topic_id, int32 partition,
 					  Progress *progress)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
 	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 								   AccessShareLock);
 	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id,
@@ -256,7 +255,6 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS] = {false};
-	HeapTuple	tuple;
 
 	/* who finds it held meanwhile is told when it is free */
 	pgqueue_note_progress(group, topic_id, partition, false);
@@ -289,9 +287,7 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 		text_or_null(progress->metadata, &nulls[PROGRESS_ATTR_METADATA - 1]);
 	nulls[PROGRESS_ATTR_MISSED - 1] = progress->missed == 0;
 	values[PROGRESS_ATTR_MISSED - 1] = Int64GetDatum(progress->missed);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleInsert(rel, tuple);
-	heap_freetuple(tuple);
+	pgqueue_registry_insert(rel, PROGRESS_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }
 
@@ -324,8 +320,7 @@ pgqueue_new_epoch(Progress *progress)
 bool
 pgqueue_progress_any(int32 group, int32 topic_id)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
 	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 								   AccessShareLock);
 	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
@@ -342,8 +337,7 @@ pgqueue_progress_any(int32 group, int32 topic_id)
 List *
 pgqueue_progress_places(int32 group, int32 topic_id)
 {
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_PROGRESS),
-								 AccessShareLock);
+	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
 	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 								   AccessShareLock);
 	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);

@@ -262,6 +262,8 @@ typedef struct SegmentBounds
 extern void pgqueue_segment_changed(Oid relid);
 extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 
+/* ---------------- registry.c: the extension's own tables ---------------- */
+
 typedef enum RegistryTable
 {
 	REGISTRY_TOPIC,
@@ -286,8 +288,21 @@ typedef enum RegistryTable
 	REGISTRY_TABLES
 } RegistryTable;
 
-extern void pgqueue_catalog_init(void);
+extern void pgqueue_registry_changed(Oid relid);
+extern bool pgqueue_registry_is(RegistryTable which, Oid relid);
 extern Oid	pgqueue_registry(RegistryTable which);
+extern Relation pgqueue_registry_open(RegistryTable which);
+extern Relation pgqueue_open_for_writing(RegistryTable which);
+extern void pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
+								  Datum *values, bool *nulls);
+extern void pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
+								   Datum *values, bool *nulls);
+extern void pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values,
+									bool *nulls);
+
+/* ---------------- catalog.c: topics ---------------- */
+
+extern void pgqueue_catalog_init(void);
 extern int	pgqueue_cleanup_policy(const text *policy);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
@@ -343,7 +358,6 @@ extern bool pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience);
 extern int	pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode);
 extern int	pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode);
 extern bool pgqueue_segment_in_use(Oid relid);
-extern Relation pgqueue_open_for_writing(RegistryTable table);
 
 /* ---------------- log_record.c: values to a record ---------------- */
 
@@ -694,7 +708,7 @@ extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_hold(int32 id, bool wait);
 extern void pgqueue_group_release(int32 id);
-extern void pgqueue_group_read(HeapTuple tuple, TupleDesc desc,
+extern void pgqueue_group_read(Relation rel, HeapTuple tuple,
 							   ConsumerGroup *group);
 extern List *pgqueue_groups_of(int32 topic_id);
 extern bool pgqueue_group_jumps(const ConsumerGroup *group);
