@@ -15,7 +15,8 @@
  * the server's log by run.sh.  The exit status is 1 if there were faults.
  *
  * Each session is a thread.  The main thread cancels statements that take too
- * long and reads the catalog for the names of tables.
+ * long, reads the catalog for the names of tables, gives the roles back the rights
+ * that DROP OWNED takes from them, and creates dropped topics again.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +37,7 @@
 #define CANCEL_AFTER 15.0		/* seconds of one statement */
 #define STUCK_AFTER 180.0		/* seconds after the first cancellation */
 #define GONE_AFTER 180.0		/* seconds without a connection */
+#define RECONNECT_AFTER 150		/* statements */
 #define LOG_SIZE (50L << 20)	/* bytes of a session's file */
 #define MAX_FAULTS 200
 #define MAX_CODES 300
@@ -45,17 +47,19 @@ typedef struct Persona
 	const char *role;
 	const char *other_name;		/* what the role may have been renamed to */
 	const char *rule;			/* the grammar's rule for its statements */
+	int			owner;			/* bit in Relation.owners */
+	const char *topics;			/* numbers of those it prefers */
 } Persona;
 
 static const Persona personae[] = {
-	{"fuzz_super", NULL, "super"},
-	{"fuzz_owner1", NULL, "owner"},
-	{"fuzz_owner2", "fuzz_renamed", "owner"},
-	{"fuzz_writer", NULL, "user"},
-	{"fuzz_member", NULL, "owner"},
-	{"fuzz_reader", NULL, "user"},
-	{"fuzz_owner1", NULL, "owner"},
-	{"fuzz_nobody", NULL, "user"},
+	{"fuzz_super", NULL, "super", 0, "012345"},
+	{"fuzz_owner1", NULL, "owner", 1, "000111245"},
+	{"fuzz_owner2", "fuzz_renamed", "owner", 2, "222333045"},
+	{"fuzz_writer", NULL, "user", 0, "012345"},
+	{"fuzz_member", NULL, "owner", 4, "001124445"},
+	{"fuzz_reader", NULL, "user", 0, "012345"},
+	{"fuzz_owner1", NULL, "owner", 1, "000111345"},
+	{"fuzz_nobody", NULL, "user", 0, "012345"},
 };
 #define PERSONAE ((int) (sizeof(personae) / sizeof(personae[0])))
 
@@ -428,7 +432,8 @@ static const char *
 run_statement(Session *session, Draw *draw, const char *statement,
 			  char *code)
 {
-	bool		binary = draw_number(draw, 4) == 0;
+	bool		binary = draw_number(draw, 4) == 0 &&
+		strstr(statement, "; ") == NULL;	/* one statement only */
 	int			sent;
 
 	fprintf(session->log, "%s;\n", statement);
@@ -559,7 +564,7 @@ next_rule(Session *session, Draw *draw)
 		if (draw_number(draw, 4) != 0)
 			return session->persona->rule;
 		session->left = 2 + (int) draw_number(draw, 7);
-		session->guarded = draw_number(draw, 3) != 0;
+		session->guarded = draw_number(draw, 6) != 0;
 		return "begin";
 	}
 	if (--session->left == 0)
@@ -594,6 +599,13 @@ session_main(void *arg)
 	{
 		Draw		draw;
 
+		/* a new connection forgets the settings */
+		if (session->step % RECONNECT_AFTER == 0)
+		{
+			set_connection(session, NULL);
+			if (!ensure_connection(session))
+				break;
+		}
 		if (session->log == NULL || ftell(session->log) > LOG_SIZE)
 			open_log(session);
 		draw.persona = session->persona->rule;
@@ -601,6 +613,9 @@ session_main(void *arg)
 		draw.step = ++session->step;
 		draw.random = seed * 1000003 + (uint64_t) session->number;
 		draw.random = draw_number(&draw, 0) + (uint64_t) draw.step;
+		draw.owner = session->persona->owner;
+		draw.topic = session->persona->topics
+			[draw_number(&draw, strlen(session->persona->topics))] - '0';
 		run_step(session, &draw, &statement);
 	}
 	set_connection(session, NULL);
@@ -680,7 +695,11 @@ watch_until(Session *sessions, int count, double end)
 			conn = connect_as("postgres", "control catalog");
 		}
 		if (conn != NULL)
+		{
+			PQclear(PQexec(conn, "SELECT fuzz.restore_rights()"));
+			PQclear(PQexec(conn, "SELECT fuzz.restore_topics()"));
 			read_relations(conn);
+		}
 		for (int i = 0; i < count; i++)
 		{
 			watch_session(&sessions[i]);

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * grammar.c
- *	  Statements, drawn from a grammar, from the functions in the catalog and
- *	  from the tables of the topics that exist.
+ *	  Statements, drawn from a grammar and from the functions in the catalog.
  *
  * A grammar file holds rules.  "name =" in the first column begins one; each
  * indented line below it is an alternative, with a weight before it ("5*") or
@@ -14,19 +13,21 @@
  *	  <session> <step>	numbers of the session and of the statement
  *	  <call>			a call of one of the schema's functions
  *	  <procedure>		a call of one of its procedures
+ *	  <by_hand>			a call of what is not called by hand, such as a trigger
  *	  <log> <segment> <relation>	a topic's table, a segment, one of the two
+ *	  <same>			the number of the topic that the statement is about
+ *	  <same_type>		the type of its values
+ *	  <next_bound>		the first offset behind the segments of its partition 0
  *
  * An argument of a call is drawn from the first of these rules that exists:
  * "arg:FUNCTION.ARGUMENT", "arg:ARGUMENT", "type:TYPE", "type:any".
  *
  * The draws of a statement depend on nothing but the seed, so a session sends
- * the same sequence of statements in each run; only the names of tables, which
- * a topic gets from a sequence, depend on what other sessions have done.
+ * the same sequence of statements in each run; only what relations.c fills in
+ * depends on what other sessions have done.
  *
  *-------------------------------------------------------------------------
  */
-#include <ctype.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,25 +59,16 @@ typedef struct Argument
 typedef struct Function
 {
 	char	   *name;
-	bool		procedure;
+	char		kind;			/* 'f', 'p', or 't': returns a pseudo-type */
 	int			required;		/* arguments without a default */
 	int			count;
 	Argument   *list;
 } Function;
 
-typedef struct Names
-{
-	int			count;
-	char	  **list;
-} Names;
-
 static Rule *rules;
 static int	rule_count;
 static Function *functions;
 static int	function_count;
-static Names logs;
-static Names segments;
-static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void expand_text(Draw *draw, const char *from, Text *to, int depth);
 
@@ -98,7 +90,7 @@ text_add(Text *text, const char *from, size_t length)
 	text->data[text->length] = '\0';
 }
 
-static void
+void
 text_put(Text *text, const char *from)
 {
 	text_add(text, from, strlen(from));
@@ -169,7 +161,8 @@ static void
 check_placeholders(const char *from)
 {
 	static const char *const built_in[] = {
-		"session", "step", "call", "procedure", "log", "segment", "relation"
+		"session", "step", "same", "same_type", "next_bound", "call",
+		"procedure", "by_hand", "log", "segment", "relation"
 	};
 
 	for (const char *p = strchr(from, '<'); p != NULL; p = strchr(p + 1, '<'))
@@ -251,7 +244,8 @@ void
 read_signatures(PGconn *conn)
 {
 	PGresult   *res = must_query(conn,
-		"SELECT p.oid::regprocedure::text, p.proname, p.prokind = 'p',"
+		"SELECT p.oid::regprocedure::text, p.proname,"
+		"       CASE WHEN p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype, 'table_am_handler'::regtype) THEN 't' ELSE p.prokind END,"
 		"       p.pronargs - p.pronargdefaults, a.n,"
 		"       coalesce(p.proargnames[a.n], ''), t.typname"
 		"  FROM pg_proc p"
@@ -273,7 +267,7 @@ read_signatures(PGconn *conn)
 			function = &functions[function_count++];
 			memset(function, 0, sizeof(Function));
 			function->name = must_copy(PQgetvalue(res, i, 1));
-			function->procedure = *PQgetvalue(res, i, 2) == 't';
+			function->kind = *PQgetvalue(res, i, 2);
 			function->required = atoi(PQgetvalue(res, i, 3));
 		}
 		function = &functions[function_count - 1];
@@ -287,63 +281,10 @@ read_signatures(PGconn *conn)
 	PQclear(res);
 }
 
-static void
-replace_names(Names *names, PGresult *res, const char *kind)
-{
-	for (int i = 0; i < names->count; i++)
-		free(names->list[i]);
-	names->count = 0;
-	for (int i = 0; i < PQntuples(res); i++)
-		if (*PQgetvalue(res, i, 1) == *kind)
-		{
-			names->list = must_alloc(names->list,
-									 (names->count + 1) * sizeof(char *));
-			names->list[names->count++] = must_copy(PQgetvalue(res, i, 0));
-		}
-}
-
-/*
- * Read which tables the topics have now, but those of the control group: what
- * a superuser does to these is no fault.
- */
-void
-read_relations(PGconn *conn)
-{
-	PGresult   *res = PQexec(conn,
-		"SELECT format('%I.%I', n.nspname, c.relname), c.relkind"
-		"  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-		" WHERE n.nspname = 'queue' AND c.relname ~ '^log_[0-9]'"
-		"   AND c.relkind IN ('r', 'p')"
-		"   AND c.relowner <> 'control_owner'::regrole"
-		" ORDER BY c.oid");
-
-	if (PQresultStatus(res) == PGRES_TUPLES_OK)
-	{
-		pthread_mutex_lock(&names_lock);
-		replace_names(&logs, res, "p");
-		replace_names(&segments, res, "r");
-		pthread_mutex_unlock(&names_lock);
-	}
-	PQclear(res);
-}
-
 /* ----------
  * Expansion
  * ----------
  */
-
-static void
-put_name(Draw *draw, const Names *names, Text *to)
-{
-	uint64_t	which = draw_number(draw, 0);
-
-	pthread_mutex_lock(&names_lock);
-	if (names->count == 0)
-		text_put(to, "queue.log_0");
-	else
-		text_put(to, names->list[which % names->count]);
-	pthread_mutex_unlock(&names_lock);
-}
 
 static void
 put_alternative(Draw *draw, const Rule *rule, Text *to, int depth)
@@ -383,7 +324,7 @@ put_argument(Draw *draw, const Function *function, const Argument *argument,
  * name; or all by position.
  */
 static void
-put_call(Draw *draw, bool procedure, Text *to, int depth)
+put_call(Draw *draw, char kind, Text *to, int depth)
 {
 	const Function *function;
 	bool		named = draw_number(draw, 2) == 0;
@@ -391,7 +332,7 @@ put_call(Draw *draw, bool procedure, Text *to, int depth)
 
 	do
 		function = &functions[draw_number(draw, function_count)];
-	while (function->procedure != procedure);
+	while (function->kind != kind);
 
 	text_put(to, "queue.");
 	text_put(to, function->name);
@@ -443,16 +384,24 @@ put_placeholder(Draw *draw, const char *name, Text *to, int depth)
 		put_number(to, draw->session);
 	else if (strcmp(name, "step") == 0)
 		put_number(to, draw->step);
+	else if (strcmp(name, "same") == 0)
+		put_number(to, draw->topic);
+	else if (strcmp(name, "same_type") == 0)
+		put_topic_type(draw, to);
+	else if (strcmp(name, "next_bound") == 0)
+		put_next_bound(draw, to);
 	else if (strcmp(name, "call") == 0)
-		put_call(draw, false, to, depth);
+		put_call(draw, 'f', to, depth);
 	else if (strcmp(name, "procedure") == 0)
-		put_call(draw, true, to, depth);
+		put_call(draw, 'p', to, depth);
+	else if (strcmp(name, "by_hand") == 0)
+		put_call(draw, 't', to, depth);
 	else if (strcmp(name, "log") == 0)
-		put_name(draw, &logs, to);
+		put_relation(draw, true, false, to);
 	else if (strcmp(name, "segment") == 0)
-		put_name(draw, &segments, to);
+		put_relation(draw, false, true, to);
 	else if (strcmp(name, "relation") == 0)
-		put_name(draw, draw_number(draw, 2) == 0 ? &logs : &segments, to);
+		put_relation(draw, draw_number(draw, 2) == 0, true, to);
 }
 
 static void

@@ -91,10 +91,32 @@ BEGIN
         EXECUTE format('GRANT CREATE ON SCHEMA topic, public TO %I', role);
     END LOOP;
     GRANT CREATE ON SCHEMA public TO fuzz_writer, fuzz_reader;
+    CREATE SCHEMA IF NOT EXISTS fuzz_shared AUTHORIZATION fuzz_team;
     CREATE SCHEMA IF NOT EXISTS fuzz_owner1 AUTHORIZATION fuzz_owner1;
     CREATE SCHEMA IF NOT EXISTS fuzz_owner2 AUTHORIZATION fuzz_team;
     CREATE SCHEMA IF NOT EXISTS fuzz_member AUTHORIZATION fuzz_member;
+    ALTER SCHEMA fuzz_shared OWNER TO fuzz_team;
     GRANT SELECT ON topic.control TO fuzz_reader;
+END $$;
+
+-- Topics that have been dropped: each has an owner that comes back to it.
+CREATE FUNCTION fuzz.restore_topics() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    types text[] := '{text,bigint,jsonb,bigint,bytea,fuzz.pair}';
+    owners text[] := '{fuzz_owner1,fuzz_owner1,fuzz_owner2,fuzz_owner2,fuzz_member,fuzz_owner2}';
+    name text;
+BEGIN
+    FOR n IN 0 .. 5 LOOP
+        name := 't' || n;
+        CONTINUE WHEN EXISTS (SELECT FROM queue.topic t WHERE t.name = 't' || n)
+            OR to_regclass('topic.' || name) IS NOT NULL
+            OR to_regrole(owners[n + 1]) IS NULL;
+        EXECUTE format('SET LOCAL ROLE %I', owners[n + 1]);
+        PERFORM queue.create_topic(name, 1 + n % 2, types[n + 1]::regtype, segment_messages => 5);
+        EXECUTE format('GRANT SELECT, INSERT ON topic.%I TO fuzz_writer', name);
+        EXECUTE format('GRANT SELECT ON topic.%I TO fuzz_reader', name);
+        RESET ROLE;
+    END LOOP;
 END $$;
 
 -- The control group.
