@@ -71,13 +71,20 @@ RESET lock_timeout;
 CALL queue.maintain('t');
 SELECT queue.log_start('t', 0);
 
--- A topic that has got another owner is his, whoever owns its segments.
+-- A topic that has got another owner is his.
 SELECT queue.alter_topic('t', retention => '0');
 CALL pg_temp.fill('t', 3);
 CREATE ROLE regress_heir;
 SELECT log AS storage FROM queue.topic WHERE name = 't' \gset
+SET queue.allow_ddl = on;
 ALTER TABLE :storage OWNER TO regress_heir;
 ALTER VIEW topic.t OWNER TO regress_heir;
+DO $$ DECLARE t regclass; BEGIN
+	FOR t IN SELECT inhrelid FROM pg_inherits WHERE inhparent = (SELECT log FROM queue.topic WHERE name = 't') LOOP
+		EXECUTE format('ALTER TABLE %s OWNER TO regress_heir', t);
+	END LOOP;
+END $$;
+RESET queue.allow_ddl;
 GRANT USAGE, CREATE ON SCHEMA regress_archive TO regress_heir;
 GRANT CREATE ON TABLESPACE regress_slow TO regress_heir;
 SET ROLE regress_heir;

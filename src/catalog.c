@@ -187,7 +187,7 @@ load_segments(Topic *topic)
 											   topic->npartitions * sizeof(Partition));
 	for (int p = 0; p < topic->npartitions; p++)
 		topic->partitions[p].active = -1;
-	if (topic->altered)
+	if (topic->broken != NULL)
 		return;
 	pgqueue_load_checkpoints(topic);
 	nbounds = pgqueue_list_segments(topic->log, &bounds);
@@ -217,53 +217,88 @@ load_segments(Topic *topic)
 	pfree(bounds);
 }
 
+/* Open a segment; NULL if it was dropped.	Locks: as pgqueue_open_segment(). */
+static Relation
+open_leaf(Oid relid, LOCKMODE lockmode)
+{
+	Relation	leaf;
+
+	/* relation_open() without its doubts: NULL tells that it is gone */
+	if (lockmode == AccessShareLock)
+		LockRelationOid(relid, lockmode);
+	else
+		pgqueue_lock_relation(relid, lockmode);
+	leaf = RelationIdGetRelation(relid);
+	if (likely(leaf != NULL))
+		pgstat_init_relation(leaf);
+	return leaf;
+}
+
 /*
  * Open a segment found in a description.  NULL if it is gone; then look the
  * topic up again.
  *
  * Locks: lockmode on the leaf, for the caller to keep, also if it is gone; a
  * writer's to the end of the transaction.
- * Errors: 55000 if the table was altered so that it is no log any more.
+ * Errors: 55000 if the table does not have the shape of a segment (shape.c).
  */
 Relation
 pgqueue_open_segment(const Topic *topic, const Segment *segment,
 					 LOCKMODE lockmode)
 {
-	Relation	leaf;
+	Relation	leaf = open_leaf(segment->relid, lockmode);
+	const char *flaw;
 
-	/* relation_open() without its doubts: NULL tells that it is gone */
-	if (lockmode == AccessShareLock)
-		LockRelationOid(segment->relid, lockmode);
-	else
-		pgqueue_lock_relation(segment->relid, lockmode);
-	leaf = RelationIdGetRelation(segment->relid);
 	if (unlikely(leaf == NULL))
 		return NULL;
-	pgstat_init_relation(leaf);
-
-	if (unlikely(!leaf->rd_rel->relispartition))
+	if (unlikely(!pgqueue_segment_sound(leaf, topic, &flaw)))
 	{
-		/* detached since */
-		relation_close(leaf, NoLock);
+		if (flaw != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("segment \"%s\" of topic \"%s\" cannot be used",
+							RelationGetRelationName(leaf), topic->name),
+					 errdetail_internal("%s", flaw)));
+		relation_close(leaf, NoLock);	/* detached since */
 		return NULL;
 	}
-	if (unlikely(!pgqueue_is_log(leaf)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("segment \"%s\" of topic \"%s\" does not use access method \"queue_log\"",
-						RelationGetRelationName(leaf), topic->name)));
-	if (unlikely(RelationGetNumberOfAttributes(leaf) != LOG_NATTS))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("segment \"%s\" of topic \"%s\" was altered: it has %d columns instead of %d",
-						RelationGetRelationName(leaf), topic->name,
-						RelationGetNumberOfAttributes(leaf), LOG_NATTS)));
-	if (unlikely(leaf->rd_rel->relrowsecurity))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security on segment \"%s\" is not supported",
-						RelationGetRelationName(leaf))));
 	return leaf;
+}
+
+/*
+ * Return why a topic cannot be used, as a sentence, or NULL if it can: topic->broken,
+ * or what is wrong with its segments.  Opens each segment, for what lists topics
+ * and must not fail for one of them.
+ *
+ * Locks: ACCESS SHARE on each segment, for a moment.
+ */
+const char *
+pgqueue_topic_flaw(const Topic *topic)
+{
+	const char *flaw = topic->broken;
+
+	for (int p = 0; flaw == NULL && p < topic->npartitions; p++)
+	{
+		const Partition *part = &topic->partitions[p];
+
+		if (part->nsegments == 0)
+			flaw = psprintf("Partition %d has no segment.", p);
+		else if (part->has_hole)
+			flaw = psprintf("The segments of partition %d have a hole at offset "
+							INT64_FORMAT ".", p, part->hole);
+		for (int i = 0; flaw == NULL && i < part->nsegments; i++)
+		{
+			Relation	leaf = open_leaf(part->segments[i].relid,
+										 AccessShareLock);
+
+			if (leaf == NULL)
+				continue;
+			if (pgqueue_segment_sound(leaf, topic, &flaw))
+				flaw = NULL;
+			relation_close(leaf, AccessShareLock);
+		}
+	}
+	return flaw;
 }
 
 /* ---------------- topics ---------------- */
@@ -353,51 +388,64 @@ load_row(Topic *topic)
 	return HeapTupleIsValid(tuple);
 }
 
-/* Is it a view of this owner's? */
-static bool
-is_face(Oid relid, Oid owner)
+/*
+ * Find the topic's view, and check it.  A relation of that name which is no view,
+ * or belongs to another role than the topic's table, grants no rights on the
+ * topic.  Return what is wrong with the view, or NULL.
+ */
+static const char *
+load_view(Topic *topic)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	bool		result = false;
+	Oid			relid = get_relname_relid(topic->name,
+										  get_namespace_oid(PGQUEUE_FACE_SCHEMA,
+															false));
+	Relation	view = OidIsValid(relid) ? RelationIdGetRelation(relid) : NULL;
+	const char *flaw;
 
-	if (HeapTupleIsValid(tuple))
+	topic->face = InvalidOid;
+	if (view == NULL)
+		return psprintf("View \"%s.%s\" is missing.", PGQUEUE_FACE_SCHEMA,
+						topic->name);
+	if (view->rd_rel->relkind != RELKIND_VIEW ||
+		view->rd_rel->relowner != topic->owner)
+		flaw = psprintf("\"%s.%s\" is not a view of the role that owns the topic's table.",
+						PGQUEUE_FACE_SCHEMA, topic->name);
+	else
 	{
-		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-
-		result = form->relkind == RELKIND_VIEW && form->relowner == owner;
-		ReleaseSysCache(tuple);
+		topic->face = relid;
+		flaw = topic->broken != NULL ? NULL :
+			pgqueue_view_flaw(view, topic->value_type);
 	}
-	return result;
+	RelationClose(view);
+	return flaw;
 }
 
 /*
- * Read the topic's table and view.	 False if the table is gone: the topic may
- * have been dropped since its row was read.
+ * Read the topic's table and view.  Return false if the table is gone: the topic
+ * may have been dropped since its row was read.
  */
 static bool
 load_relations(Topic *topic)
 {
 	Relation	log;
-	Oid			face_schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+	const char *view_flaw;
 	MemoryContext old;
 
 	/* what arrives from here on sets topic->changed */
 	log = try_relation_open(topic->log, AccessShareLock);
 	if (log == NULL)
 		return false;
-	topic->face = get_relname_relid(topic->name, face_schema);
-	/* somebody else's relation of that name grants no rights on the topic */
-	if (OidIsValid(topic->face) && !is_face(topic->face, log->rd_rel->relowner))
-		topic->face = InvalidOid;
-	topic->row_security = log->rd_rel->relrowsecurity;
-	topic->altered = log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
-		RelationGetNumberOfAttributes(log) != LOG_NATTS;
 	old = MemoryContextSwitchTo(topic->context);
+	topic->owner = log->rd_rel->relowner;
+	topic->broken = pgqueue_table_flaw(log);
 	topic->desc = CreateTupleDescCopy(RelationGetDescr(log));
-	MemoryContextSwitchTo(old);
-	topic->value_type = topic->altered ? InvalidOid :
+	topic->value_type = topic->broken != NULL ? InvalidOid :
 		TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
+	view_flaw = load_view(topic);
+	MemoryContextSwitchTo(old);
 	load_segments(topic);
+	if (topic->broken == NULL)
+		topic->broken = view_flaw;
 	relation_close(log, AccessShareLock);
 	return true;
 }
@@ -441,8 +489,7 @@ load_topic(Topic *topic)
 		}
 	} while (topic->changed);
 	/* what makes a topic unusable may be mended without our being told */
-	topic->valid = !topic->altered && !topic->row_security &&
-		OidIsValid(topic->face);
+	topic->valid = topic->broken == NULL;
 	return true;
 }
 
@@ -480,31 +527,24 @@ pgqueue_topic_find(const char *name)
 }
 
 /*
- * A topic that was altered behind our back can be seen and dropped, not used.
+ * A topic whose table or view has lost its shape can be seen and dropped, not
+ * used.
  *
- * Errors: 55000, 0A000.
+ * Errors: 55000.
  */
+pg_noreturn static void report_broken(const Topic *topic);
+
 static void
-check_usable(const Topic *topic)
+report_broken(const Topic *topic)
 {
-	if (topic->altered)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the table of topic \"%s\" was altered", topic->name)));
-	if (!OidIsValid(topic->face))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("view \"%s.%s\" of the topic is missing",
-						PGQUEUE_FACE_SCHEMA, topic->name),
-				 errhint("View and table of a topic must have the same owner.")));
-	if (topic->row_security)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security on the table of topic \"%s\" is not supported",
-						topic->name)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("topic \"%s\" cannot be used", topic->name),
+			 errdetail_internal("%s", topic->broken),
+			 errhint("Undo the change as a superuser with queue.allow_ddl set, or drop the topic with queue.drop_topic().")));
 }
 
-/* Errors: 42704 if there is no such topic; those of check_usable(). */
+/* Errors: 42704 if there is no such topic; 55000 if it cannot be used. */
 Topic *
 pgqueue_topic(const char *name)
 {
@@ -515,9 +555,8 @@ pgqueue_topic(const char *name)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("topic \"%s\" does not exist", name),
 				 errhint("Create it with queue.create_topic().")));
-	if (unlikely(topic->altered || topic->row_security ||
-				 !OidIsValid(topic->face)))
-		check_usable(topic);
+	if (unlikely(topic->broken != NULL))
+		report_broken(topic);
 	return topic;
 }
 

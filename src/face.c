@@ -14,15 +14,6 @@
 PG_FUNCTION_INFO_V1(pgqueue_topic_insert);
 PG_FUNCTION_INFO_V1(pgqueue_topic_flush);
 
-/* Columns of the view topic.<name>. */
-#define FACE_ATTR_PARTITION 1
-#define FACE_ATTR_OFFSET	2
-#define FACE_ATTR_TIMESTAMP 3
-#define FACE_ATTR_KEY		4
-#define FACE_ATTR_VALUE		5
-#define FACE_ATTR_HEADERS	6
-#define FACE_NATTS			6
-
 /* Messages without a key that an INSERT or COPY sends to one partition. */
 #define STICKY_ROWS			1000
 
@@ -89,9 +80,8 @@ Datum
 pgqueue_topic_insert(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
 	Topic	   *topic;
-	TupleTableSlot *slot = trigger->tg_trigslot;
+	TupleTableSlot *slot;
 	Datum	   *row;
 	bool	   *nulls;
 	InsertState *state;
@@ -107,15 +97,13 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("queue.topic_insert() must be called by the trigger of a topic's view")));
-	desc = RelationGetDescr(trigger->tg_relation);
-	if (desc->natts != FACE_NATTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("view \"%s\" of the topic was altered",
-						RelationGetRelationName(trigger->tg_relation))));
 	state = insert_state(fcinfo);
 	topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
-	/* the argument is the view owner's word, not ours */
+	/*
+	 * The argument is the word of the view's owner, not ours.  The shape of the
+	 * topic's own view was checked with the topic, and our caller has the view
+	 * locked.
+	 */
 	if (topic->face != RelationGetRelid(trigger->tg_relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -123,6 +111,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 						RelationGetRelationName(trigger->tg_relation),
 						topic->name)));
 
+	slot = trigger->tg_trigslot;
 	slot_getallattrs(slot);
 	row = slot->tts_values;
 	nulls = slot->tts_isnull;

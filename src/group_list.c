@@ -161,7 +161,7 @@ list_topics(Walk *walk)
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
 		ListedTopic *listed;
 
-		if (topic == NULL || topic->altered || !pgqueue_may_see(topic))
+		if (topic == NULL || !pgqueue_may_see(topic))
 			continue;
 		listed = hash_search(walk->topics, &topic->id, HASH_ENTER, NULL);
 		listed->topic = topic;
@@ -243,7 +243,7 @@ ends_of(ListedTopic *listed, int32 partition)
 	if (partition >= listed->topic->npartitions)
 		return NULL;
 	part = &listed->topic->partitions[partition];
-	if (part->nsegments == 0 || part->has_hole || listed->topic->row_security)
+	if (listed->topic->broken != NULL || part->nsegments == 0 || part->has_hole)
 		return NULL;			/* broken; verify() tells */
 	if (!listed->has_ends[partition])
 	{

@@ -95,7 +95,7 @@ static void
 list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 {
 	Datum		name = CStringGetTextDatum(topic->name);
-	int			npartitions = topic->altered ? 0 : topic->npartitions;
+	int			npartitions = topic->npartitions;
 
 	for (int32 p = 0; p < npartitions; p++)
 	{
@@ -107,7 +107,8 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 			topic = pgqueue_topic_refresh(topic);
 		values[0] = name;
 		values[1] = Int32GetDatum(p);
-		if (topic->partitions[p].nsegments == 0 || topic->partitions[p].has_hole)
+		if (topic->broken != NULL || topic->partitions[p].nsegments == 0 ||
+			topic->partitions[p].has_hole)
 			nulls[2] = nulls[3] = nulls[4] = true;	/* broken; verify() tells */
 		else
 		{

@@ -315,7 +315,7 @@ free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
  * Locks: takes ROW EXCLUSIVE on the segment's table, kept to the end of the
  * transaction (queue.blockers finds it there), and the append lock for moments.
  * Errors: those of a right or a state were checked before; here I/O, disk full
- * and 55000 for a topic altered behind our back.
+ * and 55000 for a segment that has lost its shape.
  */
 void
 pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
@@ -422,51 +422,6 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 
 /* ---------------- given offsets ---------------- */
 
-/* What the relation cache keeps for a leaf; see rd_amcache. */
-typedef struct LeafInfo
-{
-	Oid			owner;			/* the topic's table; itself if not attached */
-} LeafInfo;
-
-static bool
-is_fixed_column(TupleDesc desc, int attnum, Oid type)
-{
-	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
-
-	return att->atttypid == type && att->attnotnull && !att->attisdropped;
-}
-
-/*
- * Which topic's lock a leaf needs.	 Cached: restoring row by row would
- * otherwise search pg_inherits for each.
- */
-static LeafInfo *
-leaf_info(Relation leaf)
-{
-	LeafInfo   *info = leaf->rd_amcache;
-	TupleDesc	desc = RelationGetDescr(leaf);
-
-	if (info != NULL)
-		return info;
-
-	if (desc->natts < LOG_NATTS ||
-		!is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) ||
-		!is_fixed_column(desc, LOG_ATTR_TIMESTAMP, TIMESTAMPTZOID) ||
-		!is_fixed_column(desc, LOG_ATTR_PARTITION, INT4OID))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not have the columns of a topic's segment",
-						RelationGetRelationName(leaf)),
-				 errhint("Create topics with queue.create_topic().")));
-
-	info = MemoryContextAllocZero(CacheMemoryContext, sizeof(LeafInfo));
-	info->owner = leaf->rd_rel->relispartition ?
-		get_partition_parent(RelationGetRelid(leaf), false) :
-		RelationGetRelid(leaf);
-	leaf->rd_amcache = info;
-	return info;
-}
-
 pg_noreturn static void offsets_must_ascend(Relation leaf, int64 offset,
 											int64 last);
 
@@ -494,14 +449,10 @@ pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	CommandId	cid = GetCurrentCommandId(true);
-	AppendSlot *slot = NULL;
+	AppendSlot *slot = pgqueue_append_place(leaf);
 	HeapTuple  *stored = palloc(Min(ntuples, CHUNK_RECORDS) * sizeof(HeapTuple));
-	LeafInfo   *info = leaf_info(leaf);
 	int			done = 0;
 
-	if (ntuples > 0)
-		slot = pgqueue_slot(info->owner,
-							log_fixed(tuples[0]->t_data)->partition);
 	for (int i = 1; i < ntuples; i++)
 	{
 		int64		before = log_fixed(tuples[i - 1]->t_data)->offset;

@@ -324,8 +324,7 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 	ends->begin();
 	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_topic_find(name);
-	if (topic != NULL && !topic->altered && !topic->row_security &&
-		OidIsValid(topic->face) &&
+	if (topic != NULL && topic->broken == NULL &&
 		pgqueue_owns_relation(topic->log, GetUserId()) &&
 		partition < topic->npartitions)
 		try_step(topic, partition, step, arg);
@@ -373,7 +372,7 @@ partitions_of(const char *name)
 {
 	Topic	   *topic = pgqueue_topic_find(name);
 
-	if (topic == NULL || topic->altered ||
+	if (topic == NULL || topic->broken != NULL ||
 		!pgqueue_owns_relation(topic->log, GetUserId()))
 		return 0;
 	return topic->npartitions;

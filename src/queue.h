@@ -149,6 +149,27 @@ extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf,
 										 BlockNumber block);
 extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
 
+/* ---------------- shape.c: what C code relies on ---------------- */
+
+/* Columns of the view topic.<name>. */
+#define FACE_ATTR_PARTITION 1
+#define FACE_ATTR_OFFSET	2
+#define FACE_ATTR_TIMESTAMP 3
+#define FACE_ATTR_KEY		4
+#define FACE_ATTR_VALUE		5
+#define FACE_ATTR_HEADERS	6
+#define FACE_NATTS			6
+
+typedef struct Topic Topic;
+
+extern const char *pgqueue_table_flaw(Relation log);
+extern const char *pgqueue_segment_flaw(Relation leaf, Oid owner,
+										Oid value_type);
+extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
+extern bool pgqueue_segment_sound(Relation leaf, const Topic *topic,
+								  const char **flaw);
+extern AppendSlot *pgqueue_append_place(Relation leaf);
+
 /* ---------------- log_am.c: the access method ---------------- */
 
 extern const TableAmRoutine *pgqueue_log_am(void);
@@ -210,7 +231,7 @@ typedef struct Producer
 #define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
 #define CLEANUP_COMPACT 2		/* the latest message of each key stays */
 
-typedef struct Topic
+struct Topic
 {
 	char		name[NAMEDATALEN];	/* hash key */
 	bool		valid;			/* description is current */
@@ -218,8 +239,8 @@ typedef struct Topic
 	int32		id;
 	Oid			log;			/* the partitioned parent, queue.log_<id> */
 	Oid			face;			/* the view topic.<name>; may be invalid */
-	bool		altered;		/* the parent has other columns */
-	bool		row_security;
+	Oid			owner;			/* of the table */
+	const char *broken;			/* why it cannot be used, or NULL */
 	Oid			value_type;
 	int64		segment_messages;	/* 0: adaptive */
 	bool		notify;			/* NOTIFY with each produce */
@@ -247,7 +268,7 @@ typedef struct Topic
 	/* the producer last used, if the name is not empty (producer.c) */
 	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
 	Producer	producer;
-} Topic;
+};
 
 /* ---------------- segment_list.c: partitions of a topic's table ---------- */
 
@@ -260,6 +281,8 @@ typedef struct SegmentBounds
 } SegmentBounds;
 
 extern void pgqueue_segment_changed(Oid relid);
+extern uint64 pgqueue_relcache_changes(void);
+extern bool pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds);
 extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 
 /* ---------------- registry.c: the extension's own tables ---------------- */
@@ -322,6 +345,7 @@ extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 extern void pgqueue_check_segments(const Topic *topic, int32 partition);
 extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 									 LOCKMODE lockmode);
+extern const char *pgqueue_topic_flaw(const Topic *topic);
 extern bool pgqueue_may_see(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);

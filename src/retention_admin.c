@@ -112,7 +112,7 @@ pgqueue_retention_list(PG_FUNCTION_ARGS)
 	{
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
 
-		if (topic == NULL || topic->altered || topic->row_security ||
+		if (topic == NULL || topic->broken != NULL ||
 			!pgqueue_may_see(topic))
 			continue;
 		for (int32 p = 0; p < topic->npartitions; p++)

@@ -133,9 +133,22 @@ read_bounds(Oid relid, SegmentBounds *bounds)
 	return result;
 }
 
-/* The same, if it is not known already. */
-static bool
-bounds_of(Oid relid, SegmentBounds *bounds)
+/*
+ * Return what changes with each invalidation that the relation cache is sent:
+ * if it has, what was read meanwhile may be outdated.
+ */
+uint64
+pgqueue_relcache_changes(void)
+{
+	return changes;
+}
+
+/*
+ * Read the bounds of a segment, unless they are known already.  Return false if
+ * it has none, or others than a segment of a topic.
+ */
+bool
+pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds)
 {
 	SegmentBounds *known = known_bounds == NULL ? NULL :
 		hash_search(known_bounds, &relid, HASH_FIND, NULL);
@@ -182,7 +195,7 @@ pgqueue_list_segments(Oid log, SegmentBounds **segments)
 
 	*segments = palloc(list_length(children) * sizeof(SegmentBounds) + 1);
 	foreach(lc, children)
-		if (bounds_of(lfirst_oid(lc), &(*segments)[n]))
+		if (pgqueue_segment_bounds(lfirst_oid(lc), &(*segments)[n]))
 			n++;
 	list_free(children);
 	qsort(*segments, n, sizeof(SegmentBounds), by_place);
