@@ -94,6 +94,9 @@ CREATE TABLE queue.maintenance_log (
     items     bigint      NOT NULL,
     bytes     bigint      NOT NULL
 );
+CREATE INDEX maintenance_log_oldest
+    ON queue.maintenance_log (topic COLLATE "C", done_at);
+COMMENT ON INDEX queue.maintenance_log_oldest IS 'Finds what a topic need not keep any more.';
 COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in the last queue.history_retention, at least a day.';
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
@@ -219,7 +222,8 @@ CREATE TABLE queue.producer_batch (
     gaps           bigint      NOT NULL,
     produced_at    timestamptz NOT NULL,
     watermark      jsonb,
-    places         bytea
+    places         bytea,
+    used_at        timestamptz
 ) WITH (toast_tuple_target = 8160);
 -- A map of places is compact already, and wanted whole.
 ALTER TABLE queue.producer_batch ALTER COLUMN places SET STORAGE EXTERNAL;
@@ -240,6 +244,7 @@ COMMENT ON COLUMN queue.producer_batch.gaps IS 'Gaps in the sequences until then
 COMMENT ON COLUMN queue.producer_batch.produced_at IS 'When the last message was stored.';
 COMMENT ON COLUMN queue.producer_batch.watermark IS 'What the producer last kept with its messages.';
 COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c); NULL without messages.';
+COMMENT ON COLUMN queue.producer_batch.used_at IS 'When the row was written, if it has no messages: duplicates only, a fence, a watermark alone; NULL: at produced_at.';
 COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique: a unique check would walk old versions. Writers hold the producer''s lock.';
 
 CREATE TABLE queue.producer_history (
@@ -260,6 +265,17 @@ COMMENT ON COLUMN queue.producer_history.first_sequence IS 'First sequence of th
 COMMENT ON COLUMN queue.producer_history.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c).';
 COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. Writers hold the producer''s lock.';
 
+CREATE TABLE queue.producer_due (
+    topic_id int  NOT NULL,
+    name     text COLLATE "C" NOT NULL
+);
+CREATE INDEX producer_due_name
+    ON queue.producer_due (topic_id, name);
+COMMENT ON TABLE queue.producer_due IS 'Producers whose rows of queue.producer_batch maintenance is to merge: each 16th row that a producer writes there comes with one here.';
+COMMENT ON COLUMN queue.producer_due.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.producer_due.name IS 'The producer_id that the application chose.';
+COMMENT ON INDEX queue.producer_due_name IS 'Not unique: a producer may be due several times. Writers hold the producer''s lock.';
+
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.checkpoint', '');
@@ -268,6 +284,7 @@ SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', 
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_producer_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.producer_due', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_batch', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_history', '');
 
@@ -277,7 +294,8 @@ COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
 REVOKE ALL ON queue.topic, queue.checkpoint, queue.maintenance_log,
     queue.consumer_group, queue.progress, queue.member, queue.assignment,
-    queue.producer, queue.producer_batch, queue.producer_history FROM PUBLIC;
+    queue.producer, queue.producer_due, queue.producer_batch,
+    queue.producer_history FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
 
@@ -527,7 +545,7 @@ CREATE FUNCTION queue.prune_producers(topic text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_prune_producers'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.prune_producers(text) IS
-'Makes the state of a topic''s producers smaller and loses nothing that a duplicate needs: all but each producer''s newest row of queue.producer_batch move to queue.producer_history, many becoming one with the places of all their messages; rows of epochs whose sequences no one can send any more go. Producers that are in use are left out. Returns the number of rows saved.
+'Makes the state of a topic''s producers smaller and loses nothing that a duplicate needs: all but each producer''s newest row of queue.producer_batch move to queue.producer_history, many becoming one with the places of all their messages; rows of epochs whose sequences no one can send any more go. Producers that are in use are left out. Prunes at most 500 producers in a call, since each keeps a lock to the end of the transaction; a NOTICE says if others may be left. Returns the number of rows saved.
 Errors: 42704 no such topic, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.forget_producer(topic text, producer_id text) RETURNS boolean
@@ -536,6 +554,16 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.forget_producer(text, text) IS
 'Forgets a producer and all that it has stored; its messages stay. Whoever uses the id again is new, and sending an old message again stores it again. Returns false if the producer was not known. Nothing is ever forgotten otherwise. Waits for a transaction that has produced with the id.
 Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic. Since 1.0.';
+
+CREATE PROCEDURE queue.forget_producers(
+    topic        text,
+    unused_since timestamptz,
+    INOUT forgotten bigint DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'pgqueue_forget_producers'
+LANGUAGE C;
+COMMENT ON PROCEDURE queue.forget_producers(text, timestamptz, bigint) IS
+'Forgets the producers of a topic that were not used since a time, as queue.forget_producer() does, some hundreds in a transaction; used: sent a message, be it a duplicate, or a watermark, were fenced, or were made. One that a transaction is using is left out. forgotten: returns how many were forgotten; need not be given. If it is interrupted, those that were forgotten before stay so.
+Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 the topic was dropped meanwhile, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.murmur2(data bytea) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_murmur2_sql'
@@ -1377,7 +1405,8 @@ SELECT t.topic,
        coalesce(b.duplicates, 0) AS duplicates,
        coalesce(b.gaps, 0) AS gaps,
        b.produced_at,
-       p.created_at
+       p.created_at,
+       coalesce(b.used_at, b.produced_at, p.created_at) AS used_at
   FROM queue.producer p
   JOIN queue.topic r ON r.topic_id = p.topic_id
   JOIN queue.topics t ON t.topic = r.name
@@ -1401,6 +1430,7 @@ COMMENT ON COLUMN queue.producers.duplicates IS 'Messages that were sent again a
 COMMENT ON COLUMN queue.producers.gaps IS 'Times that a sequence left some out.';
 COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stored.';
 COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
+COMMENT ON COLUMN queue.producers.used_at IS 'When it was last used: also by a duplicate, a watermark alone or a fence. See queue.forget_producers().';
 
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,

@@ -59,8 +59,18 @@
 
 static HTAB *topics = NULL;
 
-/* Counts the times that a group may have gone. */
+/*
+ * Count the times that a group, or a producer, may have gone.
+ *
+ * A caller that remembers what it finds in a registry table reads the table's
+ * counter before the look-up, and trusts the result while the counter is the
+ * same.  A message that arrives during the look-up, while the table is being
+ * opened, makes registry.c forget the table's OID after the look-up has read it, so
+ * the next message of that table is not recognised; but the first one was counted, after
+ * the caller had read the counter.
+ */
 uint64		pgqueue_group_changes = 0;
+uint64		pgqueue_producers_gone = 0;
 
 /* ---------------- invalidation ---------------- */
 
@@ -69,11 +79,12 @@ relcache_callback(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	Topic	   *topic;
-	bool		producers = pgqueue_registry_is(REGISTRY_PRODUCER, relid);
 
 	pgqueue_segment_changed(relid);
 	if (pgqueue_registry_is(REGISTRY_GROUP, relid))
 		pgqueue_group_changes++;
+	if (pgqueue_registry_is(REGISTRY_PRODUCER, relid))
+		pgqueue_producers_gone++;
 	pgqueue_registry_changed(relid);
 
 	if (topics == NULL)
@@ -86,8 +97,6 @@ relcache_callback(Datum arg, Oid relid)
 			topic->valid = false;
 			topic->changed = true;
 		}
-		if (producers)
-			topic->producer_name[0] = '\0';
 	}
 }
 

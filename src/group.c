@@ -278,6 +278,34 @@ pgqueue_groups_of(int32 topic_id)
 	return groups;
 }
 
+/* Return the numbers of all groups after one, ascending, as of now. */
+List *
+pgqueue_group_ids(int32 after)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
+	Snapshot	snapshot = register_now();
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
+										  NULL);
+	List	   *ids = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
+													RelationGetDescr(rel),
+													&isnull));
+
+		if (id > after)
+			ids = lappend_int(ids, id);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	list_sort(ids, list_int_cmp);
+	return ids;
+}
+
 /* ---------------- settings ---------------- */
 
 /* May it go on at the log start, if that is behind its offset?  As of now. */

@@ -189,26 +189,58 @@ minutes_ago(int minutes)
 									   -(int64) minutes * 60 * 1000);
 }
 
+/*
+ * Where deleting the history of a topic's groups is.  A step ends when it has
+ * deleted so many rows, or has so many groups locked, whatever comes first.
+ */
+#define HISTORY_ROWS_AT_ONCE	100000
+#define HISTORY_GROUPS_AT_ONCE	500
+
+typedef struct HistoryRun
+{
+	int32		group;			/* the last group that was looked at */
+	bool		more;
+} HistoryRun;
+
 static void
 prune_history(Topic *topic, int32 partition, void *arg)
 {
+	HistoryRun *run = arg;
 	TimestampTz before = minutes_ago(history_retention);
-	int64		n = 0;
+	int64	   *deleted;
+	int64		rows = 0;
+	int			groups = 0;
 	ListCell   *lc;
 
+	run->more = false;
 	/* two passes must not delete the same */
 	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
-	foreach(lc, pgqueue_groups_of(topic->id))
+	topic = pgqueue_topic_refresh(topic);
+	deleted = palloc0(topic->npartitions * sizeof(int64));
+	foreach(lc, pgqueue_group_ids(run->group))
 	{
-		int32		group = ((ConsumerGroup *) lfirst(lc))->id;
+		int64		n;
 
+		CHECK_FOR_INTERRUPTS();
+		run->more = rows >= HISTORY_ROWS_AT_ONCE ||
+			groups >= HISTORY_GROUPS_AT_ONCE;
+		if (run->more)
+			break;
+		run->group = lfirst_int(lc);
 		/* one that is being dropped has no history */
-		if (pgqueue_group_hold(group, false))
-			n += pgqueue_progress_prune(group, topic->id, partition, before);
+		if (!pgqueue_group_hold(run->group, false))
+			continue;
+		n = pgqueue_progress_prune(run->group, topic, before, deleted);
+		if (n == 0)
+			pgqueue_group_release(run->group);
+		else
+			groups++;
+		rows += n;
 	}
-	if (n > 0)
-		report(topic, partition, "offsets forgotten", n, 0);
+	for (int32 p = 0; p < topic->npartitions; p++)
+		if (deleted[p] > 0)
+			report(topic, p, "offsets forgotten", deleted[p], 0);
 }
 
 /* Where freezing is in the partition. */
@@ -233,13 +265,31 @@ tell_frozen(Topic *topic, int32 partition, void *arg)
 	report(topic, partition, "segments frozen", ((FreezeRun *) arg)->frozen, 0);
 }
 
+/* Where merging the rows of a topic's producers is. */
+typedef struct ProducerRun
+{
+	char		after[PGQUEUE_MAX_PRODUCER_NAME + 1];	/* go on behind this id */
+	int			limit;			/* producers in a step */
+	int			n;				/* that the last step found ... */
+	bool		done;			/* ... and dealt with all */
+	int64		saved;
+} ProducerRun;
+
 static void
 prune_producers(Topic *topic, int32 partition, void *arg)
 {
-	int64		n = pgqueue_producers_prune(topic);
+	ProducerRun *run = arg;
 
-	if (n > 0)
-		report(topic, partition, "producer rows merged", n, 0);
+	run->saved += pgqueue_producers_prune_due(topic, run->after, run->limit,
+											  &run->n);
+	run->done = true;
+}
+
+static void
+tell_merged(Topic *topic, int32 partition, void *arg)
+{
+	report(topic, partition, "producer rows merged",
+		   ((ProducerRun *) arg)->saved, 0);
 }
 
 /* Forget what was done long ago. */
@@ -248,28 +298,28 @@ prune_log(Topic *topic, int32 partition, void *arg)
 {
 	TimestampTz before = minutes_ago(Max(history_retention, LOG_MINUTES));
 	Relation	rel;
-	ScanKeyData key;
-	TableScanDesc scan;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	/* one at a time: two would meet at the same rows */
 	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
 		return;
 	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
-	ScanKeyInit(&key, DONE_ATTR_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
+	ScanKeyInit(&keys[0], DONE_ATTR_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(topic->name));
-	key.sk_collation = C_COLLATION_OID;
-	scan = table_beginscan(rel, GetActiveSnapshot(), 1, &key);
-	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	keys[0].sk_collation = C_COLLATION_OID;
+	ScanKeyInit(&keys[1], DONE_ATTR_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT,
+				TimestampTzGetDatum(before));
+	scan = systable_beginscan(rel,
+							  pgqueue_registry(REGISTRY_MAINTENANCE_LOG_INDEX),
+							  true, GetActiveSnapshot(), lengthof(keys), keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		Datum		at = heap_getattr(tuple, DONE_ATTR_AT, RelationGetDescr(rel),
-									  &isnull);
-
-		if (DatumGetTimestampTz(at) < before)
-			CatalogTupleDelete(rel, &tuple->t_self);
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(rel, &tuple->t_self);
 	}
-	table_endscan(scan);
+	systable_endscan(scan);
 	table_close(rel, NoLock);
 }
 
@@ -364,6 +414,49 @@ freeze_all(const char *name, int32 partition, const StepEnds *ends)
 			 run.frozen < FREEZE_AT_ONCE);
 	if (run.frozen > 0)
 		run_step(name, partition, tell_frozen, &run, ends);
+}
+
+/* Delete the history of a topic's groups, some groups in a transaction. */
+static void
+prune_all_history(const char *name, const StepEnds *ends)
+{
+	HistoryRun	run = {.more = true};
+
+	while (run.more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run.more = false;
+		run_step(name, -1, prune_history, &run, ends);
+	}
+}
+
+/*
+ * Merge the rows of all producers that are due, some producers in a transaction:
+ * each keeps a lock until it ends.  If a step fails its producers are taken one
+ * by one, and the one that it failed for is left out.
+ */
+static void
+prune_all_producers(const char *name, const StepEnds *ends)
+{
+	ProducerRun run = {.limit = PGQUEUE_PRODUCERS_AT_ONCE};
+
+	do
+	{
+		char		from[PGQUEUE_MAX_PRODUCER_NAME + 1];
+
+		CHECK_FOR_INTERRUPTS();
+		strlcpy(from, run.after, sizeof(from));
+		run.n = 0;
+		run.done = false;
+		run_step(name, -1, prune_producers, &run, ends);
+		if (!run.done && run.n > 1)
+		{
+			strlcpy(run.after, from, sizeof(run.after));
+			run.limit = 1;
+		}
+	} while (run.n > 0);
+	if (run.saved > 0)
+		run_step(name, -1, tell_merged, &run, ends);
 }
 
 /* The partitions of a topic that the user owns; 0 if there is nothing to do. */
@@ -502,7 +595,6 @@ static void
 maintain_rest(const char *name, int32 partition, const StepEnds *ends)
 {
 	compact(name, partition, ends);
-	run_step(name, partition, prune_history, NULL, ends);
 	freeze_all(name, partition, ends);
 }
 
@@ -519,6 +611,12 @@ pgqueue_maintain_topic(const char *name, MaintainPart part,
 	ends->begin();
 	n = partitions_of(name);
 	ends->end();
+	if (n > 0 && part == MAINTAIN_REST)
+	{
+		prune_all_history(name, ends);
+		prune_all_producers(name, ends);
+		run_step(name, -1, prune_log, NULL, ends);
+	}
 	for (int32 p = 0; p < n; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -526,11 +624,6 @@ pgqueue_maintain_topic(const char *name, MaintainPart part,
 			maintain_space(name, p, ends);
 		else
 			maintain_rest(name, p, ends);
-	}
-	if (n > 0 && part == MAINTAIN_REST)
-	{
-		run_step(name, -1, prune_producers, NULL, ends);
-		run_step(name, -1, prune_log, NULL, ends);
 	}
 }
 
@@ -547,7 +640,27 @@ end_in_call(void)
 	SPI_commit();
 }
 
-static const StepEnds in_call = {begin_in_call, end_in_call};
+const StepEnds pgqueue_in_call = {begin_in_call, end_in_call};
+
+/*
+ * Begin a procedure that commits between its steps; it ends with SPI_finish().
+ *
+ * Errors: 2D000, 25006.
+ */
+void
+pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure)
+{
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("%s cannot run inside a transaction block or a function",
+						procedure),
+				 errhint("It commits after each step.")));
+	pgqueue_check_writable(procedure);
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "cannot connect to SPI");
+}
 
 /* (topic) */
 Datum
@@ -556,17 +669,8 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	List	   *names;
 	ListCell   *lc;
 
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("queue.maintain() cannot run inside a transaction block or a function"),
-				 errhint("It commits after each step.")));
-	pgqueue_check_writable("queue.maintain()");
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "cannot connect to SPI");
-
-	PushActiveSnapshot(GetTransactionSnapshot());
+	pgqueue_call_begin(fcinfo, "queue.maintain()");
+	pgqueue_in_call.begin();
 	if (PG_ARGISNULL(0))
 		names = pgqueue_topic_names();
 	else
@@ -576,12 +680,11 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 		pgqueue_check_owner(topic);
 		names = list_make1(pstrdup(topic->name));
 	}
-	PopActiveSnapshot();
-	SPI_commit();
+	pgqueue_in_call.end();
 	foreach(lc, names)
-		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &in_call);
+		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &pgqueue_in_call);
 	foreach(lc, names)
-		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &in_call);
+		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &pgqueue_in_call);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -21,7 +21,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "queue.h"
+#include "producer_rows.h"
 
 #include "access/genam.h"
 #include "access/table.h"
@@ -41,15 +41,6 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
-
-/* Columns of queue.producer. */
-#define PRODUCER_ATTR_ID			1
-#define PRODUCER_ATTR_TOPIC			2
-#define PRODUCER_ATTR_NAME			3
-#define PRODUCER_ATTR_OWNER			4
-#define PRODUCER_ATTR_STRICT		5
-#define PRODUCER_ATTR_CREATED		6
-#define PRODUCER_NATTS				6
 
 /* Runs of messages in a row of the producer's state, at the most. */
 #define ROW_RUNS					2048
@@ -118,7 +109,6 @@ pgqueue_producer_unlock(const Topic *topic, const char *name)
 
 /* ---------------- the registry ---------------- */
 
-/* name: NULL for all producers of the topic */
 static SysScanDesc
 begin_registry_scan(Relation rel, int32 topic_id, const char *name,
 					Snapshot snapshot)
@@ -127,15 +117,12 @@ begin_registry_scan(Relation rel, int32 topic_id, const char *name,
 
 	ScanKeyInit(&keys[0], PRODUCER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(topic_id));
-	if (name != NULL)
-	{
-		ScanKeyInit(&keys[1], PRODUCER_ATTR_NAME, BTEqualStrategyNumber,
-					F_TEXTEQ, CStringGetTextDatum(name));
-		keys[1].sk_collation = C_COLLATION_OID;
-	}
+	ScanKeyInit(&keys[1], PRODUCER_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	keys[1].sk_collation = C_COLLATION_OID;
 	return systable_beginscan(rel,
 							  pgqueue_registry(REGISTRY_PRODUCER_NAME_INDEX),
-							  true, snapshot, name == NULL ? 1 : 2, keys);
+							  true, snapshot, lengthof(keys), keys);
 }
 
 static bool
@@ -157,6 +144,8 @@ find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 		producer->committed =
 			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
 		producer->owner = *DatumGetName(values[PRODUCER_ATTR_OWNER - 1]);
+		producer->created_at =
+			DatumGetTimestampTz(values[PRODUCER_ATTR_CREATED - 1]);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -176,17 +165,20 @@ pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
 }
 
 /*
- * The same for a call that produces, which mostly has the producer that the
- * one before had.  A session keeps that one's row, once it is committed; it is
- * told when a producer goes (pgqueue_producers_changed), before it can have
- * the lock.
+ * Look up the producer of a call that produces, which mostly has the producer of
+ * the call before.  The session keeps that producer's row, once it is committed,
+ * while no producer has gone (pgqueue_producers_gone); the message that one has
+ * gone arrives before the producer's lock can be acquired.
  *
  * Locks: the producer's, and what comes with it.
  */
 static bool
 find_last_used(Topic *topic, const char *name, Producer *producer)
 {
-	if (strcmp(topic->producer_name, name) == 0)
+	uint64		gone = pgqueue_producers_gone;
+
+	if (topic->producers_gone == gone &&
+		strcmp(topic->producer_name, name) == 0)
 	{
 		*producer = topic->producer;
 		return true;
@@ -196,6 +188,7 @@ find_last_used(Topic *topic, const char *name, Producer *producer)
 	if (producer->committed)
 	{
 		strlcpy(topic->producer_name, name, sizeof(topic->producer_name));
+		topic->producers_gone = gone;
 		topic->producer = *producer;
 	}
 	return true;
@@ -216,6 +209,7 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	producer->id = (int32) nextval_internal(sequence, false);
 	producer->strict = strict;
 	producer->committed = false;
+	producer->created_at = GetCurrentTransactionStartTimestamp();
 	namestrcpy(&producer->owner, GetUserNameFromId(GetUserId(), false));
 
 	values[PRODUCER_ATTR_ID - 1] = Int32GetDatum(producer->id);
@@ -224,14 +218,18 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	values[PRODUCER_ATTR_OWNER - 1] = NameGetDatum(&producer->owner);
 	values[PRODUCER_ATTR_STRICT - 1] = BoolGetDatum(strict);
 	values[PRODUCER_ATTR_CREATED - 1] =
-		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		TimestampTzGetDatum(producer->created_at);
 	pgqueue_registry_insert(rel, PRODUCER_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }
 
-/* Forget a producer's row.	 Locks: the producer's. */
+/*
+ * Delete a producer, and all that is known of its messages.
+ *
+ * Locks: the producer's, or the strongest of the topic's table.
+ */
 void
-pgqueue_producer_delete(const Topic *topic, const char *name)
+pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
 	SysScanDesc scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
@@ -241,29 +239,9 @@ pgqueue_producer_delete(const Topic *topic, const char *name)
 		CatalogTupleDelete(rel, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
+	pgqueue_producer_rows_delete(id);
+	(void) pgqueue_producer_due_delete(topic->id, name);
 	pgqueue_producers_changed();
-}
-
-/* Ids of a topic's producers, as C strings. */
-List *
-pgqueue_producer_names(const Topic *topic)
-{
-	Relation	rel = pgqueue_registry_open(REGISTRY_PRODUCER);
-	SysScanDesc scan = begin_registry_scan(rel, topic->id, NULL, SnapshotSelf);
-	List	   *names = NIL;
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		name = heap_getattr(tuple, PRODUCER_ATTR_NAME,
-										RelationGetDescr(rel), &isnull);
-
-		names = lappend(names, TextDatumGetCString(name));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return names;
 }
 
 /* ---------------- accept, duplicate, gap, fenced ---------------- */
@@ -532,6 +510,7 @@ pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 	ProducerState *state = &claim->state;
 	const int64 *sequences = claim->sequences + claim->nduplicates;
 	int64		before = state->accepted;
+	int64		generation = state->generation;
 	int			nnew = claim->n - claim->nduplicates;
 	SequenceMap map = {0};
 
@@ -567,5 +546,7 @@ pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 		pgqueue_producer_state_write(claim->producer, state,
 									 state->last_sequence + 1, NULL);
 	}
+	pgqueue_producer_wrote(claim->topic, claim->name, generation,
+						   state->generation);
 	pgqueue_map_free(&map);
 }

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * producer_admin.c
- *	  SQL functions about producers: create, fence, look at, prune, forget.
+ *	  SQL functions about a producer: create, fence, look at, forget.
  *
- * Producing itself is in produce.c and face.c.
+ * Producing itself is in produce.c and face.c; producer_prune.c is about many
+ * producers at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +32,6 @@
 PG_FUNCTION_INFO_V1(pgqueue_create_producer);
 PG_FUNCTION_INFO_V1(pgqueue_fence_producer);
 PG_FUNCTION_INFO_V1(pgqueue_producer_state);
-PG_FUNCTION_INFO_V1(pgqueue_prune_producers);
 PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
 
 /* Milliseconds between looks at a producer whose holders are being ended. */
@@ -210,6 +210,8 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 	state.generation++;
 	pgqueue_producer_state_write(producer.id, &state, state.last_sequence + 1,
 								 NULL);
+	pgqueue_producer_wrote(topic->id, name, state.generation - 1,
+						   state.generation);
 	PG_RETURN_INT32(state.epoch);
 }
 
@@ -257,50 +259,7 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
-/* ---------------- prune, forget ---------------- */
-
-/*
- * Prune the state of a topic's producers.	One that is at work can be pruned
- * another time.
- */
-int64
-pgqueue_producers_prune(Topic *topic)
-{
-	int64		removed = 0;
-	ListCell   *lc;
-
-	/* what this very command has written can be merged, too */
-	CommandCounterIncrement();
-	foreach(lc, pgqueue_producer_names(topic))
-	{
-		const char *name = lfirst(lc);
-		Producer	producer;
-		int64		n = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!pgqueue_producer_lock(topic, name, false))
-			continue;
-		if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
-			n = pgqueue_producer_rows_prune(producer.id);
-		if (n == 0)
-			pgqueue_producer_unlock(topic, name);
-		removed += n;
-	}
-	return removed;
-}
-
-/* (topic) -> number of rows saved */
-Datum
-pgqueue_prune_producers(PG_FUNCTION_ARGS)
-{
-	Topic	   *topic;
-
-	pgqueue_check_writable("queue.prune_producers()");
-	pgqueue_check_not_null(fcinfo, 0, "topic");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
-	PG_RETURN_INT64(pgqueue_producers_prune(topic));
-}
+/* ---------------- forget ---------------- */
 
 /* (topic, producer_id) -> was it known? */
 Datum
@@ -317,7 +276,6 @@ pgqueue_forget_producer(PG_FUNCTION_ARGS)
 	check_manages(topic, name, &producer);
 	/* what this very command has written must go, too */
 	CommandCounterIncrement();
-	pgqueue_producer_rows_delete(producer.id);
-	pgqueue_producer_delete(topic, name);
+	pgqueue_producer_forget(topic, name, producer.id);
 	PG_RETURN_BOOL(true);
 }

@@ -208,11 +208,13 @@ open_history(Merge *merge)
  * merged with their neighbours.  The newest row is left alone: readers compare
  * its xmin with their snapshot.
  *
+ * Return true if anything was written, be it that one row has only moved; *saved:
+ * rows by which the producer has become shorter.
+ *
  * Locks: the producer's.
- * Returns the number of rows by which the producer has become shorter.
  */
-int64
-pgqueue_producer_rows_prune(int32 producer)
+bool
+pgqueue_producer_rows_prune(int32 producer, int64 *saved)
 {
 	ScanKeyData keys[1];
 	RowScan		scan;
@@ -221,9 +223,10 @@ pgqueue_producer_rows_prune(int32 producer)
 	Merge		merge = {0};
 	int64		removed = 0;
 
+	*saved = 0;
 	pgqueue_producer_state_read(producer, SnapshotSelf, &newest);
 	if (!newest.found)
-		return 0;
+		return false;
 	merge.producer = producer;
 	merge.series = newest.series;
 	merge.context = AllocSetContextCreate(CurrentMemoryContext,
@@ -264,5 +267,6 @@ pgqueue_producer_rows_prune(int32 producer)
 	}
 	pgqueue_rows_end(&scan);
 	MemoryContextDelete(merge.context);
-	return removed - merge.written;
+	*saved = removed - merge.written;
+	return removed > 0;
 }

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * producer_rows.h
- *	  The tables of what producers have stored; for producer_state.c and
- *	  producer_history.c alone.
+ *	  The tables of producers and of what they have stored; for the files
+ *	  producer*.c alone.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,16 @@
 
 #include "access/genam.h"
 
-/* Columns that both tables begin with, and their indexes. */
+/* Columns of queue.producer. */
+#define PRODUCER_ATTR_ID			1
+#define PRODUCER_ATTR_TOPIC			2
+#define PRODUCER_ATTR_NAME			3
+#define PRODUCER_ATTR_OWNER			4
+#define PRODUCER_ATTR_STRICT		5
+#define PRODUCER_ATTR_CREATED		6
+#define PRODUCER_NATTS				6
+
+/* Columns that both tables of what they have stored begin with, and their indexes. */
 #define ROW_ATTR_PRODUCER			1
 #define ROW_ATTR_SERIES				2
 #define ROW_ATTR_LAST_SEQUENCE		3
@@ -30,7 +39,8 @@
 #define BATCH_ATTR_PRODUCED_AT		12
 #define BATCH_ATTR_WATERMARK		13
 #define BATCH_ATTR_PLACES			14
-#define BATCH_NATTS					14
+#define BATCH_ATTR_USED_AT			15
+#define BATCH_NATTS					15
 
 /* And of queue.producer_history. */
 #define HISTORY_ATTR_FIRST_SEQUENCE 4

@@ -9,7 +9,7 @@
  *	 producer_id | series | last_sequence | generation |	the index
  *	 epoch | first_sequence | partition, offset of last_sequence |
  *	 accepted, duplicates, gaps: totals | produced_at | watermark |
- *	 places of first_sequence to last_sequence (sequence_map.c)
+ *	 places of first_sequence to last_sequence (sequence_map.c) | used_at
  *
  * Later rows have the greater (series, last_sequence, generation), so the
  * newest is read from the index's end, and the row of an earlier sequence is the
@@ -180,6 +180,8 @@ fill_state(ProducerState *state, Relation rel, HeapTuple tuple)
 	state->gaps = DatumGetInt64(values[BATCH_ATTR_GAPS - 1]);
 	state->produced_at =
 		DatumGetTimestampTz(values[BATCH_ATTR_PRODUCED_AT - 1]);
+	state->used_at = nulls[BATCH_ATTR_USED_AT - 1] ? state->produced_at :
+		DatumGetTimestampTz(values[BATCH_ATTR_USED_AT - 1]);
 	state->has_watermark = !nulls[BATCH_ATTR_WATERMARK - 1];
 	if (state->has_watermark)
 		state->watermark =
@@ -246,6 +248,10 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	nulls[BATCH_ATTR_WATERMARK - 1] = !state->has_watermark;
 	values[BATCH_ATTR_PLACES - 1] = PointerGetDatum(places);
 	nulls[BATCH_ATTR_PLACES - 1] = places == NULL;
+	/* a row with messages was written at produced_at */
+	nulls[BATCH_ATTR_USED_AT - 1] = map != NULL;
+	values[BATCH_ATTR_USED_AT - 1] =
+		map != NULL ? (Datum) 0 : TimestampTzGetDatum(GetCurrentTimestamp());
 
 	pgqueue_registry_insert(rel, BATCH_NATTS, values, nulls);
 	pgqueue_producer_changes++;

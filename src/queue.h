@@ -8,8 +8,8 @@
  *		entry	 produce.c face.c face_buffer.c consume.c poll.c wait.c fetch.c
  *				 offsets.c group_admin.c group_list.c topic.c maintain.c
  *				 maintain_worker.c retention_admin.c archive.c tablespace.c
- *				 producer_admin.c inspect.c guard.c
- *		domain	 producer.c producer_history.c producer_state.c
+ *				 producer_admin.c producer_prune.c inspect.c guard.c
+ *		domain	 producer.c producer_list.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
  *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
  *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
@@ -224,6 +224,7 @@ typedef struct Producer
 	int32		id;
 	bool		strict;			/* sequences without gaps */
 	bool		committed;		/* not made by the transaction under way */
+	TimestampTz created_at;
 	NameData	owner;
 } Producer;
 
@@ -267,6 +268,7 @@ struct Topic
 
 	/* the producer last used, if the name is not empty (producer.c) */
 	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
+	uint64		producers_gone; /* pgqueue_producers_gone before its look-up */
 	Producer	producer;
 };
 
@@ -294,6 +296,7 @@ typedef enum RegistryTable
 	REGISTRY_CHECKPOINT,
 	REGISTRY_CHECKPOINT_INDEX,
 	REGISTRY_MAINTENANCE_LOG,
+	REGISTRY_MAINTENANCE_LOG_INDEX,
 	REGISTRY_GROUP,
 	REGISTRY_GROUP_NAME_INDEX,
 	REGISTRY_PROGRESS,
@@ -304,6 +307,8 @@ typedef enum RegistryTable
 	REGISTRY_ASSIGNMENT_NAME_INDEX,
 	REGISTRY_PRODUCER,
 	REGISTRY_PRODUCER_NAME_INDEX,
+	REGISTRY_PRODUCER_DUE,
+	REGISTRY_PRODUCER_DUE_INDEX,
 	REGISTRY_PRODUCER_BATCH,
 	REGISTRY_PRODUCER_BATCH_INDEX,
 	REGISTRY_PRODUCER_HISTORY,
@@ -340,6 +345,7 @@ extern List *pgqueue_topic_names(void);
 extern void pgqueue_topic_changed(Oid log);
 extern void pgqueue_producers_changed(void);
 extern uint64 pgqueue_group_changes;
+extern uint64 pgqueue_producers_gone;
 extern void pgqueue_groups_changed(void);
 extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 extern void pgqueue_check_segments(const Topic *topic, int32 partition);
@@ -735,6 +741,7 @@ extern void pgqueue_group_release(int32 id);
 extern void pgqueue_group_read(Relation rel, HeapTuple tuple,
 							   ConsumerGroup *group);
 extern List *pgqueue_groups_of(int32 topic_id);
+extern List *pgqueue_group_ids(int32 after);
 extern bool pgqueue_group_jumps(const ConsumerGroup *group);
 extern bool pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 									   GroupSettings *settings);
@@ -816,8 +823,8 @@ extern void pgqueue_progress_write(int32 group, int32 topic_id,
 								   ProgressAction action);
 extern bool pgqueue_in_hand(const Progress *progress);
 extern void pgqueue_new_epoch(Progress *progress);
-extern int64 pgqueue_progress_prune(int32 group, int32 topic_id,
-									int32 partition, TimestampTz before);
+extern int64 pgqueue_progress_prune(int32 group, const Topic *topic,
+									TimestampTz before, int64 *deleted);
 extern bool pgqueue_progress_any(int32 group, int32 topic_id);
 extern List *pgqueue_progress_places(int32 group, int32 topic_id);
 extern void pgqueue_progress_forget(int32 group, int32 topic_id);
@@ -955,6 +962,7 @@ typedef struct ProducerState
 	int64		duplicates;
 	int64		gaps;
 	TimestampTz produced_at;
+	TimestampTz used_at;		/* as read: when the row was written */
 	bool		has_watermark;
 	Datum		watermark;		/* jsonb */
 } ProducerState;
@@ -973,8 +981,22 @@ extern void pgqueue_producer_state_write(int32 producer,
 extern bool pgqueue_producer_places_find(int32 producer,
 										 const ProducerState *state,
 										 int64 sequence, SequenceMap *map);
-extern int64 pgqueue_producer_rows_prune(int32 producer);
+extern bool pgqueue_producer_rows_prune(int32 producer, int64 *saved);
 extern void pgqueue_producer_rows_delete(int32 producer);
+
+/* ---------------- producer_list.c: the producers of a topic ------------ */
+
+typedef enum ProducerSet
+{
+	PRODUCERS_ALL,
+	PRODUCERS_DUE				/* to be merged by maintenance */
+} ProducerSet;
+
+extern List *pgqueue_producer_ids(const Topic *topic, ProducerSet set,
+								  const char *after, int limit);
+extern void pgqueue_producer_wrote(int32 topic_id, const char *name,
+								   int64 before, int64 after);
+extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 
 /* ---------------- producer.c: accept, duplicate, gap, fenced ------------ */
 
@@ -1002,8 +1024,8 @@ extern bool pgqueue_producer_find(const Topic *topic, const char *name,
 								  Snapshot snapshot, Producer *producer);
 extern void pgqueue_producer_make(const Topic *topic, const char *name,
 								  bool strict, Producer *producer);
-extern void pgqueue_producer_delete(const Topic *topic, const char *name);
-extern List *pgqueue_producer_names(const Topic *topic);
+extern void pgqueue_producer_forget(const Topic *topic, const char *name,
+									int32 id);
 extern void pgqueue_check_fenced(const Topic *topic, const char *name,
 								 int32 epoch);
 extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,
@@ -1011,9 +1033,13 @@ extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 extern void pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 								 const Datum *watermark);
 
-/* ---------------- producer_admin.c ---------------- */
+/* ---------------- producer_prune.c: many producers at a time ------------ */
 
-extern int64 pgqueue_producers_prune(Topic *topic);
+/* Producers that one transaction prunes or forgets, at the most. */
+#define PGQUEUE_PRODUCERS_AT_ONCE 500
+
+extern int64 pgqueue_producers_prune_due(Topic *topic, char *after, int limit,
+										 int *n);
 
 /* ---------------- maintain.c ---------------- */
 
@@ -1033,6 +1059,8 @@ typedef enum MaintainPart
 
 extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
 								   const StepEnds *ends);
+extern const StepEnds pgqueue_in_call;	/* for a procedure */
+extern void pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure);
 
 /* ---------------- maintain_worker.c: maintenance by itself ---------------- */
 

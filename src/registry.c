@@ -139,7 +139,11 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(BOOLOID),	/* strict */
 			REQUIRED(TIMESTAMPTZOID)	/* created_at */
 	}},
-	[REGISTRY_PRODUCER_BATCH] = {"producer_batch", 14, {
+	[REGISTRY_PRODUCER_DUE] = {"producer_due", 2, {
+			REQUIRED(INT4OID),	/* topic_id */
+			REQUIRED(TEXTOID)	/* name */
+	}},
+	[REGISTRY_PRODUCER_BATCH] = {"producer_batch", 15, {
 			REQUIRED(INT4OID),	/* producer_id */
 			REQUIRED(INT4OID),	/* series */
 			REQUIRED(INT8OID),	/* last_sequence */
@@ -153,7 +157,8 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(INT8OID),	/* gaps */
 			REQUIRED(TIMESTAMPTZOID),	/* produced_at */
 			NULLABLE(JSONBOID),	/* watermark */
-			NULLABLE(BYTEAOID)	/* places */
+			NULLABLE(BYTEAOID),	/* places */
+			NULLABLE(TIMESTAMPTZOID)	/* used_at */
 	}},
 	[REGISTRY_PRODUCER_HISTORY] = {"producer_history", 5, {
 			REQUIRED(INT4OID),	/* producer_id */
@@ -164,11 +169,13 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 	}},
 	[REGISTRY_TOPIC_NAME_INDEX] = {"topic_name_key"},
 	[REGISTRY_CHECKPOINT_INDEX] = {"checkpoint_pkey"},
+	[REGISTRY_MAINTENANCE_LOG_INDEX] = {"maintenance_log_oldest"},
 	[REGISTRY_GROUP_NAME_INDEX] = {"consumer_group_name_key"},
 	[REGISTRY_PROGRESS_INDEX] = {"progress_newest"},
 	[REGISTRY_MEMBER_NAME_INDEX] = {"member_pkey"},
 	[REGISTRY_ASSIGNMENT_NAME_INDEX] = {"assignment_pkey"},
 	[REGISTRY_PRODUCER_NAME_INDEX] = {"producer_name_key"},
+	[REGISTRY_PRODUCER_DUE_INDEX] = {"producer_due_name"},
 	[REGISTRY_PRODUCER_BATCH_INDEX] = {"producer_batch_newest"},
 	[REGISTRY_PRODUCER_HISTORY_INDEX] = {"producer_history_places"},
 };

@@ -483,14 +483,14 @@ forget_users(const Topic *topic)
 
 	/* what this very command has written, too */
 	CommandCounterIncrement();
-	foreach(lc, pgqueue_producer_names(topic))
+	(void) pgqueue_producer_due_delete(topic->id, NULL);
+	foreach(lc, pgqueue_producer_ids(topic, PRODUCERS_ALL, NULL, 0))
 	{
 		Producer	producer;
 
-		if (!pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
-			continue;
-		pgqueue_producer_rows_delete(producer.id);
-		pgqueue_producer_delete(topic, lfirst(lc));
+		CHECK_FOR_INTERRUPTS();
+		if (pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
+			pgqueue_producer_forget(topic, lfirst(lc), producer.id);
 	}
 	pgqueue_members_delete(topic);
 	pgqueue_checkpoints_delete(topic);
