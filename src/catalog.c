@@ -65,9 +65,9 @@ static HTAB *topics = NULL;
  * A caller that remembers what it finds in a registry table reads the table's
  * counter before the look-up, and trusts the result while the counter is the
  * same.  A message that arrives during the look-up, while the table is being
- * opened, makes registry.c forget the table's OID after the look-up has read it, so
- * the next message of that table is not recognised; but the first one was counted, after
- * the caller had read the counter.
+ * opened, makes registry.c forget the table's OID after the look-up has read it,
+ * so the next message of that table is not recognised; but the first one was
+ * counted, after the caller had read the counter.
  */
 uint64		pgqueue_group_changes = 0;
 uint64		pgqueue_producers_gone = 0;
