@@ -91,6 +91,33 @@ hold_topics(int32 group, const List *places)
 	}
 }
 
+/*
+ * Wake the group's members that wait, in a topic or (NULL) in all: they have to
+ * join again, also those that own no partition.
+ */
+static void
+note_members(int32 group, const Topic *topic)
+{
+	ListCell   *lc;
+
+	if (topic != NULL)
+	{
+		pgqueue_note_progress(group, topic->id, -1, true);
+		return;
+	}
+	foreach(lc, pgqueue_topic_names())
+	{
+		Members		members;
+
+		topic = pgqueue_topic_find(lfirst(lc));
+		if (topic == NULL)
+			continue;
+		pgqueue_members_read(group, topic->id, &members);
+		if (members.n > 0)
+			pgqueue_note_progress(group, topic->id, -1, true);
+	}
+}
+
 /* (consumer_group, topic) */
 Datum
 pgqueue_drop_group(PG_FUNCTION_ARGS)
@@ -124,6 +151,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 	/* what this very command has written, too */
 	CommandCounterIncrement();
+	note_members(group.id, topic);
 	pgqueue_members_forget(group.id, topic_id);
 	pgqueue_progress_forget(group.id, topic_id);
 	if (topic == NULL)

@@ -22,7 +22,8 @@
  * blocked	(head's)  another transaction is in its way: it holds a partition
  *			that has messages, or has produced before them.
  * picky	it may read some partitions only: a member, or who asked for it.
- * wanted	these: bit for number % 64.
+ * wanted	these: bit for number % 64; none for a member beyond the number of
+ *			partitions, which only a note about all of them concerns.
  *
  * No wake-up is lost.	A waiter enters itself, then looks (snapshot, locks),
  * then sleeps.	 A producer becomes visible to new snapshots, then reads
@@ -188,6 +189,7 @@ typedef struct Note
 	int32		group;			/* 0: it produced */
 	bool		more;			/* it left messages behind */
 	bool		undone;			/* some of it was rolled back to a savepoint */
+	bool		everyone;		/* it concerns waiters of any partition, or of none */
 	uint64		partitions;		/* bit for number % 64 */
 	uint64		counted;		/* those below 64 */
 	int32		last;			/* of the others */
@@ -230,7 +232,10 @@ forget_notes(void)
 	nnotes = room = 0;
 }
 
-/* partition -1: all of them. */
+/*
+ * Add a partition to a note.  -1 stands for all of them, and for what concerns
+ * a waiter that owns none: the topic or its members have changed.
+ */
 static void
 note_partition(Note *note, int32 partition)
 {
@@ -238,6 +243,7 @@ note_partition(Note *note, int32 partition)
 
 	if (partition < 0)
 	{
+		note->everyone = true;
 		note->partitions = PGQUEUE_ALL_PARTITIONS;
 		note->n = ENTRIES;
 		return;
@@ -334,7 +340,10 @@ concerns(const Note *note, WaitEntry *entry, bool isCommit)
 	bool		blocked = pg_atomic_read_u32(&head->blocked) != 0;
 	uint64		partitions = note->partitions | (isCommit ? 0 : note->held);
 
-	if (entry->topic_id != note->topic_id || entry->database != MyDatabaseId ||
+	if (entry->topic_id != note->topic_id || entry->database != MyDatabaseId)
+		return false;
+	/* a surplus member wants no partition, until another member leaves */
+	if (!note->everyone &&
 		(pg_atomic_read_u64(&entry->wanted) & partitions) == 0)
 		return false;
 	if (note->group == 0)
