@@ -35,6 +35,25 @@ COMMENT ON ACCESS METHOD queue_log IS
 -- Registry
 ------------------------------------------------------------------------------
 
+CREATE TYPE queue.role;
+CREATE FUNCTION queue.role_in(cstring) RETURNS queue.role
+AS 'MODULE_PATHNAME', 'pgqueue_role_in'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION queue.role_in(cstring) IS 'Input function of type queue.role. Errors: 42622 overlong name. Since 1.0.';
+CREATE FUNCTION queue.role_out(queue.role) RETURNS cstring
+AS 'MODULE_PATHNAME', 'pgqueue_role_out'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION queue.role_out(queue.role) IS 'Output function of type queue.role. Since 1.0.';
+CREATE TYPE queue.role (
+    INPUT = queue.role_in,
+    OUTPUT = queue.role_out,
+    INTERNALLENGTH = VARIABLE,
+    ALIGNMENT = int4,
+    STORAGE = plain
+);
+COMMENT ON TYPE queue.role IS
+'The role that a group or a producer belongs to. Follows the role when it is renamed; no other role that takes its name has it. In a dump it is the role''s name, and a restore looks that up; without such a role it stays a name. A role that was dropped reads unknown (OID=...).';
+
 CREATE TABLE queue.topic (
     topic_id         serial      NOT NULL,
     name             text        COLLATE "C" NOT NULL,
@@ -49,6 +68,7 @@ CREATE TABLE queue.topic (
     cleanup_policy   text        NOT NULL DEFAULT 'delete',
     tombstone_retention interval NOT NULL DEFAULT '1 day',
     tablespace       name,
+    group_expiry     interval,
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -66,6 +86,7 @@ COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits win over gr
 COMMENT ON COLUMN queue.topic.cleanup_policy IS 'delete: old segments go, by the limits; compact: the latest message of each key stays; or both.';
 COMMENT ON COLUMN queue.topic.tombstone_retention IS 'How long compaction keeps tombstones.';
 COMMENT ON COLUMN queue.topic.tablespace IS 'Where new segments are made, by name: a restore works without it; NULL: the database''s default.';
+COMMENT ON COLUMN queue.topic.group_expiry IS 'After so long without use a group that a first consume or poll made holds no messages any more; NULL: never.';
 
 CREATE TABLE queue.checkpoint (
     topic_id         int    NOT NULL,
@@ -108,20 +129,22 @@ COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 CREATE TABLE queue.consumer_group (
     group_id   serial      NOT NULL,
     name       text        COLLATE "C" NOT NULL,
-    owner      name        NOT NULL,
+    owner      queue.role  NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     auto_offset_reset text NOT NULL DEFAULT 'none',
     expiry     interval,
+    implicit   boolean     NOT NULL DEFAULT false,
     CONSTRAINT consumer_group_pkey PRIMARY KEY (group_id),
     CONSTRAINT consumer_group_name_key UNIQUE (name)
 );
 COMMENT ON TABLE queue.consumer_group IS 'Consumer groups, the roles they belong to, and their settings. Change these with queue.create_group() and queue.alter_group() only.';
 COMMENT ON COLUMN queue.consumer_group.group_id IS 'Number of the group.';
 COMMENT ON COLUMN queue.consumer_group.name IS 'Name of the group.';
-COMMENT ON COLUMN queue.consumer_group.owner IS 'Role that first used the group, by name: a restore works without the role.';
+COMMENT ON COLUMN queue.consumer_group.owner IS 'Role that first used the group, or that it was given to.';
 COMMENT ON COLUMN queue.consumer_group.created_at IS 'When the group was first used.';
 COMMENT ON COLUMN queue.consumer_group.auto_offset_reset IS 'What it does when retention has taken what it had yet to read: none (QU001), or earliest (jumps to the log start and counts what it missed).';
 COMMENT ON COLUMN queue.consumer_group.expiry IS 'After so long without use it holds no messages of a topic any more; NULL: never.';
+COMMENT ON COLUMN queue.consumer_group.implicit IS 'Whether a first consume or poll made the group, and no expiry was set since: then the topic''s group_expiry holds.';
 
 CREATE TABLE queue.progress (
     group_id         int         NOT NULL,
@@ -137,7 +160,8 @@ CREATE TABLE queue.progress (
     committed_by     text,
     member           text,
     metadata         text,
-    missed           bigint
+    missed           bigint,
+    released         boolean
 );
 CREATE INDEX progress_newest
     ON queue.progress (group_id, topic_id, partition, generation);
@@ -156,6 +180,7 @@ COMMENT ON COLUMN queue.progress.committed_by IS 'Role that moved the offset.';
 COMMENT ON COLUMN queue.progress.member IS 'Member that messages were last handed to; NULL: none, or taken back.';
 COMMENT ON COLUMN queue.progress.metadata IS 'What was said with the commit.';
 COMMENT ON COLUMN queue.progress.missed IS 'Offsets that retention took before the group had read them, until then; NULL: none.';
+COMMENT ON COLUMN queue.progress.released IS 'Whether the group holds no messages of the partition until it is used again (queue.expire_group); NULL: no.';
 COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
 
 CREATE TABLE queue.member (
@@ -194,17 +219,17 @@ CREATE TABLE queue.producer (
     producer_id serial      NOT NULL,
     topic_id    int         NOT NULL,
     name        text        COLLATE "C" NOT NULL,
-    owner       name        NOT NULL,
+    owner       queue.role  NOT NULL,
     strict      boolean     NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT producer_pkey PRIMARY KEY (producer_id),
     CONSTRAINT producer_name_key UNIQUE (topic_id, name)
 );
-COMMENT ON TABLE queue.producer IS 'Producers that send sequences, and the roles they belong to. Rows are never updated.';
+COMMENT ON TABLE queue.producer IS 'Producers that send sequences, and the roles they belong to.';
 COMMENT ON COLUMN queue.producer.producer_id IS 'Number of the producer.';
 COMMENT ON COLUMN queue.producer.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.producer.name IS 'The producer_id that the application chose.';
-COMMENT ON COLUMN queue.producer.owner IS 'Role that first used it, by name: a restore works without the role.';
+COMMENT ON COLUMN queue.producer.owner IS 'Role that first used it, or that it was given to.';
 COMMENT ON COLUMN queue.producer.strict IS 'Whether each sequence must follow the one before; else gaps are allowed (monotonic).';
 COMMENT ON COLUMN queue.producer.created_at IS 'When it was first used.';
 
@@ -389,16 +414,18 @@ CREATE FUNCTION queue.create_topic(
     retention_force  boolean  DEFAULT false,
     cleanup_policy   text     DEFAULT 'delete',
     tombstone_retention interval DEFAULT '1 day',
-    tablespace       text     DEFAULT NULL
+    tablespace       text     DEFAULT NULL,
+    group_expiry     interval DEFAULT NULL
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text, interval) IS
 'Creates a topic and returns its view.
 topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
 retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false.
 cleanup_policy: delete, the default: the limits hold; compact: they do not, but queue.maintain() takes messages away that have a later one of the same key; compact,delete: both. Messages of a compacted topic need a key. tombstone_retention: how long compaction keeps a tombstone, a message whose value is NULL; default one day, and in any case until all groups have read it, unless retention_force. Idea: Kafka''s log compaction.
 tablespace: where segments are made; default NULL, as '''': the database''s default.
+group_expiry: after so long without use a group that a first consume or poll made, and that has no expiry of its own, holds no messages of the topic any more; default NULL, as 0: it holds them for ever.
 Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right, 42704 no such tablespace.
 Right: CREATE on schema topic, USAGE on the type, CREATE on the tablespace. Since 1.0.';
 
@@ -412,12 +439,13 @@ CREATE FUNCTION queue.alter_topic(
     retention_force  boolean  DEFAULT NULL,
     cleanup_policy   text     DEFAULT NULL,
     tombstone_retention interval DEFAULT NULL,
-    tablespace       text     DEFAULT NULL
+    tablespace       text     DEFAULT NULL,
+    group_expiry     interval DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. tablespace: of segments made from then on, '''' for the database''s default; those that are there stay (see queue.move_segments). NULL leaves as it is.
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text, interval) IS
+'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. tablespace: of segments made from then on, '''' for the database''s default; those that are there stay (see queue.move_segments). group_expiry: as in queue.create_topic(), 0 for never. NULL leaves as it is.
 Errors: 42704 no such topic or tablespace, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
@@ -513,6 +541,17 @@ COMMENT ON FUNCTION queue.create_producer(text, text, text) IS
 'Makes a producer known before its first message, to choose its mode. sequence_mode: strict (default, also for producers that were not created: each sequence is the last one + 1) or monotonic (each is greater than the last one: log positions, timestamps; a sequence in a gap is refused later, since it may be a lost message).
 Errors: 42710 known already, 42704 no such topic, 22023 bad mode, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view; the producer becomes the current user''s. Since 1.0.';
 
+CREATE FUNCTION queue.alter_producer(
+    topic       text,
+    producer_id text,
+    owner       text DEFAULT NULL
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_alter_producer'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.alter_producer(text, text, text) IS
+'Gives a producer with its epoch and sequences to another role, say since its own was dropped. owner: that role; NULL leaves it as it is. Waits for a transaction that has produced with the id.
+Errors: 42704 no such topic, producer or role, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic; membership in the new role. Since 1.0.';
+
 CREATE FUNCTION queue.fence_producer(
     topic       text,
     producer_id text,
@@ -597,16 +636,18 @@ Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad 
 CREATE FUNCTION queue.alter_group(
     consumer_group    text,
     auto_offset_reset text     DEFAULT NULL,
-    expiry            interval DEFAULT NULL
+    expiry            interval DEFAULT NULL,
+    owner             text     DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_group(text, text, interval) IS
+COMMENT ON FUNCTION queue.alter_group(text, text, interval, text) IS
 'Changes a group''s settings; NULL leaves one as it is.
 auto_offset_reset: what the group''s next call does when messages are gone that it had yet to read (topic option retention_force, queue.delete_messages(force), or the group had expired): none (the default) raises QU001; earliest goes on at the log start, raises a WARNING (QU001), and counts the offsets between as missed (view queue.consumer_groups). The count commits or aborts with the call. A call that finds nothing to read leaves the jump to a later one.
-expiry: how long the group holds messages that it has yet to read in a topic while it is not used, up to 10,000 days; 0: for ever (the default). It counts from the latest of the group''s creation, its last move in any partition of the topic, the end of its members'' last lease, and the time of the partition''s first message that it has yet to read. A group that a transaction is consuming in the topic, or that has a live member there, is in use. Offsets stay in any case. What is rolled back is no use.
+expiry: how long the group holds messages that it has yet to read in a topic while it is not used, up to 10,000 days; 0: for ever (the default; but a group that a first consume or poll made holds them as long as the topic''s group_expiry says until its own is set). It counts from the latest of the group''s creation, its last move in any partition of the topic, the end of its members'' last lease, and the time of the partition''s first message that it has yet to read. A group that a transaction is consuming in the topic, or that has a live member there, is in use. Offsets stay in any case. What is rolled back is no use.
+owner: role that the group belongs to from then on.
 Waits for another transaction that changes the group''s settings. Takes effect with COMMIT.
-Errors: 42704 no such group, 42602 bad group name, 22023 other word, negative or overlong expiry, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role. Idea: Kafka''s auto.offset.reset and offsets.retention.minutes. Since 1.0.';
+Errors: 42704 no such group or role, 42602 bad group name, 22023 other word, negative or overlong expiry, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role, and in the new one. Idea: Kafka''s auto.offset.reset and offsets.retention.minutes. Since 1.0.';
 
 CREATE FUNCTION queue.drop_group(consumer_group text, topic text DEFAULT NULL)
 RETURNS void
@@ -614,7 +655,14 @@ AS 'MODULE_PATHNAME', 'pgqueue_drop_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_group(text, text) IS
 'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew, at the log start: stop consumers and members first. Waits for transactions of the group.
-Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role, or ownership of the topic if one is given, on whose view SELECT is needed. Since 1.0.';
+
+CREATE FUNCTION queue.expire_group(consumer_group text, topic text) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_expire_group'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.expire_group(text, text) IS
+'Lets a group expire in a topic, as if it had not been used for its expiry: in each partition it holds no messages any more until its offset is moved or messages are handed to a member there. Its offsets stay; partitions that it has not begun, it begins at the log start. Returns the number of partitions in which it held messages until then. Waits for transactions of the group.
+Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; membership in the group''s role or ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.reset_offsets(
     consumer_group text,
@@ -635,7 +683,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
 'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
 Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after. If the log started behind the group''s offset, what lies between counts as missed (queue.alter_group).
-Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
+Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; membership in the group''s role or ownership of the topic. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
 CREATE FUNCTION queue.offsets_for_time(
     topic      text,
@@ -977,7 +1025,8 @@ SELECT t.name AS topic,
        t.notify,
        t.cleanup_policy,
        t.tombstone_retention,
-       t.tablespace
+       t.tablespace,
+       t.group_expiry
   FROM queue.topic t
   JOIN pg_catalog.pg_class c ON c.oid = t.log
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
@@ -995,6 +1044,7 @@ COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces
 COMMENT ON COLUMN queue.topics.cleanup_policy IS 'What becomes of old messages: delete, compact, or both.';
 COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
 COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
+COMMENT ON COLUMN queue.topics.group_expiry IS 'After so long without use a group that a first consume or poll made holds no messages any more; NULL: never.';
 
 CREATE FUNCTION queue.segment_info(
     segment        regclass,
@@ -1140,7 +1190,7 @@ WITH held AS (
                       AND (w.database, w.classid, w.objid, w.objsubid)
                         = (l.database, l.classid, l.objid, l.objsubid))
        AND EXISTS (SELECT FROM pg_catalog.pg_roles r
-                    WHERE r.rolname = g.owner
+                    WHERE r.rolname = g.owner::text
                       AND pg_catalog.pg_has_role(r.oid, 'USAGE')
                        OR r.rolname = current_user AND r.rolsuper)
 )
@@ -1318,7 +1368,7 @@ COMMENT ON COLUMN queue.members.in_hand IS 'Messages handed to it and not commit
 
 CREATE VIEW queue.group_summary WITH (security_barrier) AS
 SELECT o.consumer_group,
-       g.owner,
+       g.owner::text::name AS owner,
        pg_catalog.count(DISTINCT o.topic) AS topics,
        pg_catalog.count(*) AS partitions,
        (SELECT pg_catalog.count(DISTINCT m.name) FROM queue.member m
@@ -1335,10 +1385,11 @@ SELECT o.consumer_group,
        pg_catalog.sum(o.missed)::bigint AS missed,
        pg_catalog.count(*) FILTER (WHERE o.expired) AS expired,
        g.auto_offset_reset,
-       g.expiry
+       g.expiry,
+       g.implicit
   FROM queue.consumer_groups o
   JOIN queue.consumer_group g ON g.name = o.consumer_group
- GROUP BY o.consumer_group, g.owner, g.group_id, g.auto_offset_reset, g.expiry;
+ GROUP BY o.consumer_group, g.group_id;
 COMMENT ON VIEW queue.group_summary IS 'How is each group doing as a whole? Topics that the user may read or write.';
 COMMENT ON COLUMN queue.group_summary.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.group_summary.owner IS 'Role that it belongs to.';
@@ -1356,7 +1407,8 @@ COMMENT ON COLUMN queue.group_summary.committed_at IS 'When an offset was last m
 COMMENT ON COLUMN queue.group_summary.missed IS 'Offsets that retention took before the group had read them.';
 COMMENT ON COLUMN queue.group_summary.expired IS 'Partitions of which it does not hold messages any more, since it was not used for its expiry.';
 COMMENT ON COLUMN queue.group_summary.auto_offset_reset IS 'What it does when messages are gone: none (QU001), or earliest (jumps to the log start).';
-COMMENT ON COLUMN queue.group_summary.expiry IS 'After so long without use it holds no messages; NULL: never.';
+COMMENT ON COLUMN queue.group_summary.expiry IS 'After so long without use it holds no messages; NULL: never, but see implicit.';
+COMMENT ON COLUMN queue.group_summary.implicit IS 'Whether a first consume or poll made the group, and no expiry was set since: then each topic''s group_expiry holds.';
 
 CREATE VIEW queue.offset_history WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1395,7 +1447,7 @@ COMMENT ON COLUMN queue.offset_history.metadata IS 'What was said with it.';
 CREATE VIEW queue.producers WITH (security_barrier) AS
 SELECT t.topic,
        p.name AS producer_id,
-       p.owner,
+       p.owner::text::name AS owner,
        CASE WHEN p.strict THEN 'strict' ELSE 'monotonic' END AS sequence_mode,
        b.epoch,
        NULLIF(b.last_sequence, -1) AS last_sequence,

@@ -160,3 +160,40 @@ SELECT log_start, segments FROM queue.delete_messages('t', 0, 10);
 SELECT queue.drop_topic('t'), pg_temp.make('t', ARRAY[50, 49, 48]);
 SELECT queue.drop_group('g'), queue.create_group('g', 't'), (queue.delete_messages('t', 0, 10)).log_start;
 SELECT queue.drop_topic('t'), queue.drop_group('g');
+
+-- The topic's group_expiry: of groups that a first consume or poll made, ...
+SELECT pg_temp.make('t', ARRAY[50, 49, 48]), pg_temp.make('u', ARRAY[50, 49, 48]);
+SELECT count(*) FROM queue.consume('consumes', 't', NULL::text, 1);
+SELECT count(*) FROM queue.poll('polls', 't', 'member', NULL::text, 1);
+SELECT queue.leave('polls', 't', 'member');
+SELECT count(*) FROM queue.consume('consumes', 'u', NULL::text, 1);
+SELECT queue.create_group('said', 't'), queue.create_group('said never', 't', expiry => '0');
+SELECT pg_temp.idle(name, 40) FROM queue.consumer_group;
+UPDATE queue.member SET expires_at = now() - interval '40 hours';
+SELECT consumer_group, topic, expired FROM pg_temp.expired;
+SELECT queue.alter_topic('t', group_expiry => '39 hours');
+SELECT topic, group_expiry FROM queue.topics WHERE topic IN ('t', 'u') ORDER BY 1;
+SELECT consumer_group, topic, expired FROM pg_temp.expired;
+SELECT consumer_group, expiry, implicit FROM queue.group_summary WHERE topics > 0 ORDER BY 1;
+-- ... if it is over, ...
+SELECT queue.alter_topic('t', group_expiry => '41 hours');
+SELECT count(*) FROM pg_temp.expired WHERE expired;
+SELECT queue.alter_topic('t', group_expiry => '39 hours');
+-- ... and unless the group's own is set, be it to never.
+SELECT queue.alter_group('polls', expiry => '0'), queue.create_group('consumes', 't2', expiry => '41 hours')
+  FROM queue.create_topic('t2');
+SELECT consumer_group, topic, expired FROM pg_temp.expired;
+SELECT queue.alter_group('consumes', expiry => '38 hours');
+SELECT consumer_group, topic, expired FROM pg_temp.expired;
+-- It frees the disk.
+SELECT queue.drop_group('said'), queue.drop_group('said never'), queue.drop_group('polls');
+SELECT * FROM pg_temp.held WHERE topic = 't';
+CALL queue.maintain('t');
+SELECT log_start FROM pg_temp.held WHERE topic = 't';
+-- Never is the default, and what 0 says; a new topic may have it.
+SELECT queue.alter_topic('t', group_expiry => '0');
+SELECT queue.create_topic('t3', group_expiry => '1 day');
+SELECT topic, group_expiry FROM queue.topics WHERE topic IN ('t', 't3') ORDER BY 1;
+SELECT pg_temp.error_of($$SELECT queue.alter_topic('t', group_expiry => '-1 day')$$);
+SELECT queue.drop_topic(t), queue.drop_group(g) FROM (VALUES ('t', 'consumes')) v(t, g);
+SELECT queue.drop_topic(t) FROM unnest(ARRAY['u', 't2', 't3']) t;

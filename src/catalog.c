@@ -55,7 +55,8 @@
 #define TOPIC_ATTR_CLEANUP_POLICY	11
 #define TOPIC_ATTR_TOMBSTONE_RETENTION 12
 #define TOPIC_ATTR_TABLESPACE		13
-#define TOPIC_NATTS					13
+#define TOPIC_ATTR_GROUP_EXPIRY		14
+#define TOPIC_NATTS					14
 
 static HTAB *topics = NULL;
 
@@ -388,6 +389,9 @@ load_row(Topic *topic)
 		topic->tombstone_retention =
 			pgqueue_duration("tombstone_retention",
 							 DatumGetIntervalP(values[TOPIC_ATTR_TOMBSTONE_RETENTION - 1]));
+		topic->group_expiry = nulls[TOPIC_ATTR_GROUP_EXPIRY - 1] ? 0 :
+			pgqueue_duration("group_expiry",
+							 DatumGetIntervalP(values[TOPIC_ATTR_GROUP_EXPIRY - 1]));
 		strlcpy(topic->tablespace, nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
 				NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
 				NAMEDATALEN);
@@ -752,24 +756,4 @@ pgqueue_check_owner(const Topic *topic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of topic \"%s\"", topic->name)));
-}
-
-/*
- * Consumer groups and producers belong to the role that first used them, by
- * name: a restore works without the role.
- *
- * Errors: 42501.
- */
-void
-pgqueue_check_belongs(const char *kind, const char *name, const char *owner)
-{
-	Oid			role = get_role_oid(owner, true);
-
-	if (superuser() ||
-		(OidIsValid(role) && has_privs_of_role(GetUserId(), role)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for %s \"%s\"", kind, name),
-			 errdetail("It belongs to role \"%s\".", owner)));
 }

@@ -11,11 +11,18 @@
  *	 - the end of the last lease of its members in the topic,
  *	 - the time of the first message that it has yet to read in the partition.
  *
+ * The expiry is the group's own; or, if a first consume or poll made the group and
+ * its role has not set one, the topic's group_expiry.
+ *
  * By the last one a group that had read everything has all that time from when
  * something arrives.  A group that a transaction is consuming in the topic, or
  * of which a member lives, is in use, and never expires.
  *
- * Nothing is written when a group expires, and nothing when it comes back: its
+ * queue.expire_group() lets a group expire at once: it writes a row that says so,
+ * and whatever next moves the group, or hands it messages, writes one that does
+ * not.
+ *
+ * Otherwise nothing is written when a group expires, and nothing when it comes back: its
  * offsets stay, and are as good as ever if retention had nothing to take.
  *
  *-------------------------------------------------------------------------
@@ -64,20 +71,32 @@ unread_since(Topic *topic, int32 partition, int64 offset, TimestampTz time)
 	return place.found && place.timestamp < time;
 }
 
+/* Return the expiry that holds for a group in a topic, in ms; 0: never. */
+static int64
+expiry_in(const ConsumerGroup *group, const Topic *topic)
+{
+	return group->implicit ? topic->group_expiry : group->expiry;
+}
+
 /*
- * Does the group, which is at an offset in a partition, hold nothing there?  As
- * it looks now.  *used: when it was last used in the topic, if the caller knows
- * from an earlier call; else 0.
+ * Return true if the group, which is at an offset in a partition, holds nothing
+ * there although it has something to read.  As it looks now.  released: its row
+ * says that it holds nothing until it is used again.  *used: when it was
+ * last used in the topic, if the caller knows from an earlier call; else 0.
  */
 bool
 pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,
-					  int32 partition, int64 offset, TimestampTz *used)
+					  int32 partition, int64 offset, bool released,
+					  TimestampTz *used)
 {
+	int64		expiry = expiry_in(group, topic);
 	TimestampTz time;
 
-	if (group->expiry == 0)
+	if (released)
+		return unread_since(topic, partition, offset, DT_NOEND);
+	if (expiry == 0)
 		return false;
-	time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -group->expiry);
+	time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -expiry);
 	if (!unread_since(topic, partition, offset, time))
 		return false;
 	if (*used == 0)

@@ -3,9 +3,9 @@
  * group.c
  *	  Consumer groups: names, and whose they are.
  *
- * A group belongs to the role that first used it; other roles need membership
- * in that role.  The role is stored by name, so that a dump can be restored
- * where the role does not exist (then only a superuser may use the group).
+ * A group belongs to the role that first used it (role.c), or to which
+ * queue.alter_group() gave it; other roles need membership in that role.  The
+ * owner of a topic may reset, expire and drop what any group has in that topic.
  *
  * A row is updated by queue.alter_group() and create_group() alone, one at a
  * time (the group's name is locked).  Who looks with SnapshotSelf, to see what
@@ -117,10 +117,11 @@ find_row(Relation rel, const char *name)
 /*
  * The group's id, 0 if it does not exist.	Reads the latest state.
  *
- * Errors: 42501 if it belongs to a role that the user is not a member of.
+ * Errors: 42501 if it belongs to a role that the user is not a member of, unless
+ * any_role.
  */
 static int32
-find_group(const char *name)
+find_group(const char *name, bool any_role)
 {
 	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
 	HeapTuple	tuple = find_row(rel, name);
@@ -133,8 +134,13 @@ find_group(const char *name)
 
 		pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
 		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
-		pgqueue_check_belongs("consumer group", name,
-							  NameStr(*DatumGetName(values[GROUP_ATTR_OWNER - 1])));
+		if (!any_role)
+		{
+			RoleRef		owner;
+
+			pgqueue_role_read(values[GROUP_ATTR_OWNER - 1], &owner);
+			pgqueue_check_belongs("consumer group", name, &owner);
+		}
 		heap_freetuple(tuple);
 	}
 	table_close(rel, AccessShareLock);
@@ -150,19 +156,18 @@ insert_group(const char *name, const GroupSettings *settings)
 						  get_namespace_oid(PGQUEUE_SCHEMA, false));
 	Datum		values[GROUP_NATTS];
 	bool		nulls[GROUP_NATTS] = {false};
-	NameData	owner;
 	int32		id = (int32) nextval_internal(sequence, false);
 
-	namestrcpy(&owner, GetUserNameFromId(GetUserId(), false));
 	values[GROUP_ATTR_ID - 1] = Int32GetDatum(id);
 	values[GROUP_ATTR_NAME - 1] = CStringGetTextDatum(name);
-	values[GROUP_ATTR_OWNER - 1] = NameGetDatum(&owner);
+	values[GROUP_ATTR_OWNER - 1] = pgqueue_role_datum(GetUserId());
 	values[GROUP_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	values[GROUP_ATTR_RESET - 1] =
 		CStringGetTextDatum(settings->set_reset ? settings->reset : RESET_NONE);
 	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+	values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(settings->implicit);
 	pgqueue_registry_insert(rel, GROUP_NATTS, values, nulls);
 	table_close(rel, NoLock);
 	return id;
@@ -176,10 +181,22 @@ insert_group(const char *name, const GroupSettings *settings)
 void
 pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
 {
+	pgqueue_group_arg_in_topic(fcinfo, arg, NULL, group);
+}
+
+/*
+ * The same for a function that changes only what the group has in one topic: the
+ * topic's owner may do that to any group.
+ */
+void
+pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
+						   ConsumerGroup *group)
+{
 	pgqueue_check_not_null(fcinfo, arg, "consumer_group");
 	group->name = group_name(PG_GETARG_TEXT_PP(arg));
-	group->changes = pgqueue_group_changes;
-	group->id = find_group(group->name);
+	group->any_role = topic != NULL &&
+		pgqueue_owns_relation(topic->log, GetUserId());
+	pgqueue_group_refresh(group);
 }
 
 /* Look again: made or dropped since? */
@@ -187,7 +204,7 @@ void
 pgqueue_group_refresh(ConsumerGroup *group)
 {
 	group->changes = pgqueue_group_changes;
-	group->id = find_group(group->name);
+	group->id = find_group(group->name, group->any_role);
 }
 
 static void
@@ -209,7 +226,7 @@ name_tag(LOCKTAG *tag, const char *name)
 bool
 pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 {
-	static const GroupSettings usual = {0};
+	static const GroupSettings usual = {.implicit = true};
 	LOCKTAG		tag;
 
 	if (group->id != 0)
@@ -251,6 +268,7 @@ pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 	group->expiry = nulls[GROUP_ATTR_EXPIRY - 1] ? 0 :
 		pgqueue_duration("expiry",
 						 DatumGetIntervalP(values[GROUP_ATTR_EXPIRY - 1]));
+	group->implicit = DatumGetBool(values[GROUP_ATTR_IMPLICIT - 1]);
 }
 
 /* The groups that read a topic, as of now: those with an offset in it. */
@@ -393,7 +411,11 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 	{
 		nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 		values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+		/* what the role has said about its group wins over the topic */
+		values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(false);
 	}
+	if (OidIsValid(settings->owner))
+		values[GROUP_ATTR_OWNER - 1] = pgqueue_role_datum(settings->owner);
 	/* perhaps in this very command */
 	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old->t_data)))
 		CommandCounterIncrement();

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * group_admin.c
- *	  queue.alter_group(), drop_group(), pause() and resume().
+ *	  queue.alter_group(), drop_group(), expire_group(), pause() and resume().
  *
- * The last three take the group's lock in every partition concerned and wait for
+ * All but the first take the group's lock in every partition concerned and wait for
  * it: once they have it, no transaction of the group is at work there.
  *
  *-------------------------------------------------------------------------
@@ -16,6 +16,7 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_alter_group);
 PG_FUNCTION_INFO_V1(pgqueue_drop_group);
+PG_FUNCTION_INFO_V1(pgqueue_expire_group);
 PG_FUNCTION_INFO_V1(pgqueue_pause);
 PG_FUNCTION_INFO_V1(pgqueue_resume);
 
@@ -45,7 +46,7 @@ reads(const List *places, const Topic *topic)
 
 /* ---------------- alter ---------------- */
 
-/* (consumer_group, auto_offset_reset, expiry) */
+/* (consumer_group, auto_offset_reset, expiry, owner) */
 Datum
 pgqueue_alter_group(PG_FUNCTION_ARGS)
 {
@@ -57,6 +58,12 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 	pgqueue_group_arg(fcinfo, 0, &group);
 	pgqueue_group_must_exist(&group);
 	set = pgqueue_group_settings_arg(fcinfo, 1, &settings);
+	if (!PG_ARGISNULL(3))
+	{
+		settings.owner =
+			pgqueue_new_owner(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+		set = true;
+	}
 
 	pgqueue_group_lock_settings(&group);
 	(void) pgqueue_group_hold(group.id, true);
@@ -129,7 +136,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable("queue.drop_group()");
 	topic = topic_or_null(fcinfo, 1);
-	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
 	topic_id = topic == NULL ? -1 : topic->id;
 
@@ -159,32 +166,89 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* ---------------- pause and resume ---------------- */
+/* ---------------- expire, pause and resume ---------------- */
 
 /*
- * Nothing is written if it is so already.	A partition that the group has not
- * begun to read is begun, at the log start, to have a row.
+ * Lock and read a group's progress in a partition, to change something other
+ * than the offset.
  */
+static void
+read_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
+			 Progress *progress)
+{
+	pgqueue_positions_hold(topic, partition);
+	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
+	(void) pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group->id, topic->id, partition, progress);
+}
+
+/*
+ * Begin a partition that the group has not begun to read, at the log start, for
+ * it to have a row.
+ */
+static void
+start_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
+			  Progress *progress)
+{
+	if (progress->found)
+		return;
+	progress->offset = pgqueue_log_start(topic, partition);
+	pgqueue_progress_write(group->id, topic->id, partition, progress,
+						   PROGRESS_STARTED);
+}
+
+/* (consumer_group, topic) -> number of partitions changed */
+Datum
+pgqueue_expire_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	int			changed = 0;
+
+	pgqueue_check_writable("queue.expire_group()");
+	pgqueue_check_not_null(fcinfo, 1, "topic");
+	topic = topic_or_null(fcinfo, 1);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
+	pgqueue_group_must_exist(&group);
+
+	(void) pgqueue_group_hold(group.id, true);
+	pgqueue_group_check_same(&group);
+	topic = pgqueue_topic_hold(topic);
+	if (!pgqueue_progress_any(group.id, topic->id))
+		PG_RETURN_INT32(0);
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		CHECK_FOR_INTERRUPTS();
+		read_unmoved(&group, topic, p, &progress);
+		if (progress.released)
+		{
+			pgqueue_progress_unlock(group.id, topic->id, p);
+			continue;
+		}
+		start_unmoved(&group, topic, p, &progress);
+		progress.released = true;
+		pgqueue_progress_write(group.id, topic->id, p, &progress,
+							   PROGRESS_UNMOVED);
+		changed++;
+	}
+	PG_RETURN_INT32(changed);
+}
+
+/* Nothing is written if it is so already. */
 static bool
 set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 {
 	Progress	progress;
 
-	pgqueue_positions_hold(topic, partition);
-	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	read_unmoved(group, topic, partition, &progress);
 	if (progress.paused == paused)
 	{
 		pgqueue_progress_unlock(group->id, topic->id, partition);
 		return false;
 	}
-	if (!progress.found)
-	{
-		progress.offset = pgqueue_log_start(topic, partition);
-		pgqueue_progress_write(group->id, topic->id, partition, &progress,
-							   PROGRESS_STARTED);
-	}
+	start_unmoved(group, topic, partition, &progress);
 	progress.paused = paused;
 	pgqueue_progress_write(group->id, topic->id, partition, &progress,
 						   PROGRESS_UNMOVED);

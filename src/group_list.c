@@ -123,6 +123,8 @@ typedef struct Walk
 	char		last_action;
 	TimestampTz last_time;
 
+	bool		released;		/* holds nothing until it is used again */
+
 	int32		unseen;			/* partitions up to here are yet to come */
 
 	/* what was last looked up; NULL: nothing, or not the user's business */
@@ -321,7 +323,7 @@ set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
 		BoolGetDatum(pgqueue_group_expired(&walk->group->group,
 										   walk->topic->topic,
 										   place->partition, offset,
-										   &walk->used));
+										   walk->released, &walk->used));
 }
 
 /*
@@ -390,6 +392,7 @@ finish_place(Walk *walk)
 	values[OUT_IN_HAND] = Int64GetDatum(Max(handed_to - offset, 0));
 	values[OUT_MISSED] = row_nulls[PROGRESS_ATTR_MISSED - 1] ?
 		Int64GetDatum(0) : row[PROGRESS_ATTR_MISSED - 1];
+	walk->released = !row_nulls[PROGRESS_ATTR_RELEASED - 1];
 	nulls[OUT_RATE] = !rate_of(walk, &rate);
 	values[OUT_RATE] = Float8GetDatum(nulls[OUT_RATE] ? 0 : rate);
 	put_row(walk, &walk->place, values, nulls);
@@ -411,6 +414,7 @@ put_unseen(Walk *walk, int32 until)
 			nulls[OUT_RATE] = true;
 		values[OUT_PAUSED] = BoolGetDatum(false);
 		values[OUT_IN_HAND] = values[OUT_MISSED] = Int64GetDatum(0);
+		walk->released = false;
 		put_row(walk, &place, values, nulls);
 	}
 }

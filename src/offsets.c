@@ -285,7 +285,7 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 1, "topic");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
 	pgqueue_check_right(topic, ACL_SELECT);
-	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
 	reset_target(fcinfo, &target);
 	if (!PG_ARGISNULL(7))

@@ -143,9 +143,9 @@ find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
 		producer->committed =
 			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
-		producer->owner = *DatumGetName(values[PRODUCER_ATTR_OWNER - 1]);
 		producer->created_at =
 			DatumGetTimestampTz(values[PRODUCER_ATTR_CREATED - 1]);
+		pgqueue_role_read(values[PRODUCER_ATTR_OWNER - 1], &producer->owner);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -210,12 +210,13 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	producer->strict = strict;
 	producer->committed = false;
 	producer->created_at = GetCurrentTransactionStartTimestamp();
-	namestrcpy(&producer->owner, GetUserNameFromId(GetUserId(), false));
+	memset(&producer->owner, 0, sizeof(RoleRef));
+	producer->owner.oid = GetUserId();
 
 	values[PRODUCER_ATTR_ID - 1] = Int32GetDatum(producer->id);
 	values[PRODUCER_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
 	values[PRODUCER_ATTR_NAME - 1] = CStringGetTextDatum(name);
-	values[PRODUCER_ATTR_OWNER - 1] = NameGetDatum(&producer->owner);
+	values[PRODUCER_ATTR_OWNER - 1] = pgqueue_role_datum(GetUserId());
 	values[PRODUCER_ATTR_STRICT - 1] = BoolGetDatum(strict);
 	values[PRODUCER_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(producer->created_at);
@@ -241,6 +242,33 @@ pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 	table_close(rel, NoLock);
 	pgqueue_producer_rows_delete(id);
 	(void) pgqueue_producer_due_delete(topic->id, name);
+	pgqueue_producers_changed();
+}
+
+/* Give a producer to another role.  Locks: the producer's. */
+void
+pgqueue_producer_give(const Topic *topic, const char *name, Oid owner)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	/* this very command may have made it */
+	CommandCounterIncrement();
+	scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[PRODUCER_NATTS];
+		bool		nulls[PRODUCER_NATTS];
+		ItemPointerData tid = tuple->t_self;
+
+		pgqueue_registry_read(rel, tuple, PRODUCER_NATTS, values, nulls);
+		values[PRODUCER_ATTR_OWNER - 1] = pgqueue_role_datum(owner);
+		pgqueue_registry_write(rel, &tid, PRODUCER_NATTS, values, nulls);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
 	pgqueue_producers_changed();
 }
 
@@ -428,7 +456,7 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 	check_ascending(sequences, n);
 	(void) pgqueue_producer_lock(topic, name, true);
 	if (find_last_used(topic, name, &producer))
-		pgqueue_check_belongs("producer", name, NameStr(producer.owner));
+		pgqueue_check_belongs("producer", name, &producer.owner);
 	else
 	{
 		check_not_forgotten(topic, name);

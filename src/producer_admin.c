@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * producer_admin.c
- *	  SQL functions about a producer: create, fence, look at, forget.
+ *	  SQL functions about a producer: create, alter, fence, look at, forget.
  *
  * Producing itself is in produce.c and face.c; producer_prune.c is about many
  * producers at a time.
@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_producer);
+PG_FUNCTION_INFO_V1(pgqueue_alter_producer);
 PG_FUNCTION_INFO_V1(pgqueue_fence_producer);
 PG_FUNCTION_INFO_V1(pgqueue_producer_state);
 PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
@@ -62,7 +63,7 @@ static void
 check_manages(const Topic *topic, const char *name, const Producer *producer)
 {
 	if (!pgqueue_owns_relation(topic->log, GetUserId()))
-		pgqueue_check_belongs("producer", name, NameStr(producer->owner));
+		pgqueue_check_belongs("producer", name, &producer->owner);
 }
 
 /* The same, asked before anybody is waited for, or ended. */
@@ -105,6 +106,32 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 				 errmsg("producer \"%s\" of topic \"%s\" already exists",
 						name, topic->name)));
 	pgqueue_producer_make(topic, name, strict, &producer);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- alter ---------------- */
+
+/* (topic, producer_id, owner) */
+Datum
+pgqueue_alter_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.alter_producer()", &name);
+	Producer	producer;
+	Oid			owner = InvalidOid;
+
+	if (!PG_ARGISNULL(2))
+		owner = pgqueue_new_owner(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	check_manages_known(topic, name);
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("producer \"%s\" of topic \"%s\" does not exist",
+						name, topic->name)));
+	check_manages(topic, name, &producer);
+	if (OidIsValid(owner))
+		pgqueue_producer_give(topic, name, owner);
 	PG_RETURN_VOID();
 }
 

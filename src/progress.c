@@ -11,12 +11,13 @@
  *	 group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
  *	 generation int8 | committed_offset int8 | committed_at timestamptz |
  *	 epoch int8 | handed_to int8 | committed_by text | member text |
- *	 metadata text | missed int8
+ *	 metadata text | missed int8 | released bool
  *
  * A row says all there is to say about the group in the partition: how far it
  * is, whether it is paused, and which member has messages in hand (member.c).
  * What a change leaves as it was is carried over from the row before.  Of most
- * groups nothing was ever missed: then missed is NULL, and takes no room.
+ * groups nothing was ever missed: then missed is NULL, and takes no room; nor
+ * does released, which is NULL or true.
  *
  * Rows are read and written under the lock of (group, topic, partition), which
  * is held to the end of the transaction.  They are read as of now, not as of
@@ -193,6 +194,8 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 		TextDatumGetCString(values[PROGRESS_ATTR_METADATA - 1]);
 	progress->missed = nulls[PROGRESS_ATTR_MISSED - 1] ? 0 :
 		DatumGetInt64(values[PROGRESS_ATTR_MISSED - 1]);
+	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1] &&
+		DatumGetBool(values[PROGRESS_ATTR_RELEASED - 1]);
 }
 
 /*
@@ -265,6 +268,8 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 		progress->committed_at = GetCurrentTimestamp();
 		progress->committed_by = GetUserNameFromId(GetUserId(), false);
 	}
+	if (action != PROGRESS_UNMOVED)
+		progress->released = false;
 	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(group);
 	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
 	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(partition);
@@ -287,6 +292,8 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 		text_or_null(progress->metadata, &nulls[PROGRESS_ATTR_METADATA - 1]);
 	nulls[PROGRESS_ATTR_MISSED - 1] = progress->missed == 0;
 	values[PROGRESS_ATTR_MISSED - 1] = Int64GetDatum(progress->missed);
+	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
+	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(true);
 	pgqueue_registry_insert(rel, PROGRESS_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }

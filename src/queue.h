@@ -13,7 +13,7 @@
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
  *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
  *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
- *				 catalog.c segment_list.c lock.c partitioner.c
+ *				 catalog.c segment_list.c lock.c partitioner.c role.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -216,6 +216,20 @@ typedef struct Partition
 	uint64		active_rolls;
 } Partition;
 
+/* ---------------- role.c: whose a group or a producer is ---------------- */
+
+typedef struct RoleRef
+{
+	Oid			oid;			/* invalid: known by its name only */
+	NameData	name;
+} RoleRef;
+
+extern Datum pgqueue_role_datum(Oid oid);
+extern void pgqueue_role_read(Datum value, RoleRef *role);
+extern void pgqueue_check_belongs(const char *kind, const char *name,
+								  const RoleRef *owner);
+extern Oid	pgqueue_new_owner(const char *name);
+
 /* Whoever sends sequences; see producer.c. */
 #define PGQUEUE_MAX_PRODUCER_NAME 255
 
@@ -225,7 +239,7 @@ typedef struct Producer
 	bool		strict;			/* sequences without gaps */
 	bool		committed;		/* not made by the transaction under way */
 	TimestampTz created_at;
-	NameData	owner;
+	RoleRef		owner;
 } Producer;
 
 /* What becomes of old messages. */
@@ -247,6 +261,7 @@ struct Topic
 	bool		notify;			/* NOTIFY with each produce */
 	int64		retention;		/* ms; 0: without limit */
 	int64		retention_bytes;	/* of a partition; 0: without limit */
+	int64		group_expiry;	/* ms, of implicit groups; 0: never */
 	bool		retention_force;	/* also what groups have yet to read */
 	int			cleanup_policy; /* of CLEANUP_DELETE and CLEANUP_COMPACT */
 	int64		tombstone_retention;	/* ms */
@@ -355,8 +370,6 @@ extern const char *pgqueue_topic_flaw(const Topic *topic);
 extern bool pgqueue_may_see(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
-extern void pgqueue_check_belongs(const char *kind, const char *name,
-								  const char *owner);
 
 /* ---------------- lock.c: locks that last as rows do ---------------- */
 
@@ -707,17 +720,20 @@ extern void pgqueue_face_settings_used(void);
 #define GROUP_ATTR_CREATED	4
 #define GROUP_ATTR_RESET	5
 #define GROUP_ATTR_EXPIRY	6
-#define GROUP_NATTS			6
+#define GROUP_ATTR_IMPLICIT 7
+#define GROUP_NATTS			7
 
 typedef struct ConsumerGroup
 {
 	char	   *name;
 	int32		id;				/* 0: does not exist */
 	uint64		changes;		/* pgqueue_group_changes when it was found */
+	bool		any_role;		/* the user need not be a member of its role */
 
 	/* read by pgqueue_group_read() only */
 	TimestampTz created_at;
 	int64		expiry;			/* ms; 0: never */
+	bool		implicit;		/* made by a first consume or poll */
 } ConsumerGroup;
 
 /* What to change of a group's settings. */
@@ -727,10 +743,15 @@ typedef struct GroupSettings
 	char	   *reset;			/* a word of auto_offset_reset */
 	bool		set_expiry;
 	Interval   *expiry;			/* NULL: never */
+	bool		implicit;		/* of a new group: see ConsumerGroup */
+	Oid			owner;			/* invalid: as it is */
 } GroupSettings;
 
 extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
 							  ConsumerGroup *group);
+extern void pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg,
+									   const Topic *topic,
+									   ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
 extern bool pgqueue_group_ensure(ConsumerGroup *group,
 								 const GroupSettings *settings);
@@ -768,7 +789,8 @@ extern void pgqueue_group_delete(const char *name);
 #define PROGRESS_ATTR_MEMBER		12
 #define PROGRESS_ATTR_METADATA		13
 #define PROGRESS_ATTR_MISSED		14
-#define PROGRESS_NATTS				14
+#define PROGRESS_ATTR_RELEASED		15
+#define PROGRESS_NATTS				15
 
 /* Why a row was written; view queue.offset_history has the words. */
 typedef enum ProgressAction
@@ -779,7 +801,7 @@ typedef enum ProgressAction
 	PROGRESS_RESET = 'r',		/* reset_offsets */
 	PROGRESS_JUMPED = 'j',		/* consume, poll: to the log start */
 	PROGRESS_HANDED = 'h',		/* poll: given to a member, offset unmoved */
-	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave: offset unmoved */
+	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave, expire: offset unmoved */
 } ProgressAction;
 
 typedef struct Progress
@@ -796,6 +818,7 @@ typedef struct Progress
 	int64		handed_to;		/* ... up to here */
 	int64		epoch;			/* and by which epoch; 0: none ever */
 	int64		missed;			/* offsets that retention took unread */
+	bool		released;		/* holds no messages until it is used again */
 } Progress;
 
 typedef struct ProgressPlace
@@ -836,7 +859,7 @@ extern void pgqueue_check_known(TransactionId xmin, const char *doing);
 
 extern bool pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,
 								  int32 partition, int64 offset,
-								  TimestampTz *used);
+								  bool released, TimestampTz *used);
 
 /* ---------------- balance.c: who should own how much ---------------- */
 
@@ -1026,6 +1049,8 @@ extern void pgqueue_producer_make(const Topic *topic, const char *name,
 								  bool strict, Producer *producer);
 extern void pgqueue_producer_forget(const Topic *topic, const char *name,
 									int32 id);
+extern void pgqueue_producer_give(const Topic *topic, const char *name,
+								  Oid owner);
 extern void pgqueue_check_fenced(const Topic *topic, const char *name,
 								 int32 epoch);
 extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,

@@ -31,12 +31,13 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type_d.h"
+#include "catalog/pg_type.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 /* More columns than any of the tables has. */
 #define REGISTRY_MAX_COLUMNS 16
@@ -57,10 +58,11 @@ typedef struct RegistryShape
 
 #define REQUIRED(type) {(type), false}
 #define NULLABLE(type) {(type), true}
+#define QUEUE_ROLE	InvalidOid	/* type queue.role, whose OID varies */
 
 /* Columns in the order of queue--1.0.sql.  Those of later versions: NULLABLE. */
 static const RegistryShape shapes[REGISTRY_TABLES] = {
-	[REGISTRY_TOPIC] = {"topic", 13, {
+	[REGISTRY_TOPIC] = {"topic", 14, {
 			REQUIRED(INT4OID),	/* topic_id */
 			REQUIRED(TEXTOID),	/* name */
 			REQUIRED(REGCLASSOID),	/* log */
@@ -73,7 +75,8 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(BOOLOID),	/* retention_force */
 			REQUIRED(TEXTOID),	/* cleanup_policy */
 			REQUIRED(INTERVALOID),	/* tombstone_retention */
-			NULLABLE(NAMEOID)	/* tablespace */
+			NULLABLE(NAMEOID),	/* tablespace */
+			NULLABLE(INTERVALOID)	/* group_expiry */
 	}},
 	[REGISTRY_CHECKPOINT] = {"checkpoint", 7, {
 			REQUIRED(INT4OID),	/* topic_id */
@@ -92,15 +95,16 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(INT8OID),	/* items */
 			REQUIRED(INT8OID)	/* bytes */
 	}},
-	[REGISTRY_GROUP] = {"consumer_group", 6, {
+	[REGISTRY_GROUP] = {"consumer_group", 7, {
 			REQUIRED(INT4OID),	/* group_id */
 			REQUIRED(TEXTOID),	/* name */
-			REQUIRED(NAMEOID),	/* owner */
+			REQUIRED(QUEUE_ROLE),	/* owner */
 			REQUIRED(TIMESTAMPTZOID),	/* created_at */
 			REQUIRED(TEXTOID),	/* auto_offset_reset */
-			NULLABLE(INTERVALOID)	/* expiry */
+			NULLABLE(INTERVALOID),	/* expiry */
+			REQUIRED(BOOLOID)	/* implicit */
 	}},
-	[REGISTRY_PROGRESS] = {"progress", 14, {
+	[REGISTRY_PROGRESS] = {"progress", 15, {
 			REQUIRED(INT4OID),	/* group_id */
 			REQUIRED(INT4OID),	/* topic_id */
 			REQUIRED(INT4OID),	/* partition */
@@ -114,7 +118,8 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(TEXTOID),	/* committed_by */
 			NULLABLE(TEXTOID),	/* member */
 			NULLABLE(TEXTOID),	/* metadata */
-			NULLABLE(INT8OID)	/* missed */
+			NULLABLE(INT8OID),	/* missed */
+			NULLABLE(BOOLOID)	/* released */
 	}},
 	[REGISTRY_MEMBER] = {"member", 7, {
 			REQUIRED(INT4OID),	/* group_id */
@@ -135,7 +140,7 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(INT4OID),	/* producer_id */
 			REQUIRED(INT4OID),	/* topic_id */
 			REQUIRED(TEXTOID),	/* name */
-			REQUIRED(NAMEOID),	/* owner */
+			REQUIRED(QUEUE_ROLE),	/* owner */
 			REQUIRED(BOOLOID),	/* strict */
 			REQUIRED(TIMESTAMPTZOID)	/* created_at */
 	}},
@@ -253,6 +258,17 @@ report_altered(Relation rel, const char *detail)
 			 errhint("Was the table altered, or does the extension need ALTER EXTENSION queue UPDATE?")));
 }
 
+/* Return the OID of a column's type. */
+static Oid
+type_of(const RegistryColumn *column)
+{
+	return column->type != QUEUE_ROLE ? column->type :
+		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						CStringGetDatum("role"),
+						ObjectIdGetDatum(get_namespace_oid(PGQUEUE_SCHEMA,
+														   false)));
+}
+
 /* Compare the columns that the library knows with those of the table. */
 static void
 check_columns(Relation rel, const RegistryShape *shape)
@@ -273,12 +289,12 @@ check_columns(Relation rel, const RegistryShape *shape)
 		att = TupleDescAttr(desc, i);
 		if (att->attisdropped)
 			report_altered(rel, psprintf(_("Column %d was dropped."), i + 1));
-		if (att->atttypid != column->type)
+		if (att->atttypid != type_of(column))
 			report_altered(rel,
 						   psprintf(_("Column \"%s\" has type %s instead of %s."),
 									NameStr(att->attname),
 									format_type_be(att->atttypid),
-									format_type_be(column->type)));
+									format_type_be(type_of(column))));
 		if (!att->attnotnull && !column->nullable)
 			report_altered(rel,
 						   psprintf(_("Column \"%s\" is not marked NOT NULL."),

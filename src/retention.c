@@ -180,7 +180,8 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 		offset = progress.found ? progress.offset :
 			pgqueue_log_start(topic, partition);
 		if (offset < least &&
-			!pgqueue_group_expired(group, topic, partition, offset, &used))
+			!pgqueue_group_expired(group, topic, partition, offset,
+								   progress.released, &used))
 		{
 			least = offset;
 			*name = group->name;

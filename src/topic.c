@@ -143,7 +143,7 @@ insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
 {
 	run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
 							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force,"
-							 " cleanup_policy, tombstone_retention, tablespace)"
+							 " cleanup_policy, tombstone_retention, tablespace, group_expiry)"
 							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
 							 INT64_FORMAT ", 0), %s)",
 							 id, quote_literal_cstr(name), id, partitions,
@@ -286,7 +286,7 @@ tablespace_literal(FunctionCallInfo fcinfo, int arg, Oid owner)
 /*
  * (topic, partitions, value_type, segment_messages, notify, retention,
  * retention_bytes, retention_force, cleanup_policy, tombstone_retention,
- * tablespace)
+ * tablespace, group_expiry)
  */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
@@ -323,12 +323,13 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	id = next_topic_id();
 	create_relations(id, name, value_type);
 	insert_row(id, name, partitions, segment_messages,
-			   psprintf("%s, %s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
+			   psprintf("%s, %s, %s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
 						limit_literal(fcinfo, 5, "retention", true),
 						limit_literal(fcinfo, 6, "retention_bytes", false),
 						bool_literal(fcinfo, 7), policy_literal(fcinfo, 8),
 						tombstone_literal(fcinfo, 9),
-						tablespace_literal(fcinfo, 10, GetUserId())));
+						tablespace_literal(fcinfo, 10, GetUserId()),
+						limit_literal(fcinfo, 11, "group_expiry", true)));
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -349,7 +350,8 @@ set_option(const Topic *topic, const char *column, const char *value)
 
 /*
  * (topic, partitions, segment_messages, notify, retention, retention_bytes,
- * retention_force, cleanup_policy, tombstone_retention, tablespace)
+ * retention_force, cleanup_policy, tombstone_retention, tablespace,
+ * group_expiry)
  */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
@@ -409,6 +411,9 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(9))
 		set_option(topic, "tablespace",
 				   tablespace_literal(fcinfo, 9, pgqueue_log_owner(topic)));
+	if (!PG_ARGISNULL(10))
+		set_option(topic, "group_expiry",
+				   limit_literal(fcinfo, 10, "group_expiry", true));
 
 	pgqueue_topic_changed(log);
 	pgqueue_note_topic_changed(topic->id);
