@@ -48,8 +48,12 @@ SET ROLE regress_queue_reader;
 SELECT queue.pause('g', 'mine'), queue.resume('g', 'mine');
 SELECT pg_temp.error_of($$SELECT FROM queue.consume('g', 'mine', NULL::text, partitions => ARRAY[1])$$);
 SELECT partition, expired FROM queue.consumer_groups WHERE topic = 'mine' ORDER BY 1;
-SELECT count(*) FROM queue.reset_offsets('g', 'mine', to_earliest => true, partition => 1);
-SELECT count(*) FROM queue.poll('g', 'mine', 'm', NULL::text, 1);
+SELECT count(*) FROM queue.reset_offsets('g', 'mine', to_earliest => true);
+SELECT partition, current_offset, expired FROM queue.consumer_groups WHERE topic = 'mine' ORDER BY 1;
+SET ROLE regress_queue_owner;
+SELECT queue.expire_group('g', 'mine');
+SET ROLE regress_queue_reader;
+SELECT count(*) FROM queue.poll('g', 'mine', 'm', NULL::text, 100);
 SELECT queue.leave('g', 'mine', 'm');
 SELECT partition, current_offset, expired FROM queue.consumer_groups WHERE topic = 'mine' ORDER BY 1;
 -- ... and drop what it has in the topic.
