@@ -301,6 +301,13 @@ COMMENT ON COLUMN queue.producer_due.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.producer_due.name IS 'The producer_id that the application chose.';
 COMMENT ON INDEX queue.producer_due_name IS 'Not unique: a producer may be due several times. Writers hold the producer''s lock.';
 
+-- Tables without a primary key: DELETE also works if all tables are published.
+ALTER TABLE queue.maintenance_log REPLICA IDENTITY FULL;
+ALTER TABLE queue.progress REPLICA IDENTITY FULL;
+ALTER TABLE queue.producer_batch REPLICA IDENTITY FULL;
+ALTER TABLE queue.producer_history REPLICA IDENTITY FULL;
+ALTER TABLE queue.producer_due REPLICA IDENTITY FULL;
+
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.checkpoint', '');

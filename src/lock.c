@@ -43,6 +43,9 @@ pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 	ResourceOwner save = CurrentResourceOwner;
 	LockAcquireResult result;
 
+	/* other sessions must mean the same by the tag */
+	if (unlikely(!pgqueue_shared_attached))
+		pgqueue_shared_attach();
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	result = LockAcquire(tag, mode, false, !wait);
 	CurrentResourceOwner = save;

@@ -28,8 +28,8 @@
  * serial	counts appends and newcomers; a tail keeps that of its last one, so
  *			that a walker knows whether the tail is still what it was.
  *
- * The struct's name carries a layout version: it must not change within a
- * major version of queue, since backends with an older library share it.
+ * Backends with another version of the library may share it: any change of the
+ * layout, or of what a field means, raises PGQUEUE_SHARED_VERSION (shmem.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -40,13 +40,7 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/bufmgr.h"
-#include "storage/ipc.h"
-#include "storage/shmem.h"
-#if PG_VERSION_NUM >= 170000
-#include "storage/dsm_registry.h"
-#endif
 
-#define SLOT_LAYOUT		"queue append slots 2"
 #define SLOT_TRANCHE	"QueueAppend"
 #define SLOTS			256
 #define WAYS			4
@@ -107,51 +101,20 @@ init_slots(void *ptr)
 }
 
 static void
-attach_slots(void)
+slots_attached(void *memory)
 {
-	bool		found;
-	SharedSlots *s;
+	SharedSlots *s = memory;
 
-#if PG_VERSION_NUM >= 170000
-	s = GetNamedDSMSegment(SLOT_LAYOUT, sizeof(SharedSlots), init_slots,
-						   &found);
-#else
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	s = ShmemInitStruct(SLOT_LAYOUT, sizeof(SharedSlots), &found);
-	if (!found)
-		init_slots(s);
-	LWLockRelease(AddinShmemInitLock);
-#endif
 	LWLockRegisterTranche(s->tranche, SLOT_TRANCHE);
 	shared = s;
 }
 
-#if PG_VERSION_NUM < 170000
-static shmem_request_hook_type previous_shmem_request = NULL;
-
-static void
-request_slots(void)
-{
-	if (previous_shmem_request != NULL)
-		previous_shmem_request();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedSlots)));
-}
-#endif
-
-/*
- * Preloading is not needed: the slots fit what the server keeps spare for
- * late comers.	 But spare memory can be used up by a full lock table; who
- * preloads the library has the slots' share set aside.
- */
 void
 pgqueue_slot_init(void)
 {
-#if PG_VERSION_NUM < 170000
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	previous_shmem_request = shmem_request_hook;
-	shmem_request_hook = request_slots;
-#endif
+	static const SharedPart part = {sizeof(SharedSlots), init_slots, slots_attached};
+
+	pgqueue_shared_add(&part);
 }
 
 /* The slot of a partition of the topic whose table is log. */
@@ -160,8 +123,8 @@ pgqueue_slot(Oid log, int32 partition)
 {
 	uint32		key;
 
-	if (shared == NULL)
-		attach_slots();
+	if (unlikely(shared == NULL))
+		pgqueue_shared_attach();
 	key = hash_combine(murmurhash32(MyDatabaseId),
 					   hash_combine(murmurhash32(log),
 									murmurhash32((uint32) partition)));

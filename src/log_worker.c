@@ -97,6 +97,8 @@ pgqueue_segment_worker_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid, 0);
+	/* the task is from a session that may have another library */
+	pgqueue_shared_attach();
 
 	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
 					PGC_S_OVERRIDE);

@@ -353,6 +353,7 @@ pgqueue_maintenance_main(Datum arg)
 	set_up_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
 											  0);
+	pgqueue_shared_attach();
 	/* one per database; held until the process ends */
 	StartTransactionCommand();
 	worker_tag(&tag, MyDatabaseId);

@@ -46,13 +46,14 @@ _PG_init(void)
 							 0,
 							 NULL, NULL, NULL);
 	pgqueue_face_settings_init();
+	pgqueue_slot_init();
 	pgqueue_wakeup_init();
+	pgqueue_shared_init();
 	pgqueue_maintain_init();
 	pgqueue_compact_init();
 	pgqueue_maintain_worker_init();
 	MarkGUCPrefixReserved("queue");
 
-	pgqueue_slot_init();
 	pgqueue_catalog_init();
 	/*
 	 * Who is registered first is called last: poll looks at what the

@@ -130,6 +130,29 @@ extern int64 pgqueue_duration(const char *name, const Interval *interval);
 extern int64 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg,
 								  const char *name, int64 if_null);
 
+/* ---------------- shmem.c: shared memory ---------------- */
+
+/*
+ * Stands for what sessions with different libraries must agree upon: see
+ * shmem.c.  A test sets another one.
+ */
+#ifndef PGQUEUE_SHARED_VERSION
+#define PGQUEUE_SHARED_VERSION 1
+#endif
+
+typedef struct SharedPart
+{
+	Size		size;
+	void		(*init) (void *memory);	/* when it is made */
+	void		(*attached) (void *memory); /* in each backend */
+} SharedPart;
+
+extern bool pgqueue_shared_attached;
+
+extern void pgqueue_shared_init(void);
+extern void pgqueue_shared_add(const SharedPart *part);
+extern void pgqueue_shared_attach(void);
+
 /* ---------------- log_slot.c: the append lock ---------------- */
 
 typedef struct AppendSlot AppendSlot;

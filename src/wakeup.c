@@ -3,7 +3,7 @@
  * wakeup.c
  *	  Sleeping until there may be something to read, and waking who sleeps.
  *
- * Shared memory, made on first use like the append slots (log_slot.c):
+ * Shared memory, made on first use (shmem.c, where its version is):
  *
  *	 +------+------+-----------------+---------------------------------------+
  *	 | lock | free | 256 x slot		 | 1,024 x entry						 |
@@ -56,20 +56,14 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
-#if PG_VERSION_NUM >= 170000
-#include "storage/dsm_registry.h"
-#endif
 
-#define WAKEUP_LAYOUT	"queue waiters 2"
 #define WAKEUP_TRANCHE	"QueueWaiters"
 #define WAKEUP_EVENT	"QueueWait"
 #define SLOTS			256
@@ -141,36 +135,13 @@ init_waiters(void *ptr)
 }
 
 static void
-attach_waiters(void)
+waiters_attached(void *memory)
 {
-	bool		found;
-	SharedWaiters *s;
+	SharedWaiters *s = memory;
 
-#if PG_VERSION_NUM >= 170000
-	s = GetNamedDSMSegment(WAKEUP_LAYOUT, sizeof(SharedWaiters), init_waiters,
-						   &found);
-#else
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	s = ShmemInitStruct(WAKEUP_LAYOUT, sizeof(SharedWaiters), &found);
-	if (!found)
-		init_waiters(s);
-	LWLockRelease(AddinShmemInitLock);
-#endif
 	LWLockRegisterTranche(s->tranche, WAKEUP_TRANCHE);
 	shared = s;
 }
-
-#if PG_VERSION_NUM < 170000
-static shmem_request_hook_type previous_shmem_request = NULL;
-
-static void
-request_waiters(void)
-{
-	if (previous_shmem_request != NULL)
-		previous_shmem_request();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedWaiters)));
-}
-#endif
 
 static WaitSlot *
 slot_of(int32 topic_id)
@@ -209,7 +180,7 @@ note_of(int32 topic_id, int32 group)
 		if (notes[i].topic_id == topic_id && notes[i].group == group)
 			return &notes[i];
 	if (shared == NULL)
-		attach_waiters();
+		pgqueue_shared_attach();
 	if (nnotes == room)
 	{
 		int			n = Max(8, 2 * room);
@@ -427,7 +398,7 @@ pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 	Note		note = {0};
 
 	if (shared == NULL)
-		attach_waiters();
+		pgqueue_shared_attach();
 	note.topic_id = topic_id;
 	note.group = group;
 	note_partition(&note, partition);
@@ -518,7 +489,7 @@ void
 pgqueue_wait_begin(const int32 *topic_ids, int ntopics, int32 group, bool picky)
 {
 	if (shared == NULL)
-		attach_waiters();
+		pgqueue_shared_attach();
 	pgqueue_wait_end(0, (Datum) 0);
 	for (int i = 0; i < ntopics && nown == i; i++)
 		enter(topic_ids[i], group, picky);
@@ -623,6 +594,9 @@ pgqueue_wait_heed(void)
 void
 pgqueue_wakeup_init(void)
 {
+	static const SharedPart part = {sizeof(SharedWaiters), init_waiters,
+									waiters_attached};
+
 	DefineCustomIntVariable("queue.recheck_interval",
 							"Sets how often a session that waits for messages looks itself.",
 							"Commits wake it; this is for what cannot: prepared "
@@ -634,10 +608,5 @@ pgqueue_wakeup_init(void)
 							NULL, NULL, NULL);
 	RegisterResourceReleaseCallback(transaction_over, NULL);
 	RegisterXactCallback(transaction_prepared, NULL);
-#if PG_VERSION_NUM < 170000
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	previous_shmem_request = shmem_request_hook;
-	shmem_request_hook = request_waiters;
-#endif
+	pgqueue_shared_add(&part);
 }

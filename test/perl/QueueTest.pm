@@ -17,6 +17,8 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use File::Basename;
+use File::Path;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -26,6 +28,7 @@ our @EXPORT = qw(
   new_server wait_for_server kill_server create_ledger
   start_load start_pgbench finish_load transactions_done
   drain check_ledger check_log check_retained digest sqlstate
+  copy_server build_library replace_file
 );
 
 # Settings that every server here gets, before the test's own.
@@ -37,18 +40,76 @@ max_prepared_transactions = 10
 };
 
 # new_server(NAME, CONF, PARAM => ...): initialised, started, and with the
-# extension in database postgres. CONF is text for postgresql.conf, the rest
-# goes to init().
+# extension in database postgres. CONF is text for postgresql.conf, install_path
+# is where the server lies, if elsewhere; the rest goes to init().
 sub new_server
 {
 	my ($name, $conf, %params) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $path = delete $params{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name,
+		defined $path ? (install_path => $path) : ());
 
 	$node->init(extra => [ '--no-locale', '--encoding=UTF8' ], %params);
 	$node->append_conf('postgresql.conf', $SETTINGS . ($conf // ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION queue');
 	return $node;
+}
+
+# copy_server(FOLDER): a copy of the server's installation, to be changed at will;
+# the server finds its files relative to its own binary. Returns a hash of its
+# folders: install_path, for new_server(), pkglibdir, extension.
+sub copy_server
+{
+	my ($folder) = @_;
+	my %from = map { chomp(my $path = `pg_config --$_`); $_ => $path }
+	  qw(bindir pkglibdir sharedir);
+	my $common = "$from{bindir}/";
+	my %to;
+
+	while (grep { index("$_/", $common) != 0 } values %from)
+	{
+		$common = dirname($common);
+		$common .= '/' unless $common =~ m{/$};
+	}
+	while (my ($name, $path) = each %from)
+	{
+		$to{$name} = "$folder/" . substr("$path/", length $common);
+		$to{$name} =~ s{/$}{};
+		mkpath(dirname($to{$name}));
+		system('cp', '-r', $path, $to{$name}) == 0 or die "cannot copy $path";
+	}
+	return (
+		%to,
+		install_path => dirname($to{bindir}),
+		extension => "$to{sharedir}/extension");
+}
+
+# build_library(FOLDER, OPTION...): build the sources once more, below FOLDER,
+# with further options for the compiler. Returns the library's path.
+sub build_library
+{
+	my ($folder, @options) = @_;
+	local $ENV{COPT} = join ' ', grep { defined } $ENV{COPT}, @options;
+	delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
+
+	mkpath("$folder/src");
+	system("cp Makefile queue.control *.sql '$folder/' && cp src/*.c src/*.h '$folder/src/'")
+	  == 0 or die 'cannot copy the sources';
+	system("make -s -C '$folder' with_llvm=no PG_CONFIG=pg_config all >'$folder/make.log' 2>&1")
+	  == 0 or die slurp_file("$folder/make.log");
+	return "$folder/queue.so";
+}
+
+# Put a file in the place of another one, which stays what it is for those who
+# have opened it, as package managers do.
+sub replace_file
+{
+	my ($from, $to) = @_;
+
+	system('cp', $from, "$to.new") == 0 or die "cannot copy $from";
+	rename "$to.new", $to or die "$to: $!";
+	return;
 }
 
 # Wait until a server that recovers from a crash answers; false if it does not.
