@@ -957,6 +957,7 @@ extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
 							   int32 group, bool picky);
 extern void pgqueue_wait_end(int code, Datum arg);
 extern void pgqueue_wait_look(void);
+extern void pgqueue_wait_again(void);
 extern bool pgqueue_wait_sleep(int64 timeout, bool blocked,
 							   const uint64 *wanted);
 extern void pgqueue_wait_heed(void);

@@ -231,7 +231,7 @@ pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
 	if (what->group.id != group)
 	{
 		pgqueue_enter(what);
-		SetLatch(MyLatch);
+		pgqueue_wait_again();
 	}
 	*blocked = false;
 	ready = any_ready(what, snapshot, blocked);

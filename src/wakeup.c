@@ -557,9 +557,24 @@ pgqueue_wait_look(void)
 }
 
 /*
+ * Tell the waiter itself, in the middle of its look, to look again: its entries
+ * are new, and commits before they were made have not told it.
+ */
+void
+pgqueue_wait_again(void)
+{
+	if (nown > 0)
+		tell(&shared->entries[own_entries[0]], TOLD_TO_LOOK);
+}
+
+/*
  * After a look that found nothing: sleep until told, or until it is time to look
  * again, or for the timeout in milliseconds.  blocked: others are in the way.
  * wanted: of each topic, the partitions that we may read, by their bits.
+ *
+ * The entry tells, not the latch: the server's timers set that, too, even those
+ * that have been stopped, and a wait for a lock in the middle of the look resets
+ * it.
  *
  * Returns whether we were told that somebody has produced.	 The messages may be
  * gone by now, or not be readable yet.
@@ -568,6 +583,9 @@ bool
 pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 {
 	static uint32 event = 0;
+	int64		ms = Min(timeout, recheck_interval);
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+	uint32		told;
 
 	if (event == 0)
 		event = PGQUEUE_WAIT_EVENT(WAKEUP_EVENT);
@@ -575,12 +593,20 @@ pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 		pg_atomic_write_u32(&shared->entries[own_entries[0]].blocked, 0);
 	for (int i = 0; i < nown; i++)
 		pg_atomic_write_u64(&shared->entries[own_entries[i]].wanted, wanted[i]);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 Min(timeout, recheck_interval), event);
-	CHECK_FOR_INTERRUPTS();
-	return nown > 0 &&
-		pg_atomic_read_u32(&shared->entries[own_entries[0]].woken) ==
-		TOLD_MESSAGES;
+	for (;;)
+	{
+		told = nown == 0 ? 0 :
+			pg_atomic_read_u32(&shared->entries[own_entries[0]].woken);
+		if (told != 0 || ms <= 0)
+			break;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	}
+	return told == TOLD_MESSAGES;
 }
 
 /* We go and see to what we were told, without a look: nobody else need. */

@@ -25,8 +25,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_server wait_for_server kill_server create_ledger
-  start_load start_pgbench finish_load transactions_done
+  new_server wait_for_server kill_server kill_backend times_crashed patiently
+  create_ledger start_load start_pgbench load_until forever is_running
+  finish_load transactions_done
   drain check_ledger check_log check_retained digest sqlstate
   copy_server build_library replace_file
 );
@@ -112,6 +113,23 @@ sub replace_file
 	return;
 }
 
+# Call a function until it returns something true, which is returned; false if it
+# has not within the time that PostgreSQL's tests allow for everything
+# (PG_TEST_TIMEOUT_DEFAULT).
+sub patiently
+{
+	my ($what, $pause) = @_;
+	my $latest = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	for (;;)
+	{
+		my $answer = $what->();
+
+		return $answer if $answer || time > $latest;
+		select(undef, undef, undef, $pause // 0.1);
+	}
+}
+
 # Wait until a server that recovers from a crash answers; false if it does not.
 # poll_query_until() will not do: it writes the query to a psql that may have
 # gone away already, and dies of that.
@@ -119,20 +137,47 @@ sub wait_for_server
 {
 	my ($node) = @_;
 
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		my ($out, $err);
+	return patiently(
+		sub {
+			my ($out, $err);
 
-		return 1
-		  if IPC::Run::run(
-			[
-				'psql', '-XAtq', '-c', 'SELECT true', '-d',
-				$node->connstr('postgres')
-			],
-			'<', \undef, '>', \$out, '2>', \$err);
-		select(undef, undef, undef, 0.1);
-	}
-	return 0;
+			return IPC::Run::run(
+				[
+					'psql', '-XAtq', '-c', 'SELECT true', '-d',
+					$node->connstr('postgres')
+				],
+				'<', \undef, '>', \$out, '2>', \$err);
+		});
+}
+
+# How often the postmaster has started over.
+sub times_crashed
+{
+	my ($node) = @_;
+
+	return scalar(() = slurp_file($node->logfile) =~ /all server processes terminated/g);
+}
+
+# Kill a backend by signal 9, and wait until the server has started over. Returns
+# false if the backend was gone before.
+sub kill_backend
+{
+	my ($node, $pid) = @_;
+	my $before = times_crashed($node);
+	my $stopped = sub {
+		my $state = `ps -o stat= -p $pid`;
+
+		return $state =~ /^T/ ? 1 : $state =~ /^[^Z]/ ? 0 : -1;
+	};
+
+	# a process that is at its end already would be no crash
+	return 0 unless kill 'STOP', $pid;
+	return 0 unless patiently($stopped, 0.01) == 1;
+	kill 'KILL', $pid;
+	patiently(sub { times_crashed($node) > $before })
+	  or die 'the server does not notice that a backend was killed';
+	wait_for_server($node) or die 'the server does not come back';
+	return 1;
 }
 
 # Kill the server by signal 9: every process of it, so that none does anything
@@ -300,16 +345,22 @@ COMMIT;
 
 # start_load(NODE, TOPIC, WHO, CLIENTS, OPTION...): start pgbench with CLIENTS
 # producers or consumers (WHO) and return its handle for finish_load. OPTIONs go
-# to pgbench, among them how long (-T seconds or -t transactions).
-# Producers are numbered from "base" on, 0 unless an option -D base=N says else;
-# every load of one ledger needs numbers of its own.
+# to pgbench, among them how long: -t transactions; or forever() of a load that is
+# going to be cut off.
+# Producers of all loads are numbered in the order in which they were started.
+my $producers = 0;
+
 sub start_load
 {
 	my ($node, $topic, $who, $clients, @options) = @_;
 	my %scripts =
 	  $who eq 'producer' ? producer_scripts($topic) : consumer_scripts($topic);
 
-	unshift @options, '-D', 'base=0' unless grep { /^base=/ } @options;
+	if ($who eq 'producer')
+	{
+		push @options, '-D', "base=$producers";
+		$producers += $clients;
+	}
 	return start_pgbench($node, $who, \%scripts, '-c', $clients, '-D', 'seq=0', @options);
 }
 
@@ -339,6 +390,21 @@ sub start_pgbench
 	return \%load;
 }
 
+# pgbench's options for a load that ends when the server does.
+sub forever
+{
+	return ('-T', 10 * $PostgreSQL::Test::Utils::timeout_default);
+}
+
+# Is a load still going on?
+sub is_running
+{
+	my ($load) = @_;
+
+	$load->{run}->pump_nb if $load->{run}->pumpable;
+	return $load->{run}->pumpable;
+}
+
 # Wait for the end of a load. Returns whether all its clients ended well.
 sub finish_load
 {
@@ -357,6 +423,33 @@ sub transactions_done
 	my ($load) = @_;
 
 	return $load->{out} =~ /actually processed: (\d+)/ ? $1 : 0;
+}
+
+# load_until(NODE, TOPIC, CONDITION, [WHO, CLIENTS, OPTION...]...): let loads go on
+# until a function says that enough is reached, however long that takes. Each is
+# started with the same number of transactions (-t), again and again.
+# Returns the loads that failed, or ended without any transaction, as a text.
+sub load_until
+{
+	my ($node, $topic, $enough, @what) = @_;
+	my @loads = map { start_load($node, $topic, @$_) } @what;
+	my $failed = '';
+	my $over = 0;
+
+	while (grep { $_ } @loads)
+	{
+		$over ||= $enough->();
+		foreach my $i (0 .. $#loads)
+		{
+			next if !$loads[$i] || is_running($loads[$i]);
+			$failed .= "$what[$i][0]: $loads[$i]{out}\n"
+			  unless finish_load($loads[$i]) && transactions_done($loads[$i]) > 0;
+			$over ||= $failed ne '';
+			$loads[$i] = $over ? undef : start_load($node, $topic, @{ $what[$i] });
+		}
+		select(undef, undef, undef, 0.05);
+	}
+	return $failed;
 }
 
 # Consume to the end with the ledger's group. Returns how many calls brought
