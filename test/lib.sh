@@ -102,12 +102,11 @@ copy_source()
 		tar -C "$work/source" -xf -
 }
 
-# make, in the copied source, against the copied server; ended after $LIMIT
-# seconds, if that is set. The bitcode for inlining is left out: nothing calls
-# for it, and it would double the time.
+# make, in the copied source, against the copied server. The bitcode for inlining
+# is left out: nothing calls for it, and it would double the time.
 make_copy()
 {
-	as_user timeout "${LIMIT:-0}" make -s -C "$work/source" \
+	as_user make -s -C "$work/source" \
 		--no-print-directory PG_CONFIG="$PG_CONFIG" with_llvm=no "$@"
 }
 
@@ -177,10 +176,16 @@ stop_servers()
 	done < <(find "$work" -name postmaster.pid 2>/dev/null)
 }
 
-# At exit. A second signal must not cut this short.
+# At exit. A second signal must not cut this short. What runs in the background
+# ends first.
 remove_work()
 {
+	local job
+
 	trap '' INT TERM HUP
+	for job in $(jobs -p); do
+		kill "$job" 2>/dev/null && wait "$job"
+	done
 	stop_servers
 	cd /
 	if [ -n "${KEEP_WORK:-}" ]; then

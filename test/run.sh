@@ -4,44 +4,45 @@
 #
 #   test/run.sh [sql/NAME.sql | test/isolation/specs/NAME.spec | test/t/NAME.pl]...
 #
-# Installs what is missing, builds a private server (lib.sh) and runs every
-# suite against it: the exported names, pg_regress, pg_isolation_regress, TAP.
-# What failed is shown, differences and logs, and left in test-output/.
-# The last line is "N passed, N failed", where one test is one file; a test that
-# could not run has failed. The exit status tells the same.
+# Installs what is missing, builds a private server (lib.sh) and runs each file
+# against it: pg_regress, pg_isolation_regress, TAP; before them, the check of
+# the exported names. What failed is shown, differences and logs, and left in
+# test-output/. The last line is "N passed, N failed", where one test is one
+# file; a test that could not run has failed. The exit status tells the same.
+#
+#   JOBS    how many files run beside each other; by default one for each
+#           processor, at most 4
+#   LIMIT   seconds after which a file is taken to hang and is ended
+#
+# The files are dealt out to so many lanes. A lane has a copy of the sources with
+# the build in them, and a cluster, in which each file of pg_regress and
+# pg_isolation_regress finds a database of its own (TAP files start their own
+# clusters). After a file that failed, the lane continues with a new cluster:
+# no file meets what another one has left behind. Autovacuum, which comes at random,
+# is off in it; the TAP files have it.
 
 set -uo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# Seconds after which a suite, or one TAP file, is taken to hang.
-LIMIT=${LIMIT:-300}
+processors=$(nproc)
+JOBS=${JOBS:-$((processors < 4 ? processors : 4))}
 
-passed=0
-failed=0
+# Generous: a slow machine is no fault. What waits for a state inside a TAP file
+# gives up earlier than that, and tells what it was waiting for.
+LIMIT=${LIMIT:-1800}
+export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-360}
+export PGCTLTIMEOUT=${PGCTLTIMEOUT:-$PG_TEST_TIMEOUT_DEFAULT}
 
-# Count one test: count NAME STATUS. Returns the status.
-count()
-{
-	if [ "$2" = 0 ]; then
-		passed=$((passed + 1))
-		echo "ok      $1"
-	else
-		failed=$((failed + 1))
-		echo "FAILED  $1"
-	fi
-	return "$2"
-}
-
-# Say how it went, and end.
+# Print how the run went, and end.
 finish()
 {
-	echo "$passed passed, $failed failed"
-	exit $((failed > 0))
+	echo "$1 passed, $2 failed"
+	exit $(($2 > 0))
 }
 
-# show SUITE FILE...: show the end of each file, and keep it, or the folder, for
-# the developer in test-output/SUITE.
+# Show the end of each file, and keep it, or the folder, for the developer in
+# test-output/TEST: show TEST FILE...
 show()
 {
 	local kept=$top/test-output/$1 file
@@ -58,89 +59,181 @@ show()
 	done
 }
 
-# tests_in FOLDER ENDING FILE...: the names, without folder and ending, of those
-# among the files that lie there.
+# Print the tests, SUITE/NAME, of those among the files that lie in the folder of
+# a suite: tests_in SUITE FOLDER ENDING FILE...
 tests_in()
 {
-	local folder=$1 ending=$2 file
-	shift 2
+	local suite=$1 folder=$2 ending=$3 file
+	shift 3
 
 	for file in "$@"; do
 		case "$file" in
-			"$folder"/*."$ending") basename "$file" ".$ending" ;;
+			"$folder"/*."$ending") echo "$suite/$(basename "$file" ".$ending")" ;;
 		esac
 	done
 }
 
-run_symbols()
+# ---- a lane, in a process of its own; $work is its folder -------------------
+
+# Make a database with the extension, for a test, in the lane's cluster, which is
+# started if it does not run: make_database NAME.
+make_database()
 {
-	echo "== exported names"
-	make_copy check-symbols >"$work/symbols.out" 2>&1
-	count check-symbols $? || show symbols "$work/symbols.out"
+	[ -e "$work/cluster/postmaster.pid" ] || {
+		start_cluster cluster "autovacuum = off" &&
+			psql -Xqd postgres -c "CREATE DATABASE template_queue" &&
+			psql -Xqd template_queue -c "CREATE EXTENSION queue"
+	} || return
+	psql -Xqd postgres -c "CREATE DATABASE $1 TEMPLATE template_queue"
 }
 
-# run_regress SUITE VARIABLE OUTPUT NAME...: pg_regress or its sister, on a
-# cluster of its own. VARIABLE is the Makefile's name for the list of tests,
-# OUTPUT the folder in which the suite leaves its results.
-run_regress()
+# Stop every server of the lane, and remove its cluster.
+drop_cluster()
 {
-	local suite=$1 variable=$2 output=$work/source/$3 name before=$failed
-	shift 3
-
-	[ $# -gt 0 ] || return
-	echo "== $suite"
-	start_cluster "$suite" &&
-		make_copy installcheck REGRESS= ISOLATION= TAP_TESTS= "$variable=$*" \
-			>"$work/$suite.out" 2>&1
-	for name in "$@"; do
-		# "test NAME ... ok" in versions 15 and below, "ok 1 - NAME" above
-		grep -qsE "^test $name +\.\.\. ok|^ok [0-9]+ +- $name " \
-			"$work/$suite.out"
-		count "$suite/$name" $?
-	done
-	if [ "$failed" -gt "$before" ]; then
-		show "$suite" "$work/$suite.out" "$output/regression.diffs" \
-			"$output/results" "$work/$suite.log"
-	fi
 	stop_servers
+	rm -rf "$work/cluster" "$work/cluster.log"
 }
 
-# Every TAP file starts its own clusters; tmp_check holds their logs and the
-# test's own (regress_log_NAME), until the next file replaces it.
-run_tap()
+# Run a test by make, and return its status, 124 if the limit ended it. The limit
+# ends all processes of the test but servers. Ours waits in the background, so
+# that a signal ends it at once.
+run_make()
 {
-	local name logs=$work/source/tmp_check/log
-
-	[ $# -gt 0 ] || return
-	echo "== tap"
-	for name in "$@"; do
-		make_copy installcheck REGRESS= ISOLATION= \
-			PROVE_TESTS="test/t/$name.pl" >"$work/$name.out" 2>&1
-		count "tap/$name" $? || show "$name" "$work/$name.out" \
-			"$logs/${name}"*.log "$logs/regress_log_$name"
-		stop_servers
-	done
+	as_user timeout -k 30 "$LIMIT" make -s -C "$work/source" \
+		--no-print-directory PG_CONFIG="$PG_CONFIG" with_llvm=no installcheck \
+		REGRESS= ISOLATION= TAP_TESTS= "$@" >"$work/out" 2>&1 &
+	running=$!
+	wait "$running"
+	set -- $?
+	running=
+	[ "$1" != 137 ] || set -- 124	# it had to be killed
+	return "$1"
 }
+
+# Print what the sessions of the lane's cluster are doing.
+activity()
+{
+	timeout 60 psql -X -d postgres -c "
+		SELECT pid, backend_type, datname, state, wait_event_type, wait_event,
+			pg_blocking_pids(pid) AS blocked_by, left(query, 200) AS query
+		  FROM pg_stat_activity WHERE datname IS NOT NULL
+		   AND pid <> pg_backend_pid()" 2>&1
+}
+
+# Run one file of pg_regress, or of its sister: in_database TEST VARIABLE OUTPUT.
+# VARIABLE is the name of the Makefile's list of tests, OUTPUT the folder in which
+# the results are left.
+in_database()
+{
+	local test=$1 variable=$2 output=$work/source/$3 name=${1#*/} status
+
+	rm -rf "$work/out" "$output/regression.diffs"
+	make_database "${test/\//_}" || return
+	run_make "$variable=$name" EXTRA_REGRESS_OPTS=--use-existing \
+		CONTRIB_TESTDB="regress_$name" ISOLATION_TESTDB="isolation_$name"
+	status=$?
+	[ "$status" = 0 ] && return
+	[ "$status" != 124 ] || activity >"$work/activity"
+	show "$test" "$work/out" "$work/activity" "$output/regression.diffs" \
+		"$output/results/$name.out" "$work/cluster.log"
+	drop_cluster
+	return "$status"
+}
+
+# Run one TAP file. tmp_check holds the logs of its clusters and its own
+# (regress_log_NAME), until the next file replaces it.
+by_prove()
+{
+	local test=$1 name=${1#*/} logs=$work/source/tmp_check/log status
+
+	rm -rf "$work/out"
+	run_make TAP_TESTS=1 PROVE_TESTS="test/t/$name.pl"
+	status=$?
+	[ "$status" = 0 ] ||
+		show "$test" "$work/out" "$logs/${name}"*.log "$logs/regress_log_$name"
+	return "$status"
+}
+
+# Run a test, and print what is to be said of it.
+run_test()
+{
+	local test=$1 status begin=$SECONDS
+
+	rm -f "$work/activity"
+	case "$test" in
+		regress/*) in_database "$test" REGRESS . ;;
+		isolation/*) in_database "$test" ISOLATION output_iso ;;
+		tap/*) by_prove "$test" ;;
+	esac >"$work/shown"
+	status=$?
+	case "$status" in
+		0) echo "ok      $test ($((SECONDS - begin)) s)" ;;
+		124) echo "FAILED  $test: timed out after $LIMIT s (LIMIT)" ;;
+		*) echo "FAILED  $test ($((SECONDS - begin)) s)" ;;
+	esac
+	cat "$work/shown"
+	return "$status"
+}
+
+# Run tests that no other lane has begun, until none is left: run_lane NUMBER
+# TEST... A test is claimed by a folder of its name; what is left in it says how
+# it went, and what is printed of two tests does not mix.
+run_lane()
+{
+	local tests=$work/tests lane=$work/lane$1 running='' test
+	shift
+
+	trap '[ -z "$running" ] || kill "$running"; exit 130' TERM
+	mkdir -p "$lane/socket"
+	cp -a "$work/source" "$lane/source"
+	[ "$(id -u)" != 0 ] || chown postgres: "$lane" "$lane/socket"
+	work=$lane
+	for test in "$@"; do
+		mkdir "$tests/${test/\//.}" 2>/dev/null || continue
+		run_test "$test" >"$lane/report" && touch "$tests/${test/\//.}/passed"
+		flock "$tests" cat "$lane/report"
+	done
+	drop_cluster
+}
+
+# ---- all of them ------------------------------------------------------------
 
 cd "$top" || exit
 rm -rf test-output
 [ $# -gt 0 ] || set -- sql/*.sql test/isolation/specs/*.spec test/t/*.pl
 
-mapfile -t regress < <(tests_in sql sql "$@")
-mapfile -t isolation < <(tests_in test/isolation/specs spec "$@")
-mapfile -t tap < <(tests_in test/t pl "$@")
-if [ $((${#regress[@]} + ${#isolation[@]} + ${#tap[@]})) != $# ]; then
+# Those that take long come first, or one lane would be busy long after the rest.
+mapfile -t tests < <(
+	tests_in tap test/t pl "$@"
+	tests_in isolation test/isolation/specs spec "$@"
+	tests_in regress sql sql "$@")
+if [ ${#tests[@]} != $# ]; then
 	echo "not all of these are tests: $*" >&2
 	exit 2
 fi
 
 echo "== build"
 if ! "$top/test/setup.sh" test || ! prepare_server; then
-	failed=$((1 + ${#regress[@]} + ${#isolation[@]} + ${#tap[@]}))
-	finish
+	finish 0 $((1 + ${#tests[@]}))
 fi
-run_symbols
-run_regress regress REGRESS . "${regress[@]}"
-run_regress isolation ISOLATION output_iso "${isolation[@]}"
-run_tap "${tap[@]}"
-finish
+
+echo "== exported names"
+passed=0
+if make_copy check-symbols >"$work/symbols.out" 2>&1; then
+	echo "ok      check-symbols"
+	passed=1
+else
+	echo "FAILED  check-symbols"
+	show check-symbols "$work/symbols.out"
+fi
+
+echo "== tests, $JOBS at a time"
+mkdir "$work/tests" "$work/ports"
+chmod 777 "$work/ports"
+export PG_TEST_PORT_DIR=$work/ports
+for ((lane = 1; lane <= JOBS; lane++)); do
+	run_lane "$lane" "${tests[@]}" &
+done
+wait
+passed=$((passed + $(find "$work/tests" -name passed | wc -l)))
+finish "$passed" $((1 + ${#tests[@]} - passed))
