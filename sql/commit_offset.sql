@@ -143,10 +143,10 @@ SELECT n, queue.commit_offset('g', 't', 0, n, 'n', pg_temp.epoch('n')) IS NOT NU
 SELECT * FROM pg_temp.place;
 
 -- It is a sign of life.
-UPDATE queue.member SET expires_at = now() + interval '1 second' WHERE name = 'n';
+UPDATE queue.member SET expires_at = now() + interval '30 seconds' WHERE name = 'n';
 SELECT count(*) FROM queue.produce('t', 'q');
 SELECT pg_temp.take('n');
-UPDATE queue.member SET expires_at = now() + interval '1 second' WHERE name = 'n';
+UPDATE queue.member SET expires_at = now() + interval '30 seconds' WHERE name = 'n';
 SELECT pg_temp.commit(17, 'n');
 SELECT member, expires_at > now() + interval '50 seconds' AS renewed FROM queue.members WHERE consumer_group = 'g' ORDER BY 1;
 -- Not of one that is dead: it has to poll.

@@ -24,7 +24,7 @@ END $$;
 -- for one, may be in the way for a moment.
 CREATE PROCEDURE pg_temp.settle(topic text) LANGUAGE plpgsql AS $$
 BEGIN
-	FOR i IN 1..1000 LOOP
+	LOOP
 		CALL queue.maintain(topic);
 		EXIT WHEN NOT EXISTS (SELECT FROM queue.segments s
 							   WHERE s.topic = settle.topic AND sealed AND NOT frozen);

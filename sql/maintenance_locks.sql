@@ -32,7 +32,7 @@ BEGIN
 END $$;
 SET client_min_messages = error;
 SET allow_in_place_tablespaces = on;
-SET statement_timeout = '30s';			-- else it would be for ever
+SET statement_timeout = '10min';			-- else it would be for ever
 CREATE TABLESPACE regress_slow LOCATION '';
 CREATE SCHEMA regress_archive;
 

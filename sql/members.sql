@@ -143,11 +143,11 @@ SELECT partition, m.offset FROM queue.poll('g', 't', 'b') m ORDER BY 1, 2;
 SELECT * FROM pg_temp.owners;
 -- Whose session last wrote the row.
 SELECT member, client = 'restarted' AS me FROM queue.members ORDER BY 1;
-UPDATE queue.member SET expires_at = now() + interval '1 second' WHERE name = 'b';
+UPDATE queue.member SET expires_at = now() + interval '30 seconds' WHERE name = 'b';
 SELECT pg_temp.live('b');
 SELECT member, client = 'restarted' AS me FROM queue.members ORDER BY 1;
 SET application_name = '';
-UPDATE queue.member SET expires_at = now() + interval '1 second' WHERE name = 'b';
+UPDATE queue.member SET expires_at = now() + interval '30 seconds' WHERE name = 'b';
 SELECT pg_temp.live('b');
 SELECT member, client FROM queue.members WHERE member = 'b';
 RESET application_name;
@@ -157,12 +157,13 @@ SELECT lease, round(extract(epoch FROM expires_at - now()) / 60) AS minutes FROM
 SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '2 minutes');
 SELECT lease, round(extract(epoch FROM expires_at - now()) / 60) AS minutes FROM queue.members WHERE member = 'b';
 -- Half a lease more is given once less than a whole one is left; else nothing is written.
-UPDATE queue.member SET expires_at = now() + interval '121 seconds' WHERE name = 'b';
-SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '2 minutes');
-SELECT expires_at < now() + interval '122 seconds' AS unchanged FROM queue.members WHERE member = 'b';
-UPDATE queue.member SET expires_at = now() + interval '119 seconds' WHERE name = 'b';
-SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '2 minutes');
-SELECT expires_at > now() + interval '170 seconds' AS renewed FROM queue.members WHERE member = 'b';
+SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '1 hour');
+UPDATE queue.member SET expires_at = now() + interval '1 hour 1 minute' WHERE name = 'b';
+SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '1 hour');
+SELECT expires_at < now() + interval '1 hour 2 minutes' AS unchanged FROM queue.members WHERE member = 'b';
+UPDATE queue.member SET expires_at = now() + interval '59 minutes' WHERE name = 'b';
+SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '1 hour');
+SELECT expires_at > now() + interval '1 hour 20 minutes' AS renewed FROM queue.members WHERE member = 'b';
 
 -- Partitions that are added are nobody's; then shared.
 SELECT queue.alter_topic('t', 9);

@@ -35,7 +35,7 @@ SELECT queue.leave('g', 't', 'other');
 
 -- max_messages 0 keeps the lease, and leaves what is in hand and its epoch.
 CREATE TEMP TABLE now AS SELECT * FROM queue.poll('g', 't', 'm');
-UPDATE queue.member SET expires_at = now() + interval '1 second' WHERE name = 'm';
+UPDATE queue.member SET expires_at = now() + interval '30 seconds' WHERE name = 'm';
 SELECT count(*) FROM queue.poll('g', 't', 'm', 0);
 SELECT expires_at > now() + interval '50 seconds' AS renewed, in_hand FROM queue.members WHERE member = 'm';
 SELECT partition, queue.commit_offset('g', 't', partition, max(n.offset) + 1, 'm', epoch) IS NOT NULL AS committed

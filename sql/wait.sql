@@ -2,7 +2,7 @@
 -- What wakes it is in test/isolation/specs/wait_*.spec and test/t/013_wait.pl.
 
 SET client_min_messages = warning;
-SET statement_timeout = '1min';
+SET statement_timeout = '10min';
 
 -- nothing below returns because it looked again
 SET queue.recheck_interval = '1h';

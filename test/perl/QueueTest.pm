@@ -26,7 +26,7 @@ use Test::More;
 
 our @EXPORT = qw(
   new_server wait_for_server kill_server kill_backend times_crashed patiently
-  create_ledger start_load start_pgbench load_until forever is_running
+  open_session create_ledger start_load start_pgbench load_until forever is_running
   finish_load transactions_done
   drain check_ledger check_log check_retained digest sqlstate
   copy_server build_library replace_file
@@ -148,6 +148,17 @@ sub wait_for_server
 				],
 				'<', \undef, '>', \$out, '2>', \$err);
 		});
+}
+
+# A psql that stays open (PostgreSQL::Test::BackgroundPsql), whose time limit is one
+# for each query: the default is one for its whole life.
+sub open_session
+{
+	my ($node, %params) = @_;
+	my $session = $node->background_psql('postgres', %params);
+
+	$session->set_query_timer_restart;
+	return $session;
 }
 
 # How often the postmaster has started over.

@@ -19,7 +19,6 @@ restart_after_crash = on
 wal_consistency_checking = all
 });
 my $topic = 'crash';
-my $loads = 0;
 
 create_ledger($node, $topic, 'partitions => 4, segment_messages => 500');
 
@@ -27,10 +26,7 @@ create_ledger($node, $topic, 'partitions => 4, segment_messages => 500');
 sub load_in_full_swing
 {
 	my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM consumed');
-	my @load = (
-		start_load($node, $topic, 'producer', 4, '-T', 120, '-D',
-			'base=' . 100 * ++$loads),
-		start_load($node, $topic, 'consumer', 4, '-T', 120));
+	my @load = map { start_load($node, $topic, $_, 4, forever()) } 'producer', 'consumer';
 
 	$node->poll_query_until('postgres',
 		"SELECT count(*) > $before + 500 FROM consumed")
@@ -56,10 +52,7 @@ sub all_is_well
 	my ($when) = @_;
 
 	check_ledger($node, $topic, $when, consumed => 0);
-	my @load = (
-		start_load($node, $topic, 'producer', 4, '-t', 50, '-D',
-			'base=' . 100 * ++$loads),
-		start_load($node, $topic, 'consumer', 4, '-t', 50));
+	my @load = map { start_load($node, $topic, $_, 4, '-t', 50) } 'producer', 'consumer';
 	foreach my $load (@load)
 	{
 		ok(finish_load($load), "$when: the $load->{who}s go on");
@@ -78,14 +71,10 @@ foreach my $who ('producer', 'consumer')
 		"SELECT pid FROM pg_stat_activity
 		WHERE application_name = '$who' ORDER BY state LIMIT 1");
 
-	is(kill('KILL', $pid), 1, "$when: signal sent");
+	ok(kill_backend($node, $pid), "$when: the server started over");
 	load_was_cut($when, @load);
-	wait_for_server($node)
-	  or die 'the server does not come back';
 	all_is_well($when);
 }
-like(slurp_file($node->logfile), qr/all server processes terminated/,
-	'the server did start over');
 
 # The whole server: the postmaster, and every backend with it.
 foreach my $round (1 .. 2)
@@ -97,13 +86,9 @@ foreach my $round (1 .. 2)
 	load_was_cut($when, @load);
 
 	# Backends need a moment to notice that their postmaster is gone.
-	my $attempts = 10 * $PostgreSQL::Test::Utils::timeout_default;
-	while (!$node->start(fail_ok => 1))
-	{
-		die 'the server does not start' if --$attempts == 0;
-		select(undef, undef, undef, 0.1);
-		$node->stop('fast', fail_ok => 1);
-	}
+	patiently(sub {
+		return $node->start(fail_ok => 1) || $node->stop('fast', fail_ok => 1) && 0;
+	}) or die 'the server does not start';
 	all_is_well($when);
 }
 

@@ -74,11 +74,7 @@ is( there(q{SELECT count(*), min("offset"), max("offset")
 # The same under load, with rollbacks, toasted values and VACUUM.
 create_ledger($primary, 'load', 'partitions => 2, segment_messages => 500');
 my $load = start_load($primary, 'load', 'producer', 3, '-t', 150);
-while ($load->{run}->pumpable)
-{
-	$primary->safe_psql('postgres', 'VACUUM');
-	$load->{run}->pump_nb;
-}
+$primary->safe_psql('postgres', 'VACUUM') while is_running($load);
 ok(finish_load($load), 'the primary was loaded');
 catch_up();
 is(digest($standby, 'postgres', 'load'),
@@ -87,7 +83,7 @@ is(digest($standby, 'postgres', 'load'),
 check_log($standby, 'load', 'on the standby');
 
 # A producer with an open transaction holds readers back, here too.
-my $producer = $primary->background_psql('postgres');
+my $producer = open_session($primary);
 $producer->query_safe('BEGIN');
 is($producer->query_safe(q{SELECT "offset" FROM queue.produce('events', 'slow')}),
 	'401', 'a slow producer takes an offset');
@@ -177,7 +173,7 @@ like($stderr,
 	'and the error says why');
 
 # Promoted in mid-flight of one more transaction, which is gone then.
-my $lost = $primary->background_psql('postgres');
+my $lost = open_session($primary);
 $lost->query_safe(
 	q{BEGIN; SELECT queue.produce('events', 'lost with the primary');
 	SELECT queue.produce('sequenced', 'lost', producer_id => 'loader', sequence => 6, epoch => 1)}

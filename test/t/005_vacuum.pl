@@ -3,6 +3,8 @@
 # when a segment is far larger than shared_buffers and an earlier scan of it
 # stopped in its middle: there a synchronized scan would begin to copy, and the
 # log would come out reordered.
+#
+#   VACUUM_ROUNDS   how often each kind, 2 by default
 
 use strict;
 use warnings;
@@ -24,35 +26,30 @@ sub segment_of
 		"SELECT segment FROM queue.segments WHERE topic = '$topic' ORDER BY first_offset LIMIT 1");
 }
 
-# Under load.
+# Under load: each kind of VACUUM, of all segments that there are, so many times.
 create_ledger($node, 'load', 'partitions => 2, segment_messages => 2000');
-my @load = (
-	start_load($node, 'load', 'producer', 3, '-T', 15),
-	start_load($node, 'load', 'consumer', 3, '-T', 15));
-
-my %rounds;
 my @kinds = ('', '(FREEZE)', '(FULL)', '(TRUNCATE on, INDEX_CLEANUP on)', '(FULL, FREEZE)');
-while (grep { $_->{run}->pumpable } @load)
-{
-	my $segments = $node->safe_psql('postgres',
-		q{SELECT segment FROM queue.segments WHERE topic = 'load'});
-	my $kind = $kinds[ $rounds{all}++ % @kinds ];
+my $rounds = $ENV{VACUUM_ROUNDS} || 2;
+my @rest = (@kinds) x $rounds;
+my $vacuumed = 0;
+is( load_until(
+		$node, 'load',
+		sub {
+			my $segments = $node->safe_psql('postgres',
+				q{SELECT segment FROM queue.segments WHERE topic = 'load' AND messages > 0});
+			my $kind = shift @rest;
 
-	foreach my $segment (split /\n/, $segments)
-	{
-		$node->safe_psql('postgres', "VACUUM $kind $segment");
-		$rounds{$kind}++;
-	}
-	$_->{run}->pump_nb foreach @load;
-}
-foreach my $load (@load)
-{
-	ok(finish_load($load), "the $load->{who}s came to their end under VACUUM");
-}
-foreach my $kind (@kinds)
-{
-	ok($rounds{$kind}, "VACUUM $kind ran beside them");
-}
+			foreach my $segment (split /\n/, $segments)
+			{
+				$node->safe_psql('postgres', "VACUUM $kind $segment");
+				$vacuumed++;
+			}
+			return !@rest;
+		},
+		[ 'producer', 3, '-t', 200 ],
+		[ 'consumer', 3, '-t', 200 ]),
+	'', "producers and consumers go on beside VACUUM of every kind, $rounds times");
+cmp_ok($vacuumed, '>', @kinds * $rounds, "of $vacuumed segments");
 drain($node, 'load');
 check_ledger($node, 'load', 'after VACUUM under load');
 
@@ -117,7 +114,7 @@ my ($first) = split /\t/,
 is($first, 0, 'COPY TO too');
 
 # A parked scan elsewhere, and VACUUM FULL of the big one.
-my $parked = $node->background_psql('postgres');
+my $parked = open_session($node);
 $parked->query_safe(
 	qq{BEGIN; DECLARE c CURSOR FOR SELECT * FROM $beside; MOVE 100000 IN c});
 scan_to_the_middle($big);

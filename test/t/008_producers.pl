@@ -4,13 +4,13 @@
 # nothing any more; and whatever they send again comes back as a duplicate, with
 # the place of the original, however old and however often pruned.
 #
-# Eight producers, processes of their own, go on until the time is over: read the
+# Eight producers, processes of their own, go on until enough was done to them: read the
 # state, sometimes step back a little, and send a few transactions of random
 # shape. They remember nothing. Meanwhile their backends are terminated, they are
 # killed themselves, they are fenced, their state is pruned, and the server
 # crashes. Each message says of which producer, sequence and epoch it is.
 #
-#   PRODUCER_SECONDS   how long, 60 by default
+#   PRODUCER_DEEDS   how much is done to them, 150 by default
 
 use strict;
 use warnings;
@@ -23,7 +23,7 @@ use Time::HiRes qw(sleep time);
 use QueueTest;
 
 my $topic = 'sequenced';
-my $seconds = $ENV{PRODUCER_SECONDS} || 60;
+my $wanted = $ENV{PRODUCER_DEEDS} || 150;
 
 # Sequences are the numbers 1, 2, 3 ... of a producer's messages, times the step:
 # those of monotonic producers have gaps.
@@ -244,7 +244,6 @@ sub produce_a_while
 sub start_producer
 {
 	my ($name) = @_;
-	my $latest = time() + $seconds + 120;
 	my $pid = fork() // die "fork: $!";
 
 	if ($pid == 0)
@@ -252,7 +251,7 @@ sub start_producer
 		POSIX::setpgid(0, 0);
 		srand;
 		open STDERR, '>>', "$folder/$name.log";
-		while (-e $running && time() < $latest)
+		while (-e $running && getppid() == $test)
 		{
 			produce_a_while($name) or sleep 0.05;
 		}
@@ -269,16 +268,10 @@ sub start_producer
 sub ask
 {
 	my ($ret, $stdout, $stderr) = $node->psql('postgres', $_[0],
-		extra_params => [ '-v', 'ON_ERROR_STOP=1' ], timeout => 60);
+		extra_params => [ '-v', 'ON_ERROR_STOP=1' ], timeout => $PostgreSQL::Test::Utils::timeout_default);
 
 	die $stderr if $stderr =~ /ERROR:/;
 	return $ret == 0 ? $stdout : undef;
-}
-
-# How often the postmaster has started over.
-sub times_crashed
-{
-	return scalar(() = slurp_file($node->logfile) =~ /all server processes terminated/g);
 }
 
 my $in_mid_transaction = q{
@@ -316,16 +309,8 @@ my %how = (
 	# the postmaster starts over
 	kill_backend => sub {
 		my $pid = ask($in_mid_transaction);
-		my $before = times_crashed();
 
-		return 0 unless $pid && kill 'KILL', $pid;
-		for (my $i = 0; $i < 50 && times_crashed() == $before; $i++)
-		{
-			sleep 0.1;
-		}
-		wait_for_server($node)
-		  or die 'the server does not come back';
-		return times_crashed() > $before;
+		return $pid && kill_backend($node, $pid);
 	},
 	stop => sub {
 		return 0 unless ask($in_mid_transaction);
@@ -354,40 +339,61 @@ END
 	}
 }
 
+# The SQLSTATEs that producers were told so far, and how often.
+sub errors
+{
+	my %errors;
+
+	foreach my $file (grep { -e } map { "$folder/$_.log" } @names)
+	{
+		$errors{$_}++ foreach slurp_file($file) =~ /ERROR:\s+(\w+)/g;
+	}
+	return %errors;
+}
+
+# Was everything reached that the checks below look for?
+sub enough
+{
+	my %errors = errors();
+
+	return 0 if !$errors{QU003} || grep { !$deeds{$_} } qw(terminate kill_process fence prune pruned);
+	return (ask(qq{
+		SELECT (SELECT count(*) = 8 FROM queue.producers
+				 WHERE topic = '$topic' AND accepted > 100 AND duplicates > 0)
+		   AND EXISTS (SELECT FROM answers WHERE duplicate)}) // '') eq 't';
+}
+
 append_to_file($running, '');
 start_producer($_) foreach @names;
 
-my $begin = time();
 my @crashes = ('kill_backend', 'kill_backend', 'stop', 'kill_backend');
 my $crashes = @crashes;
-while (time() < $begin + $seconds || @crashes)
+my $done = 0;
+my $latest = time() + $PostgreSQL::Test::Utils::timeout_default;
+while ($done < $wanted || @crashes || !enough())
 {
-	die 'the server is never at work' if time() > $begin + $seconds + 60;
-	sleep 0.02 + rand 0.2;
-
 	my $due = $crashes + 1 - @crashes;
-	if (@crashes && time() > $begin + $seconds * $due / ($crashes + 1))
-	{
-		shift @crashes if do_deed($crashes[0]);
-		next;
-	}
 	my $dice = rand;
-	do_deed(  $dice < 0.6 ? 'terminate'
-			: $dice < 0.75 ? 'kill_process'
-			: $dice < 0.9 ? 'fence'
-			: 'prune');
+	my $deed =
+	    @crashes && $done >= $wanted * $due / ($crashes + 1) ? $crashes[0]
+	  : $dice < 0.6 ? 'terminate'
+	  : $dice < 0.75 ? 'kill_process'
+	  : $dice < 0.9 ? 'fence'
+	  : 'prune';
+
+	sleep 0.02 + rand 0.2;
+	die "$deed: the producers are never at work" if time() > $latest;
+	next unless do_deed($deed);
+	$latest = time() + $PostgreSQL::Test::Utils::timeout_default;
+	$done++;
+	shift @crashes if @crashes && $deed eq $crashes[0];
 }
 
 unlink $running;
-my $patience = time() + 60;
 foreach my $name (@names)
 {
-	my $ended;
+	my $ended = patiently(sub { waitpid $pid{$name}, POSIX::WNOHANG() });
 
-	until (($ended = waitpid $pid{$name}, POSIX::WNOHANG()) || time() > $patience)
-	{
-		sleep 0.05;
-	}
 	is($ended ? $? : 'running', 0, "$name came to its end");
 	delete $pid{$name} if $ended;
 }
@@ -398,16 +404,14 @@ $node->poll_query_until('postgres', "SELECT NOT EXISTS ($in_mid_transaction)")
 # ---- what happened, so that the checks mean something ----------------------
 
 note(join ', ', map { "$_: $deeds{$_}" } sort keys %deeds);
-my $log = join '', map { slurp_file("$folder/$_.log") } grep { -e "$folder/$_.log" } @names;
-my %errors;
-$errors{$_}++ foreach $log =~ /ERROR:\s+(\w+)/g;
+my %errors = errors();
 note(join ', ', map { "$_: $errors{$_}" } sort keys %errors);
 
 cmp_ok($deeds{$_}, '>', 0, "done: $_")
   foreach qw(terminate kill_process fence prune pruned);
 is($deeds{kill_backend}, 3, 'done: kill_backend');
 is($deeds{stop}, 1, 'done: stop');
-is(times_crashed(), 3, 'the server started over after each killed backend');
+is(times_crashed($node), 3, 'the server started over after each killed backend');
 
 # Fenced producers are told so; nothing else goes wrong for them.
 cmp_ok(delete $errors{QU003} // 0, '>', 0, 'producers were refused that had been fenced');

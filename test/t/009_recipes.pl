@@ -126,7 +126,7 @@ sub read_recipes
 		$self->{run} = IPC::Run::start(
 			[ 'psql', '-X', '-q', '-d', $node->connstr($db), '-f', '-' ],
 			'<', \$self->{in}, '>', \$self->{out}, '2>&1',
-			IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+			$self->{timeout} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 		$self->run('\pset footer on');
 		($self->{pid}) = $self->run('SELECT pg_backend_pid() AS pid;') =~ /(\d+)/;
 		return $self;
@@ -148,6 +148,7 @@ sub read_recipes
 	{
 		my ($self) = @_;
 
+		$self->{timeout}->start;
 		$self->{run}->pump until $self->{out} =~ /$self->{end} (\S+)\n/;
 		my ($out, $state) = ($`, $1);
 		$self->{out} = '';

@@ -41,14 +41,14 @@ sub session
 {
 	my ($server) = @_;
 
-	return ($server // $node)
-	  ->background_psql('postgres', on_error_stop => 0);
+	return open_session($server // $node, on_error_stop => 0);
 }
 
 sub wait_for
 {
 	my ($session, $arguments) = @_;
 
+	$session->{timeout}->start;
 	$session->{stdin} .= "CALL queue.wait($arguments);\n\\echo woken\n";
 	$session->{run}->pump_nb;
 	return;
@@ -58,6 +58,7 @@ sub woken
 {
 	my ($session) = @_;
 
+	$session->{timeout}->start;
 	patiently(
 		sub {
 			return 1

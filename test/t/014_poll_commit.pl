@@ -3,8 +3,8 @@
 # who has messages in hand: whoever was handed them is refused, and they are
 # handed out again.
 #
-# The process that writes WAL in the background is kept from it, so that only
-# commits flush.
+# The processes that write in the background are kept from it, so that only commits
+# flush.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ use QueueTest;
 # With checksums whoever sets a hint bit writes WAL; they are the default since 18.
 my @init = ('--no-locale', '--encoding=UTF8');
 push @init, '--no-data-checksums' if `initdb --help` =~ /--no-data-checksums/;
-my $node = new_server('poll', "autovacuum = off\n", extra => \@init);
+my $node = new_server('poll', "autovacuum = off\ncheckpoint_timeout = 1d\n", extra => \@init);
 
 $node->safe_psql(
 	'postgres', q{
@@ -32,13 +32,13 @@ $node->safe_psql(
 });
 # Pages that want pruning would be pruned by whoever reads them, which is WAL.
 $node->safe_psql('postgres', 'VACUUM');
-my $writer = $node->safe_psql('postgres',
-	q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'});
-kill 'STOP', $writer;
+my @writers = split /\n/, $node->safe_psql('postgres',
+	q{SELECT pid FROM pg_stat_activity WHERE backend_type IN ('walwriter', 'background writer')});
+is(kill('STOP', @writers), 2, 'nothing is written in the background');
 
 END
 {
-	kill 'CONT', $writer if $writer;
+	kill 'CONT', @writers;
 }
 
 # Does a transaction, or several, flush what it has written? "nothing": there was
@@ -98,7 +98,7 @@ my $commit = qq{SELECT queue.commit_offset('billing', 'orders', $partition, 1, '
 
 $node->stop('immediate');
 $node->start;
-$writer = undef;
+@writers = ();
 is(sqlstate($node, 'postgres', $commit), 'QU004',
 	'after a crash: what a lost poll handed out cannot be committed');
 is( $node->safe_psql(

@@ -3,6 +3,8 @@
 # a stretch that the group was told to have missed; with consumers, producers and
 # maintenance at work at once, and a server that is stopped in the middle of it. No
 # call fails. The counts are dumped and restored.
+#
+#   OUTRUN_OFFSETS   how many are missed, and consumed, under load; 1000 by default
 
 use strict;
 use warnings;
@@ -10,34 +12,27 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time sleep);
 use QueueTest;
 
-my $seconds = $ENV{OUTRUN_SECONDS} // 4;
+my $offsets = $ENV{OUTRUN_OFFSETS} || 1000;
 my $node = new_server('outrun');
 create_ledger($node, 'orders',
 	q{partitions => 2, segment_messages => 100, retention => '1 millisecond',
 	  retention_force => true});
 $node->safe_psql('postgres', q{SELECT queue.alter_group('ledger', 'earliest', '1 day')});
 
-# Producers, and consumers that are too slow for them; numbers from $base on.
-sub start_loads
-{
-	my ($base) = @_;
+# Producers, and consumers that are too slow for them.
+my @what = ([ 'producer', 2 ], [ 'consumer', 2, '-R', 15 ]);
 
-	return (
-		start_load($node, 'orders', 'producer', 2, '-T', $seconds, '-D', "base=$base"),
-		start_load($node, 'orders', 'consumer', 2, '-T', $seconds, '-R', 15));
-}
-
-# Maintenance over and over for a part of the time.
+# Maintenance; and whether so many offsets were missed by now, and so many consumed.
 sub maintain
 {
-	my ($part) = @_;
-	my $end = time + $seconds * $part;
+	my ($enough) = @_;
 
-	$node->psql('postgres', 'CALL queue.maintain()') while time < $end;
-	return;
+	$node->psql('postgres', 'CALL queue.maintain()');
+	return $node->safe_psql('postgres', qq{
+		SELECT sum(missed) > $enough AND (SELECT count(*) > $enough FROM consumed)
+		  FROM queue.consumer_groups WHERE consumer_group = 'ledger'}) eq 't';
 }
 
 # What is certainly missed, whatever the machine did: several segments of each
@@ -57,12 +52,15 @@ sub outrun
 	return;
 }
 
-my @loads = start_loads(0);
-maintain(0.9);
-is(finish_load($_), 1, "no call of a $_->{who} failed") foreach @loads;
+is( load_until(
+		$node, 'orders',
+		sub { maintain($offsets) },
+		[ @{ $what[0] }, '-t', 500 ],
+		[ @{ $what[1] }, '-t', 30 ]),
+	'', 'no call of a producer or consumer failed');
 
-@loads = start_loads(100);
-maintain(0.5);
+my @loads = map { start_load($node, 'orders', @$_, forever()) } @what;
+patiently(sub { maintain(2 * $offsets) }) or die 'the load does not get on';
 $node->stop('immediate');
 finish_load($_) foreach @loads;
 $node->start;

@@ -34,14 +34,13 @@ sub archive
 {
 	my ($name) = @_;
 
-	for (1 .. 100)
-	{
-		my ($ret) = $node->psql('postgres',
-			"SELECT FROM queue.archive_segment('orders', 0, '$name')");
-		return 1 if $ret == 0;
-		select(undef, undef, undef, 0.1);
-	}
-	return 0;
+	return patiently(
+		sub {
+			my ($ret) = $node->psql('postgres',
+				"SELECT FROM queue.archive_segment('orders', 0, '$name')");
+
+			return $ret == 0;
+		});
 }
 
 $node->safe_psql('postgres', q{CREATE TABLESPACE cold LOCATION ''});

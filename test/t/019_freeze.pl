@@ -24,7 +24,7 @@ my $segment = $node->safe_psql('postgres',
 my $frozen = "SELECT frozen FROM queue.segment_info('$segment')";
 
 # Some pages a second, so that it lasts for the rest of the test.
-my $slow = $node->background_psql('postgres', on_error_stop => 0);
+my $slow = open_session($node, on_error_stop => 0);
 my $pid = $slow->query_safe('SELECT pg_backend_pid()');
 $slow->query_safe('SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1; SET client_min_messages = error');
 $slow->query_until(qr/begun/, "\\echo begun\nCALL queue.maintain('orders');\n");

@@ -7,7 +7,7 @@
 # time: two sessions and the worker do maintenance without a pause, while messages
 # are produced and consumed. All processes are killed at once.
 #
-#   KILLS   how often, 50 by default
+#   KILLS   how often, 15 by default
 
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 use QueueTest;
 
-my $kills = $ENV{KILLS} || 50;
+my $kills = $ENV{KILLS} || 15;
 my $topic = 'kills';
 my %maintain = (maintain => "CALL queue.maintain('$topic');\n");
 
@@ -34,9 +34,9 @@ for my $kill (1 .. $kills)
 	my $before = $node->safe_psql('postgres',
 		"SELECT ($consumed), ($done) FROM queue.start_maintenance()");
 	my @loads = (
-		start_load($node, $topic, 'producer', 2, '-T', 120, '-D', "base=${kill}00"),
-		start_load($node, $topic, 'consumer', 2, '-T', 120),
-		start_pgbench($node, 'maintainer', \%maintain, '-c', 2, '-T', 120));
+		start_load($node, $topic, 'producer', 2, forever()),
+		start_load($node, $topic, 'consumer', 2, forever()),
+		start_pgbench($node, 'maintainer', \%maintain, '-c', 2, forever()));
 
 	$before =~ s/\|/ AND ($done) > /;
 	$node->poll_query_until('postgres', "SELECT ($consumed) > $before")

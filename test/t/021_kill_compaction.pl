@@ -9,7 +9,7 @@
 # keys are produced and consumed. Some keys are written once, in the beginning. All
 # processes are killed at once.
 #
-#   KILLS   how often, 50 by default
+#   KILLS   how often, 15 by default
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 use QueueTest;
 
-my $kills = $ENV{KILLS} || 50;
+my $kills = $ENV{KILLS} || 15;
 my $node = new_server(
 	'compaction', q{
 queue.maintenance_interval = 1
@@ -161,9 +161,9 @@ for my $kill (1 .. $kills)
 	my $before = $node->safe_psql('postgres',
 		"SELECT ($received), ($sealed) FROM queue.start_maintenance()");
 	my @loads = (
-		start_pgbench($node, 'producer', \%produce, '-c', 2, '-T', 120, '-R', 60),
-		start_pgbench($node, 'consumer', \%consume, '-c', 2, '-T', 120, '-R', 5),
-		start_pgbench($node, 'maintainer', \%maintain, '-c', 2, '-T', 120));
+		start_pgbench($node, 'producer', \%produce, '-c', 2, '-R', 60, forever()),
+		start_pgbench($node, 'consumer', \%consume, '-c', 2, '-R', 5, forever()),
+		start_pgbench($node, 'maintainer', \%maintain, '-c', 2, forever()));
 
 	$before =~ s/\|/ AND ($sealed) > /;
 	$node->poll_query_until('postgres', "SELECT ($received) > $before")

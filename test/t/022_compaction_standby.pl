@@ -53,8 +53,10 @@ fill(2);
 $primary->poll_query_until('postgres',
 	q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker')});
 
-# A pass so slow that it stays with the copy of a segment: a tenth of a second a page.
+# A pass so slow that it is seen with the copy of a segment, nearly half a second a
+# page; there its backend is stopped, until go_on().
 my ($out, $err) = ('', '');
+my $copier;
 
 sub start_slow_pass
 {
@@ -62,16 +64,34 @@ sub start_slow_pass
 	my $pass = IPC::Run::start(
 		[
 			'psql', '-Xq', '-d', $primary->connstr('postgres'),
-			'-c', q{SET vacuum_cost_page_hit = 1; SET vacuum_cost_page_miss = 1;
+			'-c', q{SET vacuum_cost_page_hit = 100; SET vacuum_cost_page_miss = 100;
 				SET vacuum_cost_limit = 1; SET vacuum_cost_delay = 100},
 			'-c', qq{CALL queue.maintain('$topic')}
 		],
 		'<', \undef, '>', \$out, '2>', \$err);
 
-	ok( $primary->poll_query_until('postgres',
-			q{SELECT count(*) = 1 FROM queue.compaction_progress WHERE phase = 'copying'}),
-		'a segment is being copied');
+	$primary->safe_psql(
+		'postgres', q{
+		DO $$ BEGIN
+			WHILE NOT EXISTS (SELECT FROM queue.compaction_progress WHERE phase = 'copying') LOOP
+				PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
+			END LOOP;
+		END $$}, timeout => $PostgreSQL::Test::Utils::timeout_default);
+	$copier = $primary->safe_psql('postgres', 'SELECT pid FROM queue.compaction_progress');
+	is(kill('STOP', $copier), 1, 'a segment is being copied');
 	return $pass;
+}
+
+sub go_on
+{
+	kill 'CONT', $copier;
+	undef $copier;
+	return;
+}
+
+END
+{
+	kill 'CONT', $copier if $copier;
 }
 
 my $pass = start_slow_pass('state');
@@ -87,12 +107,13 @@ is( $primary->safe_psql('postgres', q{SELECT count(*) FROM queue.compaction_prog
 	'1', 'while it is still being copied');
 $primary->safe_psql('postgres',
 	q{SELECT pg_cancel_backend(pid) FROM queue.compaction_progress});
+go_on();
 $pass->finish;
 like($err, qr/canceling statement due to user request/, 'the pass was canceled');
 
 # A snapshot from before the second half of the messages.
 catch_up();
-my $old = $standby->background_psql('postgres', on_error_stop => 0);
+my $old = open_session($standby, on_error_stop => 0);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 my $before = $old->query_safe('SELECT count(*) FROM queue.topic');
 fill(2);
@@ -145,6 +166,7 @@ $primary->safe_psql('postgres',
 is( $primary->safe_psql('postgres', q{SELECT count(*) FROM queue.compaction_progress
 		WHERE phase = 'copying'}),
 	'1', 'while it is still being copied');
+go_on();
 $pass->finish;
 my $given = q{SELECT count(*) FILTER (WHERE key = 'given'), count(*) FROM topic.given};
 is($primary->safe_psql('postgres', $given), '1|152', 'then nothing goes');

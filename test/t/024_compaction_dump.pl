@@ -32,21 +32,20 @@ sub compact
 {
 	my ($db) = @_;
 
-	foreach (1 .. 100)
-	{
-		$node->safe_psql($db, 'CALL queue.maintain()');
-		return
-		  if $node->safe_psql(
-			$db, q{
-			SELECT count(*) FROM (
-				SELECT partition, lead("offset") OVER (
-					PARTITION BY partition, key ORDER BY "offset") AS later
-				FROM topic.keyed) m
-			JOIN (SELECT partition, max(first_offset) AS active FROM queue.segments
-				WHERE topic = 'keyed' AND messages > 0 GROUP BY partition) a USING (partition)
-			WHERE later < active}) == 0;
-	}
-	die 'not compacted';
+	patiently(
+		sub {
+			$node->safe_psql($db, 'CALL queue.maintain()');
+			return $node->safe_psql(
+				$db, q{
+				SELECT count(*) FROM (
+					SELECT partition, lead("offset") OVER (
+						PARTITION BY partition, key ORDER BY "offset") AS later
+					FROM topic.keyed) m
+				JOIN (SELECT partition, max(first_offset) AS active FROM queue.segments
+					WHERE topic = 'keyed' AND messages > 0 GROUP BY partition) a USING (partition)
+				WHERE later < active}) == 0;
+		}) or die 'not compacted';
+	return;
 }
 
 # Ten segments in each partition, of which the last is in use.

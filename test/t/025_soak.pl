@@ -3,11 +3,12 @@
 # limits, not on time, while the worker does maintenance each second. Nothing is
 # lost meanwhile.
 #
-# Producers and consumers keep a steady pace. Sizes are looked at each second; what
-# is kept for a group that has not read it yet does not count: then the machine
-# is slow, and retention does right.
+# Producers go on in short bursts, the next one when the topic is within its limits
+# again, until many times as much was written as may be kept. Sizes are looked at
+# all the time; what is kept for a group that has not read it yet does not count:
+# then the machine is slow, and retention does right.
 #
-#   SOAK_SECONDS   how long, 20 by default
+#   SOAK_TIMES   how many times as much, 5 by default; 50 take some minutes
 
 use strict;
 use warnings;
@@ -15,13 +16,12 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 use QueueTest;
 
-my $seconds = $ENV{SOAK_SECONDS} || 20;
+my $times = $ENV{SOAK_TIMES} || 5;
 my $partitions = 2;
 my $retention_bytes = 512 * 1024;
-my $warm_up = 5;
 
 my $node = new_server(
 	'soak', q{
@@ -49,9 +49,7 @@ my $sizes = q{
 		(SELECT count(*) FROM pg_class)
 	  FROM size};
 
-# What each may be, by the limits: the partition's newest segments up to the limit,
-# the one that goes beyond it and the one in use; as much again for what comes
-# between two passes. The greatest values are kept.
+# The greatest values are kept.
 my ($topic, $segment, $other, $tables) = (0, 0, 0, 0);
 my (undef, undef, $other_before, $tables_before) =
   split /\|/, $node->safe_psql('postgres', $sizes);
@@ -64,36 +62,53 @@ sub look
 	$segment = $now[1] if $now[1] > $segment;
 	$other = $now[2] if $now[2] > $other;
 	$tables = $now[3] if $now[3] > $tables;
-	return;
+	return $now[0];
+}
+
+# What the topic may have, by its limits: of each partition the newest segments up
+# to the limit, the one that goes beyond it and the one in use.
+sub limit
+{
+	return $partitions * ($retention_bytes + 2 * $segment);
+}
+
+# What was written so far, in bytes.
+sub written
+{
+	return $node->safe_psql('postgres', q{
+		SELECT coalesce(sum(log_end) * (SELECT avg(pg_column_size(m.*)) FROM topic.soak m), 0)
+		  FROM queue.partitions WHERE topic = 'soak'});
 }
 
 $node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
-my @loads = (
-	start_load($node, 'soak', 'producer', 3, '-T', $seconds, '-R', 100),
-	start_load($node, 'soak', 'consumer', 3, '-T', $seconds, '-R', 60));
-my $begin = time;
-while (time < $begin + $seconds)
-{
-	sleep 1;
-	look() if time > $begin + $warm_up;
-}
-foreach my $load (@loads)
-{
-	ok(finish_load($load), "the $load->{who}s came to their end");
-}
+my $bursts = 0;
+my $failed = load_until(
+	$node, 'soak',
+	sub {
+		my $burst = start_load($node, 'soak', 'producer', 3, '-t', 30, '-R', 150);
 
-my $written = $node->safe_psql('postgres', q{
-	SELECT sum(log_end) * (SELECT avg(pg_column_size(m.*)) FROM topic.soak m)
-	  FROM queue.partitions WHERE topic = 'soak'});
-my $bound = 2 * $partitions * ($retention_bytes + 2 * $segment);
-note("topic: at most $topic of $bound bytes; written: $written; largest segment: $segment");
-cmp_ok($written, '>', $bound, 'more was written than may be kept');
-cmp_ok($topic, '<=', $bound, 'the size of the topic is bounded by its limits');
+		while (is_running($burst))
+		{
+			look();
+			sleep 0.1;
+		}
+		finish_load($burst) or die "a burst failed: $burst->{out}";
+		$bursts++;
+		patiently(sub { look() <= limit() })
+		  or die 'the topic does not get back within its limits: ' . limit();
+		return written() > $times * limit();
+	},
+	[ 'consumer', 3, '-t', 60, '-R', 60 ]);
+is($failed, '', 'consumers go on');
+
+my $bound = 2 * limit();
+note("topic: at most $topic bytes, within limits ${\ limit() }; written: ${\ written() }"
+	  . " in $bursts bursts; largest segment: $segment");
 
 # A leaf is a table, its TOAST table and that one's index.
 my $leaves = $bound / $segment + 2 * $partitions;
 note("tables: at most $tables, $tables_before before");
-cmp_ok($tables, '<=', $tables_before + 3 * $leaves, 'so is the number of tables');
+cmp_ok($tables, '<=', $tables_before + 3 * $leaves, 'the number of tables is bounded by the limits of the topic');
 
 # Catalogs, positions and the account of maintenance, whose dead rows autovacuum
 # makes room of: no more than the topic itself.
