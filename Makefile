@@ -14,10 +14,11 @@
 
 EXTENSION = queue
 MODULE_big = queue
-DATA = queue--1.0.sql
-
 # The folder of this file: the sources, also when built elsewhere (VPATH).
 TOP := $(dir $(lastword $(MAKEFILE_LIST)))
+
+# Scripts of all versions, and from each to the next.
+DATA = $(sort $(notdir $(wildcard $(TOP)queue--*.sql)))
 
 SOURCES := $(sort $(patsubst $(TOP)%,%,$(wildcard $(TOP)src/*.c)))
 OBJS := $(SOURCES:.c=.o)
