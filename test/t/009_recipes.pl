@@ -17,7 +17,7 @@ use Test::More;
 use Time::HiRes 'usleep';
 use QueueTest;
 
-my $node = new_server('recipes');
+my $node = new_server('recipes', undef, allows_streaming => 'logical');
 my $attempts = 10 * $PostgreSQL::Test::Utils::timeout_default;
 
 # ---------------- reading the file ----------------
@@ -340,6 +340,14 @@ sub query
 	return $node->safe_psql($db, $sql);
 }
 
+# The database that the relay reads.
+sub query_source
+{
+	my ($sql) = @_;
+
+	return $node->safe_psql('source', $sql);
+}
+
 # ---------------- what each recipe promises ----------------
 
 my %promise = (
@@ -418,34 +426,76 @@ my %promise = (
 	},
 
 	'A change-data relay' => sub {
-		my @round = statements_with(qr/SELECT part\.last_scn/);
+		my @round = statements_with(qr/pg_replication_slot_advance/);
 
 		is(scalar(grep { $_ eq 'QU002' } @sqlstates),
 			1, 'relay: a change left out is QU002');
-		run_rounds(\@round, q{SELECT count(*) FROM redo WHERE scn >
-			(SELECT (watermark->>'scn')::bigint FROM queue.producer_state('changes', 'erp'))});
-		is( query(q{SELECT count(*) || ' ' || count(DISTINCT value) FROM topic.changes}),
-			'500 500',
-			'relay: every change, once');
-		is( query(q{SELECT count(*) FROM redo FULL JOIN topic.changes c
-				ON c.key = redo.id AND c.value = redo.change
-				WHERE redo.id IS NULL OR c.key IS NULL}),
-			0,
-			'relay: the same as in the source');
-		is( query(q{SELECT count(*) FROM (
-				SELECT (value->>'stock')::int AS n, lag((value->>'stock')::int)
-					OVER (PARTITION BY key ORDER BY "offset") AS before
-				FROM topic.changes) AS c WHERE n <= before}),
-			0,
-			'relay: the changes of a key in order');
 
-		# set back to the start of the source's log
-		my @again = map { s/scn > :position/scn > 0/r } @round;
-		like(run_apart(\@again), qr/\|\s+0 \|\s+120$/m,
-			'relay: nothing twice from any earlier position');
-		is( query(q{SELECT watermark FROM queue.producer_state('changes', 'erp')}),
-			'{"scn": 7500}',
-			'relay: and the watermark stays');
+		# more of the same, with a slot that nothing else reads: transactions
+		# that overlap, roll back, are of no interest, and COPYs
+		$node->safe_psql('source', q{SELECT FROM pg_create_logical_replication_slot('check', 'test_decoding');
+			CREATE TABLE other (n int)});
+		my @writers = map { Session->new('source') } 1 .. 3;
+		foreach my $n (1 .. 40)
+		{
+			my $writer = $writers[ $n % 3 ];
+
+			$writer->run(($n % 7 == 0 ? "ROLLBACK;\n" : "COMMIT;\n") . 'BEGIN;') if $n > 3;
+			$writer->run('BEGIN;') if $n <= 3;
+			$writer->run("INSERT INTO stock VALUES ('item-@{[ $n % 5 ]}', $n * 100);");
+			$writer->run("COPY stock FROM STDIN;\n"
+				  . join('', map { "item-@{[ $_ % 5 ]}\t@{[ $n * 100 + $_ ]}\n" } 1 .. 6)
+				  . '\.');
+			query_source("INSERT INTO other VALUES ($n)") if $n % 4 == 0;
+		}
+		$_->run('COMMIT;') foreach @writers;
+		$_->quit foreach @writers;
+
+		my $left = query_source('SELECT count(*) FROM stock');
+		run_rounds(\@round, "SELECT $left - count(*) FROM topic.changes");
+		is( query('SELECT count(DISTINCT value) FROM topic.changes'),
+			$left, 'relay: every change, once');
+		is(query_source(q{SELECT count(*) FROM pg_logical_slot_peek_changes('relay', NULL, NULL)
+				WHERE data LIKE 'table public.stock%'}),
+			0, 'relay: the source need not keep any');
+
+		# what the source sends, in its order: the same as the relay counted
+		my $end = query_source('SELECT pg_current_wal_flush_lsn()');
+		my ($sent) = run_command(
+			[
+				'pg_recvlogical', '-d', $node->connstr('source'), '-S', 'check',
+				'--start', '--no-loop', '-E', $end, '-f', '-'
+			]);
+		my @sent = grep { /^table public\.stock:/ } split /\n/, $sent;
+		is(scalar @sent, $left - 6, 'relay: pg_recvlogical sends as many');
+		foreach my $key (map { "item-$_" } 0 .. 4)
+		{
+			is( query(qq{SELECT string_agg(value, E'\\n' ORDER BY "offset") FROM topic.changes WHERE key = '$key'}),
+				join("\n", grep { /'$key'/ } @sent),
+				"relay: the changes of $key in the order of the commits");
+		}
+
+		# what the recipe warns of: positions as sequences
+		query(q{SELECT queue.create_topic('wrong', value_type => 'text');
+			SELECT queue.create_producer('wrong', 'source', 'monotonic')});
+		$node->safe_psql('source', q{SELECT FROM pg_create_logical_replication_slot('wrong', 'test_decoding')});
+		my ($first, $second) = map { Session->new('source') } 1 .. 2;
+		$first->run("BEGIN;\nINSERT INTO stock VALUES ('early', 1);");
+		$second->run("COPY stock FROM STDIN;\ncopy\t1\ncopy\t2\n\\.");
+		$first->run('COMMIT;');
+		$_->quit foreach $first, $second;
+		my @results = map {
+			my ($position, $value) = split / /, $_, 2;
+			my ($stdout, $stderr);
+			$node->psql($db, qq{SELECT duplicate FROM queue.produce('wrong', '$value',
+				producer_id => 'source', sequence => $position)}, stdout => \$stdout,
+				stderr => \$stderr, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+			$stdout || $stderr =~ s/.*ERROR:\s+//sr;
+		} split /\n/, query_source(q{SELECT (lsn - '0/0'::pg_lsn)::bigint || ' ' || substring(data FROM $$'(.*)'$$)
+			FROM pg_logical_slot_peek_changes('wrong', NULL, NULL) WITH ORDINALITY AS c (lsn, xid, data, i)
+			WHERE data LIKE 'table public.stock:%' ORDER BY i});
+		is("@results", 'f t QU002', 'relay: of a COPY the first row only, and then it is stopped');
+		query(q{SELECT queue.drop_topic('wrong')});
 	},
 
 	'Consume, transform, produce' => sub {
