@@ -2,6 +2,7 @@
 -- The extension's tables with more or fewer columns than the library knows: an
 -- older library after ALTER EXTENSION UPDATE, a newer one before it.
 --
+SELECT current_database() AS own \gset
 CREATE DATABASE regress_columns;
 \c regress_columns
 SET client_min_messages = warning;
@@ -156,5 +157,5 @@ SELECT queue.consume('new', 'day4');
 DROP TABLE queue.progress;
 SELECT queue.consume('new', 'day4');
 
-\c contrib_regression
+\c :own
 DROP DATABASE regress_columns WITH (FORCE);
