@@ -545,7 +545,7 @@ CREATE FUNCTION queue.create_producer(
 AS 'MODULE_PATHNAME', 'pgqueue_create_producer'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_producer(text, text, text) IS
-'Makes a producer known before its first message, to choose its mode. sequence_mode: strict (default, also for producers that were not created: each sequence is the last one + 1) or monotonic (each is greater than the last one: log positions, timestamps; a sequence in a gap is refused later, since it may be a lost message).
+'Makes a producer known before its first message, to choose its mode. sequence_mode: strict (default, also for producers that were not created: each sequence is the last one + 1) or monotonic (each is greater than the last one: positions in a file; not an LSN or SCN, which goes back from one message to the next, and is shared by several; a sequence in a gap is refused later, since it may be a lost message).
 Errors: 42710 known already, 42704 no such topic, 22023 bad mode, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view; the producer becomes the current user''s. Since 1.0.';
 
 CREATE FUNCTION queue.alter_producer(
