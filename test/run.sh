@@ -157,7 +157,7 @@ by_prove()
 # Run a test, and print what is to be said of it.
 run_test()
 {
-	local test=$1 status begin=$SECONDS
+	local test=$1 status reason begin=$SECONDS
 
 	rm -f "$work/activity"
 	case "$test" in
@@ -167,7 +167,10 @@ run_test()
 	esac >"$work/shown"
 	status=$?
 	case "$status" in
-		0) echo "ok      $test ($((SECONDS - begin)) s)" ;;
+		0)
+			reason=$(sed -n 's/.*\.\. skipped: //p' "$work/out")
+			echo "ok      $test ($((SECONDS - begin)) s)${reason:+, skipped: $reason}"
+			;;
 		124) echo "FAILED  $test: timed out after $LIMIT s (LIMIT)" ;;
 		*) echo "FAILED  $test ($((SECONDS - begin)) s)" ;;
 	esac

@@ -57,13 +57,16 @@ sub new_server
 	return $node;
 }
 
-# copy_server(FOLDER): a copy of the server's installation, to be changed at will;
-# the server finds its files relative to its own binary. Returns a hash of its
-# folders: install_path, for new_server(), pkglibdir, extension.
+# copy_server(FOLDER, PG_CONFIG): a copy of a server's installation, to be changed
+# at will; the server finds its files relative to its own binary. PG_CONFIG:
+# default the one in the path. Returns a hash of the copy's folders: install_path,
+# for new_server(), bindir, pkglibdir, extension.
 sub copy_server
 {
-	my ($folder) = @_;
-	my %from = map { chomp(my $path = `pg_config --$_`); $_ => $path }
+	my ($folder, $pg_config) = @_;
+
+	$pg_config //= 'pg_config';
+	my %from = map { chomp(my $path = `$pg_config --$_`); $_ => $path }
 	  qw(bindir pkglibdir sharedir);
 	my $common = "$from{bindir}/";
 	my %to;
@@ -86,18 +89,21 @@ sub copy_server
 		extension => "$to{sharedir}/extension");
 }
 
-# build_library(FOLDER, OPTION...): build the sources once more, below FOLDER,
-# with further options for the compiler. Returns the library's path.
+# build_library(FOLDER, OPTION...): build the sources once more, below FOLDER.
+# OPTIONs go to the compiler, but one that names a pg_config, PG_CONFIG=path, says
+# for which server. Returns the library's path.
 sub build_library
 {
 	my ($folder, @options) = @_;
-	local $ENV{COPT} = join ' ', grep { defined } $ENV{COPT}, @options;
+	my ($pg_config) = grep { /^PG_CONFIG=/ } @options;
+	local $ENV{COPT} = join ' ', grep { defined && !/^PG_CONFIG=/ } $ENV{COPT}, @options;
 	delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
 
+	$pg_config //= 'PG_CONFIG=pg_config';
 	mkpath("$folder/src");
 	system("cp Makefile queue.control *.sql '$folder/' && cp src/*.c src/*.h '$folder/src/'")
 	  == 0 or die 'cannot copy the sources';
-	system("make -s -C '$folder' with_llvm=no PG_CONFIG=pg_config all >'$folder/make.log' 2>&1")
+	system("make -s -C '$folder' with_llvm=no '$pg_config' all >'$folder/make.log' 2>&1")
 	  == 0 or die slurp_file("$folder/make.log");
 	return "$folder/queue.so";
 }

@@ -1,4 +1,4 @@
--- The update of 1.0 to the made-up version "next" (test/t/027_update.pl): a
+-- The update of 1.0 to the made-up version "next" (test/t/029_update.pl): a
 -- change of each kind that a release may bring, and a model for its script.
 \echo Use "ALTER EXTENSION queue UPDATE TO 'next'" to load this file. \quit
 
