@@ -132,7 +132,7 @@ sub round
 	my $wait = rand() < 0.2 ? ", max_wait => '300 ms'" : '';
 	my $part = rand() < 0.8 ? 1 : rand;
 	my $calm = !-e $running{producer};
-	my $busy = rand() < 0.1 && !$calm ? 2 * $lease : rand(0.3) * $lease;
+	my $busy = $calm ? rand 0.1 : rand() < 0.1 ? 2 * $lease : rand(0.3) * $lease;
 	my $poll = qq{\\set hand []
 SELECT coalesce(jsonb_agg(m), '[]') AS hand FROM queue.poll('work', $topic, '$name',
 	$messages, lease => '$lease s'$wait) m \\gset
@@ -170,9 +170,9 @@ sub produce_a_while
 	my $sql = '';
 
 	# no faster than members can deal with it
-	my $lag = $node->psql('postgres',
-		q{DO $$ BEGIN ASSERT (SELECT coalesce(sum(lag), 0) < 5000 FROM queue.consumer_groups); END $$});
-	return 0 if $lag != 0;
+	my ($ret, $few) = $node->psql('postgres',
+		'SELECT coalesce(sum(lag), 0) < 2000 FROM queue.consumer_groups');
+	return 0 if $ret != 0 || $few ne 't';
 
 	foreach (1 .. 20)
 	{

@@ -123,7 +123,7 @@ cmp_ok($read, '<', $bar, "and reads fewer than $bar tuples");
 
 # ---------------- while a snapshot is held ----------------
 
-my $holder = $node->background_psql('postgres');
+my $holder = open_session($node);
 $holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM queue.topic');
 query(q{DO $$ BEGIN
 	FOR n IN 3 .. 40 LOOP PERFORM queue.produce('many', n, producer_id => 'p-1', sequence => n); COMMIT; END LOOP;

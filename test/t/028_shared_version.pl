@@ -27,7 +27,7 @@ $node->safe_psql('postgres', q{
 });
 
 # The session of the first library; the second one is put in its place.
-my $old = $node->background_psql('postgres');
+my $old = open_session($node);
 $old->query_safe(q{SELECT queue.produce('events', i::text) FROM generate_series(1, 10) i});
 replace_file($second, $library);
 
@@ -64,7 +64,7 @@ HINT:  Restart the server, so that all sessions load the same library.};
 like($err, qr/\Q$message\E/, 'and it is told why, and what to do');
 
 # The session that was refused reads, goes on, and is refused again.
-my $new = $node->background_psql('postgres', on_error_stop => 0);
+my $new = open_session($node, on_error_stop => 0);
 foreach my $time ('once', 'twice')
 {
 	$new->query($refused{produce});

@@ -119,7 +119,7 @@ $node->safe_psql(
 });
 
 # A session that has everything cached, and uses it once more with each call.
-my $old = $node->background_psql('postgres');
+my $old = open_session($node);
 my $sequence = 0;
 $old->query_safe(q{
 	SET client_min_messages = warning;
