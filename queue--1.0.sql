@@ -711,8 +711,15 @@ RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'pgqueue_offset_time'
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.offset_time(text, int, bigint) IS
-'Timestamp of the first message at or behind an offset; NULL if there is none, or the offset lies before the log start. What view queue.consumer_groups tells the age of unread messages by.
+'Timestamp of the first message at or behind an offset; NULL if there is none, or the offset lies before the log start.
 Errors: 42704 no such topic, 22023 bad partition, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
+
+CREATE FUNCTION queue.unread_time(topic text, partition int, from_offset bigint)
+RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'pgqueue_unread_time'
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.unread_time(text, int, bigint) IS
+'What view queue.consumer_groups tells the age of unread messages by: as queue.offset_time(), but NULL where that raises an error. What cannot be read is a WARNING. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
@@ -1022,6 +1029,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.segment_list() IS
 'What view queue.segments shows of the log. Topics that the user may read or write. Since 1.0.';
 
+CREATE FUNCTION queue.topic_problem(topic text) RETURNS text
+AS 'MODULE_PATHNAME', 'pgqueue_topic_problem_sql'
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.topic_problem(text) IS
+'What column problem of view queue.topics shows: why a topic, or a partition of it, cannot be used, in a sentence; NULL if all of it can be, does not exist, or is not among the topics that the view shows the user. Since 1.0.';
+
 CREATE VIEW queue.topics WITH (security_barrier) AS
 SELECT t.name AS topic,
        t.partitions,
@@ -1033,14 +1046,21 @@ SELECT t.name AS topic,
        t.cleanup_policy,
        t.tombstone_retention,
        t.tablespace,
-       t.group_expiry
+       t.group_expiry,
+       queue.topic_problem(t.name) AS problem
   FROM queue.topic t
-  JOIN pg_catalog.pg_class c ON c.oid = t.log
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log AND a.attname = 'value'
-  JOIN pg_catalog.pg_class v ON v.relname = t.name
-   AND v.relnamespace = 'topic'::regnamespace
- WHERE pg_catalog.has_table_privilege(v.oid, 'SELECT, INSERT');
-COMMENT ON VIEW queue.topics IS 'Which topics are there? Those that the user may read or write.';
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = t.log
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.log
+   AND a.attname = 'value' AND NOT a.attisdropped
+  LEFT JOIN pg_catalog.pg_class v ON v.relname = t.name
+   AND v.relnamespace = 'topic'::regnamespace AND v.relkind = 'v'
+   AND v.relowner = c.relowner
+ -- what is broken is seen by its owner; see pgqueue_owns_topic()
+ WHERE pg_catalog.has_table_privilege(v.oid, 'SELECT, INSERT')
+    OR pg_catalog.pg_has_role(
+           coalesce(c.relowner, (SELECT nspowner FROM pg_catalog.pg_namespace
+                                  WHERE nspname = 'queue')), 'USAGE');
+COMMENT ON VIEW queue.topics IS 'Which topics are there? Those that the user may read or write, or owns.';
 COMMENT ON COLUMN queue.topics.topic IS 'Name.';
 COMMENT ON COLUMN queue.topics.partitions IS 'Number of partitions.';
 COMMENT ON COLUMN queue.topics.value_type IS 'Type of the values.';
@@ -1052,6 +1072,7 @@ COMMENT ON COLUMN queue.topics.cleanup_policy IS 'What becomes of old messages: 
 COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
 COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
 COMMENT ON COLUMN queue.topics.group_expiry IS 'After so long without use a group that a first consume or poll made holds no messages any more; NULL: never.';
+COMMENT ON COLUMN queue.topics.problem IS 'Why the topic, or a partition of it, cannot be used; NULL: all of it can be. Other views leave it out; queue.drop_topic() drops it.';
 
 CREATE FUNCTION queue.segment_info(
     segment        regclass,
@@ -1064,7 +1085,7 @@ CREATE FUNCTION queue.segment_info(
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.segment_info(regclass, boolean) IS
-'What view queue.segments shows of a segment''s messages. compacted: their number is what compaction has counted, not what the offsets say; default false. Errors: 42809 not a segment. Since 1.0.';
+'What view queue.segments shows of a segment''s messages. compacted: their number is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist. Errors: 42809 not a segment, 42501 no right. Right: SELECT or INSERT on the topic''s view; of a table that is not a segment of a topic, such as an archived one, SELECT on it. Since 1.0.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
@@ -1275,7 +1296,7 @@ SELECT g.consumer_group,
        g.partition,
        g.current_offset,
        g.log_end AS log_end_offset,
-       g.log_end - coalesce(g.current_offset, g.log_start) AS lag,
+       n.lag,
        g.member,
        CASE WHEN g.pid IS NULL
             THEN CASE WHEN g.client IS NULL THEN NULL
@@ -1285,21 +1306,19 @@ SELECT g.consumer_group,
             ELSE (SELECT a.application_name FROM pg_catalog.pg_stat_activity a
                    WHERE a.pid = g.pid) END AS client,
        g.stable_end,
-       CASE WHEN g.stable_end > coalesce(g.current_offset, g.log_start)
-             AND pg_catalog.has_table_privilege(
-                     pg_catalog.format('topic.%I', g.topic), 'SELECT')
+       CASE WHEN g.stable_end > n.next_offset
             -- not greatest(), which would make 0 of NULL
             THEN pg_catalog.interval_larger(pg_catalog.statement_timestamp()
-                 - queue.offset_time(g.topic, g.partition,
-                                     greatest(g.current_offset, g.log_start)),
+                 - queue.unread_time(g.topic, g.partition,
+                                     n.next_offset),
                  '0') END AS oldest_unread_age,
        g.rate,
-       CASE WHEN g.log_end <= coalesce(g.current_offset, g.log_start)
+       CASE WHEN n.lag = 0
             THEN interval '0'
             -- a thousand years, beyond which an interval would overflow
-            WHEN g.log_end - g.current_offset < g.rate * 31557600000
-            THEN pg_catalog.make_interval(secs =>
-                 (g.log_end - g.current_offset) / g.rate) END AS time_to_drain,
+            WHEN n.lag < g.rate * 31557600000
+            THEN pg_catalog.make_interval(secs => n.lag / g.rate)
+            END AS time_to_drain,
        g.in_hand,
        g.paused,
        g.committed_at,
@@ -1308,14 +1327,19 @@ SELECT g.consumer_group,
        g.pid,
        g.missed,
        g.expired
-  FROM queue.group_offsets() g;
+  FROM queue.group_offsets() g
+ CROSS JOIN LATERAL (
+       -- greatest() leaves out NULL; not so int8larger()
+       SELECT greatest(g.current_offset, g.log_start) AS next_offset,
+              pg_catalog.int8larger(
+                  g.log_end - greatest(g.current_offset, g.log_start), 0) AS lag) n;
 COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per partition of each topic that the group has offsets in. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
 COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read. NULL: not begun yet; the group will begin at the log start.';
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
-COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets between the two, or from the log start on; those of messages that were rolled back included.';
+COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets that the group has yet to read: from current_offset, or from the log start if that is behind it, to log_end_offset; never negative. Those of messages that were rolled back count, too.';
 COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
 COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local, for those who have the rights of pg_read_all_stats.';
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
@@ -1575,7 +1599,8 @@ SELECT l.topic,
        l.limit_offset,
        l.held_by AS consumer_group,
        l.held_offset,
-       greatest(l.limit_offset - l.held_offset, 0) AS behind,
+       greatest(l.limit_offset - CASE WHEN l.held_offset IS NOT NULL
+                THEN greatest(l.held_offset, l.log_start) END, 0) AS behind,
        CASE WHEN t.retention_force THEN 0 ELSE l.held_bytes END AS held_bytes
   FROM queue.retention_list() l
   JOIN queue.topic t ON t.name = l.topic;
@@ -1589,7 +1614,7 @@ COMMENT ON COLUMN queue.retention.log_start IS 'First offset that is kept.';
 COMMENT ON COLUMN queue.retention.limit_offset IS 'Before which the limits allow segments to go.';
 COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is the least far, of those that have not expired; NULL: none reads the topic.';
 COMMENT ON COLUMN queue.retention.held_offset IS 'The next offset that it reads.';
-COMMENT ON COLUMN queue.retention.behind IS 'How far it is behind limit_offset.';
+COMMENT ON COLUMN queue.retention.behind IS 'How many offsets that are kept it is behind limit_offset.';
 COMMENT ON COLUMN queue.retention.held_bytes IS 'Bytes of segments that are kept for groups only.';
 GRANT SELECT ON queue.retention TO PUBLIC;
 

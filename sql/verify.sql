@@ -53,7 +53,7 @@ ALTER TABLE :log ATTACH PARTITION :segment FOR VALUES FROM (0, 0) TO (0, 10);
 \set VERBOSITY sqlstate
 SELECT queue.produce('x', 'd');
 SELECT * FROM queue.fetch('x', 0, 0, NULL::text);
-SELECT * FROM queue.verify('x');
+SELECT regexp_replace(problem, 'log_\d+', 'log_n') AS problem FROM queue.verify('x');
 \set VERBOSITY default
 UPDATE :segment SET value = 'A' WHERE "offset" = 0;
 \set VERBOSITY sqlstate

@@ -177,18 +177,14 @@ detach(const Topic *topic, Oid relid, const Archive *archive)
 static Datum
 result_row(FunctionCallInfo fcinfo, const Segment *segment)
 {
-	TupleDesc	desc;
 	Datum		values[4];
 	bool		nulls[4] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = ObjectIdGetDatum(segment->relid);
 	values[1] = Int64GetDatum(segment->first);
 	values[2] = Int64GetDatum(segment->end);
 	values[3] = Int64GetDatum(pgqueue_total_bytes(segment->relid));
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
-											 nulls));
+	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 
 /*

@@ -150,7 +150,7 @@ pgqueue_check_segments(const Topic *topic, int32 partition)
 {
 	const Partition *part = &topic->partitions[partition];
 
-	if (likely(part->nsegments > 0 && !part->has_hole))
+	if (likely(!pgqueue_partition_broken(topic, partition)))
 		return;
 	if (part->nsegments == 0)
 		ereport(ERROR,
@@ -182,7 +182,10 @@ add_segment(Partition *part, Segment *place, const SegmentBounds *bounds)
 	part->nsegments++;
 }
 
-/* Fill topic->partitions from the bounds of the table's partitions. */
+/*
+ * Fill topic->partitions from the bounds of the table's partitions, in the
+ * current memory context.
+ */
 static void
 load_segments(Topic *topic)
 {
@@ -193,17 +196,10 @@ load_segments(Topic *topic)
 	int			n = 0;
 	int			nemptied = 0;
 
-	topic->partitions = MemoryContextAllocZero(topic->context,
-											   topic->npartitions * sizeof(Partition));
-	for (int p = 0; p < topic->npartitions; p++)
-		topic->partitions[p].active = -1;
-	if (topic->broken != NULL)
-		return;
 	pgqueue_load_checkpoints(topic);
 	nbounds = pgqueue_list_segments(topic->log, &bounds);
-	segments = MemoryContextAlloc(topic->context,
-								  nbounds * sizeof(Segment) + 1);
-	emptied = MemoryContextAlloc(topic->context, nbounds * sizeof(Oid) + 1);
+	segments = palloc(nbounds * sizeof(Segment) + 1);
+	emptied = palloc(nbounds * sizeof(Oid) + 1);
 
 	for (int i = 0; i < nbounds; i++)
 	{
@@ -275,12 +271,59 @@ pgqueue_open_segment(const Topic *topic, const Segment *segment,
 	return leaf;
 }
 
+/* Return true if a partition cannot be read; see pgqueue_check_segments(). */
+bool
+pgqueue_partition_broken(const Topic *topic, int32 partition)
+{
+	const Partition *part = &topic->partitions[partition];
+
+	return partition < 0 || partition >= topic->npartitions ||
+		part->nsegments == 0 || part->has_hole;
+}
+
+/* Return why a partition cannot be read, as a sentence, or NULL if it can. */
+const char *
+pgqueue_partition_flaw(const Topic *topic, int32 partition)
+{
+	if (!pgqueue_partition_broken(topic, partition))
+		return NULL;
+	if (partition >= topic->npartitions ||
+		topic->partitions[partition].nsegments == 0)
+		return psprintf("Partition %d has no segment.", partition);
+	return psprintf("The segments of partition %d have a hole at offset "
+					INT64_FORMAT ".",
+					partition, topic->partitions[partition].hole);
+}
+
+/*
+ * Return what is wrong with a segment, as a sentence, or NULL if nothing is.  One
+ * that another session has locked is taken for sound, so that no session waits.
+ */
+static const char *
+segment_flaw(const Topic *topic, Oid relid)
+{
+	Relation	leaf;
+	const char *flaw = NULL;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return NULL;
+	leaf = RelationIdGetRelation(relid);
+	if (leaf != NULL)
+	{
+		if (pgqueue_segment_sound(leaf, topic, &flaw))
+			flaw = NULL;
+		RelationClose(leaf);
+	}
+	UnlockRelationOid(relid, AccessShareLock);
+	return flaw;
+}
+
 /*
  * Return why a topic cannot be used, as a sentence, or NULL if it can: topic->broken,
  * or what is wrong with its segments.  Opens each segment, for what lists topics
  * and must not fail for one of them.
  *
- * Locks: ACCESS SHARE on each segment, for a moment.
+ * Locks: ACCESS SHARE on each segment, for a moment, only tried.
  */
 const char *
 pgqueue_topic_flaw(const Topic *topic)
@@ -291,22 +334,9 @@ pgqueue_topic_flaw(const Topic *topic)
 	{
 		const Partition *part = &topic->partitions[p];
 
-		if (part->nsegments == 0)
-			flaw = psprintf("Partition %d has no segment.", p);
-		else if (part->has_hole)
-			flaw = psprintf("The segments of partition %d have a hole at offset "
-							INT64_FORMAT ".", p, part->hole);
+		flaw = pgqueue_partition_flaw(topic, p);
 		for (int i = 0; flaw == NULL && i < part->nsegments; i++)
-		{
-			Relation	leaf = open_leaf(part->segments[i].relid,
-										 AccessShareLock);
-
-			if (leaf == NULL)
-				continue;
-			if (pgqueue_segment_sound(leaf, topic, &flaw))
-				flaw = NULL;
-			relation_close(leaf, AccessShareLock);
-		}
+			flaw = segment_flaw(topic, part->segments[i].relid);
 	}
 	return flaw;
 }
@@ -434,75 +464,105 @@ load_view(Topic *topic)
 }
 
 /*
- * Read the topic's table and view.  Return false if the table is gone: the topic
- * may have been dropped since its row was read.
+ * Read the topic's table and view into a description that is being built, in its
+ * memory context.  Return false if the table is gone: the topic may have been
+ * dropped since its row was read.
+ *
+ * target: the entry of the cache, which invalidations look for.
  */
 static bool
-load_relations(Topic *topic)
+load_relations(Topic *topic, Topic *target)
 {
 	Relation	log;
 	const char *view_flaw;
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(topic->context);
 
-	/* what arrives from here on sets topic->changed */
+	topic->broken = "The table of the topic is missing.";
+	topic->face = topic->owner = topic->value_type = InvalidOid;
+	topic->desc = NULL;
+	topic->partitions = palloc0(topic->npartitions * sizeof(Partition));
+	for (int p = 0; p < topic->npartitions; p++)
+		topic->partitions[p].active = -1;
+
+	/* an invalidation that arrives from here on sets target->changed */
 	log = try_relation_open(topic->log, AccessShareLock);
-	if (log == NULL)
-		return false;
-	old = MemoryContextSwitchTo(topic->context);
-	topic->owner = log->rd_rel->relowner;
-	topic->broken = pgqueue_table_flaw(log);
-	topic->desc = CreateTupleDescCopy(RelationGetDescr(log));
-	topic->value_type = topic->broken != NULL ? InvalidOid :
-		TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
-	view_flaw = load_view(topic);
+	if (log != NULL)
+	{
+		topic->owner = log->rd_rel->relowner;
+		topic->broken = pgqueue_table_flaw(log);
+		topic->desc = CreateTupleDescCopy(RelationGetDescr(log));
+		if (topic->broken == NULL)
+			topic->value_type =
+				TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
+		view_flaw = load_view(topic);
+		target->face = topic->face;
+		if (topic->broken == NULL)
+			load_segments(topic);
+		if (topic->broken == NULL)
+			topic->broken = view_flaw;
+		relation_close(log, AccessShareLock);
+	}
 	MemoryContextSwitchTo(old);
-	load_segments(topic);
-	if (topic->broken == NULL)
-		topic->broken = view_flaw;
-	relation_close(log, AccessShareLock);
-	return true;
+	return log != NULL;
+}
+
+/* Keep what a description points to up to the end of the transaction. */
+static void
+release_description(Topic *topic)
+{
+	if (topic->context != NULL)
+		MemoryContextSetParent(topic->context, TopTransactionContext);
+	topic->context = NULL;
 }
 
 /*
- * Build the description anew.	False if the topic does not exist.	An
- * invalidation that arrives meanwhile lets it be built again.
+ * Rebuild a topic's description.  Return false if the topic does not exist.  An
+ * invalidation that arrives meanwhile lets the description be built again.
  *
- * Somebody up the stack may still use the old description (a domain's CHECK
- * may produce), so it is kept to the end of the transaction.
+ * The description is replaced as a whole, when the new one is complete: an error
+ * on the way leaves the old one, not valid, whose arrays are as long as it says.
+ * A caller up the stack may still use the old one (a domain's CHECK may produce),
+ * so it is kept to the end of the transaction.
  */
 static bool
 load_topic(Topic *topic)
 {
-	int			missing = 0;
+	bool		complete = false;
+	bool		missing = false;
 
 	topic->valid = false;
-	do
+	while (!complete)
 	{
-		if (topic->context != NULL)
-			MemoryContextSetParent(topic->context, TopTransactionContext);
-		topic->context = NULL;
+		Topic		built = *topic;
+
 		topic->changed = false;
-		if (!load_row(topic))
-			return false;
-		topic->context = AllocSetContextCreate(CacheMemoryContext,
-											   "queue topic",
-											   ALLOCSET_SMALL_SIZES);
-		topic->input_ready = false;
-		topic->producer_name[0] = '\0';
-		topic->domain_extra = NULL;
-		if (!load_relations(topic))
+		if (!load_row(&built))
 		{
-			if (missing++ > 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_DATA_CORRUPTED),
-						 errmsg("the table of topic \"%s\" is missing",
-								topic->name),
-						 errdetail("It was dropped behind the extension's back.")));
-			topic->changed = true;
+			release_description(topic);
+			return false;
 		}
-	} while (topic->changed);
-	/* what makes a topic unusable may be mended without our being told */
-	topic->valid = topic->broken == NULL;
+		topic->log = built.log;
+		built.context = AllocSetContextCreate(TopTransactionContext,
+											  "queue topic",
+											  ALLOCSET_SMALL_SIZES);
+		built.input_ready = false;
+		built.producer_name[0] = '\0';
+		built.domain_extra = NULL;
+		complete = load_relations(&built, topic);
+		/* a table that is missing twice was not dropped with the topic */
+		complete = (complete || missing) && !topic->changed;
+		missing = built.desc == NULL;
+		if (!complete)
+		{
+			MemoryContextDelete(built.context);
+			continue;
+		}
+		release_description(topic);
+		MemoryContextSetParent(built.context, CacheMemoryContext);
+		/* what makes a topic unusable may be mended without our being told */
+		built.valid = built.broken == NULL;
+		*topic = built;
+	}
 	return true;
 }
 
@@ -586,33 +646,49 @@ pgqueue_topic_arg(text *name)
 	return pgqueue_topic(buffer);
 }
 
-/* The id of the topic whose table this is, or 0. */
+/* Return the id of the topic whose table this is, and its name; or 0. */
 int32
-pgqueue_topic_of_log(Oid log)
+pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
 {
-	ListCell   *lc;
+	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel,
+										  pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX),
+										  true, NULL, 0, NULL);
+	TupleDesc	desc = RelationGetDescr(rel);
+	int32		id = 0;
+	HeapTuple	tuple;
 
-	foreach(lc, pgqueue_topic_names())
+	while (id == 0 && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Topic		topic;
+		bool		isnull;
 
-		strlcpy(topic.name, lfirst(lc), NAMEDATALEN);
-		if (load_row(&topic) && topic.log == log)
-			return topic.id;
+		if (DatumGetObjectId(heap_getattr(tuple, TOPIC_ATTR_LOG, desc,
+										  &isnull)) != log)
+			continue;
+		id = DatumGetInt32(heap_getattr(tuple, TOPIC_ATTR_ID, desc, &isnull));
+		strlcpy(name,
+				TextDatumGetCString(heap_getattr(tuple, TOPIC_ATTR_NAME, desc,
+												 &isnull)), NAMEDATALEN);
 	}
-	return 0;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return id;
 }
 
-/* Is there a topic of that name?  Looks at the registry alone. */
-bool
-pgqueue_topic_registered(const char *name)
+/*
+ * Return the id of the topic of that name, or 0 if there is none.  Looks at the
+ * registry alone.
+ */
+int32
+pgqueue_topic_id(const char *name)
 {
 	Topic		topic;
 
 	if (strlen(name) >= NAMEDATALEN)
-		return false;
+		return 0;
 	strlcpy(topic.name, name, NAMEDATALEN);
-	return load_row(&topic);
+	return load_row(&topic) ? topic.id : 0;
 }
 
 /*
@@ -748,11 +824,23 @@ pgqueue_check_right(const Topic *topic, AclMode mode)
 													topic->name))));
 }
 
+/*
+ * Return true if the user owns the topic, that is, its table.  What is left of a
+ * topic whose table is missing belongs to the extension's owner.
+ */
+bool
+pgqueue_owns_topic(const Topic *topic)
+{
+	if (topic->desc == NULL)
+		return has_privs_of_role(GetUserId(), pgqueue_extension_owner());
+	return pgqueue_owns_relation(topic->log, GetUserId());
+}
+
 /* Errors: 42501. */
 void
 pgqueue_check_owner(const Topic *topic)
 {
-	if (!pgqueue_owns_relation(topic->log, GetUserId()))
+	if (!pgqueue_owns_topic(topic))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of topic \"%s\"", topic->name)));

@@ -236,7 +236,7 @@ consume(FunctionCallInfo fcinfo, bool array, int limits_arg)
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
 	pgqueue_group_arg(fcinfo, 0, &what->group);
-	pgqueue_sink_init(&consumer.sink, fcinfo, limits_arg, limits_arg + 1, 1);
+	pgqueue_sink_init(&consumer.sink, fcinfo, limits_arg, limits_arg + 1, false);
 	for (int i = 0; i < what->topics.n; i++)
 		pgqueue_sink_topic(&consumer.sink, what->topics.topics[i], TYPED_CALL);
 	if (!array)

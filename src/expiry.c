@@ -78,6 +78,14 @@ expiry_in(const ConsumerGroup *group, const Topic *topic)
 	return group->implicit ? topic->group_expiry : group->expiry;
 }
 
+/* Return false if the group cannot have expired, whatever it has to read. */
+bool
+pgqueue_group_may_expire(const ConsumerGroup *group, const Topic *topic,
+						 bool released)
+{
+	return released || expiry_in(group, topic) != 0;
+}
+
 /*
  * Return true if the group, which is at an offset in a partition, holds nothing
  * there although it has something to read.  As it looks now.  released: its row

@@ -30,7 +30,7 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	partition = PG_GETARG_INT32(1);
 	pgqueue_check_partition(topic, partition);
 	from = PG_GETARG_INT64(2);
-	pgqueue_sink_init(&sink, fcinfo, limits_arg, limits_arg + 1, 1);
+	pgqueue_sink_init(&sink, fcinfo, limits_arg, limits_arg + 1, false);
 	pgqueue_sink_topic(&sink, topic,
 					   "queue.fetch(%s, <partition>, <from_offset>, value_type => NULL::%s, max_messages => <max_messages>)");
 

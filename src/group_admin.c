@@ -271,6 +271,33 @@ set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool pause
 	return changed;
 }
 
+/*
+ * All partitions of a topic but those that cannot be read, which a WARNING
+ * tells.  Locks: the topic is held.
+ */
+static int
+set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
+{
+	const char *problem = topic->broken;
+	int			npartitions = problem == NULL ? topic->npartitions : 0;
+	int			changed = 0;
+
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		if (!pgqueue_partition_broken(topic, p))
+			changed += set_paused(group, topic, p, paused);
+		else if (problem == NULL)
+			problem = pgqueue_partition_flaw(topic, p);
+	}
+	if (problem != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("topic \"%s\" cannot be used and is left out, at least in part",
+						topic->name),
+				 errdetail_internal("%s", problem)));
+	return changed;
+}
+
 /* All topics that the group reads. */
 static int
 set_group_paused(ConsumerGroup *group, bool paused)
@@ -289,7 +316,7 @@ set_group_paused(ConsumerGroup *group, bool paused)
 		pgqueue_lock_relation(topic->log, AccessShareLock);
 		topic = pgqueue_topic_find(lfirst(lc));
 		if (topic != NULL && reads(places, topic))
-			changed += set_topic_paused(group, topic, -1, paused);
+			changed += set_sound_paused(group, topic, paused);
 	}
 	return changed;
 }

@@ -72,14 +72,21 @@ typedef struct Place
 	int32		partition;
 } Place;
 
-/* A topic, once it was met. */
+/*
+ * A topic, once it was met.  topic may be described anew in mid-walk, when its
+ * segments are looked at, and may even be another one of the same name by then:
+ * the arrays are as long as npartitions says, not as topic does.
+ */
 typedef struct ListedTopic
 {
 	int32		id;				/* hash key */
-	Topic	   *topic;			/* NULL: dropped, or not the user's business */
+	Topic	   *topic;
 	Datum		name;
-	bool	   *has_ends;
+	int			npartitions;
+	bool	   *asked;			/* for the ends of a partition ... */
+	bool	   *has_ends;		/* ... with this answer */
 	LogEnds    *ends;
+	bool		warned;			/* of what cannot be read */
 } ListedTopic;
 
 typedef struct ListedGroup
@@ -163,13 +170,17 @@ list_topics(Walk *walk)
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
 		ListedTopic *listed;
 
-		if (topic == NULL || !pgqueue_may_see(topic))
+		if (topic == NULL || topic->broken != NULL ||
+			!pgqueue_may_see(topic))
 			continue;
 		listed = hash_search(walk->topics, &topic->id, HASH_ENTER, NULL);
 		listed->topic = topic;
 		listed->name = CStringGetTextDatum(topic->name);
+		listed->npartitions = topic->npartitions;
+		listed->asked = palloc0(topic->npartitions * sizeof(bool));
 		listed->has_ends = palloc0(topic->npartitions * sizeof(bool));
 		listed->ends = palloc(topic->npartitions * sizeof(LogEnds));
+		listed->warned = false;
 	}
 }
 
@@ -237,23 +248,26 @@ look_up(Walk *walk, const Place *place)
 	return walk->topic != NULL && walk->group != NULL;
 }
 
+/*
+ * Return the ends of a partition, or NULL if they cannot be read, or if the
+ * partition was added, or the topic dropped, since the walk began.
+ */
 static LogEnds *
 ends_of(ListedTopic *listed, int32 partition)
 {
-	Partition  *part;
-
-	if (partition >= listed->topic->npartitions)
+	if (partition < 0 || partition >= listed->npartitions ||
+		listed->topic->id != listed->id)
 		return NULL;
-	part = &listed->topic->partitions[partition];
-	if (listed->topic->broken != NULL || part->nsegments == 0 || part->has_hole)
-		return NULL;			/* broken; verify() tells */
-	if (!listed->has_ends[partition])
+	if (!listed->asked[partition])
 	{
 		CHECK_FOR_INTERRUPTS();
-		pgqueue_log_ends(listed->topic, partition, &listed->ends[partition]);
-		listed->has_ends[partition] = true;
+		listed->asked[partition] = true;
+		listed->has_ends[partition] =
+			pgqueue_attempt_log_ends(listed->topic, partition,
+									 &listed->ends[partition],
+									 &listed->warned);
 	}
-	return &listed->ends[partition];
+	return listed->has_ends[partition] ? &listed->ends[partition] : NULL;
 }
 
 /* The live member that owns the place, or NULL. */
@@ -308,6 +322,47 @@ set_text(Datum *values, bool *nulls, int column, const char *string)
 		values[column] = CStringGetTextDatum(string);
 }
 
+typedef struct ExpiredTask
+{
+	const ConsumerGroup *group;
+	int32		partition;
+	int64		offset;
+	bool		released;
+	TimestampTz *used;
+	bool		result;
+} ExpiredTask;
+
+/* A TopicTask. */
+static void
+ask_expired(Topic *topic, void *arg)
+{
+	ExpiredTask *task = arg;
+
+	task->result = pgqueue_group_expired(task->group, topic, task->partition,
+										 task->offset, task->released,
+										 task->used);
+}
+
+/*
+ * Return true if the group of a place, which is at an offset, has expired there.
+ * The messages that tell it may be gone by now, or not be readable.
+ */
+static bool
+has_expired(Walk *walk, const Place *place, int64 offset)
+{
+	ListedTopic *listed = walk->topic;
+	ExpiredTask task = {&walk->group->group, place->partition, offset,
+	walk->released, &walk->used, false};
+
+	/* mostly it cannot; then nothing is to be read, and nothing can fail */
+	if (listed->topic->id != listed->id ||
+		!pgqueue_group_may_expire(task.group, listed->topic, task.released) ||
+		pgqueue_partition_broken(listed->topic, place->partition))
+		return false;
+	(void) pgqueue_attempt(listed->topic, ask_expired, &task, &listed->warned);
+	return task.result;
+}
+
 /* What the ends of the log say of a group that is at an offset, or at the start. */
 static void
 set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
@@ -319,11 +374,7 @@ set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
 	values[OUT_MISSED] =
 		Int64GetDatum(DatumGetInt64(values[OUT_MISSED]) +
 					  Max(ends->log_start - offset, 0));
-	values[OUT_EXPIRED] =
-		BoolGetDatum(pgqueue_group_expired(&walk->group->group,
-										   walk->topic->topic,
-										   place->partition, offset,
-										   walk->released, &walk->used));
+	values[OUT_EXPIRED] = BoolGetDatum(has_expired(walk, place, offset));
 }
 
 /*
@@ -361,8 +412,7 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 		holder = hash_search(walk->holders, place, HASH_FIND, NULL);
 	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
 	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
-	tuplestore_putvalues(walk->rsinfo->setResult, walk->rsinfo->setDesc,
-						 values, nulls);
+	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
 }
 
 /* The row of a place all of whose rows have been seen. */
@@ -450,7 +500,7 @@ begin_place(Walk *walk, const Place *place, HeapTuple tuple)
 		ListedTopic *topic = hash_search(walk->topics, &place->topic, HASH_FIND,
 										 NULL);
 
-		walk->unseen = topic == NULL ? -1 : topic->topic->npartitions - 1;
+		walk->unseen = topic == NULL ? -1 : topic->npartitions - 1;
 	}
 	walk->place = *place;
 	put_unseen(walk, place->partition);

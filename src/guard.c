@@ -67,7 +67,7 @@ belongs_to_topic(const char *type, const char *schema, const char *name)
 	if (strcmp(type, "table") == 0)
 		return strcmp(schema, PGQUEUE_SCHEMA) == 0 && is_storage_name(name);
 	return strcmp(schema, PGQUEUE_FACE_SCHEMA) == 0 &&
-		pgqueue_topic_registered(name);
+		pgqueue_topic_id(name) != 0;
 }
 
 /* sql_drop.  Errors: 55000. */
@@ -118,9 +118,10 @@ check_storage(Relation rel)
 	{"offset", "timestamp", "partition", "key", "value", "headers"};
 	TupleDesc	desc = RelationGetDescr(rel);
 	int32		id = 0;
+	char		name[NAMEDATALEN];
 
 	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		id = pgqueue_topic_of_log(RelationGetRelid(rel));
+		id = pgqueue_topic_of_log(RelationGetRelid(rel), name);
 	if (id == 0 && !(rel->rd_rel->relispartition && pgqueue_is_log(rel)))
 		return;
 
@@ -148,7 +149,7 @@ check_face(Relation rel)
 
 		if (trigger->tgnargs == 1 && (trigger->tgtype & TRIGGER_TYPE_INSTEAD) != 0 &&
 			strcmp(trigger->tgname, "produce") == 0 &&
-			pgqueue_topic_registered(trigger->tgargs[0]) &&
+			pgqueue_topic_id(trigger->tgargs[0]) != 0 &&
 			(strcmp(trigger->tgargs[0], RelationGetRelationName(rel)) != 0 ||
 			 RelationGetNamespace(rel) !=
 			 get_namespace_oid(PGQUEUE_FACE_SCHEMA, false)))

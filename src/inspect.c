@@ -9,12 +9,16 @@
 #include "queue.h"
 
 #include "access/relation.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_partition_list);
@@ -24,6 +28,7 @@ PG_FUNCTION_INFO_V1(pgqueue_log_start_sql);
 PG_FUNCTION_INFO_V1(pgqueue_stable_end_sql);
 PG_FUNCTION_INFO_V1(pgqueue_log_end_sql);
 PG_FUNCTION_INFO_V1(pgqueue_verify);
+PG_FUNCTION_INFO_V1(pgqueue_topic_problem_sql);
 
 /* ---------------- the ends of a partition ---------------- */
 
@@ -68,6 +73,24 @@ pgqueue_stable_end_sql(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(ends.stable_end);
 }
 
+/* ---------------- what is broken ---------------- */
+
+/* (topic) -> why it, or a partition of it, cannot be used, or NULL */
+Datum
+pgqueue_topic_problem_sql(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic = pgqueue_topic_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	const char *problem;
+
+	if (topic == NULL ||
+		(!pgqueue_may_see(topic) && !pgqueue_owns_topic(topic)))
+		PG_RETURN_NULL();
+	problem = pgqueue_topic_flaw(topic);
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}
+
 /* ---------------- lists ---------------- */
 
 typedef void (*TopicVisitor) (Topic *topic, ReturnSetInfo *rsinfo);
@@ -83,8 +106,9 @@ for_each_topic(FunctionCallInfo fcinfo, TopicVisitor visit)
 	{
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
 
-		/* dropped meanwhile, or not the user's business */
-		if (topic != NULL && pgqueue_may_see(topic))
+		/* dropped meanwhile, or not the user's business, or broken */
+		if (topic != NULL && pgqueue_may_see(topic) &&
+			topic->broken == NULL)
 			visit(topic, rsinfo);
 	}
 	return (Datum) 0;
@@ -96,28 +120,25 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 {
 	Datum		name = CStringGetTextDatum(topic->name);
 	int			npartitions = topic->npartitions;
+	int32		id = topic->id;
+	bool		warned = false;
 
-	for (int32 p = 0; p < npartitions; p++)
+	/* the name may stand for another topic by then */
+	for (int32 p = 0; p < npartitions && topic->id == id; p++)
 	{
 		Datum		values[5];
 		bool		nulls[5] = {false};
-		LogEnds		ends;
+		LogEnds		ends = {0};
 
-		if (p > 0)
-			topic = pgqueue_topic_refresh(topic);
+		CHECK_FOR_INTERRUPTS();
 		values[0] = name;
 		values[1] = Int32GetDatum(p);
-		if (topic->broken != NULL || topic->partitions[p].nsegments == 0 ||
-			topic->partitions[p].has_hole)
-			nulls[2] = nulls[3] = nulls[4] = true;	/* broken; verify() tells */
-		else
-		{
-			pgqueue_log_ends(topic, p, &ends);
-			values[2] = Int64GetDatum(ends.log_start);
-			values[3] = Int64GetDatum(ends.stable_end);
-			values[4] = Int64GetDatum(ends.log_end);
-		}
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		nulls[2] = nulls[3] = nulls[4] =
+			!pgqueue_attempt_log_ends(topic, p, &ends, &warned);
+		values[2] = Int64GetDatum(ends.log_start);
+		values[3] = Int64GetDatum(ends.stable_end);
+		values[4] = Int64GetDatum(ends.log_end);
+		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
 }
 
@@ -149,7 +170,7 @@ list_segments(Topic *topic, ReturnSetInfo *rsinfo)
 			values[4] = Int64GetDatum(part->segments[i].end);
 			values[5] = BoolGetDatum(part->segments[i].end <=
 									 part->compacted_to);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+			pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 		}
 	}
 }
@@ -162,24 +183,61 @@ pgqueue_segment_list(PG_FUNCTION_ARGS)
 
 /* ---------------- a segment ---------------- */
 
-/* (segment, compacted) -> (messages, first_time, last_time, frozen) */
-Datum
-pgqueue_segment_info(PG_FUNCTION_ARGS)
+/*
+ * The topic of the segment that segment_info() was last asked for in a query,
+ * kept in fn_extra: the segments of a topic come one after another.
+ */
+typedef struct SegmentOwner
 {
-	Relation	leaf = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
-	TupleDesc	desc;
+	Oid			log;
+	bool		may_see;
+	bool		warned;			/* of what cannot be read */
+	char		topic[NAMEDATALEN];
+} SegmentOwner;
+
+static SegmentOwner *
+segment_owner(FmgrInfo *flinfo, Oid log)
+{
+	SegmentOwner *owner = flinfo->fn_extra;
+	Topic	   *topic;
+
+	if (owner != NULL && owner->log == log)
+		return owner;
+	if (owner == NULL)
+		owner = flinfo->fn_extra = MemoryContextAlloc(flinfo->fn_mcxt,
+													  sizeof(SegmentOwner));
+	memset(owner, 0, sizeof(SegmentOwner));
+	owner->log = log;
+	if (pgqueue_topic_of_log(log, owner->topic) == 0)
+		return owner;
+	topic = pgqueue_topic_find(owner->topic);
+	owner->may_see = topic != NULL && topic->log == log &&
+		topic->broken == NULL && pgqueue_may_see(topic);
+	return owner;
+}
+
+/* What segment_info() tells. */
+typedef struct SegmentInfo
+{
+	Oid			relid;
+	bool		compacted;
 	Datum		values[4];
-	bool		nulls[4] = {false};
+	bool		nulls[4];
+} SegmentInfo;
+
+/* A TopicTask; the topic does not matter. */
+static void
+look_at_segment(Topic *topic, void *arg)
+{
+	SegmentInfo *info = arg;
+	Relation	leaf = try_relation_open(info->relid, AccessShareLock);
 	LogFixed	first = {0};
 	LogTail		tail;
 	BlockNumber nblocks;
 	int64		counted;
-	bool		frozen;
 
 	if (leaf == NULL)
-		PG_RETURN_NULL();		/* let go meanwhile */
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+		return;					/* let go meanwhile */
 	if (!pgqueue_is_log(leaf))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -189,18 +247,51 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	pgqueue_segment_tail(leaf, nblocks, &tail);
 	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
 	counted = (int64) leaf->rd_rel->reltuples;
-	frozen = nblocks > 0 && pgqueue_is_frozen(leaf);
+	info->values[3] = BoolGetDatum(nblocks > 0 && pgqueue_is_frozen(leaf));
 	relation_close(leaf, AccessShareLock);
 
-	if (!PG_GETARG_BOOL(1) || counted < 0)
+	if (!info->compacted || counted < 0)
 		counted = tail.found ? tail.offset - first.offset + 1 : 0;
-	values[0] = Int64GetDatum(counted);
-	nulls[1] = nulls[2] = !tail.found;
-	values[1] = TimestampTzGetDatum(first.timestamp);
-	values[2] = TimestampTzGetDatum(tail.timestamp);
-	values[3] = BoolGetDatum(frozen);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	info->values[0] = Int64GetDatum(counted);
+	info->values[1] = TimestampTzGetDatum(first.timestamp);
+	info->values[2] = TimestampTzGetDatum(tail.timestamp);
+	info->nulls[0] = info->nulls[3] = false;
+	info->nulls[1] = info->nulls[2] = !tail.found;
+}
+
+/*
+ * (segment, compacted) -> (messages, first_time, last_time, frozen)
+ *
+ * All are NULL for a table that is gone, that the user may not see, or that
+ * cannot be read: view queue.segments must not fail for it.
+ */
+Datum
+pgqueue_segment_info(PG_FUNCTION_ARGS)
+{
+	SegmentInfo info = {.relid = PG_GETARG_OID(0),.compacted = PG_GETARG_BOOL(1)};
+	Oid			log = get_rel_relispartition(info.relid) ?
+	get_partition_parent(info.relid, true) : InvalidOid;
+	SegmentOwner *owner = NULL;
+
+	memset(info.nulls, true, sizeof(info.nulls));
+	if (OidIsValid(log))
+		owner = segment_owner(fcinfo->flinfo, log);
+	if (owner != NULL && owner->topic[0] != '\0')
+	{
+		Topic	   *topic = owner->may_see ?
+			pgqueue_topic_find(owner->topic) : NULL;
+
+		if (topic != NULL && topic->log == log)
+			(void) pgqueue_attempt(topic, look_at_segment, &info,
+								   &owner->warned);
+	}
+	/* archived, say */
+	else if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(info.relid)) &&
+			 pg_class_aclcheck(info.relid, GetUserId(), ACL_SELECT) ==
+			 ACLCHECK_OK)
+		look_at_segment(NULL, &info);
+	return pgqueue_return_row(fcinfo, info.values, info.nulls,
+							  lengthof(info.values));
 }
 
 /* ---------------- the checker ---------------- */
@@ -234,8 +325,7 @@ found_problem(Checker *checker, const char *fmt,...)
 	values[0] = nulls[0] ? (Datum) 0 :
 		ObjectIdGetDatum(checker->segment->relid);
 	values[1] = CStringGetTextDatum(text);
-	tuplestore_putvalues(checker->rsinfo->setResult, checker->rsinfo->setDesc,
-						 values, nulls);
+	pgqueue_put_row(checker->rsinfo, values, nulls, lengthof(values));
 }
 
 static void
@@ -299,40 +389,79 @@ check_segment(Checker *checker, Relation leaf)
 	}
 }
 
-/* (topic) → (segment, problem), no row when the log keeps its rules */
+/* A TopicTask: open and check the checker's segment, unless it is gone. */
+static void
+open_and_check(Topic *topic, void *arg)
+{
+	Checker    *checker = arg;
+	Relation	leaf = pgqueue_open_segment(topic, checker->segment,
+											AccessShareLock);
+
+	if (leaf == NULL)
+		return;
+	check_segment(checker, leaf);
+	relation_close(leaf, AccessShareLock);
+}
+
+static void
+check_partition(Checker *checker, Topic *topic)
+{
+	/* as it is now: the topic may be described anew while segments are read */
+	Partition	part = topic->partitions[checker->partition];
+
+	checker->has_last = false;
+	checker->segment = NULL;
+	if (part.nsegments == 0)
+		found_problem(checker, "partition %d has no segment", checker->partition);
+	if (part.has_hole)
+		found_problem(checker, "the segments of partition %d have a hole at offset "
+					  INT64_FORMAT, checker->partition, part.hole);
+	for (int i = 0; i < part.nsegments; i++)
+	{
+		ErrorData  *error;
+
+		checker->segment = &part.segments[i];
+		error = pgqueue_error_of(topic, open_and_check, checker);
+		if (error != NULL)
+			found_problem(checker, "%s",
+						  error->detail != NULL ? error->detail : error->message);
+	}
+}
+
+/*
+ * (topic) -> (segment, problem), no row when the log keeps its rules
+ *
+ * A topic that cannot be used, and a segment that cannot be read, are findings,
+ * not errors.
+ */
 Datum
 pgqueue_verify(PG_FUNCTION_ARGS)
 {
-	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Topic	   *topic = pgqueue_topic_find(name);
 	Checker		checker = {0};
+	int			npartitions;
+	int32		id;
 
+	if (topic == NULL)
+		topic = pgqueue_topic(name);	/* raises the error */
 	pgqueue_check_owner(topic);
 	InitMaterializedSRF(fcinfo, 0);
 	checker.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	for (int32 p = 0; p < topic->npartitions; p++)
+	if (topic->broken != NULL)
 	{
-		Partition  *part = &topic->partitions[p];
+		found_problem(&checker, "%s", topic->broken);
+		return (Datum) 0;
+	}
 
-		checker.partition = p;
-		checker.has_last = false;
-		checker.segment = NULL;
-		if (part->nsegments == 0)
-			found_problem(&checker, "partition %d has no segment", p);
-		if (part->has_hole)
-			found_problem(&checker, "the segments of partition %d have a hole at offset "
-						  INT64_FORMAT, p, part->hole);
-		for (int i = 0; i < part->nsegments; i++)
-		{
-			Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-													AccessShareLock);
-
-			if (leaf == NULL)
-				continue;
-			checker.segment = &part->segments[i];
-			check_segment(&checker, leaf);
-			relation_close(leaf, AccessShareLock);
-		}
+	id = topic->id;
+	npartitions = topic->npartitions;
+	for (checker.partition = 0; checker.partition < npartitions;
+		 checker.partition++)
+	{
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_check_same(topic, id);
+		check_partition(&checker, topic);
 	}
 	return (Datum) 0;
 }

@@ -110,6 +110,7 @@ pgqueue_segment_worker_main(Datum arg)
 		topic = pgqueue_topic_find(task.topic);
 		/* the topic may have been dropped meanwhile, or another one made */
 		if (topic != NULL && topic->log == task.log &&
+			topic->broken == NULL &&
 			task.partition < topic->npartitions)
 			pgqueue_make_segments(topic, task.partition, task.upto);
 	}

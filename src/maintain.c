@@ -375,7 +375,7 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_topic_find(name);
 	if (topic != NULL && topic->broken == NULL &&
-		pgqueue_owns_relation(topic->log, GetUserId()) &&
+		pgqueue_owns_topic(topic) &&
 		partition < topic->npartitions)
 		try_step(topic, partition, step, arg);
 	ends->end();
@@ -459,16 +459,26 @@ prune_all_producers(const char *name, const StepEnds *ends)
 		run_step(name, -1, tell_merged, &run, ends);
 }
 
-/* The partitions of a topic that the user owns; 0 if there is nothing to do. */
+/*
+ * Return the number of partitions of a topic that the user owns; 0 if there is
+ * nothing to do.  tell: whether a WARNING tells that the topic cannot be used.
+ */
 static int32
-partitions_of(const char *name)
+partitions_of(const char *name, bool tell)
 {
 	Topic	   *topic = pgqueue_topic_find(name);
 
-	if (topic == NULL || topic->broken != NULL ||
-		!pgqueue_owns_relation(topic->log, GetUserId()))
+	if (topic == NULL || !pgqueue_owns_topic(topic))
 		return 0;
-	return topic->npartitions;
+	if (topic->broken == NULL)
+		return topic->npartitions;
+	if (tell)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("topic \"%s\" cannot be used and is not maintained",
+						topic->name),
+				 errdetail_internal("%s", topic->broken)));
+	return 0;
 }
 
 /* ---------------- compaction, over several transactions ---------------- */
@@ -609,7 +619,7 @@ pgqueue_maintain_topic(const char *name, MaintainPart part,
 	int32		n;
 
 	ends->begin();
-	n = partitions_of(name);
+	n = partitions_of(name, part == MAINTAIN_SPACE);
 	ends->end();
 	if (n > 0 && part == MAINTAIN_REST)
 	{

@@ -8,6 +8,7 @@
 #include "queue.h"
 
 #include "access/detoast.h"
+#include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
@@ -49,6 +50,9 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 }
 
 /*
+ * A row may end before columns that the type has behind those that are known, as
+ * rows do that were stored before the columns were added: they are NULL.
+ *
  * Can a message's own columns be copied from record to row as they lie?
  *
  *	 record	 | offset 8 | timestamp 8 | partition 4 | key value headers
@@ -104,7 +108,7 @@ copy_row(MessageSink *sink, HeapTuple record)
 		(record->t_data->t_infomask & (HEAP_HASNULL | HEAP_HASEXTERNAL));
 	if (header->t_infomask & HEAP_HASNULL)
 		header->t_bits[0] = 0x8f | (record->t_data->t_bits[0] & 0x38) << 1;
-	HeapTupleHeaderSetNatts(header, sink->desc->natts);
+	HeapTupleHeaderSetNatts(header, sink->natts);
 	header->t_hoff = ROW_HEADER_BYTES;
 
 	memcpy(place - 16, &fixed->offset, sizeof(int64));
@@ -144,7 +148,7 @@ form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 	values[MESSAGE_ATTR_HEADERS - 1] = record[LOG_ATTR_HEADERS - 1];
 	nulls[MESSAGE_ATTR_HEADERS - 1] = record_nulls[LOG_ATTR_HEADERS - 1];
 	values[MESSAGE_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch);
-	tuplestore_putvalues(sink->store, sink->desc, values, nulls);
+	pgqueue_put_row(sink->rsinfo, values, nulls, sink->natts);
 }
 
 /* A LogReceiver.  The first message is taken whatever its size. */
@@ -181,16 +185,20 @@ pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 }
 
 /*
- * Prepare the result of a function that returns messages; least: of
- * max_messages.
+ * Prepare the result of a function that returns messages.
  *
- * Errors: 22004, 22023 for the limits.
+ * has_epoch: they are leased; then max_messages may be 0.
+ * Errors: 22004, 22023 for the limits; 55000 for an altered row type.
  */
 void
 pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
-				  int max_messages_arg, int max_bytes_arg, int least)
+				  int max_messages_arg, int max_bytes_arg, bool has_epoch)
 {
+	static const Oid types[MESSAGE_MAX_NATTS] =
+	{TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, InvalidOid, JSONBOID,
+	INT8OID};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			least = has_epoch ? 0 : 1;
 
 	memset(sink, 0, sizeof(MessageSink));
 	if (PG_ARGISNULL(max_messages_arg))
@@ -218,11 +226,12 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 	}
 
 	InitMaterializedSRF(fcinfo, 0);
+	sink->rsinfo = rsinfo;
 	sink->store = rsinfo->setResult;
 	sink->desc = rsinfo->setDesc;
-	sink->has_epoch = sink->desc->natts == MESSAGE_MAX_NATTS;
-	if (sink->desc->natts != MESSAGE_NATTS && !sink->has_epoch)
-		elog(ERROR, "unexpected result row of %d columns", sink->desc->natts);
+	sink->has_epoch = has_epoch;
+	sink->natts = has_epoch ? MESSAGE_MAX_NATTS : MESSAGE_NATTS;
+	pgqueue_check_result(sink->desc, types, sink->natts);
 }
 
 /*

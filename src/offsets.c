@@ -15,6 +15,7 @@
 #include "common/int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
@@ -26,6 +27,7 @@ PG_FUNCTION_INFO_V1(pgqueue_create_group);
 PG_FUNCTION_INFO_V1(pgqueue_reset_offsets);
 PG_FUNCTION_INFO_V1(pgqueue_offsets_for_time);
 PG_FUNCTION_INFO_V1(pgqueue_offset_time);
+PG_FUNCTION_INFO_V1(pgqueue_unread_time);
 
 typedef enum TargetKind
 {
@@ -249,7 +251,7 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	values[1] = Int64GetDatum(before);
 	nulls[1] = !progress.found;
 	values[2] = Int64GetDatum(after);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	if (dry_run)
 		return;
 
@@ -351,7 +353,7 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 		values[1] = Int64GetDatum(place.offset);
 		values[2] = TimestampTzGetDatum(place.timestamp);
 		nulls[1] = nulls[2] = !place.found;
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
 	return (Datum) 0;
 }
@@ -370,6 +372,7 @@ typedef struct FoundTime
 	}			key;
 	int64		from;
 	LogPlace	place;			/* found: valid */
+	bool		failed;			/* the partition cannot be read */
 } FoundTime;
 
 static FoundTime *
@@ -391,36 +394,77 @@ last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
 	}
 	last = hash_search(flinfo->fn_extra, &key.key, HASH_ENTER, &found);
 	if (!found)
-		last->place.found = false;
+		last->place.found = last->failed = false;
 	return last;
+}
+
+/* Where to look for a time. */
+typedef struct TimeTask
+{
+	FmgrInfo   *flinfo;
+	int32		partition;
+	int64		from;
+	LogPlace	place;
+} TimeTask;
+
+/* A TopicTask. */
+static void
+find_offset_time(Topic *topic, void *arg)
+{
+	TimeTask   *task = arg;
+	FoundTime  *last;
+
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_check_partition(topic, task->partition);
+	if (task->from < pgqueue_log_start(topic, task->partition))
+		return;
+	last = last_found(task->flinfo, topic->id, task->partition);
+	if (!last->place.found || last->from != task->from)
+	{
+		last->place.found = false;
+		pgqueue_find_offset(topic, task->partition, task->from,
+							GetActiveSnapshot(), &last->place);
+		last->from = task->from;
+	}
+	task->place = last->place;
 }
 
 /*
  * (topic, partition, offset) -> timestamp of the first message from there on,
- * NULL if there is none.  For view queue.consumer_groups: groups that are
- * equally far are looked up once.
+ * NULL if there is none.
  */
 Datum
 pgqueue_offset_time(PG_FUNCTION_ARGS)
 {
-	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	int32		partition = PG_GETARG_INT32(1);
-	int64		from = PG_GETARG_INT64(2);
+	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
+
+	find_offset_time(pgqueue_topic_arg(PG_GETARG_TEXT_PP(0)), &task);
+	if (!task.place.found)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(task.place.timestamp);
+}
+
+/*
+ * The same for view queue.consumer_groups, which must not fail for one topic:
+ * NULL, too, if the topic is gone or cannot be read, or not by the user.  Groups
+ * that are equally far are looked up once.
+ */
+Datum
+pgqueue_unread_time(PG_FUNCTION_ARGS)
+{
+	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
+	Topic	   *topic = pgqueue_topic_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	FoundTime  *last;
 
-	pgqueue_check_right(topic, ACL_SELECT);
-	pgqueue_check_partition(topic, partition);
-	if (from < pgqueue_log_start(topic, partition))
+	if (topic == NULL || topic->broken != NULL ||
+		pgqueue_partition_broken(topic, task.partition) ||
+		pg_class_aclcheck(topic->face, GetUserId(),
+						  ACL_SELECT) != ACLCHECK_OK)
 		PG_RETURN_NULL();
-	last = last_found(fcinfo->flinfo, topic->id, partition);
-	if (!last->place.found || last->from != from)
-	{
-		last->place.found = false;
-		pgqueue_find_offset(topic, partition, from, GetActiveSnapshot(),
-							&last->place);
-		last->from = from;
-	}
-	if (!last->place.found)
+	last = last_found(fcinfo->flinfo, topic->id, task.partition);
+	if (!last->failed)
+		last->failed = !pgqueue_attempt(topic, find_offset_time, &task, NULL);
+	if (!task.place.found)
 		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(last->place.timestamp);
+	PG_RETURN_TIMESTAMPTZ(task.place.timestamp);
 }

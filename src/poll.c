@@ -161,8 +161,13 @@ poll_topic(Poller *poller, Topic *topic, const Member *me)
 	if (poller->what.topics.n > 1)
 		pgqueue_sink_topic(&poller->sink, topic, TYPED_CALL);
 	for (int i = 0; i < me->npartitions && has_room(&poller->sink); i++)
-		poll_partition(poller, topic,
-					   me->partitions[(start + i) % me->npartitions]);
+	{
+		int32		p = me->partitions[(start + i) % me->npartitions];
+
+		/* given to us by a session that knows of it already; we do not yet */
+		if (p < topic->npartitions)
+			poll_partition(poller, topic, p);
+	}
 }
 
 static int
@@ -213,7 +218,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	pgqueue_group_arg(fcinfo, 0, &what->group);
 	pgqueue_check_not_null(fcinfo, 2, "member");
 	what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(2));
-	pgqueue_sink_init(&poller.sink, fcinfo, arg, arg + 2, 0);
+	pgqueue_sink_init(&poller.sink, fcinfo, arg, arg + 2, true);
 	for (int i = 0; i < what->topics.n; i++)
 		pgqueue_sink_topic(&poller.sink, what->topics.topics[i], TYPED_CALL);
 	pgqueue_check_not_null(fcinfo, arg + 1, "lease");

@@ -117,10 +117,12 @@ produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 
 	if (desc == NULL)
 	{
+		static const Oid types[] = {INT4OID, INT8OID, TIMESTAMPTZOID, BOOLOID};
 		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
+		pgqueue_check_result(desc, types, lengthof(types));
 		desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 		fcinfo->flinfo->fn_extra = desc;
 		MemoryContextSwitchTo(old);
@@ -130,7 +132,8 @@ produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 	values[2] = timestamp == NULL ? (Datum) 0 : TimestampTzGetDatum(*timestamp);
 	nulls[2] = timestamp == NULL;
 	values[3] = BoolGetDatum(timestamp == NULL);
-	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	return HeapTupleGetDatum(pgqueue_form_row(desc, values, nulls,
+											  lengthof(values)));
 }
 
 /* ---------------- the producer ---------------- */
@@ -258,14 +261,29 @@ pgqueue_produce_text(PG_FUNCTION_ARGS)
 	return produce(fcinfo, InvalidOid);
 }
 
+/*
+ * Return the type of an argument that may be of several.  A function call message
+ * of the protocol (fast path) says none.
+ *
+ * Errors: 42P18.
+ */
+static Oid
+argument_type(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, arg);
+
+	if (!OidIsValid(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDETERMINATE_DATATYPE),
+				 errmsg("could not determine the type of %s", name),
+				 errhint("Call the function in an SQL statement.")));
+	return type;
+}
+
 Datum
 pgqueue_produce_typed(PG_FUNCTION_ARGS)
 {
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 1);
-
-	if (!OidIsValid(type))
-		elog(ERROR, "could not determine the type of value");
-	return produce(fcinfo, type);
+	return produce(fcinfo, argument_type(fcinfo, 1, "value"));
 }
 
 /* ---------------- a batch ---------------- */
@@ -284,11 +302,11 @@ typedef struct Elements
  * parameter, it is read as text[].
  */
 static ArrayType *
-array_arg(FunctionCallInfo fcinfo, int arg)
+array_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	char	   *str;
 
-	if (get_fn_expr_argtype(fcinfo->flinfo, arg) != TEXTOID)
+	if (argument_type(fcinfo, arg, name) != TEXTOID)
 		return PG_GETARG_ARRAYTYPE_P(arg);
 	str = text_to_cstring(PG_GETARG_TEXT_PP(arg));
 	return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, str, TEXTOID, -1));
@@ -302,7 +320,7 @@ static void
 take_apart(FunctionCallInfo fcinfo, int arg, const char *name, int expected,
 		   Elements *elements)
 {
-	ArrayType  *array = array_arg(fcinfo, arg);
+	ArrayType  *array = array_arg(fcinfo, arg, name);
 	int16		typlen;
 	bool		typbyval;
 	char		typalign;
@@ -517,7 +535,7 @@ return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
 		values[2] = Int64GetDatum(parts[p].last);
 		values[3] = Int64GetDatum(parts[p].count);
 		values[4] = Int64GetDatum(parts[p].duplicates);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
 }
 
@@ -539,6 +557,7 @@ skip_elements(Elements *elements, int n)
 Datum
 pgqueue_produce_batch(PG_FUNCTION_ARGS)
 {
+	static const Oid types[] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Topic	   *topic;
 	Elements	batch;
@@ -582,6 +601,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("first_sequence or sequences must be given with a producer_id")));
 	InitMaterializedSRF(fcinfo, 0);
+	pgqueue_check_result(rsinfo->setDesc, types, lengthof(types));
 	/* a watermark alone is worth a row of the producer's state */
 	if (batch.n == 0 && !has_watermark)
 	{

@@ -289,7 +289,7 @@ check_epoch(const char *name, int32 epoch, const ProducerState *state)
 /*
  * A call that changes nothing tells a fenced instance all the same.
  *
- * Errors: QU003.
+ * Errors: QU003; 42501 for another role's producer.
  */
 void
 pgqueue_check_fenced(const Topic *topic, const char *name, int32 epoch)
@@ -300,6 +300,7 @@ pgqueue_check_fenced(const Topic *topic, const char *name, int32 epoch)
 
 	if (pgqueue_producer_find(topic, name, snapshot, &producer))
 	{
+		pgqueue_check_belongs("producer", name, &producer.owner);
 		pgqueue_producer_state_read(producer.id, snapshot, &state);
 		check_epoch(name, epoch, &state);
 	}
@@ -334,7 +335,7 @@ check_ascending(const int64 *sequences, int n)
  * Errors: QU002 if one never was: calling it a duplicate would lose it.
  */
 static void
-find_places(ProducerClaim *claim, const Topic *topic, const char *name)
+find_places(ProducerClaim *claim, Topic *topic, const char *name)
 {
 	SequenceMap map = {0};
 
@@ -359,8 +360,14 @@ find_places(ProducerClaim *claim, const Topic *topic, const char *name)
 	}
 	pgqueue_map_free(&map);
 	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		/* in a partition that we do not know of yet; see pgqueue_topic_reload() */
 		if (claim->places[i].partition >= topic->npartitions)
+			topic = pgqueue_topic_reload(topic);
+		if (claim->places[i].partition < 0 ||
+			claim->places[i].partition >= topic->npartitions)
 			pgqueue_map_damaged();
+	}
 }
 
 /*

@@ -256,13 +256,8 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	Producer	producer;
 	ProducerState state = {0};
 	Snapshot	snapshot;
-	TupleDesc	desc;
 	Datum		values[6];
 	bool		nulls[6];
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	desc = BlessTupleDesc(desc);
 
 	/* without the lock: one snapshot for both tables */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -283,7 +278,7 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	values[4] = state.watermark;
 	nulls[4] |= !state.has_watermark;
 	values[5] = TimestampTzGetDatum(state.produced_at);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 
 /* ---------------- forget ---------------- */

@@ -12,6 +12,7 @@
  *		domain	 producer.c producer_list.c producer_history.c producer_state.c
  *				 sequence_map.c ready.c member.c balance.c progress.c group.c
  *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
+ *				 attempt.c result.c
  *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
  *				 catalog.c segment_list.c lock.c partitioner.c role.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
@@ -32,6 +33,7 @@
 #include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "storage/block.h"
 #include "storage/lock.h"
 #include "storage/lwlock.h"
@@ -292,7 +294,7 @@ struct Topic
 	int			npartitions;
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
-	MemoryContext context;		/* owns partitions and the converters */
+	MemoryContext context;		/* owns the description's pointers */
 
 	/* text to value: the type's input function (value.c) */
 	bool		input_ready;
@@ -373,8 +375,8 @@ extern int	pgqueue_cleanup_policy(const text *policy);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
-extern bool pgqueue_topic_registered(const char *name);
-extern int32 pgqueue_topic_of_log(Oid log);
+extern int32 pgqueue_topic_id(const char *name);
+extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern Topic *pgqueue_topic_reload(Topic *topic);
 extern Topic *pgqueue_topic_hold(Topic *topic);
@@ -389,8 +391,11 @@ extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 extern void pgqueue_check_segments(const Topic *topic, int32 partition);
 extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 									 LOCKMODE lockmode);
+extern bool pgqueue_partition_broken(const Topic *topic, int32 partition);
+extern const char *pgqueue_partition_flaw(const Topic *topic, int32 partition);
 extern const char *pgqueue_topic_flaw(const Topic *topic);
 extern bool pgqueue_may_see(const Topic *topic);
+extern bool pgqueue_owns_topic(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
 
@@ -514,6 +519,16 @@ pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
 													int32 partition,
 													int64 offset,
 													const char *whose);
+
+/* ---------------- attempt.c: loops over topics ---------------- */
+
+typedef void (*TopicTask) (Topic *topic, void *arg);
+
+extern ErrorData *pgqueue_error_of(Topic *topic, TopicTask run, void *arg);
+extern bool pgqueue_attempt(Topic *topic, TopicTask run, void *arg,
+							bool *warned);
+extern bool pgqueue_attempt_log_ends(Topic *topic, int32 partition,
+									 LogEnds *ends, bool *warned);
 
 /* ---------------- log_segment.c: making segments ---------------- */
 
@@ -880,6 +895,8 @@ extern void pgqueue_check_known(TransactionId xmin, const char *doing);
 
 /* ---------------- expiry.c: groups that hold nothing any more ------------ */
 
+extern bool pgqueue_group_may_expire(const ConsumerGroup *group,
+									 const Topic *topic, bool released);
 extern bool pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,
 								  int32 partition, int64 offset,
 								  bool released, TimestampTz *used);
@@ -1115,6 +1132,16 @@ extern void pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure);
 
 extern void pgqueue_maintain_worker_init(void);
 
+/* ---------------- result.c: rows that functions return ---------------- */
+
+extern void pgqueue_check_result(TupleDesc desc, const Oid *types, int n);
+extern HeapTuple pgqueue_form_row(TupleDesc desc, const Datum *values,
+								  const bool *nulls, int n);
+extern Datum pgqueue_return_row(FunctionCallInfo fcinfo, const Datum *values,
+								const bool *nulls, int n);
+extern void pgqueue_put_row(ReturnSetInfo *rsinfo, const Datum *values,
+							const bool *nulls, int n);
+
 /* ---------------- message_sink.c: rows of messages ---------------- */
 
 typedef struct MessageSink
@@ -1129,13 +1156,15 @@ typedef struct MessageSink
 	int64		bytes_left;
 	int64		taken;
 	int64		next;			/* offset behind the last message taken */
-	bool		has_epoch;		/* rows end with an epoch ... */
+	int			natts;			/* columns that are filled */
+	bool		has_epoch;		/* the last of them is an epoch ... */
 	int64		epoch;			/* ... this one */
+	ReturnSetInfo *rsinfo;
 } MessageSink;
 
 extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 							  int max_messages_arg, int max_bytes_arg,
-							  int least);
+							  bool has_epoch);
 extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
 							   const char *call);
 /* Counts the messages that the session got. */

@@ -29,7 +29,6 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	int64		before;
 	int64		bytes = 0;
 	int			n;
-	TupleDesc	desc;
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
@@ -37,8 +36,6 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "partition");
 	pgqueue_check_not_null(fcinfo, 2, "before_offset");
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_owner(topic);
 	partition = PG_GETARG_INT32(1);
@@ -70,8 +67,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(pgqueue_log_start(topic, partition));
 	values[1] = Int32GetDatum(n);
 	values[2] = Int64GetDatum(bytes);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 
 /* ---------------- what is kept, and why ---------------- */
@@ -79,9 +75,19 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 /* (topic, partition, log_start, limit_offset, held_by, held_offset, held_bytes) */
 #define RETENTION_COLUMNS 7
 
-static void
-list_partition(Topic *topic, int32 partition, ReturnSetInfo *rsinfo)
+typedef struct RetentionTask
 {
+	int32		partition;
+	ReturnSetInfo *rsinfo;
+} RetentionTask;
+
+/* A TopicTask. */
+static void
+list_partition(Topic *topic, void *arg)
+{
+	RetentionTask *task = arg;
+	int32		partition = task->partition;
+	ReturnSetInfo *rsinfo = task->rsinfo;
 	Datum		values[RETENTION_COLUMNS];
 	bool		nulls[RETENTION_COLUMNS] = {false};
 	int64		limit = pgqueue_retention_limit(topic, partition);
@@ -97,7 +103,7 @@ list_partition(Topic *topic, int32 partition, ReturnSetInfo *rsinfo)
 	values[5] = Int64GetDatum(held);
 	values[6] = Int64GetDatum(pgqueue_bytes_between(topic, partition, held,
 													limit));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 }
 
 /* For view queue.retention: topics that the user may read or write. */
@@ -111,16 +117,24 @@ pgqueue_retention_list(PG_FUNCTION_ARGS)
 	foreach(lc, pgqueue_topic_names())
 	{
 		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		RetentionTask task = {.rsinfo = rsinfo};
+		bool		warned = false;
+		int			npartitions;
+		int32		id;
 
 		if (topic == NULL || topic->broken != NULL ||
 			!pgqueue_may_see(topic))
 			continue;
-		for (int32 p = 0; p < topic->npartitions; p++)
+		npartitions = topic->npartitions;
+		id = topic->id;
+		/* the name may stand for another topic by then */
+		for (task.partition = 0;
+			 task.partition < npartitions && topic->id == id;
+			 task.partition++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (topic->partitions[p].nsegments > 0 &&
-				!topic->partitions[p].has_hole)
-				list_partition(topic, p, rsinfo);
+			if (!pgqueue_partition_broken(topic, task.partition))
+				(void) pgqueue_attempt(topic, list_partition, &task, &warned);
 		}
 	}
 	return (Datum) 0;

@@ -107,8 +107,7 @@ tell_move(const Move *move, int32 partition, const Segment *segment,
 	nulls[3] = bytes < 0;
 	values[3] = Int64GetDatum(bytes);
 	values[4] = BoolGetDatum(moved);
-	tuplestore_putvalues(move->rsinfo->setResult, move->rsinfo->setDesc,
-						 values, nulls);
+	pgqueue_put_row(move->rsinfo, values, nulls, lengthof(values));
 }
 
 /*
@@ -171,6 +170,7 @@ move_partition(Topic *topic, int32 partition, const Move *move)
 Datum
 pgqueue_move_segments(PG_FUNCTION_ARGS)
 {
+	static const Oid types[] = {INT4OID, REGCLASSOID, INT8OID, INT8OID, BOOLOID};
 	Topic	   *topic;
 	Move		move;
 	int32		first = 0;
@@ -197,6 +197,7 @@ pgqueue_move_segments(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	move.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	pgqueue_check_result(move.rsinfo->setDesc, types, lengthof(types));
 	for (int32 p = first; p <= last; p++)
 	{
 		topic = pgqueue_topic_refresh(topic);

@@ -502,6 +502,24 @@ forget_users(const Topic *topic)
 	pgqueue_progress_delete(topic);
 }
 
+/*
+ * Drop the topic's view and table, as far as they are there.  The table may have
+ * been renamed or moved, and may be another kind of table.
+ */
+static void
+drop_relations(const Topic *topic)
+{
+	char	   *relation;
+
+	if (OidIsValid(topic->face))
+		run_as_extension(psprintf("DROP VIEW %s", face_name(topic->name)));
+	relation = get_rel_name(topic->log);
+	if (relation != NULL)
+		run_as_extension(psprintf("DROP TABLE %s",
+								  quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
+															 relation)));
+}
+
 /* (topic, if_exists) */
 Datum
 pgqueue_drop_topic(PG_FUNCTION_ARGS)
@@ -538,10 +556,8 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	lock_segments(topic);
 	forget_users(topic);
 	pgqueue_note_topic_changed(topic->id);
-	if (OidIsValid(topic->face))
-		run_as_extension(psprintf("DROP VIEW %s", face_name(name)));
-	run_as_extension(psprintf("DROP TABLE " PGQUEUE_SCHEMA ".log_%d;"
-							  "DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
-							  id, id));
+	drop_relations(topic);
+	run_as_extension(psprintf("DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
+							  id));
 	PG_RETURN_VOID();
 }
