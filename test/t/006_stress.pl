@@ -3,7 +3,7 @@
 # sides, over segments so small that they change all the time: nothing is lost,
 # nothing is delivered twice, and the order is kept in every partition.
 #
-#   STRESS_MESSAGES   how many are consumed under load, 20000 by default
+#   STRESS_MESSAGES   how many are consumed under load, 10000 by default
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use QueueTest;
 my $node = new_server('stress');
 my $topic = 'Stress-1';
 
-my $messages = $ENV{STRESS_MESSAGES} || 20000;
+my $messages = $ENV{STRESS_MESSAGES} || 10000;
 
 create_ledger($node, $topic, 'partitions => 4, segment_messages => 40');
 
