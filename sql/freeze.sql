@@ -116,14 +116,14 @@ SELECT relpages > 64 AS large, relpages = relallvisible AS visible FROM pg_class
 CALL pg_temp.settle('seen');
 SELECT * FROM pg_temp.state WHERE topic = 'seen';
 
--- A superuser maintains everybody's topics. An index function runs as the owner,
--- finds no way back, and the path it is called with is nobody's.
+-- A superuser maintains everybody's topics. An index function runs as the owner, in a
+-- process of its own, finds no way back, and the path it is called with is nobody's.
 CREATE ROLE regress_icy;
 GRANT CREATE ON SCHEMA topic, public TO regress_icy;
 SET ROLE regress_icy;
 CREATE FUNCTION public.regress_tell(k text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
 BEGIN
-	IF k = 'tell' AND current_setting('application_name') = 'freezing' THEN
+	IF k = 'tell' AND current_setting('application_name') = 'queue maintenance' THEN
 		RAISE WARNING 'I am %, with %', current_user, current_setting('search_path');
 		BEGIN
 			PERFORM set_config('role', 'none', false);
@@ -143,9 +143,7 @@ SELECT count FROM queue.produce_batch('icy', ARRAY(SELECT rpad('x', 500) FROM ge
 SELECT "offset" FROM queue.produce('icy', 'x', key => 'tell');
 CALL pg_temp.fill('icy', 1, 20, 500);
 RESET ROLE;
-SET application_name = 'freezing';
 CALL pg_temp.settle('icy');
-RESET application_name;
 SELECT * FROM pg_temp.state WHERE topic = 'icy';
 -- The owner needs no other right, and others' topics are passed by.
 CALL pg_temp.fill('f', 1);

@@ -316,7 +316,8 @@ pgqueue_compaction_free(Compaction *compaction)
 	LOCKTAG		tag;
 
 	compaction_tag(&tag, compaction);
-	LockRelease(&tag, ExclusiveLock, true);
+	if (PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
+		LockRelease(&tag, ExclusiveLock, true);
 }
 
 /*
@@ -342,6 +343,9 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 		!tombstones_due(compaction, &checkpoint))
 		return false;
 
+	/* before the keys are read */
+	for (int i = 0; i < sealed; i++)
+		pgqueue_check_code(part->segments[i].relid, false);
 	/* of a leaf: a partitioned table has no records, and no horizon */
 	leaf = pgqueue_open_segment(topic, &part->segments[0], AccessShareLock);
 	if (leaf == NULL)
@@ -361,6 +365,28 @@ pgqueue_compaction_plan(Compaction *compaction, Topic *topic)
 }
 
 /* ---------------- compacting ---------------- */
+
+/*
+ * Functions in the topic's indexes have run, and may have called
+ * pg_advisory_unlock_all(): then another compaction may be under way.
+ *
+ * Errors: 55000; the transaction has to end without a change.
+ */
+static void
+check_lock_kept(const Compaction *compaction, Rewritten *done,
+				const Rewritten *before)
+{
+	LOCKTAG		tag;
+
+	compaction_tag(&tag, compaction);
+	if (PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
+		return;
+	*done = *before;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the lock of the compaction was released"),
+			 errdetail("A function in an index called pg_advisory_unlock_all().")));
+}
 
 /*
  * Have all groups still read the tombstones that go?  Asked with the segment for
@@ -386,6 +412,7 @@ static bool
 compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
 				Rewritten *done)
 {
+	Rewritten	before = *done;
 	Relation	leaf;
 	Visit		visit;
 
@@ -394,6 +421,7 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
 	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
 	if (leaf == NULL)
 		return false;
+	pgqueue_check_code(segment->relid, false);
 	pgstat_progress_start_command(PROGRESS_COMMAND_CLUSTER, segment->relid);
 	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
 								 PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP);
@@ -405,7 +433,10 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
 		relation_close(leaf, NoLock);
 	else if (pgqueue_rewrite_segment(leaf, &compaction->settled, stays,
 									 groups_are_past, compaction, done))
+	{
+		check_lock_kept(compaction, done, &before);
 		visit = VISITED_ALL;
+	}
 	pgstat_progress_end_command();
 	return visit == VISITED_ALL;
 }

@@ -68,16 +68,13 @@
 #define pgqueue_proc_lxid(proc) ((proc)->lxid)
 #endif
 
-/* 16 and 17 renamed how a backend's entry in pg_stat_activity is found */
-#if PG_VERSION_NUM >= 170000
-#define pgqueue_backend_status(virtual_xid) \
-	pgstat_get_beentry_by_proc_number((virtual_xid).procNumber)
-#elif PG_VERSION_NUM >= 160000
-#define pgqueue_backend_status(virtual_xid) \
-	pgstat_get_beentry_by_backend_id((virtual_xid).backendId)
+/* 16 renamed how the rows of pg_stat_activity are read, from 1 on */
+#if PG_VERSION_NUM >= 160000
+#define pgqueue_activity(i) \
+	(&pgstat_get_local_beentry_by_index(i)->backendStatus)
 #else
-#define pgqueue_backend_status(virtual_xid) \
-	pgstat_fetch_stat_beentry((virtual_xid).backendId)
+#define pgqueue_activity(i) \
+	(&pgstat_fetch_stat_local_beentry(i)->backendStatus)
 #endif
 
 #if PG_VERSION_NUM >= 170000

@@ -289,7 +289,12 @@ freeze_relation(Oid relid)
 	if (rel == NULL)
 		return false;
 	if (!is_frozen(rel))
+	{
+		pgqueue_check_code(relid, false);
+		pgqueue_code_begin(relid, false);
 		vacuum_patiently(rel);
+		pgqueue_code_end();
+	}
 	table_close(rel, NoLock);
 	return true;
 }

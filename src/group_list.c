@@ -234,6 +234,8 @@ list_holders(Walk *walk)
 		holder->pid = lock->pid;
 		walk->anybody = true;
 	}
+	pfree(locks->locks);
+	pfree(locks);
 }
 
 /* Topic and group of a place, mostly those of the one before.	False: unknown. */

@@ -163,15 +163,23 @@ pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
 	pgqueue_unlock_relation(relid, mode);
 }
 
+/* Does another transaction hold a conflicting lock, at this moment? */
+bool
+pgqueue_lock_is_held(const LOCKTAG *tag, LOCKMODE mode)
+{
+	int			holders;
+
+	pfree(GetLockConflicts(tag, mode, &holders));
+	return holders > 0;
+}
+
 static bool
 is_locked(Oid relid)
 {
 	LOCKTAG		tag;
-	int			holders;
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	pfree(GetLockConflicts(&tag, AccessExclusiveLock, &holders));
-	return holders > 0;
+	return pgqueue_lock_is_held(&tag, AccessExclusiveLock);
 }
 
 /* Has another transaction the segment or its TOAST table locked, at all? */
@@ -189,7 +197,6 @@ pgqueue_segment_in_use(Oid relid)
 /* A transaction that has a lock that ours conflicts with. */
 typedef struct Holder
 {
-	VirtualTransactionId vxid;
 	int			pid;			/* 0: a prepared transaction */
 	Oid			role;
 	bool		ends_soon;		/* as maintenance and autovacuum do */
@@ -203,7 +210,8 @@ is_own_worker(int pid)
 
 	return type != NULL &&
 		(strcmp(type, PGQUEUE_SEGMENT_WORKER) == 0 ||
-		 strcmp(type, PGQUEUE_MAINTENANCE_WORKER) == 0);
+		 strcmp(type, PGQUEUE_MAINTENANCE_WORKER) == 0 ||
+		 strcmp(type, PGQUEUE_TOPIC_WORKER) == 0);
 }
 
 /* Fill in what is known of a holder.  Return false if it has just ended. */
@@ -213,7 +221,6 @@ describe_holder(VirtualTransactionId vxid, Holder *holder)
 	PGPROC	   *proc = pgqueue_proc_of(vxid);
 
 	memset(holder, 0, sizeof(Holder));
-	holder->vxid = vxid;
 	if (proc == NULL)
 		return VirtualTransactionIdIsRecoveredPreparedXact(vxid);
 	/* the backend goes on after PREPARE TRANSACTION; the lock stays */
@@ -274,17 +281,22 @@ find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode, Holder *holder)
 static const char *
 application_of(const Holder *holder)
 {
-	PgBackendStatus *status;
+	int			n;
 
 	if (!has_privs_of_role(GetUserId(), holder->role) &&
 		!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
 		return NULL;
 	pgstat_clear_backend_activity_snapshot();
-	status = pgqueue_backend_status(holder->vxid);
-	if (status == NULL || status->st_procpid != holder->pid ||
-		status->st_appname == NULL || status->st_appname[0] == '\0')
-		return NULL;
-	return status->st_appname;
+	n = pgstat_fetch_stat_numbackends();
+	for (int i = 1; i <= n; i++)
+	{
+		PgBackendStatus *status = pgqueue_activity(i);
+
+		if (status->st_procpid == holder->pid)
+			return status->st_appname != NULL && status->st_appname[0] != '\0' ?
+				status->st_appname : NULL;
+	}
+	return NULL;
 }
 
 /* Use within ereport(): tell which transaction holds the lock. */
@@ -349,6 +361,8 @@ patience_with(Oid relid, bool with_toast, LOCKMODE mode, int patience)
 {
 	Holder		holder;
 
+	if (patience < 0)
+		return 0;
 	if (!find_relation_holder(relid, with_toast, mode, &holder))
 		patience = Max(patience, PGQUEUE_LOCK_PATIENCE);
 	else if (holder.ends_soon)
@@ -378,7 +392,7 @@ try_for_a_while(bool (*try) (Oid relid, LOCKMODE mode), Oid relid,
 /*
  * Lock a table to the end of the transaction if that can be had within so many
  * milliseconds, 0: at once; later, if only the extension's own workers or
- * autovacuum are in the way: they end soon.  The lock is tried again and again:
+ * autovacuum are in the way: they end soon; -1: at once in any case.  The lock is tried again and again:
  * no other session waits behind this one, and no deadlock can come of it.
  */
 bool

@@ -367,11 +367,9 @@ first_disputed_segment(Partition *part)
 	for (int i = 0; i < part->nsegments; i++)
 	{
 		LOCKTAG		tag;
-		int			holders;
-
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->segments[i].relid);
-		GetLockConflicts(&tag, ShareLock, &holders);
-		if (holders > 0 || PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
+		if (pgqueue_lock_is_held(&tag, ShareLock) ||
+			PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
 			return i;
 	}
 	return -1;

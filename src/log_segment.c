@@ -268,6 +268,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 								PGQUEUE_SCHEMA, topic->id, partition, first);
 	Oid			owner = pgqueue_log_owner(topic);
 
+	pgqueue_check_code(topic->log, true);
 	/* nothing of the user's but the type's name */
 	pgqueue_run_ddl(pgqueue_extension_owner(),
 					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
@@ -278,6 +279,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 name, pgqueue_type_name(topic->value_type),
 							 tablespace_clause(topic, owner), name, quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
+	pgqueue_code_begin(topic->log, true);
 	pgqueue_run_ddl(owner,
 					psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"
 							 " FOR VALUES FROM (%d, " INT64_FORMAT ")"
@@ -285,6 +287,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 copy_constraints(topic, name),
 							 PGQUEUE_SCHEMA, topic->id, name,
 							 partition, first, partition, end));
+	pgqueue_code_end();
 }
 
 /* The first segments of partitions from_partition and up, one ahead of need. */

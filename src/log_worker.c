@@ -96,12 +96,15 @@ pgqueue_segment_worker_main(Datum arg)
 	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
 	/* the task is from a session that may have another library */
 	pgqueue_shared_attach();
 
+	pgqueue_set_code_rule(CODE_LIMITED);
 	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
 					PGC_S_OVERRIDE);
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making queue segments");

@@ -21,7 +21,8 @@
  *
  * What it did it tells as it goes, a NOTICE each, and keeps in
  * queue.maintenance_log.  Two passes at once are harmless: a step that finds
- * the topic's table locked is left to the other.
+ * the topic's table locked is left to the other.  Steps that would run functions
+ * of a topic's constraints or indexes are repeated in another process (code.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -86,6 +87,15 @@ pgqueue_maintain_init(void)
 
 /* ---------------- what was done ---------------- */
 
+/* A worker that does the work of a session: tell that session's user. */
+static bool for_user = false;
+
+static int
+report_level(void)
+{
+	return MyBgworkerEntry != NULL && !for_user ? LOG : NOTICE;
+}
+
 /* Tell and keep that something was done; partition -1: of the topic as such. */
 static void
 report(const Topic *topic, int32 partition, const char *action, int64 items,
@@ -105,19 +115,38 @@ report(const Topic *topic, int32 partition, const char *action, int64 items,
 	pgqueue_registry_insert(rel, DONE_NATTS, values, nulls);
 	table_close(rel, NoLock);
 
-	/* who has called is told; a worker tells the log */
 	if (partition < 0)
-		ereport(MyBgworkerEntry != NULL ? LOG : NOTICE,
+		ereport(report_level(),
 				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
 						items)));
 	else
-		ereport(MyBgworkerEntry != NULL ? LOG : NOTICE,
+		ereport(report_level(),
 				(errmsg("topic \"%s\", partition %d: %s " INT64_FORMAT
 						", " INT64_FORMAT " bytes",
 						topic->name, partition, action, items, bytes)));
 }
 
 /* ---------------- the steps ---------------- */
+
+/* Of the topic at hand: a worker kept its table locked for long. */
+static bool waited_in_vain;
+
+/* Of the topic at hand: a step needs a process in which the topic's code may run. */
+static bool needs_process;
+
+/*
+ * Lock the topic's table, for makers of segments, retention and so on.  Wait for
+ * the extension's workers, but not in each step.
+ */
+static bool
+lock_log(const Topic *topic)
+{
+	if (pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
+								   waited_in_vain ? -1 : 0))
+		return true;
+	waited_in_vain = true;
+	return false;
+}
 
 /*
  * Each is called in a transaction of its own, the topic just looked up.  arg: of
@@ -136,11 +165,21 @@ retain(Topic *topic, int32 partition, void *arg)
 	int			dropped = 0;
 
 	*more = false;
-	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
+	/* to lock, and to ask the groups, may take long; mostly there is no need */
+	if (pgqueue_retention_limit(topic, partition) <=
+		pgqueue_log_start(topic, partition))
 		return;
+	if (!lock_log(topic))
+	{
+		ereport(pgqueue_kept_level(),
+				(errmsg("topic \"%s\", partition %d: segments are kept: the topic is locked",
+						topic->name, partition),
+				 pgqueue_errdetail_relation_holder(topic->log,
+												   ShareUpdateExclusiveLock)));
+		return;
+	}
 	topic = pgqueue_topic_refresh(topic);
 	limit = pgqueue_retention_limit(topic, partition);
-	/* to ask the groups may take long, and mostly there is no need */
 	if (limit <= pgqueue_log_start(topic, partition))
 		return;
 	if (!topic->retention_force)
@@ -158,7 +197,7 @@ drop_emptied(Topic *topic, int32 partition, void *arg)
 {
 	int			n;
 
-	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
+	if (!lock_log(topic))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	n = pgqueue_drop_emptied(topic, partition);
@@ -171,7 +210,7 @@ make_ahead(Topic *topic, int32 partition, void *arg)
 {
 	int			before;
 
-	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
+	if (!lock_log(topic))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	before = topic->partitions[partition].nsegments;
@@ -214,7 +253,7 @@ prune_history(Topic *topic, int32 partition, void *arg)
 
 	run->more = false;
 	/* two passes must not delete the same */
-	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
+	if (!lock_log(topic))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	deleted = palloc0(topic->npartitions * sizeof(int64));
@@ -303,7 +342,7 @@ prune_log(Topic *topic, int32 partition, void *arg)
 	HeapTuple	tuple;
 
 	/* one at a time: two would meet at the same rows */
-	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock, 0))
+	if (!lock_log(topic))
 		return;
 	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
 	ScanKeyInit(&keys[0], DONE_ATTR_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
@@ -323,7 +362,21 @@ prune_log(Topic *topic, int32 partition, void *arg)
 	table_close(rel, NoLock);
 }
 
-/* What fails is told, and left to the next pass. */
+/*
+ * Has the session been told to give up?  Functions of users can raise the same
+ * SQLSTATE, but not from there.
+ */
+static bool
+is_cancellation(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->funcname != NULL && strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
+/*
+ * Do a step.  What fails is told, and left to the next pass; what may not run in
+ * this process is left to another one.
+ */
 static void
 try_step(Topic *topic, int32 partition, Step step, void *arg)
 {
@@ -347,16 +400,19 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		if (is_cancellation(error))
 			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("maintenance of topic \"%s\" failed: %s",
-						topic->name, error->message),
-				 error->detail ? errdetail_internal("%s", error->detail) : 0));
+		if (pgqueue_code_refused())
+			needs_process = true;
+		else
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("maintenance of topic \"%s\" failed: %s",
+							topic->name, error->message),
+					 error->detail ? errdetail_internal("%s", error->detail) : 0));
 	}
 	PG_END_TRY();
+	pgqueue_code_end();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 }
@@ -371,6 +427,8 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 {
 	Topic	   *topic;
 
+	if (pgqueue_code_spent())
+		return;
 	ends->begin();
 	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_topic_find(name);
@@ -411,7 +469,7 @@ freeze_all(const char *name, int32 partition, const StepEnds *ends)
 		run_step(name, partition, freeze_next, &run, ends);
 		/* unchanged: the topic is gone */
 	} while (run.from != before && run.from < PG_INT64_MAX &&
-			 run.frozen < FREEZE_AT_ONCE);
+			 run.frozen < FREEZE_AT_ONCE && !needs_process);
 	if (run.frozen > 0)
 		run_step(name, partition, tell_frozen, &run, ends);
 }
@@ -460,16 +518,18 @@ prune_all_producers(const char *name, const StepEnds *ends)
 }
 
 /*
- * Return the number of partitions of a topic that the user owns; 0 if there is
- * nothing to do.  tell: whether a WARNING tells that the topic cannot be used.
+ * Return the number of partitions of a topic that the user owns, and its table; 0
+ * if there is nothing to do.	tell: whether a WARNING tells that the topic cannot
+ * be used.
  */
 static int32
-partitions_of(const char *name, bool tell)
+partitions_of(const char *name, bool tell, Oid *log)
 {
 	Topic	   *topic = pgqueue_topic_find(name);
 
 	if (topic == NULL || !pgqueue_owns_topic(topic))
 		return 0;
+	*log = topic->log;
 	if (topic->broken == NULL)
 		return topic->npartitions;
 	if (tell)
@@ -608,19 +668,12 @@ maintain_rest(const char *name, int32 partition, const StepEnds *ends)
 	freeze_all(name, partition, ends);
 }
 
-/*
- * One of the two parts of a pass over a topic.	 Who maintains several does the
- * first for all of them, then the second.
- */
-void
-pgqueue_maintain_topic(const char *name, MaintainPart part,
-					   const StepEnds *ends)
+static void
+maintain_partitions(const char *name, MaintainPart part, int32 n,
+					const StepEnds *ends)
 {
-	int32		n;
-
-	ends->begin();
-	n = partitions_of(name, part == MAINTAIN_SPACE);
-	ends->end();
+	waited_in_vain = false;
+	needs_process = false;
 	if (n > 0 && part == MAINTAIN_REST)
 	{
 		prune_all_history(name, ends);
@@ -635,6 +688,50 @@ pgqueue_maintain_topic(const char *name, MaintainPart part,
 		else
 			maintain_rest(name, p, ends);
 	}
+}
+
+static void
+tell_stopped(Topic *topic, int32 partition, void *arg)
+{
+	report(topic, -1, "maintenance stopped", 1, 0);
+}
+
+/*
+ * One of the two parts of a pass over a topic.	 Who maintains several does the
+ * first for all of them, then the second.
+ */
+void
+pgqueue_maintain_topic(const char *name, MaintainPart part,
+					   const StepEnds *ends)
+{
+	Oid			log;
+	int32		n;
+
+	ends->begin();
+	n = partitions_of(name, part == MAINTAIN_SPACE, &log);
+	ends->end();
+	maintain_partitions(name, part, n, ends);
+	if (needs_process && !pgqueue_maintain_elsewhere(name, log, part))
+		run_step(name, -1, tell_stopped, NULL, ends);
+}
+
+/*
+ * The same in a process that has been started for it.	log: the topic's table; if
+ * for_a_user, what is done is told to the one who has called.
+ */
+void
+pgqueue_maintain_handed_over(const char *name, Oid log, MaintainPart part,
+							 bool for_a_user)
+{
+	Oid			now;
+	int32		n;
+
+	for_user = for_a_user;
+	pgqueue_worker_steps.begin();
+	n = partitions_of(name, false, &now);
+	pgqueue_worker_steps.end();
+	if (n > 0 && now == log)
+		maintain_partitions(name, part, n, &pgqueue_worker_steps);
 }
 
 static void
@@ -678,6 +775,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 {
 	List	   *names;
 	ListCell   *lc;
+	CodeRule	rule;
 
 	pgqueue_call_begin(fcinfo, "queue.maintain()");
 	pgqueue_in_call.begin();
@@ -691,10 +789,19 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 		names = list_make1(pstrdup(topic->name));
 	}
 	pgqueue_in_call.end();
-	foreach(lc, names)
-		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &pgqueue_in_call);
-	foreach(lc, names)
-		pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &pgqueue_in_call);
+	rule = pgqueue_set_code_rule(CODE_ELSEWHERE);
+	PG_TRY();
+	{
+		foreach(lc, names)
+			pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &pgqueue_in_call);
+		foreach(lc, names)
+			pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &pgqueue_in_call);
+	}
+	PG_FINALLY();
+	{
+		pgqueue_set_code_rule(rule);
+	}
+	PG_END_TRY();
 	SPI_finish();
 	PG_RETURN_VOID();
 }

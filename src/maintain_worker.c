@@ -10,7 +10,9 @@
  * to, and when the extension is gone.
  *
  * One per database: a worker holds a lock of its own as long as it lives; a
- * second one finds it held and ends.
+ * second one finds it held and ends.  Starting and stopping exclude each other
+ * by a second lock, which is held until the worker has its own, or has ended: so a
+ * worker that is on its way is not missed.
  *
  *-------------------------------------------------------------------------
  */
@@ -68,13 +70,35 @@ worker_pid(Oid database)
 {
 	LockData   *locks = GetLockStatusData();
 	LOCKTAG		tag;
+	int			pid = 0;
 
 	worker_tag(&tag, database);
-	for (int i = 0; i < locks->nelements; i++)
+	for (int i = 0; i < locks->nelements && pid == 0; i++)
 		if (memcmp(&locks->locks[i].locktag, &tag, sizeof(LOCKTAG)) == 0 &&
 			(locks->locks[i].holdMask & LOCKBIT_ON(ExclusiveLock)))
-			return locks->locks[i].pid;
-	return 0;
+			pid = locks->locks[i].pid;
+	pfree(locks->locks);
+	pfree(locks);
+	return pid;
+}
+
+/* Held by a transaction that starts or stops a database's worker. */
+static bool
+lock_starter(Oid database, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, PGQUEUE_LOCK_STARTER);
+	return pgqueue_lock(&tag, ExclusiveLock, wait);
+}
+
+static void
+unlock_starter(Oid database)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, PGQUEUE_LOCK_STARTER);
+	pgqueue_unlock(&tag, ExclusiveLock);
 }
 
 /* ---------------- starting and stopping ---------------- */
@@ -99,6 +123,57 @@ register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
+/*
+ * Wait until a worker that was registered is ready.	Return its process, or that
+ * of another worker that was faster; 0 if it has ended.
+ */
+static int
+wait_for_start(Oid database, BackgroundWorkerHandle *handle)
+{
+	for (;;)
+	{
+		pid_t		pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+		int			running = worker_pid(database);
+
+		if (running != 0 || status == BGWH_STOPPED)
+			return running;
+		pgqueue_lock_pause();
+	}
+}
+
+/*
+ * Start a worker and wait until it is ready.	Return its process, or 0.  One that
+ * does not get ready is given up, else it might come later.
+ *
+ * Locks: lock_starter().
+ * Errors: 53400 if the server has no room for it.
+ */
+static int
+start_worker(Oid database, int restart)
+{
+	BackgroundWorkerHandle *handle;
+	volatile int pid = 0;
+
+	if (!register_worker(database, restart, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker is available"),
+				 errhint("Raise max_worker_processes.")));
+	PG_TRY();
+	{
+		pid = wait_for_start(database, handle);
+	}
+	PG_FINALLY();
+	{
+		if (pid == 0)
+			TerminateBackgroundWorker(handle);
+	}
+	PG_END_TRY();
+	pfree(handle);
+	return pid;
+}
+
 /* Errors: 42501. */
 static void
 check_may_run_worker(void)
@@ -114,26 +189,21 @@ check_may_run_worker(void)
 Datum
 pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 {
-	BackgroundWorkerHandle *handle;
-	pid_t		pid;
-	int			running;
+	int			pid;
 
 	pgqueue_check_writable("queue.start_maintenance()");
 	check_may_run_worker();
-	running = worker_pid(MyDatabaseId);
-	if (running != 0)
-		PG_RETURN_INT32(running);
-	if (!register_worker(MyDatabaseId, RESTART_SECONDS, &handle))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no background worker can be had"),
-				 errhint("Raise max_worker_processes.")));
-	if (WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
+	(void) lock_starter(MyDatabaseId, true);
+	pid = worker_pid(MyDatabaseId);
+	if (pid == 0)
+		pid = start_worker(MyDatabaseId, RESTART_SECONDS);
+	if (pid == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("the maintenance worker did not start"),
 				 errhint("The server's log may tell why.")));
-	PG_RETURN_INT32((int32) pid);
+	unlock_starter(MyDatabaseId);
+	PG_RETURN_INT32(pid);
 }
 
 /* () -> was there one? */
@@ -143,28 +213,31 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 	int			pid;
 
 	check_may_run_worker();
+	(void) lock_starter(MyDatabaseId, true);
 	pid = worker_pid(MyDatabaseId);
-	if (pid == 0)
-		PG_RETURN_BOOL(false);
-	if (kill(pid, SIGTERM) != 0)
+	if (pid != 0 && kill(pid, SIGTERM) != 0)
 		ereport(WARNING,
 				(errmsg("could not send signal to process %d: %m", pid)));
-	while (worker_pid(MyDatabaseId) == pid)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 10, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	PG_RETURN_BOOL(true);
+	while (pid != 0 && worker_pid(MyDatabaseId) == pid)
+		pgqueue_lock_pause();
+	unlock_starter(MyDatabaseId);
+	PG_RETURN_BOOL(pid != 0);
 }
 
 /* ---------------- the worker ---------------- */
 
+/* Begin a transaction that pg_stat_activity shows with its own time. */
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+}
+
 static void
 begin(void)
 {
-	StartTransactionCommand();
+	begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
@@ -176,7 +249,7 @@ end(void)
 	CommitTransactionCommand();
 }
 
-static const StepEnds in_worker = {begin, end};
+const StepEnds pgqueue_worker_steps = {begin, end};
 
 /* Names of the topics, in the given context; *there: is the extension? */
 static List *
@@ -223,7 +296,7 @@ maintain_safely(const char *name, MaintainPart part)
 
 	PG_TRY();
 	{
-		pgqueue_maintain_topic(name, part, &in_worker);
+		pgqueue_maintain_topic(name, part, &pgqueue_worker_steps);
 	}
 	PG_CATCH();
 	{
@@ -344,22 +417,10 @@ nap(long ms)
 	}
 }
 
+/* Settings of a process that does maintenance. */
 void
-pgqueue_maintenance_main(Datum arg)
+pgqueue_maintenance_settings(void)
 {
-	MemoryContext context;
-	LOCKTAG		tag;
-
-	set_up_signals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
-											  0);
-	pgqueue_shared_attach();
-	/* one per database; held until the process ends */
-	StartTransactionCommand();
-	worker_tag(&tag, MyDatabaseId);
-	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		proc_exit(0);
-	CommitTransactionCommand();
 	SetConfigOption("application_name", "queue maintenance", PGC_USERSET,
 					PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,
@@ -368,6 +429,31 @@ pgqueue_maintenance_main(Datum arg)
 					PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", psprintf("%d", PGQUEUE_LOCK_PATIENCE),
 					PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+pgqueue_maintenance_main(Datum arg)
+{
+	MemoryContext context;
+	LOCKTAG		tag;
+
+	set_up_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	pgqueue_shared_attach();
+	/*
+	 * One per database; held until the process ends.  Told to end here, it must do
+	 * so well, not by an error: else it would be started again.
+	 */
+	HOLD_INTERRUPTS();
+	begin_transaction();
+	worker_tag(&tag, MyDatabaseId);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		proc_exit(0);
+	CommitTransactionCommand();
+	RESUME_INTERRUPTS();
+	pgqueue_maintenance_settings();
+	pgqueue_set_code_rule(CODE_ELSEWHERE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
 									ALLOCSET_DEFAULT_SIZES);
 	while (!ShutdownRequestPending && pass(context))
@@ -386,7 +472,7 @@ databases(MemoryContext context)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
-	StartTransactionCommand();
+	begin_transaction();
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
@@ -395,7 +481,9 @@ databases(MemoryContext context)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		if (form->datallowconn && !form->datistemplate)
+		/* -2: DROP DATABASE was interrupted */
+		if (form->datallowconn && !form->datistemplate &&
+			form->datconnlimit >= -1)
 			oids = lappend_oid(oids, form->oid);
 		MemoryContextSwitchTo(old);
 	}
@@ -403,6 +491,25 @@ databases(MemoryContext context)
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
 	return oids;
+}
+
+/* Start a worker in a database that has none, unless a session is doing that. */
+static void
+launch(Oid database, MemoryContext context)
+{
+	begin_transaction();
+	PG_TRY();
+	{
+		if (lock_starter(database, false) && worker_pid(database) == 0)
+			(void) start_worker(database, BGW_NEVER_RESTART);
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		report_failure(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
 }
 
 /*
@@ -428,16 +535,13 @@ pgqueue_launcher_main(Datum arg)
 		MemoryContextReset(context);
 		foreach(lc, databases(context))
 		{
-			BackgroundWorkerHandle *handle;
-
-			MemoryContextSwitchTo(context);
-			if (worker_pid(lfirst_oid(lc)) == 0)
-				(void) register_worker(lfirst_oid(lc), BGW_NEVER_RESTART,
-									   &handle);
+			if (!ShutdownRequestPending)
+				launch(lfirst_oid(lc), context);
 		}
 		nap(LAUNCHER_INTERVAL);
 	}
-	proc_exit(0);
+	/* unless the server ends, it is started again */
+	proc_exit(1);
 }
 
 void

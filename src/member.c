@@ -114,23 +114,13 @@ lock_member(int32 group, int32 topic_id, const char *name, bool wait)
 	return pgqueue_lock(&tag, ExclusiveLock, wait);
 }
 
-/* Does another transaction have the lock, at this moment? */
-static bool
-is_busy(const LOCKTAG *tag)
-{
-	int			holders;
-
-	GetLockConflicts(tag, ExclusiveLock, &holders);
-	return holders > 0;
-}
-
 static bool
 member_busy(int32 group, int32 topic_id, const char *name)
 {
 	LOCKTAG		tag;
 
 	member_tag(&tag, group, topic_id, name);
-	return is_busy(&tag);
+	return pgqueue_lock_is_held(&tag, ExclusiveLock);
 }
 
 static void
@@ -157,7 +147,7 @@ assignments_busy(int32 group, int32 topic_id)
 	LOCKTAG		tag;
 
 	assignments_tag(&tag, group, topic_id);
-	return is_busy(&tag);
+	return pgqueue_lock_is_held(&tag, ExclusiveLock);
 }
 
 /* ---------------- rows ---------------- */

@@ -118,11 +118,9 @@ bool
 pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
 {
 	LOCKTAG		tag;
-	int			holders;
 
 	progress_tag(&tag, group, topic_id, partition);
-	GetLockConflicts(&tag, ExclusiveLock, &holders);
-	return holders > 0;
+	return pgqueue_lock_is_held(&tag, ExclusiveLock);
 }
 
 /*

@@ -51,6 +51,7 @@ _PG_init(void)
 	pgqueue_shared_init();
 	pgqueue_maintain_init();
 	pgqueue_compact_init();
+	pgqueue_code_init();
 	pgqueue_maintain_worker_init();
 	MarkGUCPrefixReserved("queue");
 

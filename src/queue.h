@@ -104,9 +104,13 @@ log_fixed(HeapTupleHeader header)
  *	 consumer group	 0			  PGQUEUE_LOCK_GROUP_ROWS
  *	 consumer group	 topic		  PGQUEUE_LOCK_ASSIGNMENT
  *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
- *	 0				 0			  PGQUEUE_LOCK_WORKER
+ *	 0				 0			  PGQUEUE_LOCK_WORKER, a session's: its holder
+ *									runs no code of users (code.c), which could
+ *									release it by pg_advisory_unlock_all()
+ *	 0				 0			  PGQUEUE_LOCK_STARTER
  *	 topic			 partition	  PGQUEUE_LOCK_POSITIONS
- *	 topic			 partition	  PGQUEUE_LOCK_COMPACTION
+ *	 topic			 partition	  PGQUEUE_LOCK_COMPACTION, a session's: checked
+ *									after code of users has run
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -119,6 +123,7 @@ log_fixed(HeapTupleHeader header)
 #define PGQUEUE_LOCK_WORKER		0x4008
 #define PGQUEUE_LOCK_POSITIONS	0x4009
 #define PGQUEUE_LOCK_COMPACTION 0x400A
+#define PGQUEUE_LOCK_STARTER	0x400B
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
 
 /* ---------------- queue.c: the module ---------------- */
@@ -404,6 +409,7 @@ extern void pgqueue_check_owner(const Topic *topic);
 /* Types of the extension's background workers, as in pg_stat_activity. */
 #define PGQUEUE_SEGMENT_WORKER		"queue segment worker"
 #define PGQUEUE_MAINTENANCE_WORKER	"queue maintenance worker"
+#define PGQUEUE_TOPIC_WORKER		"queue topic worker"
 
 extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
 extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
@@ -428,7 +434,29 @@ extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
 extern bool pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience);
 extern int	pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode);
 extern int	pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode);
+extern bool pgqueue_lock_is_held(const LOCKTAG *tag, LOCKMODE mode);
 extern bool pgqueue_segment_in_use(Oid relid);
+
+/* ---------------- code.c: code that belongs to a topic's owner ------------- */
+
+/* What becomes of it in this process. */
+typedef enum CodeRule
+{
+	CODE_HERE,					/* it runs */
+	CODE_ELSEWHERE,				/* it does not */
+	CODE_LIMITED				/* it runs; the process ends if it runs too long */
+} CodeRule;
+
+extern void pgqueue_code_init(void);
+extern CodeRule pgqueue_set_code_rule(CodeRule new);
+extern void pgqueue_check_code(Oid relid, bool constraints);
+extern bool pgqueue_code_refused(void);
+extern void pgqueue_code_begin(Oid relid, bool constraints);
+extern void pgqueue_code_end(void);
+extern void pgqueue_code_show(TimestampTz *where);
+extern int	pgqueue_code_timeout(void);
+extern bool pgqueue_code_expired(void);
+extern bool pgqueue_code_spent(void);
 
 /* ---------------- log_record.c: values to a record ---------------- */
 
@@ -580,6 +608,7 @@ extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
 extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 								   int64 upto);
+extern int	pgqueue_kept_level(void);
 extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
 						   int64 *bytes, int *dropped);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
@@ -1127,9 +1156,19 @@ extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
 								   const StepEnds *ends);
 extern const StepEnds pgqueue_in_call;	/* for a procedure */
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure);
+extern void pgqueue_maintain_handed_over(const char *name, Oid log,
+										 MaintainPart part, bool told);
+
+/* ---------------- topic_worker.c: ... of a topic, in its own process ------ */
+
+extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
+									   MaintainPart part);
 
 /* ---------------- maintain_worker.c: maintenance by itself ---------------- */
 
+extern const StepEnds pgqueue_worker_steps;
+
+extern void pgqueue_maintenance_settings(void);
 extern void pgqueue_maintain_worker_init(void);
 
 /* ---------------- result.c: rows that functions return ---------------- */

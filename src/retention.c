@@ -38,6 +38,7 @@
 #include "executor/execdesc.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "postmaster/bgworker.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
@@ -230,6 +231,7 @@ empty_segment(Oid relid)
 	Oid			toast = leaf->rd_rel->reltoastrelid;
 	bool		save = pgqueue_allow_ddl;
 
+	pgqueue_check_code(relid, false);
 	CheckTableForSerializableConflictIn(leaf);
 	pgqueue_allow_ddl = true;
 	PG_TRY();
@@ -249,7 +251,9 @@ empty_segment(Oid relid)
 	}
 	PG_END_TRY();
 	table_close(leaf, NoLock);
+	pgqueue_code_begin(relid, false);
 	pgqueue_reindex_empty(relid);
+	pgqueue_code_end();
 }
 
 /* Does an object depend on another, other than as a part of it? */
@@ -336,12 +340,28 @@ used_by_ourselves(Oid relid)
 	return result;
 }
 
-/* Have a segment for ourselves, if that is possible at once. */
+/*
+ * At which level it is told that something is kept since it is in use: to a user,
+ * and hardly to the log, which would have it with each pass.
+ */
+int
+pgqueue_kept_level(void)
+{
+	return MyBgworkerEntry != NULL ? DEBUG1 : NOTICE;
+}
+
+/* Have a segment for ourselves, if that is soon possible. */
 static bool
 take_segment(Oid relid)
 {
 	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
+	{
+		ereport(pgqueue_kept_level(),
+				(errmsg("messages are kept: segment \"%s\" is in use",
+						get_rel_name(relid)),
+				 pgqueue_errdetail_relation_holder(relid, AccessExclusiveLock)));
 		return false;
+	}
 	if (!used_by_ourselves(relid))
 		return true;
 	pgqueue_unlock_segment(relid, AccessExclusiveLock);

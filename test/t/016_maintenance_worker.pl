@@ -64,6 +64,29 @@ ok( $node->poll_query_until(
 		SELECT count(*) = 9 AND bool_and(frozen) FROM queue.segments WHERE topic = 'cold' AND sealed}),
 	'it freezes sealed segments');
 
+# Sessions that start it at the same time get the same one; and it can be stopped as
+# soon as it is started.
+$node->safe_psql('postgres', 'SELECT queue.stop_maintenance(); CREATE TABLE started (pid int)');
+$node->pgbench(
+	'-n -c 8 -j 2 -t 1',
+	0, [qr/processed: 8\/8/], [qr/^/], 'several sessions start it',
+	{ start => 'INSERT INTO started SELECT queue.start_maintenance();' });
+is($node->safe_psql('postgres', 'SELECT count(DISTINCT pid) FROM started'), 1, 'they get the same');
+is($node->safe_psql('postgres', $worker), 1, 'one');
+is( $node->safe_psql(
+		'postgres', q{
+		CREATE PROCEDURE stop_and_start(INOUT stopped int) LANGUAGE plpgsql AS $$
+		BEGIN
+			FOR i IN 1 .. 20 LOOP
+				stopped := stopped + queue.stop_maintenance()::int;
+				PERFORM queue.start_maintenance();
+				COMMIT;
+			END LOOP;
+		END $$;
+		CALL stop_and_start(0)}),
+	20, 'it is stopped right after it was started');
+is($node->safe_psql('postgres', $worker), 1, 'one is left');
+
 # Nobody waits long behind it: what it cannot have in half a second it leaves.
 fill('granted', '');
 my $granter = open_session($node);
@@ -80,6 +103,11 @@ ok( patiently(
 			  && $stderr =~ /maintenance of topic "granted" failed: canceling statement due to lock timeout/;
 		}),
 	'a pass ends while a grant is not committed, and says what it had to leave');
+ok( $node->poll_query_until(
+		'postgres', q{
+		SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'queue maintenance worker'
+			AND xact_start > backend_start + interval '3 seconds'}),
+	'each of its transactions has a time of its own');
 is($node->safe_psql('postgres', q{SELECT queue.log_start('granted', 0)}), 0, 'as it was');
 $granter->quit;
 ok(maintained('granted'), 'it is done later');
@@ -125,6 +153,31 @@ ok($node->poll_query_until('postgres', $worker, '1'), 'preloaded, it starts by i
 fill('third');
 ok(maintained('third'), 'and works');
 ok($node->poll_query_until('postgres', $other, '0'), 'not where the extension is not');
+
+# The launcher is started again when it was ended.
+my $launcher = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue launcher'};
+my $launcher_pid = $node->safe_psql('postgres', $launcher);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher_pid)");
+ok( $node->poll_query_until(
+		'postgres', "SELECT count(*) > 0 FROM ($launcher) l WHERE pid <> $launcher_pid"),
+	'so does the launcher');
+
+# A worker goes on in a database that lets in no one, and can be there again after a
+# crash.
+$node->safe_psql('postgres', 'CREATE DATABASE closed');
+$node->safe_psql('closed', 'CREATE EXTENSION queue; SELECT queue.start_maintenance()');
+my $closed = $worker =~ s/'postgres'/'closed'/r;
+$node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS false');
+$node->safe_psql('postgres', q{
+	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = 'closed'});
+$victim = open_session($node);
+$victim_pid = $victim->query_safe('SELECT pg_backend_pid()');
+ok(kill_backend($node, $victim_pid), 'the server is back again');
+eval { $victim->quit };
+ok($node->poll_query_until('postgres', $closed, '1'), 'so is the worker of the closed database');
+$node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS true');
+is($node->safe_psql('closed', 'SELECT queue.stop_maintenance()'), 't', 'it is stopped');
+$node->safe_psql('postgres', 'DROP DATABASE closed');
 
 # A database that nobody can connect to: its worker's slot, the last one, is free
 # again.
