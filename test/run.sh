@@ -2,10 +2,11 @@
 #
 # Run the tests: all, or only the files named.
 #
-#   test/run.sh [sql/NAME.sql | test/isolation/specs/NAME.spec | test/t/NAME.pl]...
+#   test/run.sh [sql/NAME.sql | test/isolation/specs/NAME.spec | test/t/NAME.pl |
+#                test/fuzz/run.sh]...
 #
 # Installs what is missing, builds a private server (lib.sh) and runs each file
-# against it: pg_regress, pg_isolation_regress, TAP; before them, the check of
+# against it: pg_regress, pg_isolation_regress, TAP, the fuzzer; before them, the check of
 # the exported names. What failed is shown, differences and logs, and left in
 # test-output/. The last line is "N passed, N failed", where one test is one
 # file; a test that could not run has failed. The exit status tells the same.
@@ -24,6 +25,7 @@
 set -uo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/fuzz/lib.sh"
 
 processors=$(nproc)
 JOBS=${JOBS:-$((processors < 4 ? processors : 4))}
@@ -154,6 +156,23 @@ by_prove()
 	return "$status"
 }
 
+# Run the fuzzer: a minute, and the same statements each time, though at other
+# moments. "make fuzz" draws others.
+by_fuzzer()
+{
+	local status
+
+	FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZ_SEED=${FUZZ_SEED:-1} \
+		fuzz >"$work/out" 2>&1 &
+	running=$!
+	wait "$running"
+	status=$?
+	running=
+	# shellcheck disable=SC2046
+	[ "$status" = 0 ] || show "$1" $(fuzz_output) "$work/out"
+	return "$status"
+}
+
 # Run a test, and print what is to be said of it.
 run_test()
 {
@@ -164,6 +183,7 @@ run_test()
 		regress/*) in_database "$test" REGRESS . ;;
 		isolation/*) in_database "$test" ISOLATION output_iso ;;
 		tap/*) by_prove "$test" ;;
+		fuzz/*) by_fuzzer "$test" ;;
 	esac >"$work/shown"
 	status=$?
 	case "$status" in
@@ -207,6 +227,7 @@ rm -rf test-output
 
 # Those that take long come first, or one lane would be busy long after the rest.
 mapfile -t tests < <(
+	tests_in fuzz test/fuzz sh "$@"
 	tests_in tap test/t pl "$@"
 	tests_in isolation test/isolation/specs spec "$@"
 	tests_in regress sql sql "$@")
@@ -216,7 +237,7 @@ if [ ${#tests[@]} != $# ]; then
 fi
 
 echo "== build"
-if ! "$top/test/setup.sh" test || ! prepare_server; then
+if ! "$top/test/setup.sh" test || ! libpq_folders || ! prepare_server; then
 	finish 0 $((1 + ${#tests[@]}))
 fi
 

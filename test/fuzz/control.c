@@ -117,7 +117,7 @@ produce_some(PGconn *conn)
 		NULL
 	};
 
-	usleep(20000);
+	usleep(50000);
 	return execute_all(conn, list);
 }
 
@@ -131,7 +131,7 @@ consume_some(PGconn *conn)
 		NULL
 	};
 
-	usleep(20000);
+	usleep(50000);
 	return execute_all(conn, list);
 }
 
@@ -149,8 +149,13 @@ poll_some(PGconn *conn)
 		NULL
 	};
 
-	usleep(20000);
+	usleep(50000);
 	return execute_all(conn, list);
+}
+
+static void
+ignore_notice(void *arg, const char *message)
+{
 }
 
 static PGconn *
@@ -161,7 +166,10 @@ connect_control(const char *name)
 	PGconn	   *conn = PQconnectdbParams(keys, values, 0);
 
 	if (PQstatus(conn) == CONNECTION_OK)
+	{
+		PQsetNoticeProcessor(conn, ignore_notice, NULL);
 		return conn;
+	}
 	PQfinish(conn);
 	usleep(200000);
 	return NULL;
@@ -212,6 +220,7 @@ watch_control(void)
 		{
 			members[i].reported = true;
 			report_fault("control group", members[i].name, "no progress");
+			print_waits();
 		}
 }
 
@@ -227,6 +236,7 @@ finish_member(Member *member)
 	if (pthread_timedjoin_np(member->thread, NULL, &limit) == 0)
 		return true;
 	report_fault("control group", member->name, "does not end");
+	print_waits();
 	return false;
 }
 

@@ -6,6 +6,7 @@
 \pset format unaligned
 \pset tuples_only on
 SET client_min_messages = error;
+SET statement_timeout = '10min';
 
 -- Prepared transactions that no session has ended.
 SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts \gexec

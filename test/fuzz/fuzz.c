@@ -22,9 +22,11 @@
  */
 #include <ctype.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,6 +190,66 @@ report_fault(const char *kind, const char *statement, const char *detail)
 		fflush(stdout);
 	}
 	pthread_mutex_unlock(&report_lock);
+}
+
+static void
+ignore_notice(void *arg, const char *message)
+{
+}
+
+static PGconn *
+connect_as(const char *role, const char *name)
+{
+	const char *keys[] = {"user", "application_name", "dbname", NULL};
+	const char *values[] = {role, name, "postgres", NULL};
+	PGconn	   *conn = PQconnectdbParams(keys, values, 0);
+
+	if (PQstatus(conn) == CONNECTION_OK)
+	{
+		PQsetNoticeProcessor(conn, ignore_notice, NULL);
+		PQsetErrorVerbosity(conn, PQERRORS_TERSE);
+		return conn;
+	}
+	PQfinish(conn);
+	return NULL;
+}
+
+/* Print which backends wait, and for what and whom. */
+void
+print_waits(void)
+{
+	static const char query[] =
+		"SELECT a.pid, a.application_name, a.state, a.wait_event_type, a.wait_event,"
+		"       pg_blocking_pids(a.pid), l.locktype, l.classid, l.objid, l.objsubid,"
+		"       l.relation::regclass, l.mode, left(a.query, 100)"
+		"  FROM pg_stat_activity a"
+		"  LEFT JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted"
+		" WHERE a.datname IS NOT NULL AND a.pid <> pg_backend_pid()"
+		" UNION ALL "
+		"SELECT l.pid, 'holds', p.gid, NULL, NULL, NULL, l.locktype, l.classid,"
+		"       l.objid, l.objsubid, l.relation::regclass, l.mode, NULL"
+		"  FROM pg_locks l"
+		"  LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction"
+		" WHERE l.granted AND EXISTS (SELECT FROM pg_locks w WHERE NOT w.granted"
+		"   AND (w.locktype, w.relation, w.classid, w.objid, w.objsubid, w.transactionid)"
+		"   IS NOT DISTINCT FROM (l.locktype, l.relation, l.classid, l.objid, l.objsubid, l.transactionid))";
+	PGconn	   *conn = connect_as("postgres", "control waits");
+	PGresult   *res;
+
+	if (conn == NULL)
+		return;
+	res = PQexec(conn, query);
+	for (int row = 0; row < PQntuples(res); row++)
+	{
+		printf("   ");
+		for (int column = 0; column < PQnfields(res); column++)
+			printf(" %s", PQgetisnull(res, row, column) ? "-" :
+				   PQgetvalue(res, row, column));
+		printf("\n");
+	}
+	fflush(stdout);
+	PQclear(res);
+	PQfinish(conn);
 }
 
 static void
@@ -462,28 +524,6 @@ run_statement(Session *session, Draw *draw, const char *statement,
  */
 
 static void
-ignore_notice(void *arg, const char *message)
-{
-}
-
-static PGconn *
-connect_as(const char *role, const char *name)
-{
-	const char *keys[] = {"user", "application_name", "dbname", NULL};
-	const char *values[] = {role, name, "postgres", NULL};
-	PGconn	   *conn = PQconnectdbParams(keys, values, 0);
-
-	if (PQstatus(conn) == CONNECTION_OK)
-	{
-		PQsetNoticeProcessor(conn, ignore_notice, NULL);
-		PQsetErrorVerbosity(conn, PQERRORS_TERSE);
-		return conn;
-	}
-	PQfinish(conn);
-	return NULL;
-}
-
-static void
 set_connection(Session *session, PGconn *conn)
 {
 	pthread_mutex_lock(&session->lock);
@@ -643,6 +683,7 @@ watch_session(Session *session)
 		else if (now() - session->cancelled_at > STUCK_AFTER)
 		{
 			report_fault("stuck", session->statement, "cancelled in vain");
+			print_waits();
 			stopping = true;
 		}
 	}
@@ -693,6 +734,8 @@ watch_until(Session *sessions, int count, double end)
 			if (conn != NULL)
 				PQfinish(conn);
 			conn = connect_as("postgres", "control catalog");
+			if (conn != NULL)
+				PQclear(PQexec(conn, "SET statement_timeout = '2s'"));
 		}
 		if (conn != NULL)
 		{
@@ -728,6 +771,7 @@ main(int argc, char **argv)
 	Session    *sessions;
 	PGconn	   *conn;
 
+	prctl(PR_SET_PDEATHSIG, SIGTERM);	/* do not outlive the script */
 	seed = (uint64_t) environment("FUZZ_SEED", (long) (time(NULL) % 1000000));
 	if (argc != 3)
 	{

@@ -43,6 +43,7 @@ typedef struct Draw
 extern volatile bool stopping;
 extern void report_fault(const char *kind, const char *statement,
 						 const char *detail);
+extern void print_waits(void);
 extern double now(void);
 extern void *must_alloc(void *old, size_t size);
 extern char *must_copy(const char *from);

@@ -14,13 +14,8 @@ CREATE ROLE fuzz_writer LOGIN;
 CREATE ROLE fuzz_reader LOGIN;
 CREATE ROLE fuzz_nobody LOGIN;
 CREATE ROLE control_owner LOGIN;
-ALTER ROLE fuzz_super SET statement_timeout = '5s';
-ALTER ROLE fuzz_owner1 SET statement_timeout = '5s';
-ALTER ROLE fuzz_owner2 SET statement_timeout = '5s';
-ALTER ROLE fuzz_member SET statement_timeout = '5s';
-ALTER ROLE fuzz_writer SET statement_timeout = '5s';
-ALTER ROLE fuzz_reader SET statement_timeout = '5s';
-ALTER ROLE fuzz_nobody SET statement_timeout = '5s';
+SELECT format('ALTER ROLE %I SET statement_timeout = %L', rolname, '5s'), format('ALTER ROLE %I SET lock_timeout = %L', rolname, '1s')
+FROM pg_roles WHERE rolname LIKE 'fuzz%' AND rolcanlogin \gexec
 
 -- Types and functions that all roles may use.  They are called in checks,
 -- indexes, triggers and defaults of the owners' topics; "immutable" is a lie.
