@@ -39,11 +39,8 @@ is( load_until(
 				q{SELECT segment FROM queue.segments WHERE topic = 'load' AND messages > 0});
 			my $kind = shift @rest;
 
-			foreach my $segment (split /\n/, $segments)
-			{
-				$node->safe_psql('postgres', "VACUUM $kind $segment");
-				$vacuumed++;
-			}
+			$node->safe_psql('postgres',
+				join '', map { $vacuumed++; "VACUUM $kind $_;\n" } split /\n/, $segments);
 			return !@rest;
 		},
 		[ 'producer', 3, '-t', 200 ],

@@ -10,7 +10,7 @@
 # killed themselves, they are fenced, their state is pruned, and the server
 # crashes. Each message says of which producer, sequence and epoch it is.
 #
-#   PRODUCER_DEEDS   how much is done to them, 150 by default
+#   PRODUCER_DEEDS   how much is done to them, 80 by default
 
 use strict;
 use warnings;
@@ -23,7 +23,7 @@ use Time::HiRes qw(sleep time);
 use QueueTest;
 
 my $topic = 'sequenced';
-my $wanted = $ENV{PRODUCER_DEEDS} || 150;
+my $wanted = $ENV{PRODUCER_DEEDS} || 80;
 
 # Sequences are the numbers 1, 2, 3 ... of a producer's messages, times the step:
 # those of monotonic producers have gaps.
