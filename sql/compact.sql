@@ -170,6 +170,14 @@ CALL queue.maintain('hashes');
 SELECT key FROM topic.hashes ORDER BY "offset";
 SELECT queue.drop_topic('hashes');
 
+-- An empty key is a key, also if it is the first.
+SELECT queue.create_topic('blank', segment_messages => 3, cleanup_policy => 'compact');
+SELECT count FROM queue.produce_batch('blank', ARRAY['1', '2', '3', '4', '5', '6', '7', '8'], ARRAY['', '', 'a', '', 'x', 'x', 'y', 'y']);
+SELECT settle('blank');
+CALL queue.maintain('blank');
+SELECT key, value FROM topic.blank ORDER BY "offset";
+SELECT queue.drop_topic('blank');
+
 -- Nothing goes if no message would be left behind it, for whoever appends next to
 -- ask for the time, and groups for their place.
 SELECT queue.create_topic('gone', segment_messages => 3, cleanup_policy => 'compact', tombstone_retention => '0');

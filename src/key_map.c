@@ -97,7 +97,7 @@ store(KeyMap *map, const char *data, uint32 len)
 {
 	char	   *copy;
 
-	if (len > map->room)
+	if (len > map->room || map->block == NULL)
 	{
 		Size		size = Max(len, BLOCK_BYTES);
 

@@ -12,6 +12,7 @@
 #include "queue.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -60,19 +61,44 @@ pgqueue_check_message(const Topic *topic, bool value_null, bool key_null,
 
 /* ---------------- choosing a partition ---------------- */
 
+/*
+ * Return a key's bytes in UTF-8.  The bytes stay as they are if they cannot be
+ * converted: in a database without encoding (SQL_ASCII), or for characters that
+ * Unicode does not have.  A key must not fail for the number of partitions.
+ */
+static char *
+key_in_utf8(char *data, int *len)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			conversion = encoding == PG_SQL_ASCII ? InvalidOid :
+		FindDefaultConversionProc(encoding, PG_UTF8);
+	Size		size = (Size) *len * MAX_CONVERSION_GROWTH + 1;
+	char	   *utf8;
+
+	if (!OidIsValid(conversion) || size > PG_INT32_MAX)
+		return data;
+	utf8 = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	if (pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
+									  (unsigned char *) data, *len,
+									  (unsigned char *) utf8, (int) size,
+									  true) != *len)
+		return data;
+	*len = strlen(utf8);
+	return utf8;
+}
+
 /* As Kafka's StringSerializer and default partitioner do: over UTF-8. */
 int32
 pgqueue_partition_for_text(text *key, int npartitions)
 {
 	char	   *data = VARDATA_ANY(key);
 	int			len = VARSIZE_ANY_EXHDR(key);
-	char	   *utf8;
 
 	if (npartitions == 1)
 		return 0;
-	utf8 = pg_server_to_any(data, len, PG_UTF8);
-	return pgqueue_partition_for_key(utf8, utf8 == data ? len : strlen(utf8),
-									 npartitions);
+	if (GetDatabaseEncoding() != PG_UTF8)
+		data = key_in_utf8(data, &len);
+	return pgqueue_partition_for_key(data, len, npartitions);
 }
 
 /* Round robin, for messages that name neither partition nor key. */
