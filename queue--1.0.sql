@@ -433,7 +433,7 @@ retention: how long messages are kept, retention_bytes: how much of each partiti
 cleanup_policy: delete, the default: the limits hold; compact: they do not, but queue.maintain() takes messages away that have a later one of the same key; compact,delete: both. Messages of a compacted topic need a key. tombstone_retention: how long compaction keeps a tombstone, a message whose value is NULL; default one day, and in any case until all groups have read it, unless retention_force. Idea: Kafka''s log compaction.
 tablespace: where segments are made; default NULL, as '''': the database''s default.
 group_expiry: after so long without use a group that a first consume or poll made, and that has no expiry of its own, holds no messages of the topic any more; default NULL, as 0: it holds them for ever.
-Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right, 42704 no such tablespace.
+Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right, 42704 no such tablespace or type.
 Right: CREATE on schema topic, USAGE on the type, CREATE on the tablespace. Since 1.0.';
 
 CREATE FUNCTION queue.alter_topic(
@@ -498,7 +498,7 @@ CREATE FUNCTION queue.produce(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int) IS
-'As queue.produce(topic, value text, …), for a value that has the topic''s type already. Errors: also 42804 if it has another type. Since 1.0.';
+'As queue.produce(topic, value text, ...), for a value that has the topic''s type already. Errors: also 42804 if it has another type. Since 1.0.';
 
 CREATE FUNCTION queue.produce_batch(
     topic          text,
@@ -535,7 +535,7 @@ CREATE FUNCTION queue.produce_batch(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
-'As queue.produce_batch(topic, batch anyarray, …), for a text[] in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
+'As queue.produce_batch(topic, batch anyarray, ...), for a text[] in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
 
 CREATE FUNCTION queue.create_producer(
     topic         text,
@@ -758,7 +758,7 @@ CREATE FUNCTION queue.consume(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, int, int[], interval, text) IS
-'As queue.consume(consumer_group, topic, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+'As queue.consume(consumer_group, topic, ...), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
@@ -771,7 +771,7 @@ CREATE FUNCTION queue.consume(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text[], int, int, interval, text) IS
-'As queue.consume(consumer_group, topic, …), from the next of several topics that has something, in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+'As queue.consume(consumer_group, topic, ...), from the next of several topics that has something, in turn. topics: 1 to 64, with values of one type. Since 1.0.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
@@ -792,7 +792,7 @@ CREATE FUNCTION queue.consume(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text[], anyelement, int, int, interval, text) IS
-'As queue.consume(consumer_group, topics, …), for topics of any type: pass value_type => NULL::type. Since 1.0.';
+'As queue.consume(consumer_group, topics, ...), for topics of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE PROCEDURE queue.wait(
     consumer_group text,
@@ -815,7 +815,7 @@ CREATE PROCEDURE queue.wait(
 AS 'MODULE_PATHNAME', 'pgqueue_wait_topics'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.wait(text, text[], interval, text) IS
-'As queue.wait(consumer_group, topic, …), for any of 1 to 64 topics. Since 1.0.';
+'As queue.wait(consumer_group, topic, ...), for any of 1 to 64 topics. Since 1.0.';
 
 CREATE FUNCTION queue.pause(
     consumer_group text,
@@ -881,7 +881,7 @@ CREATE FUNCTION queue.poll(
 AS 'MODULE_PATHNAME', 'pgqueue_poll_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll(text, text, text, anyelement, int, interval, int, interval) IS
-'As queue.poll(consumer_group, topic, member, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+'As queue.poll(consumer_group, topic, member, ...), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE FUNCTION queue.poll(
     consumer_group text,
@@ -895,7 +895,7 @@ CREATE FUNCTION queue.poll(
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll(text, text[], text, int, interval, int, interval) IS
-'As queue.poll(consumer_group, topic, member, …), from several topics in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+'As queue.poll(consumer_group, topic, member, ...), from several topics in turn. topics: 1 to 64, with values of one type. Since 1.0.';
 
 CREATE FUNCTION queue.poll(
     consumer_group text,
@@ -918,7 +918,7 @@ CREATE FUNCTION queue.poll(
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll(text, text[], text, anyelement, int, interval, int, interval) IS
-'As queue.poll(consumer_group, topics, member, …), for topics of any type: pass value_type => NULL::type. Since 1.0.';
+'As queue.poll(consumer_group, topics, member, ...), for topics of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE FUNCTION queue.commit_offset(
     consumer_group text,
@@ -980,7 +980,7 @@ CREATE FUNCTION queue.fetch(
 AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.fetch(text, int, bigint, anyelement, int, int) IS
-'As queue.fetch(topic, partition, from_offset, …), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+'As queue.fetch(topic, partition, from_offset, ...), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
 
 CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_log_start_sql'
@@ -1658,6 +1658,12 @@ LANGUAGE C;
 COMMENT ON FUNCTION queue.guard_drop() IS
 'Event trigger: refuses to drop a topic''s view, table or segment other than with queue.drop_topic() (55000).';
 
+CREATE FUNCTION queue.guard_detach() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'pgqueue_guard_detach'
+LANGUAGE C;
+COMMENT ON FUNCTION queue.guard_detach() IS
+'Event trigger: refuses to detach a segment from its topic (0A000).';
+
 CREATE FUNCTION queue.guard_rewrite() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgqueue_guard_rewrite'
 LANGUAGE C;
@@ -1668,18 +1674,23 @@ CREATE FUNCTION queue.guard_alter() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgqueue_guard_alter'
 LANGUAGE C;
 COMMENT ON FUNCTION queue.guard_alter() IS
-'Event trigger: refuses to rename or move a topic''s view, table or segment, and to add, drop or rename their columns (0A000).';
+'Event trigger: refuses DDL after which a topic''s table, segment or view would not have the shape and the name that the extension relies on (0A000).';
 
-REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_rewrite(), queue.guard_alter() FROM PUBLIC;
+REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_detach(), queue.guard_rewrite(), queue.guard_alter() FROM PUBLIC;
 
 CREATE EVENT TRIGGER queue_guard_drop ON sql_drop
     EXECUTE FUNCTION queue.guard_drop();
 COMMENT ON EVENT TRIGGER queue_guard_drop IS 'A topic''s storage is dropped with queue.drop_topic() only.';
 
+CREATE EVENT TRIGGER queue_guard_detach ON ddl_command_start
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION queue.guard_detach();
+COMMENT ON EVENT TRIGGER queue_guard_detach IS 'A segment leaves its topic with queue.archive_segment() only.';
+
+-- Of all commands: more than ALTER TABLE changes a table.
 CREATE EVENT TRIGGER queue_guard_alter ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW')
     EXECUTE FUNCTION queue.guard_alter();
-COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s view and storage keep their names and columns.';
+COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s view and storage keep their shape and their names.';
 
 CREATE EVENT TRIGGER queue_guard_rewrite ON table_rewrite
     EXECUTE FUNCTION queue.guard_rewrite();
@@ -1687,5 +1698,6 @@ COMMENT ON EVENT TRIGGER queue_guard_rewrite IS 'A segment is not rewritten by A
 
 -- Also under session_replication_role = replica.
 ALTER EVENT TRIGGER queue_guard_drop ENABLE ALWAYS;
+ALTER EVENT TRIGGER queue_guard_detach ENABLE ALWAYS;
 ALTER EVENT TRIGGER queue_guard_alter ENABLE ALWAYS;
 ALTER EVENT TRIGGER queue_guard_rewrite ENABLE ALWAYS;

@@ -109,11 +109,15 @@ SELECT count(*) FROM regress_archive.p20;
 -- An archive that is attached again lies before the log start; nobody reads it, and
 -- nobody drops it.
 SELECT log AS storage FROM queue.topic WHERE name = 'p' \gset
+SET queue.allow_ddl = on;
 ALTER TABLE :storage ATTACH PARTITION regress_archive.p20 FOR VALUES FROM (0, 20) TO (0, 30);
+RESET queue.allow_ddl;
 CALL queue.maintain('p');
 SELECT count(*) FROM regress_archive.p20;
 SELECT count(*) FROM queue.fetch('p', 0, 30, NULL::text, 100);
+SET queue.allow_ddl = on;
 ALTER TABLE :storage DETACH PARTITION regress_archive.p20;
+RESET queue.allow_ddl;
 -- The topic goes, the archive stays, and goes by itself.
 SELECT queue.drop_topic('p');
 SELECT count(*) FROM regress_archive.p0;

@@ -144,3 +144,14 @@ ROLLBACK;
 SELECT partition, "offset" FROM queue.produce('t', '2', partition => 1);
 SELECT value FROM queue.consume('g', 't');
 SELECT queue.drop_topic('t');
+
+-- A transaction that rolls often does not gather descriptions of the topic.
+\c -
+SELECT queue.create_topic('rolls', 1, 'int', segment_messages => 2);
+BEGIN;
+SELECT count(queue.produce('rolls', n)) FROM generate_series(1, 60) n;
+SELECT count FROM queue.produce_batch('rolls', ARRAY(SELECT generate_series(1, 60)));
+SELECT count(*) BETWEEN 1 AND 2 AS few FROM pg_backend_memory_contexts WHERE name = 'queue topic';
+COMMIT;
+SELECT count(*) FROM topic.rolls;
+SELECT queue.drop_topic('rolls');

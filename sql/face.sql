@@ -130,7 +130,9 @@ SELECT count(*), count(*) FILTER (WHERE value::int <> "offset" + 1) AS misplaced
 SELECT string_agg(value, ' ' ORDER BY "offset") FROM topic.main WHERE "offset" >= 2500;
 SELECT "offset", value FROM topic.audit ORDER BY "offset";
 -- Without the trigger that ends the statement: at COMMIT.
+SET queue.allow_ddl = on;
 DROP TRIGGER produce_flush ON topic.main;
+RESET queue.allow_ddl;
 BEGIN;
 INSERT INTO topic.main (value) VALUES ('3'), ('last');
 COMMIT;

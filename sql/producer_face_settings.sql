@@ -216,7 +216,9 @@ SELECT count(*) FROM topic.f WHERE value >= 7000;
 RESET queue.first_sequence;
 
 -- Rows that wait without the trigger that ends the statement.
+SET queue.allow_ddl = on;
 DROP TRIGGER produce_flush ON topic.f;
+RESET queue.allow_ddl;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SET LOCAL queue.producer_id = 'late';
 SET LOCAL queue.first_sequence = 1;

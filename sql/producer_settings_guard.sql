@@ -175,7 +175,9 @@ TRUNCATE plain;
 
 -- Rows that wait because the trigger of their statement's end is gone: they go
 -- out as what they are.
+SET queue.allow_ddl = on;
 DROP TRIGGER produce_flush ON topic.g;
+RESET queue.allow_ddl;
 BEGIN;
 SET LOCAL queue.producer_id = 'r';
 SET LOCAL queue.first_sequence = 1;

@@ -209,7 +209,9 @@ RESET ROLE;
 SELECT count(*) FROM queue.consume('orphan', 'r', NULL::text, 1);
 
 -- Row-level security is refused, never ignored.
+SET queue.allow_ddl = on;
 ALTER TABLE :log ENABLE ROW LEVEL SECURITY;
+RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('r', 'x');
 SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
@@ -217,15 +219,21 @@ SELECT * FROM queue.consume('ours', 'r', NULL::text);
 INSERT INTO topic.r (value) VALUES ('x');
 SELECT queue.log_end('r', 0);
 \set VERBOSITY default
+SET queue.allow_ddl = on;
 ALTER TABLE :log DISABLE ROW LEVEL SECURITY;
+RESET queue.allow_ddl;
 SELECT count(*) FROM queue.produce('r', 'again');
 SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', segment) AS enable, format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', segment) AS disable
   FROM queue.segments WHERE topic = 'r' AND partition = 0 ORDER BY first_offset LIMIT 1 \gset
+SET queue.allow_ddl = on;
 :enable;
+RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
 \set VERBOSITY default
+SET queue.allow_ddl = on;
 :disable;
+RESET queue.allow_ddl;
 SELECT count(*) > 0 AS again FROM queue.fetch('r', 0, 0, NULL::text);
 
 -- Whatever search_path says, the extension's own objects are used.
@@ -331,7 +339,9 @@ ALTER VIEW topic.waiting ALTER COLUMN key DROP DEFAULT;
 SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop FROM pg_constraint WHERE conrelid = :'waiting'::regclass AND contype = 'c' \gset
 :drop;
 ALTER TABLE :waiting ADD CHECK (value NOT LIKE 'waits%' OR current_user = 'regress_queue_insert');
+SET queue.allow_ddl = on;
 DROP TRIGGER produce_flush ON topic.waiting;
+RESET queue.allow_ddl;
 BEGIN;
 SET LOCAL ROLE regress_queue_insert;
 INSERT INTO topic.waiting (value) VALUES ('waits for COMMIT');

@@ -120,7 +120,9 @@ SELECT queue.create_topic('hole', 2, 'int', segment_messages => 10);
 SELECT log FROM queue.topic WHERE name = 'hole' \gset
 SELECT count FROM queue.produce_batch('hole', ARRAY(SELECT generate_series(0, 34)), partition => 0);
 SELECT segment FROM queue.segments WHERE topic = 'hole' AND partition = 0 AND first_offset = 10 \gset
+SET queue.allow_ddl = on;
 ALTER TABLE :log DETACH PARTITION :segment;
+RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('hole', 1, partition => 0);
 INSERT INTO topic.hole (value, partition) VALUES (1, 0);
@@ -129,7 +131,9 @@ SELECT * FROM queue.fetch('hole', 0, 0, value_type => NULL::int);
 SELECT queue.log_end('hole', 0);
 \set VERBOSITY default
 -- Put back, it goes on.
+SET queue.allow_ddl = on;
 ALTER TABLE :log ATTACH PARTITION :segment FOR VALUES FROM (0, 10) TO (0, 20);
+RESET queue.allow_ddl;
 SELECT "offset" FROM queue.produce('hole', 35, partition => 0);
 SELECT count(*), count(*) FILTER (WHERE value <> m.offset) AS wrong
   FROM queue.consume('g', 'hole', value_type => NULL::int) m;
@@ -144,7 +148,9 @@ BEGIN
 		EXECUTE format('ALTER TABLE %s SET SCHEMA public', s);
 	END LOOP;
 END $$;
+SET queue.allow_ddl = on;
 SELECT pg_temp.detach(:'log');
+RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('hole', 1, partition => 1);
 SELECT queue.produce_batch('hole', ARRAY[1], partition => 1);
@@ -152,7 +158,9 @@ SELECT * FROM queue.fetch('hole', 1, 0, value_type => NULL::int);
 \set VERBOSITY default
 SELECT "offset" FROM queue.produce('hole', 36, partition => 0);
 -- Such a topic can be dropped.
+SET queue.allow_ddl = on;
 ALTER TABLE :log DETACH PARTITION :segment;
+RESET queue.allow_ddl;
 SELECT queue.drop_topic('hole');
 SET queue.allow_ddl = on;
 DROP TABLE :segment;

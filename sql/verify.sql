@@ -44,12 +44,12 @@ SELECT queue.create_topic('x', 1, 'text', segment_messages => 10);
 SELECT log FROM queue.topic WHERE name = 'x' \gset
 SELECT count FROM queue.produce_batch('x', ARRAY['a', 'b', 'c']);
 SELECT segment FROM queue.segments WHERE topic = 'x' ORDER BY first_offset LIMIT 1 \gset
-ALTER TABLE :log DETACH PARTITION :segment;
 SET queue.allow_ddl = on;
+ALTER TABLE :log DETACH PARTITION :segment;
 ALTER TABLE :segment SET ACCESS METHOD heap;
-RESET queue.allow_ddl;
 -- As a heap it is no segment.
 ALTER TABLE :log ATTACH PARTITION :segment FOR VALUES FROM (0, 0) TO (0, 10);
+RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('x', 'd');
 SELECT * FROM queue.fetch('x', 0, 0, NULL::text);

@@ -155,9 +155,9 @@ detach(const Topic *topic, Oid relid, const Archive *archive)
 	ObjectAddresses *moved = new_object_addresses();
 
 	table_close(log, NoLock);
-	pgqueue_run_ddl(owner, psprintf("ALTER TABLE %s DETACH PARTITION %s",
-									qualified_name(topic->log),
-									qualified_name(relid)));
+	pgqueue_run_removal(owner, psprintf("ALTER TABLE %s DETACH PARTITION %s",
+										qualified_name(topic->log),
+										qualified_name(relid)));
 	CommandCounterIncrement();
 	leaf = table_open(relid, NoLock);
 	CheckTableForSerializableConflictIn(leaf);

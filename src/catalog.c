@@ -21,6 +21,7 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation_d.h"
@@ -73,6 +74,108 @@ static HTAB *topics = NULL;
 uint64		pgqueue_group_changes = 0;
 uint64		pgqueue_producers_gone = 0;
 
+/* ---------------- descriptions that are replaced ---------------- */
+
+/*
+ * A description that was replaced in this transaction, and lives in the memory
+ * context that it names.
+ */
+struct OldDescription
+{
+	MemoryContext context;
+	Partition  *partitions;
+	int			npartitions;
+	OldDescription *before;
+};
+
+/* Calls under way that may run user code while a description is in use. */
+static int	pins = 0;
+
+/* Counts transactions. */
+static uint64 transactions = 0;
+
+/*
+ * Let nothing forget the descriptions that are replaced from here on.  To be
+ * called before anything that may run user code (a domain's CHECK, a constraint,
+ * an index expression): it may produce to the same topic.  After an error the pin
+ * stays to the end of the transaction, which costs memory only.
+ */
+void
+pgqueue_topics_pin(void)
+{
+	pins++;
+}
+
+void
+pgqueue_topics_unpin(void)
+{
+	if (pins > 0)
+		pins--;
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+		case XACT_EVENT_PREPARE:
+			pins = 0;
+			transactions++;
+			break;
+		default:
+			break;
+	}
+}
+
+/* Keep what a description points to up to the end of the transaction. */
+static void
+release_description(Topic *topic)
+{
+	OldDescription *old;
+
+	if (topic->context == NULL)
+		return;
+	old = MemoryContextAlloc(topic->context, sizeof(OldDescription));
+	old->context = topic->context;
+	old->partitions = topic->partitions;
+	old->npartitions = topic->npartitions;
+	old->before = topic->old_in == transactions ? topic->old : NULL;
+	topic->old = old;
+	topic->old_in = transactions;
+	MemoryContextSetParent(topic->context, TopTransactionContext);
+	topic->context = NULL;
+}
+
+/*
+ * Forget the descriptions of a topic that were replaced: a transaction that rolls
+ * often would gather them.  Not if user code is under way, within which the caller
+ * may have been called.
+ *
+ * The caller, and what called it up to the statement, must hold no pointer into a
+ * description that it has got before.  That is so in pgqueue_append().
+ */
+void
+pgqueue_topic_forget_old(Topic *topic)
+{
+	if (pins > 0)
+		return;
+	while (topic->old != NULL && topic->old_in == transactions)
+	{
+		OldDescription *old = topic->old;
+
+		topic->old = old->before;
+#ifdef USE_ASSERT_CHECKING
+		memset(old->partitions, 0x7f, old->npartitions * sizeof(Partition));
+#endif
+		MemoryContextDelete(old->context);
+	}
+	topic->old = NULL;
+}
+
 /* ---------------- invalidation ---------------- */
 
 static void
@@ -105,6 +208,7 @@ void
 pgqueue_catalog_init(void)
 {
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	RegisterXactCallback(transaction_ends, NULL);
 }
 
 /* Tell all sessions that a topic's description changed, at commit. */
@@ -506,15 +610,6 @@ load_relations(Topic *topic, Topic *target)
 	return log != NULL;
 }
 
-/* Keep what a description points to up to the end of the transaction. */
-static void
-release_description(Topic *topic)
-{
-	if (topic->context != NULL)
-		MemoryContextSetParent(topic->context, TopTransactionContext);
-	topic->context = NULL;
-}
-
 /*
  * Rebuild a topic's description.  Return false if the topic does not exist.  An
  * invalidation that arrives meanwhile lets the description be built again.
@@ -522,7 +617,7 @@ release_description(Topic *topic)
  * The description is replaced as a whole, when the new one is complete: an error
  * on the way leaves the old one, not valid, whose arrays are as long as it says.
  * A caller up the stack may still use the old one (a domain's CHECK may produce),
- * so it is kept to the end of the transaction.
+ * so it is kept to the end of the transaction, or to the next append.
  */
 static bool
 load_topic(Topic *topic)
@@ -558,6 +653,8 @@ load_topic(Topic *topic)
 			continue;
 		}
 		release_description(topic);
+		built.old = topic->old;
+		built.old_in = topic->old_in;
 		MemoryContextSetParent(built.context, CacheMemoryContext);
 		/* what makes a topic unusable may be mended without our being told */
 		built.valid = built.broken == NULL;
@@ -674,6 +771,18 @@ pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return id;
+}
+
+/* Return the table of a registered topic, or InvalidOid. */
+Oid
+pgqueue_log_of_topic(const char *name)
+{
+	Topic		topic;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return InvalidOid;
+	strlcpy(topic.name, name, NAMEDATALEN);
+	return load_row(&topic) ? topic.log : InvalidOid;
 }
 
 /*

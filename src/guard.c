@@ -1,50 +1,105 @@
 /*-------------------------------------------------------------------------
  *
  * guard.c
- *	  Errors for what would lose messages behind the extension's back.
+ *	  Errors for DDL that would lose messages or spoil a topic.
  *
- * Event triggers (sql_drop, ddl_command_end, table_rewrite), the trigger that
- * answers UPDATE and DELETE on a topic's view, and the default of a view
- * column that answers an INSERT whose trigger would not fire.
+ * Event triggers, the trigger that answers UPDATE and DELETE on a topic's view,
+ * and the default of a view column that answers an INSERT whose trigger would not
+ * fire.  The event triggers judge the extension's own DDL as they judge a user's,
+ * but for dropping and detaching: the owner's code, in CHECK constraints and index
+ * expressions, may run inside it and run DDL itself.
  *
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_trigger.h"
 #include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/relcache.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_guard_drop);
+PG_FUNCTION_INFO_V1(pgqueue_guard_detach);
 PG_FUNCTION_INFO_V1(pgqueue_guard_alter);
 PG_FUNCTION_INFO_V1(pgqueue_guard_rewrite);
 PG_FUNCTION_INFO_V1(pgqueue_refuse_change);
 PG_FUNCTION_INFO_V1(pgqueue_insert_guard);
 
-/* Dropped tables and views; the catalog has forgotten them. */
+/*
+ * What was dropped and may belong to a topic; the catalog has forgotten it.  The
+ * session's search_path must not choose any operator of these queries.
+ */
 static const char drop_query[] =
-	"SELECT d.object_type, d.schema_name, d.object_name, d.object_identity"
+	"SELECT d.object_type, d.schema_name, d.object_name, d.object_identity,"
+	" d.address_names[1], d.address_names[2], d.address_names[3]"
 	" FROM pg_catalog.pg_event_trigger_dropped_objects() d"
-	" WHERE d.object_type IN ('table', 'view')";
+	" WHERE d.object_type OPERATOR(pg_catalog.=) ANY"
+	" (ARRAY['table', 'foreign table', 'view', 'trigger', 'default value'])";
 
-/* Relations that an ALTER was about. */
+/* Relations, triggers and rules that a command was about. */
 static const char alter_query[] =
-	"SELECT DISTINCT c.objid FROM pg_catalog.pg_event_trigger_ddl_commands() c"
-	" WHERE c.classid OPERATOR(pg_catalog.=) 1259";
+	"SELECT DISTINCT c.classid, c.objid"
+	" FROM pg_catalog.pg_event_trigger_ddl_commands() c"
+	" WHERE c.classid OPERATOR(pg_catalog.=) ANY"
+	" (ARRAY['pg_catalog.pg_class', 'pg_catalog.pg_trigger',"
+	" 'pg_catalog.pg_rewrite']::pg_catalog.regclass[])";
 
-static void
+/* Triggers of a topic's view, and what they must be. */
+static const struct
+{
+	const char *name;
+	const char *function;
+	int16		type;
+}			face_triggers[] =
+{
+	{"produce", "topic_insert",
+	TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSTEAD | TRIGGER_TYPE_INSERT},
+	{"produce_flush", "topic_flush", TRIGGER_TYPE_INSERT},
+	{"refuse_change", "refuse_change",
+	TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE},
+	{"refuse_row", "refuse_change",
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSTEAD | TRIGGER_TYPE_UPDATE |
+	TRIGGER_TYPE_DELETE},
+};
+
+static EventTriggerData *
 check_event_trigger(FunctionCallInfo fcinfo)
 {
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("not fired by event trigger manager")));
+	return (EventTriggerData *) fcinfo->context;
 }
+
+/* The id of the topic whose table this is, or 0. */
+static int32
+topic_of_log(Oid log)
+{
+	char		name[NAMEDATALEN];
+
+	return pgqueue_topic_of_log(log, name);
+}
+
+/* ---------------- dropping ---------------- */
 
 /* Is it log_<number>, or log_<number>_...? */
 static bool
@@ -58,24 +113,47 @@ is_storage_name(const char *name)
 	return digits > 0 && (name[4 + digits] == '\0' || name[4 + digits] == '_');
 }
 
-/* Did what was dropped belong to a topic?	The names tell. */
 static bool
-belongs_to_topic(const char *type, const char *schema, const char *name)
+is_face_name(const char *schema, const char *name)
 {
-	if (schema == NULL || name == NULL)
-		return false;
-	if (strcmp(type, "table") == 0)
-		return strcmp(schema, PGQUEUE_SCHEMA) == 0 && is_storage_name(name);
-	return strcmp(schema, PGQUEUE_FACE_SCHEMA) == 0 &&
+	return schema != NULL && name != NULL &&
+		strcmp(schema, PGQUEUE_FACE_SCHEMA) == 0 &&
 		pgqueue_topic_id(name) != 0;
+}
+
+/*
+ * Return true if a dropped object belonged to a topic: a table, the view, a
+ * trigger of the view, or the default that answers for a trigger which does not
+ * fire.  The names tell.  names: the object's address, for a part of a relation
+ * (schema, relation, part).
+ */
+static bool
+belongs_to_topic(const char *type, const char *schema, const char *name,
+				 const char *const *names)
+{
+	if (strcmp(type, "view") == 0)
+		return is_face_name(schema, name);
+	if (strcmp(type, "trigger") == 0 || strcmp(type, "default value") == 0)
+	{
+		if (!is_face_name(names[0], names[1]) || names[2] == NULL)
+			return false;
+		if (strcmp(type, "default value") == 0)
+			return strcmp(names[2], "offset") == 0;
+		for (int i = 0; i < lengthof(face_triggers); i++)
+			if (strcmp(names[2], face_triggers[i].name) == 0)
+				return true;
+		return false;
+	}
+	return schema != NULL && name != NULL &&
+		strcmp(schema, PGQUEUE_SCHEMA) == 0 && is_storage_name(name);
 }
 
 /* sql_drop.  Errors: 55000. */
 Datum
 pgqueue_guard_drop(PG_FUNCTION_ARGS)
 {
-	check_event_trigger(fcinfo);
-	if (pgqueue_in_ddl() || pgqueue_allow_ddl)
+	(void) check_event_trigger(fcinfo);
+	if (pgqueue_removing() || pgqueue_allow_ddl)
 		PG_RETURN_NULL();
 
 	SPI_connect();
@@ -86,113 +164,476 @@ pgqueue_guard_drop(PG_FUNCTION_ARGS)
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		char	   *type = SPI_getvalue(row, desc, 1);
+		const char *names[3];
 
+		for (int n = 0; n < 3; n++)
+			names[n] = SPI_getvalue(row, desc, 5 + n);
 		if (belongs_to_topic(type, SPI_getvalue(row, desc, 2),
-							 SPI_getvalue(row, desc, 3)))
+							 SPI_getvalue(row, desc, 3), names))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cannot drop %s %s: it belongs to a topic",
 							type, SPI_getvalue(row, desc, 4)),
-					 errhint("Use queue.drop_topic(); or set queue.allow_ddl, for pg_restore --clean.")));
+					 errhint("Use queue.drop_topic(). A superuser may set queue.allow_ddl, for pg_restore --clean.")));
 	}
 	SPI_finish();
 	PG_RETURN_NULL();
 }
 
-pg_noreturn static void refuse_alter(Relation rel, const char *what);
+/*
+ * ddl_command_start of ALTER TABLE: a segment is not detached.  At the start,
+ * since DETACH ... CONCURRENTLY commits before its end.
+ *
+ * Errors: 0A000.
+ */
+Datum
+pgqueue_guard_detach(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = check_event_trigger(fcinfo);
+	AlterTableStmt *stmt = (AlterTableStmt *) event->parsetree;
+	ListCell   *lc;
+
+	if (pgqueue_removing() || pgqueue_allow_ddl ||
+		!IsA(stmt, AlterTableStmt))
+		PG_RETURN_NULL();
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		Oid			relid;
+
+		if (cmd->subtype != AT_DetachPartition &&
+			cmd->subtype != AT_DetachPartitionFinalize)
+			continue;
+		relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+		if (OidIsValid(relid) && topic_of_log(relid) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot detach a segment from \"%s\": it belongs to a topic",
+							stmt->relation->relname),
+					 errhint("Use queue.archive_segment() or queue.delete_messages().")));
+	}
+	PG_RETURN_NULL();
+}
+
+/* ---------------- the state after a command ---------------- */
+
+pg_noreturn static void refuse_alter(const char *name, const char *flaw);
 
 static void
-refuse_alter(Relation rel, const char *what)
+refuse_alter(const char *name, const char *flaw)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot %s \"%s\": it belongs to a topic",
-					what, RelationGetRelationName(rel))));
+			 errmsg("cannot alter \"%s\" in this way: it belongs to a topic", name),
+			 errdetail_internal("%s", flaw),
+			 errhint("Indexes and CHECK constraints may be added to a topic's table. REASSIGN OWNED gives a topic to another role.")));
 }
 
-/* A topic's table or segment keeps its name and its six columns. */
-static void
-check_storage(Relation rel)
+/* Return what is wrong with the name of a topic's table or segment, or NULL. */
+static const char *
+name_flaw(Relation rel, int32 topic_id)
 {
-	static const char *const columns[LOG_NATTS] =
-	{"offset", "timestamp", "partition", "key", "value", "headers"};
-	TupleDesc	desc = RelationGetDescr(rel);
-	int32		id = 0;
-	char		name[NAMEDATALEN];
+	const char *name = RelationGetRelationName(rel);
+	const char *prefix = psprintf("log_%d", topic_id);
 
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		id = pgqueue_topic_of_log(RelationGetRelid(rel), name);
-	if (id == 0 && !(rel->rd_rel->relispartition && pgqueue_is_log(rel)))
-		return;
-
-	if (!is_storage_name(RelationGetRelationName(rel)) ||
-		RelationGetNamespace(rel) != get_namespace_oid(PGQUEUE_SCHEMA, false) ||
-		(id != 0 && strcmp(RelationGetRelationName(rel),
-						   psprintf("log_%d", id)) != 0))
-		refuse_alter(rel, "rename or move");
-	if (desc->natts != LOG_NATTS)
-		refuse_alter(rel, "add columns to or drop columns of");
-	for (int i = 0; i < LOG_NATTS; i++)
-		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), columns[i]) != 0)
-			refuse_alter(rel, "rename columns of");
+	if (strncmp(name, prefix, strlen(prefix)) == 0 &&
+		(name[strlen(prefix)] == '_' ||
+		 (name[strlen(prefix)] == '\0' && !rel->rd_rel->relispartition)))
+		return NULL;
+	return psprintf("\"%s\" is not named after its topic.", name);
 }
 
-/* A topic's view keeps its name; the argument of its trigger tells which. */
+/* Check one partition of a topic's table. */
 static void
-check_face(Relation rel)
+check_segment(Oid relid, Relation log, int32 topic_id)
 {
-	TriggerDesc *triggers = rel->trigdesc;
+	Relation	leaf = relation_open(relid, AccessShareLock);
+	const char *flaw;
 
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	flaw = pgqueue_segment_flaw(leaf, log->rd_rel->relowner,
+								TupleDescAttr(RelationGetDescr(log),
+											  LOG_ATTR_VALUE - 1)->atttypid,
+								true);
+	if (flaw == NULL)
+		flaw = name_flaw(leaf, topic_id);
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(leaf), flaw);
+	relation_close(leaf, AccessShareLock);
+}
+
+/* Check a topic's table, and all its partitions unless one was just attached. */
+static void
+check_table(Relation log, int32 topic_id)
+{
+	const char *flaw = pgqueue_table_flaw(log);
+	Oid			attached = pgqueue_attaching();
+	ListCell   *lc;
+
+	if (flaw == NULL)
+		flaw = name_flaw(log, topic_id);
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(log), flaw);
+	if (OidIsValid(attached) &&
+		get_partition_parent(attached, true) == RelationGetRelid(log))
 	{
-		Trigger    *trigger = &triggers->triggers[i];
+		check_segment(attached, log, topic_id);
+		return;
+	}
+	foreach(lc, find_inheritance_children(RelationGetRelid(log),
+										  AccessShareLock))
+		check_segment(lfirst_oid(lc), log, topic_id);
+}
 
-		if (trigger->tgnargs == 1 && (trigger->tgtype & TRIGGER_TYPE_INSTEAD) != 0 &&
-			strcmp(trigger->tgname, "produce") == 0 &&
+/* ---------------- the view ---------------- */
+
+/* Is the view's query SELECT of the log's columns, of all rows? */
+static bool
+selects_log(Relation view, Oid log)
+{
+	static const AttrNumber columns[FACE_NATTS] =
+	{LOG_ATTR_PARTITION, LOG_ATTR_OFFSET, LOG_ATTR_TIMESTAMP,
+	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS};
+	Query	   *query = get_view_query(view);
+	RangeTblRef *from;
+	RangeTblEntry *rte;
+	ListCell   *lc;
+
+	if (list_length(query->jointree->fromlist) != 1 ||
+		list_length(query->targetList) != FACE_NATTS ||
+		query->jointree->quals != NULL || query->cteList != NIL ||
+		query->groupClause != NIL || query->groupingSets != NIL ||
+		query->havingQual != NULL || query->distinctClause != NIL ||
+		query->limitOffset != NULL || query->limitCount != NULL ||
+		query->setOperations != NULL)
+		return false;
+	from = linitial(query->jointree->fromlist);
+	if (!IsA(from, RangeTblRef))
+		return false;
+	rte = rt_fetch(from->rtindex, query->rtable);
+	if (rte->rtekind != RTE_RELATION || rte->relid != log || !rte->inh ||
+		rte->tablesample != NULL)
+		return false;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		Var		   *var = (Var *) entry->expr;
+
+		if (!IsA(var, Var) || var->varno != from->rtindex ||
+			var->varattno != columns[foreach_current_index(lc)])
+			return false;
+	}
+	return true;
+}
+
+static Oid
+own_function(const char *name)
+{
+	return LookupFuncName(list_make2(makeString(PGQUEUE_SCHEMA),
+									 makeString(pstrdup(name))),
+						  0, NULL, true);
+}
+
+static bool
+calls_function(Node *node, void *function)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == *(Oid *) function)
+		return true;
+	return expression_tree_walker(node, calls_function, function);
+}
+
+/* Does the default of column "offset" refuse rows that no trigger would store? */
+static bool
+default_guards(Relation view)
+{
+	TupleConstr *constr = RelationGetDescr(view)->constr;
+	Oid			guard = own_function("insert_guard");
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+		if (constr->defval[i].adnum == FACE_ATTR_OFFSET)
+			return calls_function(stringToNode(constr->defval[i].adbin), &guard);
+	return false;
+}
+
+/* Triggers that have one of our names; complete: all must be there. */
+static const char *
+triggers_flaw(Relation view, const char *topic, bool complete)
+{
+	for (int i = 0; i < lengthof(face_triggers); i++)
+	{
+		const char *name = face_triggers[i].name;
+		Trigger    *trigger = NULL;
+
+		for (int t = 0; view->trigdesc != NULL &&
+			 t < view->trigdesc->numtriggers; t++)
+			if (strcmp(view->trigdesc->triggers[t].tgname, name) == 0)
+				trigger = &view->trigdesc->triggers[t];
+		if (trigger == NULL && complete)
+			return psprintf("Trigger \"%s\" of view \"%s\" is missing.", name,
+							RelationGetRelationName(view));
+		if (trigger == NULL)
+			continue;
+		if (trigger->tgfoid != own_function(face_triggers[i].function) ||
+			trigger->tgtype != face_triggers[i].type ||
+			trigger->tgqual != NULL ||
+			trigger->tgenabled != TRIGGER_FIRES_ON_ORIGIN ||
+			(i == 0 && (trigger->tgnargs != 1 ||
+						strcmp(trigger->tgargs[0], topic) != 0)))
+			return psprintf("Trigger \"%s\" of view \"%s\" is changed or disabled.",
+							name, RelationGetRelationName(view));
+	}
+	return NULL;
+}
+
+/*
+ * Check the view of a topic.  While a dump is restored its triggers are made one
+ * by one, so only a command that renames one asks for all of them.
+ */
+static void
+check_face(Relation view, const char *topic, Oid log_id, bool renamed)
+{
+	Relation	log = try_relation_open(log_id, AccessShareLock);
+	const char *flaw;
+
+	if (log == NULL)
+		return;
+	flaw = pgqueue_table_flaw(log);
+	if (flaw == NULL)
+		flaw = pgqueue_view_flaw(view, TupleDescAttr(RelationGetDescr(log),
+													 LOG_ATTR_VALUE - 1)->atttypid);
+	if (flaw == NULL && strcmp(topic, RelationGetRelationName(view)) != 0)
+		flaw = psprintf("The view of a topic has the topic's name, \"%s\".",
+						topic);
+	if (flaw == NULL && RelationGetNamespace(view) !=
+		get_namespace_oid(PGQUEUE_FACE_SCHEMA, false))
+		flaw = psprintf("The view of a topic is in schema \"%s\".",
+						PGQUEUE_FACE_SCHEMA);
+	if (flaw == NULL && view->rd_rel->relowner != log->rd_rel->relowner)
+		flaw = "View and table of a topic belong to the same role.";
+	if (flaw == NULL && !selects_log(view, log_id))
+		flaw = "The view of a topic shows the topic's table as it is.";
+	if (flaw == NULL && (view->rd_rules == NULL || view->rd_rules->numLocks != 1))
+		flaw = "The view of a topic has no rules.";
+	if (flaw == NULL && !default_guards(view))
+		flaw = "The default of column \"offset\" calls queue.insert_guard().";
+	if (flaw == NULL)
+		flaw = triggers_flaw(view, topic, renamed);
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(view), flaw);
+	relation_close(log, AccessShareLock);
+}
+
+/*
+ * Return the topic whose view this is: by its name or, if it may be the one that
+ * was renamed, by its trigger.
+ */
+static const char *
+topic_of_view(Relation view)
+{
+	Oid			schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+
+	if (RelationGetNamespace(view) == schema &&
+		pgqueue_topic_id(RelationGetRelationName(view)) != 0)
+		return RelationGetRelationName(view);
+	for (int i = 0; view->trigdesc != NULL &&
+		 i < view->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &view->trigdesc->triggers[i];
+
+		if (strcmp(trigger->tgname, face_triggers[0].name) == 0 &&
+			trigger->tgtype == face_triggers[0].type && trigger->tgnargs == 1 &&
 			pgqueue_topic_id(trigger->tgargs[0]) != 0 &&
-			(strcmp(trigger->tgargs[0], RelationGetRelationName(rel)) != 0 ||
-			 RelationGetNamespace(rel) !=
-			 get_namespace_oid(PGQUEUE_FACE_SCHEMA, false)))
-			refuse_alter(rel, "rename or move");
+			!OidIsValid(get_relname_relid(trigger->tgargs[0], schema)))
+			return trigger->tgargs[0];
+	}
+	return NULL;
+}
+
+/* ---------------- what a command was about ---------------- */
+
+/* An attribute of the row of a catalog that has an OID; InvalidOid: no row. */
+static Oid
+catalog_lookup(Oid catalog, Oid index, AttrNumber oid_column, Oid oid,
+			   AttrNumber column)
+{
+	Relation	rel = table_open(catalog, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	ScanKeyInit(&key, oid_column, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(oid));
+	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		result = DatumGetObjectId(heap_getattr(tuple, column,
+											   RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The relation that an object is, or is a part of. */
+static Oid
+relation_of(Oid classid, Oid objid)
+{
+	switch (classid)
+	{
+		case TriggerRelationId:
+			return catalog_lookup(TriggerRelationId, TriggerOidIndexId,
+								  Anum_pg_trigger_oid, objid,
+								  Anum_pg_trigger_tgrelid);
+		case RewriteRelationId:
+			return catalog_lookup(RewriteRelationId, RewriteOidIndexId,
+								  Anum_pg_rewrite_oid, objid,
+								  Anum_pg_rewrite_ev_class);
+		default:
+			return objid;
 	}
 }
 
 /*
- * ddl_command_end of ALTER TABLE and ALTER VIEW.  Names are how segments and
- * views are found again, and a column stays in the rows' layout even when it
- * is dropped again.
+ * Return the topic whose table this is, or of whose table it is a partition, or
+ * 0.  *log: the topic's table.
+ */
+static int32
+topic_of_table(Oid relid, Oid *log)
+{
+	int32		topic_id = 0;
+
+	*log = relid;
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		topic_id = topic_of_log(relid);
+	if (topic_id == 0 && get_rel_relispartition(relid))
+	{
+		*log = get_partition_parent(relid, true);
+		topic_id = topic_of_log(*log);
+	}
+	return topic_id;
+}
+
+/*
+ * A foreign key to a topic would never hold: its check locks rows, which a log
+ * refuses.  And its triggers would keep producers out.
+ */
+static void
+check_foreign_keys(Relation rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst_node(ForeignKeyCacheInfo, lc);
+		Oid			log;
+
+		if (topic_of_table(key->confrelid, &log) != 0)
+			refuse_alter(get_rel_name(key->confrelid),
+						 "A foreign key cannot reference a topic's table.");
+	}
+}
+
+/*
+ * Check a table after a command.  A partitioned table of any origin may have a
+ * topic's table among its partitions now.
+ */
+static void
+check_relation(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	Oid			log_id;
+	int32		topic_id = topic_of_table(relid, &log_id);
+
+	if (topic_id != 0 && relid == log_id)
+		check_table(rel, topic_id);
+	else if (topic_id != 0)
+	{
+		Relation	log = relation_open(log_id, AccessShareLock);
+
+		check_segment(relid, log, topic_id);
+		relation_close(log, AccessShareLock);
+	}
+	else if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		ListCell   *lc;
+
+		foreach(lc, find_inheritance_children(relid, NoLock))
+			if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
+				topic_of_log(lfirst_oid(lc)) != 0)
+				refuse_alter(get_rel_name(lfirst_oid(lc)),
+							 "A topic's table cannot be a partition.");
+	}
+	if (topic_id == 0 && rel->trigdesc != NULL)
+		check_foreign_keys(rel);
+}
+
+static void
+check_touched(Oid relid, bool renamed)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	const char *topic;
+
+	if (rel == NULL)
+		return;
+	switch (rel->rd_rel->relkind)
+	{
+		case RELKIND_VIEW:
+			topic = topic_of_view(rel);
+			if (topic != NULL)
+				check_face(rel, topic, pgqueue_log_of_topic(topic), renamed);
+			break;
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_FOREIGN_TABLE:
+			check_relation(rel);
+			break;
+	}
+	relation_close(rel, AccessShareLock);
+}
+
+/*
+ * ddl_command_end: refuse a command after which a topic's table, segment or view
+ * would not have the shape that C code relies on, or the name by which it is
+ * found.  The resulting state is judged, of all relations that the command was
+ * about, not the syntax.
  *
  * Errors: 0A000.
  */
 Datum
 pgqueue_guard_alter(PG_FUNCTION_ARGS)
 {
-	check_event_trigger(fcinfo);
-	if (pgqueue_in_ddl() || pgqueue_allow_ddl)
+	EventTriggerData *event = check_event_trigger(fcinfo);
+	bool		renamed = event->tag == CMDTAG_ALTER_TRIGGER;
+
+	/* these change none of it, and come in the middle of a restore */
+	if (pgqueue_allow_ddl || event->tag == CMDTAG_COMMENT ||
+		event->tag == CMDTAG_GRANT || event->tag == CMDTAG_REVOKE)
 		PG_RETURN_NULL();
 
 	SPI_connect();
 	if (SPI_execute(alter_query, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not list altered tables");
+		elog(ERROR, "could not list altered relations");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
-		Oid			relid =
-			DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-										   SPI_tuptable->tupdesc, 1, &isnull));
-		Relation	rel = try_relation_open(relid, AccessShareLock);
+		Oid			object[2];
 
-		if (rel == NULL)
-			continue;
-		if (rel->rd_rel->relkind == RELKIND_VIEW)
-			check_face(rel);
-		else
-			check_storage(rel);
-		relation_close(rel, AccessShareLock);
+		for (int n = 0; n < 2; n++)
+			object[n] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+													   SPI_tuptable->tupdesc,
+													   n + 1, &isnull));
+		check_touched(relation_of(object[0], object[1]), renamed);
 	}
 	SPI_finish();
 	PG_RETURN_NULL();
 }
+
+/* ---------------- rewriting ---------------- */
 
 /* The table that a table_rewrite event is about. */
 static Oid
@@ -217,8 +658,8 @@ pgqueue_guard_rewrite(PG_FUNCTION_ARGS)
 {
 	Relation	rel;
 
-	check_event_trigger(fcinfo);
-	if (pgqueue_in_ddl() || pgqueue_allow_ddl)
+	(void) check_event_trigger(fcinfo);
+	if (pgqueue_allow_ddl)
 		PG_RETURN_NULL();
 
 	rel = table_open(rewritten_table(), NoLock);
@@ -231,6 +672,8 @@ pgqueue_guard_rewrite(PG_FUNCTION_ARGS)
 	table_close(rel, NoLock);
 	PG_RETURN_NULL();
 }
+
+/* ---------------- the view's triggers and default ---------------- */
 
 /* BEFORE and INSTEAD OF UPDATE OR DELETE on topic.<name>.	 Errors: 0A000. */
 Datum

@@ -183,7 +183,7 @@ check_new_file(Relation rel, char persistence)
 				 errmsg("access method \"queue_log\" supports only permanent tables"),
 				 errdetail("A log that a crash empties would lose messages.")));
 
-	if (!pgqueue_allow_ddl && !pgqueue_in_ddl() &&
+	if (!pgqueue_allow_ddl &&
 		smgrexists(RelationGetSmgr(rel), MAIN_FORKNUM) &&
 		RelationGetNumberOfBlocks(rel) > 0)
 		ereport(ERROR,

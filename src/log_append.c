@@ -342,6 +342,8 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		Outcome		outcome;
 
 		topic = choose_segment(topic, partition, slot);
+		if (unlikely(topic->old != NULL))
+			pgqueue_topic_forget_old(topic);
 		part = &topic->partitions[partition];
 		segment = part->segments[part->active];
 		leaf = pgqueue_open_segment(topic, &segment, RowExclusiveLock);

@@ -18,9 +18,11 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_tablespace.h"
+#include "commands/tablecmds.h"
 #include "commands/tablespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -56,13 +58,22 @@ pgqueue_extension_owner(void)
 	return owner;
 }
 
-static int	ddl_depth = 0;
+/* What the guard (guard.c) lets pass of the DDL that the extension runs itself. */
+static bool removing = false;
+static Oid	attaching = InvalidOid;
 
-/* Is the DDL being run the extension's own? */
+/* Is the DDL at hand one that drops or detaches storage for the extension? */
 bool
-pgqueue_in_ddl(void)
+pgqueue_removing(void)
 {
-	return ddl_depth > 0;
+	return removing;
+}
+
+/* The segment that is being attached, whose siblings need no check. */
+Oid
+pgqueue_attaching(void)
+{
+	return attaching;
 }
 
 /* search_path as nobody can bend it, until AtEOXact_GUC(true, result). */
@@ -86,9 +97,11 @@ pgqueue_pin_search_path(void)
  * functions would run with the owner's rights.  Such DDL is run as the topic's
  * owner.
  */
-void
-pgqueue_run_ddl(Oid role, const char *sql)
+static void
+run_ddl(Oid role, const char *sql, bool removes, Oid attaches)
 {
+	Oid			save_attaching = attaching;
+	bool		save_removing = removing;
 	Oid			save_userid;
 	int			save_sec;
 	int			save_nest;
@@ -104,7 +117,9 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	(void) set_config_option("client_min_messages", "warning",
 							 PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	ddl_depth++;
+	removing = removes;
+	attaching = attaches;
+	pgqueue_topics_pin();
 	PG_TRY();
 	{
 		int			result;
@@ -117,11 +132,26 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	}
 	PG_FINALLY();
 	{
-		ddl_depth--;
+		removing = save_removing;
+		attaching = save_attaching;
 	}
 	PG_END_TRY();
+	pgqueue_topics_unpin();
 	AtEOXact_GUC(false, save_nest);
 	SetUserIdAndSecContext(save_userid, save_sec);
+}
+
+void
+pgqueue_run_ddl(Oid role, const char *sql)
+{
+	run_ddl(role, sql, false, InvalidOid);
+}
+
+/* The same for DDL that drops or detaches storage, and runs no user's code. */
+void
+pgqueue_run_removal(Oid role, const char *sql)
+{
+	run_ddl(role, sql, true, InvalidOid);
 }
 
 /* The type's name for DDL, without a length: bpchar, not character(1). */
@@ -256,7 +286,24 @@ tablespace_clause(const Topic *topic, Oid owner)
 }
 
 /*
- * One leaf.  Named after its first offset, as Kafka's files are.
+ * Return a segment's name: after its first offset, as Kafka's files are.	 If the
+ * name is taken, by a segment that was detached, a number is added.
+ */
+static char *
+segment_name(const Topic *topic, int32 partition, int64 first)
+{
+	char	   *base = psprintf("log_%d_%05d_%020" PRId64, topic->id, partition,
+								first);
+	char	   *name = base;
+	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, false);
+
+	for (int i = 2; OidIsValid(get_relname_relid(name, schema)); i++)
+		name = psprintf("%s_%d", base, i);
+	return name;
+}
+
+/*
+ * Make one segment.
  *
  * A sealed segment is frozen by one vacuum and then left alone; the empty
  * pages behind an aborted tail are kept for what comes next.
@@ -264,8 +311,8 @@ tablespace_clause(const Topic *topic, Oid owner)
 static void
 make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 {
-	const char *name = psprintf("%s.log_%d_%05d_%020" PRId64,
-								PGQUEUE_SCHEMA, topic->id, partition, first);
+	char	   *relname = segment_name(topic, partition, first);
+	const char *name = quote_qualified_identifier(PGQUEUE_SCHEMA, relname);
 	Oid			owner = pgqueue_log_owner(topic);
 
 	pgqueue_check_code(topic->log, true);
@@ -280,13 +327,16 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 tablespace_clause(topic, owner), name, quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_code_begin(topic->log, true);
-	pgqueue_run_ddl(owner,
-					psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"
-							 " FOR VALUES FROM (%d, " INT64_FORMAT ")"
-							 " TO (%d, " INT64_FORMAT ")",
-							 copy_constraints(topic, name),
-							 PGQUEUE_SCHEMA, topic->id, name,
-							 partition, first, partition, end));
+	run_ddl(owner,
+			psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"
+					 " FOR VALUES FROM (%d, " INT64_FORMAT ")"
+					 " TO (%d, " INT64_FORMAT ")",
+					 copy_constraints(topic, name),
+					 PGQUEUE_SCHEMA, topic->id, name,
+					 partition, first, partition, end),
+			false,
+			get_relname_relid(relname,
+							  get_namespace_oid(PGQUEUE_SCHEMA, false)));
 	pgqueue_code_end();
 }
 
@@ -327,6 +377,47 @@ segments_ahead(Topic *topic, Partition *part)
 	return ahead;
 }
 
+/* A relation's owner, as of now; InvalidOid if it is gone. */
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * Give the segments of a partition that REASSIGN OWNED has missed to the owner of
+ * the topic.  It lists what a role owns before it locks anything, so it misses a
+ * segment that is being made; but it waits for the maker, who has the topic's
+ * table locked, before it changes that table's owner.  So the next maker knows
+ * both.
+ *
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.  Takes
+ * ACCESS EXCLUSIVE on such segments, conditionally, to the end of the transaction.
+ */
+static void
+own_segments(const Topic *topic, int32 partition)
+{
+	const Partition *part = &topic->partitions[partition];
+
+	for (int i = 0; i < part->nsegments; i++)
+	{
+		Oid			relid = part->segments[i].relid;
+		Oid			owner = owner_of(relid);
+
+		if (OidIsValid(owner) && owner != topic->owner &&
+			pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+			ATExecChangeOwner(relid, topic->owner, true, AccessExclusiveLock);
+	}
+}
+
 /*
  * Make the segments that a partition lacks: those up to offset upto, and
  * SEGMENTS_AHEAD empty ones.  The caller holds SHARE UPDATE EXCLUSIVE on the
@@ -335,6 +426,8 @@ segments_ahead(Topic *topic, Partition *part)
 void
 pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 {
+	topic = pgqueue_topic_refresh(topic);
+	own_segments(topic, partition);
 	for (int i = 0; i < SEGMENTS_PER_CALL; i++)
 	{
 		Partition  *part;

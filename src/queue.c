@@ -28,7 +28,7 @@
 
 PG_MODULE_MAGIC;
 
-/* queue.allow_ddl: lets DROP and rewrites of segments pass the guard. */
+/* queue.allow_ddl: lets DDL that drops or spoils a topic pass the guard. */
 bool		pgqueue_allow_ddl = false;
 
 void		_PG_init(void);
@@ -37,12 +37,12 @@ void
 _PG_init(void)
 {
 	DefineCustomBoolVariable("queue.allow_ddl",
-							 "Allows DDL that drops or rewrites a topic's storage.",
+							 "Allows DDL that drops, rewrites or alters a topic's storage and view.",
 							 "Meant for pg_restore --clean; "
 							 "messages dropped this way are gone.",
 							 &pgqueue_allow_ddl,
 							 false,
-							 PGC_USERSET,
+							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
 	pgqueue_face_settings_init();

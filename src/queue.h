@@ -14,7 +14,7 @@
  *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
  *				 attempt.c result.c
  *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
- *				 catalog.c segment_list.c lock.c partitioner.c role.c
+ *				 catalog.c segment_list.c shape.c lock.c partitioner.c role.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
@@ -194,7 +194,7 @@ typedef struct Topic Topic;
 
 extern const char *pgqueue_table_flaw(Relation log);
 extern const char *pgqueue_segment_flaw(Relation leaf, Oid owner,
-										Oid value_type);
+										Oid value_type, bool strict);
 extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
 extern bool pgqueue_segment_sound(Relation leaf, const Topic *topic,
 								  const char **flaw);
@@ -276,6 +276,8 @@ typedef struct Producer
 #define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
 #define CLEANUP_COMPACT 2		/* the latest message of each key stays */
 
+typedef struct OldDescription OldDescription;
+
 struct Topic
 {
 	char		name[NAMEDATALEN];	/* hash key */
@@ -300,6 +302,8 @@ struct Topic
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
 	MemoryContext context;		/* owns the description's pointers */
+	OldDescription *old;		/* descriptions that were replaced ... */
+	uint64		old_in;			/* ... in this transaction (catalog.c) */
 
 	/* text to value: the type's input function (value.c) */
 	bool		input_ready;
@@ -376,12 +380,16 @@ extern void pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values,
 /* ---------------- catalog.c: topics ---------------- */
 
 extern void pgqueue_catalog_init(void);
+extern void pgqueue_topics_pin(void);
+extern void pgqueue_topics_unpin(void);
+extern void pgqueue_topic_forget_old(Topic *topic);
 extern int	pgqueue_cleanup_policy(const text *policy);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
 extern int32 pgqueue_topic_id(const char *name);
 extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
+extern Oid	pgqueue_log_of_topic(const char *name);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern Topic *pgqueue_topic_reload(Topic *topic);
 extern Topic *pgqueue_topic_hold(Topic *topic);
@@ -579,7 +587,9 @@ extern Oid	pgqueue_extension_owner(void);
 extern Oid	pgqueue_log_owner(const Topic *topic);
 extern char *pgqueue_type_name(Oid type);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
-extern bool pgqueue_in_ddl(void);
+extern void pgqueue_run_removal(Oid role, const char *sql);
+extern bool pgqueue_removing(void);
+extern Oid	pgqueue_attaching(void);
 extern int	pgqueue_pin_search_path(void);
 
 /* ---------------- checkpoint.c: log start, and how far compacted -------- */

@@ -166,16 +166,20 @@ pgqueue_table_flaw(Relation log)
  * Return why a relation cannot be a segment of a topic with that owner and
  * value type, or NULL if it can.
  *
+ * An index runs its functions as the owner of the segment.  A segment that was
+ * being made during REASSIGN OWNED has the old owner until the next one is made
+ * (log_segment.c); it can be used if it has no index.  strict: it cannot.
+ *
  * Locks: any on it.
  */
 const char *
-pgqueue_segment_flaw(Relation leaf, Oid owner, Oid value_type)
+pgqueue_segment_flaw(Relation leaf, Oid owner, Oid value_type, bool strict)
 {
 	if (leaf->rd_rel->relkind != RELKIND_RELATION || !pgqueue_is_log(leaf))
 		return psprintf("\"%s\" does not use access method \"queue_log\".",
 						RelationGetRelationName(leaf));
-	/* indexes would run their functions as the segment's owner */
-	if (leaf->rd_rel->relowner != owner)
+	if (leaf->rd_rel->relowner != owner &&
+		(strict || leaf->rd_rel->relhasindex))
 		return psprintf("\"%s\" and the topic's table have different owners.",
 						RelationGetRelationName(leaf));
 	return storage_flaw(leaf, value_type);
@@ -275,7 +279,8 @@ pgqueue_segment_sound(Relation leaf, const Topic *topic, const char **flaw)
 	if (!leaf->rd_rel->relispartition ||
 		get_partition_parent(RelationGetRelid(leaf), true) != topic->log)
 		return false;
-	*flaw = pgqueue_segment_flaw(leaf, topic->owner, topic->value_type);
+	*flaw = pgqueue_segment_flaw(leaf, topic->owner, topic->value_type,
+								 false);
 	if (*flaw != NULL)
 		return false;
 	shape = known_shape(leaf);

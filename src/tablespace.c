@@ -112,15 +112,12 @@ tell_move(const Move *move, int32 partition, const Segment *segment,
 
 /*
  * Move a segment with its TOAST table, if it can be locked at once.  By the
- * command, as the user, whose rights on it and on the tablespace it checks; if
- * the table has another owner than its topic, as the extension's owner.  It runs
- * nobody's code, and rights on the topic and the tablespace were checked.
+ * command, as the user, whose rights on it and on the tablespace it checks.
  */
 static void
 move_segment(const Move *move, int32 partition, const Segment *segment)
 {
 	Oid			relid = segment->relid;
-	Oid			role = GetUserId();
 	int64		bytes;
 
 	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
@@ -135,9 +132,7 @@ move_segment(const Move *move, int32 partition, const Segment *segment)
 		return;
 	}
 	bytes = pgqueue_total_bytes(relid);
-	if (!pgqueue_owns_relation(relid, role))
-		role = pgqueue_extension_owner();
-	pgqueue_run_ddl(role,
+	pgqueue_run_ddl(GetUserId(),
 					psprintf("ALTER TABLE %s SET TABLESPACE %s",
 							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 														get_rel_name(relid)),

@@ -31,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_topic);
 PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
@@ -77,25 +78,54 @@ check_segment_messages(int64 messages)
 						INT64_FORMAT, PG_INT32_MAX, messages)));
 }
 
-/* Does the type go away with a session?	It would take the messages along. */
+/*
+ * Return true if a type goes away with the session, or is made of one that does:
+ * it would take the messages along.
+ */
 static bool
 is_temporary(Oid type)
 {
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	bool		result = false;
+	Form_pg_type form;
+	bool		result;
 
-	if (HeapTupleIsValid(tuple))
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	check_stack_depth();
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	result = isAnyTempNamespace(form->typnamespace);
+	if (!result && form->typtype == TYPTYPE_DOMAIN)
+		result = is_temporary(form->typbasetype);
+	else if (!result && OidIsValid(form->typelem))
+		result = is_temporary(form->typelem);
+	else if (!result && form->typtype == TYPTYPE_RANGE)
+		result = is_temporary(get_range_subtype(type));
+	else if (!result && form->typtype == TYPTYPE_MULTIRANGE)
+		result = is_temporary(get_multirange_range(type));
+	else if (!result && form->typtype == TYPTYPE_COMPOSITE)
 	{
-		result = isAnyTempNamespace(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
-		ReleaseSysCache(tuple);
+		TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+
+		for (int i = 0; !result && i < desc->natts; i++)
+			result = !TupleDescAttr(desc, i)->attisdropped &&
+				is_temporary(TupleDescAttr(desc, i)->atttypid);
+		ReleaseTupleDesc(desc);
 	}
+	ReleaseSysCache(tuple);
 	return result;
 }
 
-/* Errors: 22023 for a pseudo-type or a temporary one, 42501 without USAGE. */
+/*
+ * Errors: 42704 if there is no such type, 22023 for a pseudo-type or a temporary
+ * one, 42501 without USAGE.
+ */
 static void
 check_value_type(Oid type)
 {
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type with OID %u does not exist", type)));
 	if (get_typtype(type) == TYPTYPE_PSEUDO || !get_typisdefined(type) ||
 		is_temporary(type))
 		ereport(ERROR,
@@ -512,12 +542,14 @@ drop_relations(const Topic *topic)
 	char	   *relation;
 
 	if (OidIsValid(topic->face))
-		run_as_extension(psprintf("DROP VIEW %s", face_name(topic->name)));
+		pgqueue_run_removal(pgqueue_extension_owner(),
+							psprintf("DROP VIEW %s", face_name(topic->name)));
 	relation = get_rel_name(topic->log);
 	if (relation != NULL)
-		run_as_extension(psprintf("DROP TABLE %s",
-								  quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
-															 relation)));
+		pgqueue_run_removal(pgqueue_extension_owner(),
+							psprintf("DROP TABLE %s",
+									 quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
+																relation)));
 }
 
 /* (topic, if_exists) */

@@ -28,6 +28,7 @@ $node->safe_psql(
 	SELECT queue.create_group('billing', 'orders');
 	SELECT queue.create_group('known', 'orders');
 	CREATE TABLE other (n int);
+	SET queue.allow_ddl = on;
 	DROP TRIGGER produce_flush ON topic.open;
 });
 # Pages that want pruning would be pruned by whoever reads them, which is WAL.
