@@ -117,7 +117,9 @@ CALL queue.forget_producers('due', now());
 ROLLBACK;
 CREATE FUNCTION pg_temp.forget() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE n bigint; BEGIN CALL queue.forget_producers('due', 'infinity', n); RETURN n; END $$;
+\set VERBOSITY sqlstate
 SELECT pg_temp.forget();
+\set VERBOSITY default
 SET default_transaction_read_only = on;
 CALL queue.forget_producers('due', now());
 RESET default_transaction_read_only;

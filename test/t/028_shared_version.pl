@@ -76,7 +76,9 @@ is($new->query('ROLLBACK TO s; SELECT count(*) FROM topic.events'), 10, 'also af
 $new->query('COMMIT');
 
 # A worker that the first library asks for has the second one, and ends.
-$old->query_safe('SELECT queue.start_maintenance()');
+# The command fails then, which is not the point here.
+$old->query_safe(q{DO $$ BEGIN PERFORM queue.start_maintenance();
+	EXCEPTION WHEN insufficient_resources THEN NULL; END $$});
 my $log = '';
 for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
