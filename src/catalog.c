@@ -88,30 +88,8 @@ struct OldDescription
 	OldDescription *before;
 };
 
-/* Calls under way that may run user code while a description is in use. */
-static int	pins = 0;
-
 /* Counts transactions. */
 static uint64 transactions = 0;
-
-/*
- * Let nothing forget the descriptions that are replaced from here on.  To be
- * called before anything that may run user code (a domain's CHECK, a constraint,
- * an index expression): it may produce to the same topic.  After an error the pin
- * stays to the end of the transaction, which costs memory only.
- */
-void
-pgqueue_topics_pin(void)
-{
-	pins++;
-}
-
-void
-pgqueue_topics_unpin(void)
-{
-	if (pins > 0)
-		pins--;
-}
 
 static void
 transaction_ends(XactEvent event, void *arg)
@@ -123,7 +101,6 @@ transaction_ends(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
 		case XACT_EVENT_PREPARE:
-			pins = 0;
 			transactions++;
 			break;
 		default:
@@ -161,7 +138,7 @@ release_description(Topic *topic)
 void
 pgqueue_topic_forget_old(Topic *topic)
 {
-	if (pins > 0)
+	if (pgqueue_pinned())
 		return;
 	while (topic->old != NULL && topic->old_in == transactions)
 	{
@@ -209,13 +186,6 @@ pgqueue_catalog_init(void)
 {
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 	RegisterXactCallback(transaction_ends, NULL);
-}
-
-/* Tell all sessions that a topic's description changed, at commit. */
-void
-pgqueue_topic_changed(Oid log)
-{
-	CacheInvalidateRelcacheByRelid(log);
 }
 
 /*
@@ -361,7 +331,8 @@ pgqueue_open_segment(const Topic *topic, const Segment *segment,
 
 	if (unlikely(leaf == NULL))
 		return NULL;
-	if (unlikely(!pgqueue_segment_sound(leaf, topic, &flaw)))
+	if (unlikely(!pgqueue_segment_sound(leaf, topic->log, topic->owner,
+											topic->value_type, &flaw)))
 	{
 		if (flaw != NULL)
 			ereport(ERROR,
@@ -414,7 +385,8 @@ segment_flaw(const Topic *topic, Oid relid)
 	leaf = RelationIdGetRelation(relid);
 	if (leaf != NULL)
 	{
-		if (pgqueue_segment_sound(leaf, topic, &flaw))
+		if (pgqueue_segment_sound(leaf, topic->log, topic->owner,
+											topic->value_type, &flaw))
 			flaw = NULL;
 		RelationClose(leaf);
 	}

@@ -25,6 +25,7 @@
 #include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 
 /* Columns of queue.checkpoint. */
@@ -149,7 +150,7 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	pgqueue_registry_write(rel, &tid, CHECKPOINT_NATTS, values, nulls);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
-	pgqueue_topic_changed(topic->log);
+	CacheInvalidateRelcacheByRelid(topic->log);
 }
 
 /* Forget a dropped topic's.  Locks: the strongest of its table. */

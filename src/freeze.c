@@ -222,9 +222,9 @@ vacuum_relation(Relation rel)
 	params.index_cleanup = VACOPTVALUE_ENABLED;
 	params.truncate = VACOPTVALUE_DISABLED;
 	params.nworkers = -1;
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	table_relation_vacuum(rel, &params, strategy);
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 	FreeAccessStrategy(strategy);
 }
 

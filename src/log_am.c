@@ -284,13 +284,8 @@ pgqueue_log_am(void)
 	log_methods.relation_toast_am = log_toast_am;
 	log_methods.index_build_range_scan = pgqueue_index_build_range_scan;
 	log_methods.index_validate_scan = pgqueue_index_validate_scan;
+	pgqueue_log_methods = &log_methods;
 	return &log_methods;
-}
-
-bool
-pgqueue_is_log(Relation rel)
-{
-	return rel->rd_tableam == pgqueue_log_am();
 }
 
 Datum

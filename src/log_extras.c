@@ -78,13 +78,13 @@ load(LogExtras *extras, HeapTuple tuple)
 void
 pgqueue_extras_check(LogExtras *extras, HeapTuple *tuples, int n)
 {
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	for (int i = 0; i < n; i++)
 	{
 		load(extras, tuples[i]);
 		ExecConstraints(extras->rri, extras->slot, extras->estate);
 	}
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 }
 
 /* Errors: 23505 and 23P01, as the executor's. */
@@ -93,13 +93,13 @@ pgqueue_extras_index(LogExtras *extras, HeapTuple *tuples, int n)
 {
 	if (extras->rri->ri_NumIndices == 0)
 		return;
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	for (int i = 0; i < n; i++)
 	{
 		load(extras, tuples[i]);
 		pgqueue_insert_index_tuples(extras->rri, extras->slot, extras->estate);
 	}
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 }
 
 void

@@ -119,7 +119,7 @@ run_ddl(Oid role, const char *sql, bool removes, Oid attaches)
 							 GUC_ACTION_SAVE, true, 0, false);
 	removing = removes;
 	attaching = attaches;
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	PG_TRY();
 	{
 		int			result;
@@ -136,7 +136,7 @@ run_ddl(Oid role, const char *sql, bool removes, Oid attaches)
 		attaching = save_attaching;
 	}
 	PG_END_TRY();
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 	AtEOXact_GUC(false, save_nest);
 	SetUserIdAndSecContext(save_userid, save_sec);
 }

@@ -55,6 +55,7 @@ _PG_init(void)
 	pgqueue_maintain_worker_init();
 	MarkGUCPrefixReserved("queue");
 
+	pgqueue_pin_init();
 	pgqueue_catalog_init();
 	/*
 	 * Who is registered first is called last: poll looks at what the

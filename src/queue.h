@@ -160,6 +160,13 @@ extern void pgqueue_shared_init(void);
 extern void pgqueue_shared_add(const SharedPart *part);
 extern void pgqueue_shared_attach(void);
 
+/* ---------------- pin.c: user code while a description is in use --------- */
+
+extern void pgqueue_pin_init(void);
+extern void pgqueue_pin(void);
+extern void pgqueue_unpin(void);
+extern bool pgqueue_pinned(void);
+
 /* ---------------- log_slot.c: the append lock ---------------- */
 
 typedef struct AppendSlot AppendSlot;
@@ -190,20 +197,19 @@ extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
 #define FACE_ATTR_HEADERS	6
 #define FACE_NATTS			6
 
-typedef struct Topic Topic;
-
 extern const char *pgqueue_table_flaw(Relation log);
 extern const char *pgqueue_segment_flaw(Relation leaf, Oid owner,
 										Oid value_type, bool strict);
 extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
-extern bool pgqueue_segment_sound(Relation leaf, const Topic *topic,
-								  const char **flaw);
+extern const TableAmRoutine *pgqueue_log_methods;
+extern bool pgqueue_is_log(Relation rel);
+extern bool pgqueue_segment_sound(Relation leaf, Oid log, Oid owner,
+								  Oid value_type, const char **flaw);
 extern AppendSlot *pgqueue_append_place(Relation leaf);
 
 /* ---------------- log_am.c: the access method ---------------- */
 
 extern const TableAmRoutine *pgqueue_log_am(void);
-extern bool pgqueue_is_log(Relation rel);
 
 /* ---------------- log_index.c: CREATE INDEX on a segment ---------------- */
 
@@ -278,7 +284,7 @@ typedef struct Producer
 
 typedef struct OldDescription OldDescription;
 
-struct Topic
+typedef struct Topic
 {
 	char		name[NAMEDATALEN];	/* hash key */
 	bool		valid;			/* description is current */
@@ -319,7 +325,7 @@ struct Topic
 	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
 	uint64		producers_gone; /* pgqueue_producers_gone before its look-up */
 	Producer	producer;
-};
+} Topic;
 
 /* ---------------- segment_list.c: partitions of a topic's table ---------- */
 
@@ -380,8 +386,6 @@ extern void pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values,
 /* ---------------- catalog.c: topics ---------------- */
 
 extern void pgqueue_catalog_init(void);
-extern void pgqueue_topics_pin(void);
-extern void pgqueue_topics_unpin(void);
 extern void pgqueue_topic_forget_old(Topic *topic);
 extern int	pgqueue_cleanup_policy(const text *policy);
 extern Topic *pgqueue_topic_find(const char *name);
@@ -395,7 +399,6 @@ extern Topic *pgqueue_topic_reload(Topic *topic);
 extern Topic *pgqueue_topic_hold(Topic *topic);
 extern void pgqueue_check_same(const Topic *topic, int32 id);
 extern List *pgqueue_topic_names(void);
-extern void pgqueue_topic_changed(Oid log);
 extern void pgqueue_producers_changed(void);
 extern uint64 pgqueue_group_changes;
 extern uint64 pgqueue_producers_gone;

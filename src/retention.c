@@ -251,11 +251,11 @@ empty_segment(Oid relid)
 	}
 	PG_END_TRY();
 	table_close(leaf, NoLock);
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	pgqueue_code_begin(relid, false);
 	pgqueue_reindex_empty(relid);
 	pgqueue_code_end();
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 }
 
 /* Does an object depend on another, other than as a part of it? */

@@ -367,12 +367,12 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 		drop_copy(new);
 		return false;
 	}
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	pgqueue_code_begin(relid, false);
 	finish_heap_swap(relid, new, false, by_content, false, true, frozen, multi,
 					 RELPERSISTENCE_PERMANENT);
 	pgqueue_code_end();
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 	CommandCounterIncrement();
 	done->removed += copy.removed;
 	done->bytes += bytes - pgqueue_total_bytes(relid);

@@ -46,6 +46,16 @@ typedef struct KnownShape
 	int32		lock_partition;
 } KnownShape;
 
+/* The access method queue_log; NULL: not called for in this process (log_am.c). */
+const TableAmRoutine *pgqueue_log_methods = NULL;
+
+/* Return true if the access method of a relation is queue_log. */
+bool
+pgqueue_is_log(Relation rel)
+{
+	return pgqueue_log_methods != NULL && rel->rd_tableam == pgqueue_log_methods;
+}
+
 /* ---------------- flaws ---------------- */
 
 /* A column of a log; value_type may be InvalidOid: any. */
@@ -256,37 +266,37 @@ known_shape(Relation leaf)
 }
 
 /*
- * Check a table that is opened as a segment of a topic.  Return false if it
- * cannot be read as one; then *flaw says why, or is NULL if it is no partition of
+ * Check a table that is opened as a segment of a topic: of its table, owner and
+ * type.  Return false if it cannot be read as one; then *flaw says why, or is NULL if it is no partition of
  * the topic's table any more.  Costs a few comparisons once the shape is known.
  *
  * Locks: any on the segment.
  */
 bool
-pgqueue_segment_sound(Relation leaf, const Topic *topic, const char **flaw)
+pgqueue_segment_sound(Relation leaf, Oid log, Oid owner, Oid value_type,
+					  const char **flaw)
 {
 	const KnownShape *known = leaf->rd_amcache;
 	KnownShape	shape;
 	uint64		changes;
 
 	if (likely(pgqueue_is_log(leaf) && known != NULL &&
-			   known->log == topic->log && known->owner == topic->owner &&
-			   known->value_type == topic->value_type))
+			   known->log == log && known->owner == owner &&
+			   known->value_type == value_type))
 		return true;
 
 	changes = pgqueue_relcache_changes();
 	*flaw = NULL;
 	if (!leaf->rd_rel->relispartition ||
-		get_partition_parent(RelationGetRelid(leaf), true) != topic->log)
+		get_partition_parent(RelationGetRelid(leaf), true) != log)
 		return false;
-	*flaw = pgqueue_segment_flaw(leaf, topic->owner, topic->value_type,
-								 false);
+	*flaw = pgqueue_segment_flaw(leaf, owner, value_type, false);
 	if (*flaw != NULL)
 		return false;
 	shape = known_shape(leaf);
-	shape.log = topic->log;
-	shape.owner = topic->owner;
-	shape.value_type = topic->value_type;
+	shape.log = log;
+	shape.owner = owner;
+	shape.value_type = value_type;
 	remember(leaf, &shape, changes);
 	return true;
 }

@@ -445,7 +445,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 		set_option(topic, "group_expiry",
 				   limit_literal(fcinfo, 10, "group_expiry", true));
 
-	pgqueue_topic_changed(log);
+	CacheInvalidateRelcacheByRelid(log);
 	pgqueue_note_topic_changed(topic->id);
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);

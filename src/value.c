@@ -45,9 +45,9 @@ pgqueue_value_from_text(Topic *topic, Datum value, bool isnull)
 	if (!isnull)
 		str = TextDatumGetCString(value);
 	/* a domain must see NULL too */
-	pgqueue_topics_pin();
+	pgqueue_pin();
 	value = InputFunctionCall(&topic->input, str, topic->input_ioparam, -1);
-	pgqueue_topics_unpin();
+	pgqueue_unpin();
 	return value;
 }
 
@@ -62,10 +62,10 @@ pgqueue_value_from_typed(Topic *topic, Oid type, Datum value, bool isnull)
 	if (OidIsValid(topic->domain_base) &&
 		IsBinaryCoercible(type, topic->domain_base))
 	{
-		pgqueue_topics_pin();
+		pgqueue_pin();
 		domain_check(value, isnull, topic->value_type, &topic->domain_extra,
 					 topic->context);
-		pgqueue_topics_unpin();
+		pgqueue_unpin();
 		return value;
 	}
 	if (IsBinaryCoercible(type, topic->value_type))
