@@ -223,7 +223,7 @@ run_lane()
 
 cd "$top" || exit
 rm -rf test-output
-[ $# -gt 0 ] || set -- sql/*.sql test/isolation/specs/*.spec test/t/*.pl
+[ $# -gt 0 ] || set -- test/fuzz/run.sh sql/*.sql test/isolation/specs/*.spec test/t/*.pl
 
 # Those that take long come first, or one lane would be busy long after the rest.
 mapfile -t tests < <(
