@@ -90,6 +90,12 @@ pgqueue_maintain_init(void)
 /* A worker that does the work of a session: tell that session's user. */
 static bool for_user = false;
 
+static void
+report_to_user(bool told)
+{
+	for_user = told;
+}
+
 static int
 report_level(void)
 {
@@ -133,6 +139,21 @@ static bool waited_in_vain;
 
 /* Of the topic at hand: a step needs a process in which the topic's code may run. */
 static bool needs_process;
+
+/* Begin with another topic. */
+static void
+begin_topic(void)
+{
+	waited_in_vain = false;
+	needs_process = false;
+}
+
+/* Return true if a step of the topic at hand was left to another process. */
+static bool
+needs_other_process(void)
+{
+	return needs_process;
+}
 
 /*
  * Lock the topic's table, for makers of segments, retention and so on.  Wait for
@@ -469,7 +490,7 @@ freeze_all(const char *name, int32 partition, const StepEnds *ends)
 		run_step(name, partition, freeze_next, &run, ends);
 		/* unchanged: the topic is gone */
 	} while (run.from != before && run.from < PG_INT64_MAX &&
-			 run.frozen < FREEZE_AT_ONCE && !needs_process);
+			 run.frozen < FREEZE_AT_ONCE && !needs_other_process());
 	if (run.frozen > 0)
 		run_step(name, partition, tell_frozen, &run, ends);
 }
@@ -668,12 +689,15 @@ maintain_rest(const char *name, int32 partition, const StepEnds *ends)
 	freeze_all(name, partition, ends);
 }
 
-static void
+/*
+ * A part of a pass over n partitions of a topic.  Return true if a step was left
+ * to another process.
+ */
+static bool
 maintain_partitions(const char *name, MaintainPart part, int32 n,
 					const StepEnds *ends)
 {
-	waited_in_vain = false;
-	needs_process = false;
+	begin_topic();
 	if (n > 0 && part == MAINTAIN_REST)
 	{
 		prune_all_history(name, ends);
@@ -688,6 +712,7 @@ maintain_partitions(const char *name, MaintainPart part, int32 n,
 		else
 			maintain_rest(name, p, ends);
 	}
+	return needs_other_process();
 }
 
 static void
@@ -710,8 +735,8 @@ pgqueue_maintain_topic(const char *name, MaintainPart part,
 	ends->begin();
 	n = partitions_of(name, part == MAINTAIN_SPACE, &log);
 	ends->end();
-	maintain_partitions(name, part, n, ends);
-	if (needs_process && !pgqueue_maintain_elsewhere(name, log, part))
+	if (maintain_partitions(name, part, n, ends) &&
+		!pgqueue_maintain_elsewhere(name, log, part))
 		run_step(name, -1, tell_stopped, NULL, ends);
 }
 
@@ -726,12 +751,12 @@ pgqueue_maintain_handed_over(const char *name, Oid log, MaintainPart part,
 	Oid			now;
 	int32		n;
 
-	for_user = for_a_user;
+	report_to_user(for_a_user);
 	pgqueue_worker_steps.begin();
 	n = partitions_of(name, false, &now);
 	pgqueue_worker_steps.end();
 	if (n > 0 && now == log)
-		maintain_partitions(name, part, n, &pgqueue_worker_steps);
+		(void) maintain_partitions(name, part, n, &pgqueue_worker_steps);
 }
 
 static void

@@ -235,21 +235,21 @@ begin_transaction(void)
 }
 
 static void
-begin(void)
+begin_in_worker(void)
 {
 	begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 static void
-end(void)
+end_in_worker(void)
 {
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
 }
 
-const StepEnds pgqueue_worker_steps = {begin, end};
+const StepEnds pgqueue_worker_steps = {begin_in_worker, end_in_worker};
 
 /* Names of the topics, in the given context; *there: is the extension? */
 static List *
@@ -257,7 +257,7 @@ topics_now(MemoryContext context, bool *there)
 {
 	List	   *names = NIL;
 
-	begin();
+	begin_in_worker();
 	*there = OidIsValid(get_extension_oid("queue", true));
 	if (*there)
 	{
@@ -271,7 +271,7 @@ topics_now(MemoryContext context, bool *there)
 			MemoryContextSwitchTo(old);
 		}
 	}
-	end();
+	end_in_worker();
 	return names;
 }
 
