@@ -1009,12 +1009,14 @@ CREATE FUNCTION queue.partition_list(
     OUT partition  int,
     OUT log_start  bigint,
     OUT stable_end bigint,
-    OUT log_end    bigint
+    OUT log_end    bigint,
+    OUT segments   bigint,
+    OUT bytes      bigint
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_partition_list'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.partition_list() IS
-'What view queue.partitions shows of the log. Topics that the user may read or write. Since 1.0.';
+'What view queue.partitions shows. Topics that the user may read or write. Since 1.0.';
 
 CREATE FUNCTION queue.segment_list(
     OUT topic        text,
@@ -1080,12 +1082,14 @@ CREATE FUNCTION queue.segment_info(
     OUT messages   bigint,
     OUT first_time timestamptz,
     OUT last_time  timestamptz,
-    OUT frozen     boolean
+    OUT frozen     boolean,
+    OUT bytes      bigint,
+    OUT used       boolean
 ) RETURNS record
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.segment_info(regclass, boolean) IS
-'What view queue.segments shows of a segment''s messages. compacted: their number is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist. Errors: 42809 not a segment, 42501 no right. Right: SELECT or INSERT on the topic''s view; of a table that is not a segment of a topic, such as an archived one, SELECT on it. Since 1.0.';
+'What view queue.segments shows of a segment: its messages, its size, and whether its file has a page. compacted: the number of messages is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist, or another transaction has locked a topic''s one (a WARNING). Errors: 42809 not a segment, 42501 no right. Right: SELECT or INSERT on the topic''s view; of a table that is not a segment of a topic, such as an archived one, SELECT on it. Since 1.0.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
@@ -1093,17 +1097,19 @@ SELECT s.topic,
        s.segment,
        s.first_offset,
        s.end_offset,
-       pg_catalog.pg_total_relation_size(s.segment) AS bytes,
+       i.bytes,
        i.messages,
        i.first_time,
        i.last_time,
-       coalesce(pg_catalog.bool_or(pg_catalog.pg_relation_size(s.segment) > 0)
-                OVER (PARTITION BY s.topic, s.partition ORDER BY s.first_offset
-                      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING),
-                false) AS sealed,
+       -- unknown if none of those behind is known to be used, and one is locked
+       CASE WHEN coalesce(pg_catalog.bool_or(i.used) OVER later, false) THEN true
+            WHEN pg_catalog.count(i.used) OVER later
+               = pg_catalog.count(*) OVER later THEN false END AS sealed,
        i.frozen
   FROM queue.segment_list() s
- CROSS JOIN LATERAL queue.segment_info(s.segment, s.compacted) i;
+ CROSS JOIN LATERAL queue.segment_info(s.segment, s.compacted) i
+WINDOW later AS (PARTITION BY s.topic, s.partition ORDER BY s.first_offset
+                 ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING);
 COMMENT ON VIEW queue.segments IS 'Which tables hold a topic''s messages?';
 COMMENT ON COLUMN queue.segments.topic IS 'Topic.';
 COMMENT ON COLUMN queue.segments.partition IS 'Partition.';
@@ -1114,7 +1120,7 @@ COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.'
 COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages that were rolled back included; of a compacted segment, messages.';
 COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
 COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
-COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more.';
+COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more; NULL: not known, a later one is locked.';
 COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen, TOAST too: VACUUM has nothing left to do.';
 
 CREATE VIEW queue.compaction_progress WITH (security_barrier) AS
@@ -1146,13 +1152,9 @@ SELECT p.topic,
        p.log_start,
        p.stable_end,
        p.log_end,
-       s.segments,
-       s.bytes
-  FROM queue.partition_list() p
-  LEFT JOIN (SELECT topic, partition, pg_catalog.count(*) AS segments,
-                    pg_catalog.sum(pg_catalog.pg_total_relation_size(segment))::bigint AS bytes
-               FROM queue.segment_list()
-              GROUP BY topic, partition) s USING (topic, partition);
+       p.segments,
+       p.bytes
+  FROM queue.partition_list() p;
 COMMENT ON VIEW queue.partitions IS 'Where does each partition start and end? As of now, not as of the snapshot. Plain SQL over a topic shows every committed message, also those behind stable_end: right for queries, wrong for polling.';
 COMMENT ON COLUMN queue.partitions.topic IS 'Topic.';
 COMMENT ON COLUMN queue.partitions.partition IS 'Partition.';

@@ -4,16 +4,21 @@
  *	  Loops over topics: a fault of one topic does not stop the others.
  *
  * A loop leaves out the topics whose descriptions say that they are broken.  What
- * else may fail, from a segment without its shape or a damaged page to an expired
- * lock_timeout, fails in a subtransaction, and becomes a WARNING.
+ * else may fail, from a segment without its shape or a damaged page to a lock that
+ * another transaction holds, fails in a subtransaction, and becomes a WARNING.
  *
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 /*
  * Return true if an error concerns the session or its transaction, not the
@@ -32,6 +37,99 @@ is_ours(const ErrorData *error)
 	}
 	return false;
 }
+
+/* ---------------- locks ---------------- */
+
+/*
+ * Set while pgqueue_attempt() looks at a topic: its owner may have its tables
+ * locked for as long as the owner likes, and the loop has other topics to show.
+ */
+static bool attempting = false;
+
+/*
+ * Lock a table of a topic to look at it: wait for the lock, but not within
+ * pgqueue_attempt().
+ *
+ * Errors: 55P03.
+ */
+void
+pgqueue_lock_to_look(Oid relid)
+{
+	LOCKTAG		tag;
+
+	if (likely(!attempting))
+		LockRelationOid(relid, AccessShareLock);
+	else if (!ConditionalLockRelationOid(relid, AccessShareLock))
+	{
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on relation \"%s\"",
+						get_rel_name(relid)),
+				 pgqueue_errdetail_lock_holder(&tag, AccessShareLock)));
+	}
+}
+
+/* Open a relation to look at it, or return NULL if it is gone.  Locks, errors: as above. */
+Relation
+pgqueue_open_to_look(Oid relid)
+{
+	pgqueue_lock_to_look(relid);
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return relation_open(relid, NoLock);
+	UnlockRelationOid(relid, AccessShareLock);
+	return NULL;
+}
+
+/*
+ * Find a topic for a loop, as pgqueue_topic_find(), but wait for no lock.
+ *
+ * *locked: set if the topic's description has to be built anew, and another
+ * transaction has locked the topic's table; the result is NULL then.
+ */
+Topic *
+pgqueue_attempt_find(const char *name, bool *locked)
+{
+	Topic	   *topic;
+	Oid			log;
+
+	*locked = false;
+	if (pgqueue_topic_is_known(name))
+		return pgqueue_topic_find(name);
+	log = pgqueue_log_of_topic(name);
+	if (!OidIsValid(log))
+		return NULL;
+	if (!ConditionalLockRelationOid(log, AccessShareLock))
+	{
+		*locked = true;
+		return NULL;
+	}
+	topic = pgqueue_topic_find(name);
+	UnlockRelationOid(log, AccessShareLock);
+	return topic;
+}
+
+/*
+ * Find a topic for a view over all topics.  Return NULL if it is not to be shown:
+ * it was dropped, or the user may neither read nor write it, or it is broken; or,
+ * which a WARNING tells, another transaction has locked its table.
+ */
+Topic *
+pgqueue_attempt_topic(const char *name)
+{
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(name, &locked);
+
+	if (locked && pgqueue_may_see_locked(name))
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("topic \"%s\" is left out: another transaction has locked its table",
+						name)));
+	return topic == NULL || topic->broken != NULL || !pgqueue_may_see(topic) ?
+		NULL : topic;
+}
+
+/* ---------------- attempts ---------------- */
 
 /* Warn that a topic is left out; not if it was dropped in the meantime. */
 static void
@@ -84,7 +182,8 @@ pgqueue_error_of(Topic *topic, TopicTask run, void *arg)
 }
 
 /*
- * The same.  Return true if it succeeded; else a WARNING tells the error.
+ * The same, but without waiting for locks on the topic's tables.  Return true if
+ * it succeeded; else a WARNING tells the error.
  *
  * warned: NULL; or no WARNING if it is set; it becomes set.
  */
@@ -96,7 +195,16 @@ pgqueue_attempt(Topic *topic, TopicTask run, void *arg, bool *warned)
 	ErrorData  *error;
 
 	strlcpy(name, topic->name, NAMEDATALEN);
-	error = pgqueue_error_of(topic, run, arg);
+	PG_TRY();
+	{
+		attempting = true;
+		error = pgqueue_error_of(topic, run, arg);
+	}
+	PG_FINALLY();
+	{
+		attempting = false;
+	}
+	PG_END_TRY();
 	if (error == NULL)
 		return true;
 	if (warned == NULL || !*warned)

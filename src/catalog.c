@@ -305,7 +305,7 @@ open_leaf(Oid relid, LOCKMODE lockmode)
 
 	/* relation_open() without its doubts: NULL tells that it is gone */
 	if (lockmode == AccessShareLock)
-		LockRelationOid(relid, lockmode);
+		pgqueue_lock_to_look(relid);
 	else
 		pgqueue_lock_relation(relid, lockmode);
 	leaf = RelationIdGetRelation(relid);
@@ -320,7 +320,8 @@ open_leaf(Oid relid, LOCKMODE lockmode)
  *
  * Locks: lockmode on the leaf, for the caller to keep, also if it is gone; a
  * writer's to the end of the transaction.
- * Errors: 55000 if the table does not have the shape of a segment (shape.c).
+ * Errors: 55000 if the table does not have the shape of a segment (shape.c);
+ * those of pgqueue_lock_to_look().
  */
 Relation
 pgqueue_open_segment(const Topic *topic, const Segment *segment,
@@ -561,7 +562,7 @@ load_relations(Topic *topic, Topic *target)
 		topic->partitions[p].active = -1;
 
 	/* an invalidation that arrives from here on sets target->changed */
-	log = try_relation_open(topic->log, AccessShareLock);
+	log = pgqueue_open_to_look(topic->log);
 	if (log != NULL)
 	{
 		topic->owner = log->rd_rel->relowner;
@@ -633,6 +634,18 @@ load_topic(Topic *topic)
 		*topic = built;
 	}
 	return true;
+}
+
+/* Return true if pgqueue_topic_find() would find a description that is valid. */
+bool
+pgqueue_topic_is_known(const char *name)
+{
+	Topic	   *topic;
+
+	AcceptInvalidationMessages();
+	topic = topics == NULL || strlen(name) >= NAMEDATALEN ? NULL :
+		hash_search(topics, name, HASH_FIND, NULL);
+	return topic != NULL && topic->valid;
 }
 
 /* The topic of that name, or NULL. */
@@ -882,6 +895,24 @@ pgqueue_may_see(const Topic *topic)
 						   ACL_SELECT) == ACLCHECK_OK ||
 		 pg_class_aclcheck(topic->face, GetUserId(),
 						   ACL_INSERT) == ACLCHECK_OK);
+}
+
+/*
+ * The same of a topic whose table is locked, so that it cannot be looked at, also
+ * for the table's owner.
+ */
+bool
+pgqueue_may_see_locked(const char *name)
+{
+	Topic		topic = {.broken = ""};
+
+	strlcpy(topic.name, name, NAMEDATALEN);
+	if (!load_row(&topic))
+		return false;
+	topic.owner = pgqueue_owner_of(topic.log);
+	(void) load_view(&topic);
+	return pgqueue_may_see(&topic) ||
+		has_privs_of_role(GetUserId(), topic.owner);
 }
 
 /*

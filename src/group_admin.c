@@ -34,12 +34,12 @@ topic_or_null(FunctionCallInfo fcinfo, int arg)
 }
 
 static bool
-reads(const List *places, const Topic *topic)
+reads(const List *places, int32 topic_id)
 {
 	ListCell   *lc;
 
 	foreach(lc, places)
-		if (((ProgressPlace *) lfirst(lc))->topic_id == topic->id)
+		if (((ProgressPlace *) lfirst(lc))->topic_id == topic_id)
 			return true;
 	return false;
 }
@@ -78,7 +78,8 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 /*
  * Keep the topics that a group has rows of from being dropped: whoever drops
  * one deletes these rows, too.	 Rights do not matter, nor whether a topic can
- * be used.
+ * be used.  Other topics are not looked at: another transaction may have locked
+ * their tables.
  */
 static void
 hold_topics(int32 group, const List *places)
@@ -87,14 +88,13 @@ hold_topics(int32 group, const List *places)
 
 	foreach(lc, pgqueue_topic_names())
 	{
-		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		int32		id = pgqueue_topic_id(lfirst(lc));
 		Members		members;
 
-		if (topic == NULL)
-			continue;
-		pgqueue_members_read(group, topic->id, &members);
-		if (members.n > 0 || reads(places, topic))
-			pgqueue_lock_relation(topic->log, AccessShareLock);
+		pgqueue_members_read(group, id, &members);
+		if (members.n > 0 || reads(places, id))
+			pgqueue_lock_relation(pgqueue_log_of_topic(lfirst(lc)),
+								  AccessShareLock);
 	}
 }
 
@@ -114,14 +114,12 @@ note_members(int32 group, const Topic *topic)
 	}
 	foreach(lc, pgqueue_topic_names())
 	{
+		int32		id = pgqueue_topic_id(lfirst(lc));
 		Members		members;
 
-		topic = pgqueue_topic_find(lfirst(lc));
-		if (topic == NULL)
-			continue;
-		pgqueue_members_read(group, topic->id, &members);
+		pgqueue_members_read(group, id, &members);
 		if (members.n > 0)
-			pgqueue_note_progress(group, topic->id, -1, true);
+			pgqueue_note_progress(group, id, -1, true);
 	}
 }
 
@@ -308,14 +306,16 @@ set_group_paused(ConsumerGroup *group, bool paused)
 
 	foreach(lc, pgqueue_topic_names())
 	{
-		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		Topic	   *topic;
 
-		if (topic == NULL || !reads(places, topic))
+		/* that of another topic may be locked for long */
+		if (!reads(places, pgqueue_topic_id(lfirst(lc))))
 			continue;
+		pgqueue_lock_relation(pgqueue_log_of_topic(lfirst(lc)),
+							  AccessShareLock);
 		/* dropped meanwhile: nothing to pause */
-		pgqueue_lock_relation(topic->log, AccessShareLock);
 		topic = pgqueue_topic_find(lfirst(lc));
-		if (topic != NULL && reads(places, topic))
+		if (topic != NULL && reads(places, topic->id))
 			changed += set_sound_paused(group, topic, paused);
 	}
 	return changed;

@@ -167,11 +167,10 @@ list_topics(Walk *walk)
 							 sizeof(ListedTopic));
 	foreach(lc, pgqueue_topic_names())
 	{
-		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		Topic	   *topic = pgqueue_attempt_topic(lfirst(lc));
 		ListedTopic *listed;
 
-		if (topic == NULL || topic->broken != NULL ||
-			!pgqueue_may_see(topic))
+		if (topic == NULL)
 			continue;
 		listed = hash_search(walk->topics, &topic->id, HASH_ENTER, NULL);
 		listed->topic = topic;

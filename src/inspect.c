@@ -79,9 +79,13 @@ pgqueue_stable_end_sql(PG_FUNCTION_ARGS)
 Datum
 pgqueue_topic_problem_sql(PG_FUNCTION_ARGS)
 {
-	Topic	   *topic = pgqueue_topic_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(name, &locked);
 	const char *problem;
 
+	if (locked && pgqueue_may_see_locked(name))
+		PG_RETURN_TEXT_P(cstring_to_text("Another transaction has locked the table of the topic."));
 	if (topic == NULL ||
 		(!pgqueue_may_see(topic) && !pgqueue_owns_topic(topic)))
 		PG_RETURN_NULL();
@@ -104,17 +108,44 @@ for_each_topic(FunctionCallInfo fcinfo, TopicVisitor visit)
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(lc, pgqueue_topic_names())
 	{
-		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		Topic	   *topic = pgqueue_attempt_topic(lfirst(lc));
 
-		/* dropped meanwhile, or not the user's business, or broken */
-		if (topic != NULL && pgqueue_may_see(topic) &&
-			topic->broken == NULL)
+		if (topic != NULL)
 			visit(topic, rsinfo);
 	}
 	return (Datum) 0;
 }
 
-/* topic, partition, log_start, stable_end, log_end */
+/* What is told of a partition after looking at its segments. */
+typedef struct PartitionTask
+{
+	int32		partition;
+	int64		segments;
+	LogEnds		ends;
+	bool		has_ends;
+	int64		bytes;
+} PartitionTask;
+
+/* A TopicTask. */
+static void
+look_at_partition(Topic *topic, void *arg)
+{
+	PartitionTask *task = arg;
+	Partition  *part = &topic->partitions[task->partition];
+
+	task->segments = part->nsegments;
+	if (!pgqueue_partition_broken(topic, task->partition))
+	{
+		pgqueue_log_ends(topic, task->partition, &task->ends);
+		task->has_ends = true;
+	}
+	/* the description may be another one by now */
+	part = &topic->partitions[task->partition];
+	for (int i = 0; i < part->nsegments; i++)
+		task->bytes += pgqueue_total_bytes(part->segments[i].relid);
+}
+
+/* topic, partition, log_start, stable_end, log_end, segments, bytes */
 static void
 list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 {
@@ -126,18 +157,20 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 	/* the name may stand for another topic by then */
 	for (int32 p = 0; p < npartitions && topic->id == id; p++)
 	{
-		Datum		values[5];
-		bool		nulls[5] = {false};
-		LogEnds		ends = {0};
+		Datum		values[7];
+		bool		nulls[7] = {false};
+		PartitionTask task = {.partition = p};
 
 		CHECK_FOR_INTERRUPTS();
 		values[0] = name;
 		values[1] = Int32GetDatum(p);
-		nulls[2] = nulls[3] = nulls[4] =
-			!pgqueue_attempt_log_ends(topic, p, &ends, &warned);
-		values[2] = Int64GetDatum(ends.log_start);
-		values[3] = Int64GetDatum(ends.stable_end);
-		values[4] = Int64GetDatum(ends.log_end);
+		nulls[6] = !pgqueue_attempt(topic, look_at_partition, &task, &warned);
+		nulls[2] = nulls[3] = nulls[4] = !task.has_ends;
+		values[2] = Int64GetDatum(task.ends.log_start);
+		values[3] = Int64GetDatum(task.ends.stable_end);
+		values[4] = Int64GetDatum(task.ends.log_end);
+		values[5] = Int64GetDatum(task.segments);
+		values[6] = Int64GetDatum(task.bytes);
 		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
 }
@@ -210,9 +243,8 @@ segment_owner(FmgrInfo *flinfo, Oid log)
 	owner->log = log;
 	if (pgqueue_topic_of_log(log, owner->topic) == 0)
 		return owner;
-	topic = pgqueue_topic_find(owner->topic);
-	owner->may_see = topic != NULL && topic->log == log &&
-		topic->broken == NULL && pgqueue_may_see(topic);
+	topic = pgqueue_attempt_topic(owner->topic);
+	owner->may_see = topic != NULL && topic->log == log;
 	return owner;
 }
 
@@ -221,8 +253,8 @@ typedef struct SegmentInfo
 {
 	Oid			relid;
 	bool		compacted;
-	Datum		values[4];
-	bool		nulls[4];
+	Datum		values[6];
+	bool		nulls[6];
 } SegmentInfo;
 
 /* A TopicTask; the topic does not matter. */
@@ -230,7 +262,7 @@ static void
 look_at_segment(Topic *topic, void *arg)
 {
 	SegmentInfo *info = arg;
-	Relation	leaf = try_relation_open(info->relid, AccessShareLock);
+	Relation	leaf = pgqueue_open_to_look(info->relid);
 	LogFixed	first = {0};
 	LogTail		tail;
 	BlockNumber nblocks;
@@ -238,12 +270,15 @@ look_at_segment(Topic *topic, void *arg)
 
 	if (leaf == NULL)
 		return;					/* let go meanwhile */
+	nblocks = RELKIND_HAS_STORAGE(leaf->rd_rel->relkind) ?
+		RelationGetNumberOfBlocks(leaf) : 0;
+	info->values[5] = BoolGetDatum(nblocks > 0);
+	info->nulls[5] = false;
 	if (!pgqueue_is_log(leaf))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a segment of a topic",
 						RelationGetRelationName(leaf))));
-	nblocks = RelationGetNumberOfBlocks(leaf);
 	pgqueue_segment_tail(leaf, nblocks, &tail);
 	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
 	counted = (int64) leaf->rd_rel->reltuples;
@@ -257,13 +292,17 @@ look_at_segment(Topic *topic, void *arg)
 	info->values[2] = TimestampTzGetDatum(tail.timestamp);
 	info->nulls[0] = info->nulls[3] = false;
 	info->nulls[1] = info->nulls[2] = !tail.found;
+	/* last: an index may be locked alone */
+	info->values[4] = Int64GetDatum(pgqueue_total_bytes(info->relid));
+	info->nulls[4] = false;
 }
 
 /*
- * (segment, compacted) -> (messages, first_time, last_time, frozen)
+ * (segment, compacted) -> (messages, first_time, last_time, frozen, bytes, used)
  *
- * All are NULL for a table that is gone, that the user may not see, or that
- * cannot be read: view queue.segments must not fail for it.
+ * What cannot be told is NULL, all of a table that is gone, that the user may not
+ * see, or that another transaction has locked: view queue.segments must not fail for
+ * it.
  */
 Datum
 pgqueue_segment_info(PG_FUNCTION_ARGS)
@@ -278,8 +317,9 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 		owner = segment_owner(fcinfo->flinfo, log);
 	if (owner != NULL && owner->topic[0] != '\0')
 	{
+		bool		locked;
 		Topic	   *topic = owner->may_see ?
-			pgqueue_topic_find(owner->topic) : NULL;
+			pgqueue_attempt_find(owner->topic, &locked) : NULL;
 
 		if (topic != NULL && topic->log == log)
 			(void) pgqueue_attempt(topic, look_at_segment, &info,

@@ -378,8 +378,8 @@ segments_ahead(Topic *topic, Partition *part)
 }
 
 /* A relation's owner, as of now; InvalidOid if it is gone. */
-static Oid
-owner_of(Oid relid)
+Oid
+pgqueue_owner_of(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner = InvalidOid;
@@ -410,7 +410,7 @@ own_segments(const Topic *topic, int32 partition)
 	for (int i = 0; i < part->nsegments; i++)
 	{
 		Oid			relid = part->segments[i].relid;
-		Oid			owner = owner_of(relid);
+		Oid			owner = pgqueue_owner_of(relid);
 
 		if (OidIsValid(owner) && owner != topic->owner &&
 			pgqueue_try_lock_segment(relid, AccessExclusiveLock))

@@ -446,14 +446,16 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 
 /*
  * The same for view queue.consumer_groups, which must not fail for one topic:
- * NULL, too, if the topic is gone or cannot be read, or not by the user.  Groups
- * that are equally far are looked up once.
+ * NULL, too, if the topic is gone, locked or cannot be read, or not by the user.
+ * Groups that are equally far are looked up once.
  */
 Datum
 pgqueue_unread_time(PG_FUNCTION_ARGS)
 {
 	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
-	Topic	   *topic = pgqueue_topic_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+											 &locked);
 	FoundTime  *last;
 
 	if (topic == NULL || topic->broken != NULL ||

@@ -388,6 +388,7 @@ extern void pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values,
 extern void pgqueue_catalog_init(void);
 extern void pgqueue_topic_forget_old(Topic *topic);
 extern int	pgqueue_cleanup_policy(const text *policy);
+extern bool pgqueue_topic_is_known(const char *name);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
@@ -411,6 +412,7 @@ extern bool pgqueue_partition_broken(const Topic *topic, int32 partition);
 extern const char *pgqueue_partition_flaw(const Topic *topic, int32 partition);
 extern const char *pgqueue_topic_flaw(const Topic *topic);
 extern bool pgqueue_may_see(const Topic *topic);
+extern bool pgqueue_may_see_locked(const char *name);
 extern bool pgqueue_owns_topic(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
@@ -563,6 +565,10 @@ pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
 
 typedef void (*TopicTask) (Topic *topic, void *arg);
 
+extern void pgqueue_lock_to_look(Oid relid);
+extern Relation pgqueue_open_to_look(Oid relid);
+extern Topic *pgqueue_attempt_find(const char *name, bool *locked);
+extern Topic *pgqueue_attempt_topic(const char *name);
 extern ErrorData *pgqueue_error_of(Topic *topic, TopicTask run, void *arg);
 extern bool pgqueue_attempt(Topic *topic, TopicTask run, void *arg,
 							bool *warned);
@@ -574,6 +580,7 @@ extern bool pgqueue_attempt_log_ends(Topic *topic, int32 partition,
 /* Segments kept ready behind the one that takes appends. */
 #define SEGMENTS_AHEAD 2
 
+extern Oid	pgqueue_owner_of(Oid relid);
 extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);

@@ -25,6 +25,7 @@
 #include "queue.h"
 
 #include "access/genam.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
@@ -42,11 +43,12 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "storage/smgr.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -73,18 +75,32 @@ pgqueue_store_log_start(const Topic *topic, int32 partition, int64 log_start)
 
 /* ---------------- what may go ---------------- */
 
-/* Bytes on disk with TOAST and indexes. */
+/*
+ * Return the bytes on disk of a segment with TOAST and indexes, or 0 if it is gone:
+ * what pg_total_relation_size() tells, which may wait for locks.
+ *
+ * Errors: those of pgqueue_lock_to_look().
+ */
 int64
 pgqueue_total_bytes(Oid relid)
 {
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum		bytes;
+	Relation	rel = pgqueue_open_to_look(relid);
+	int64		bytes = 0;
+	ListCell   *lc;
 
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = ObjectIdGetDatum(relid);
-	fcinfo->args[0].isnull = false;
-	bytes = pg_total_relation_size(fcinfo);
-	return fcinfo->isnull ? 0 : DatumGetInt64(bytes);	/* gone meanwhile */
+	if (rel == NULL)
+		return 0;
+	for (ForkNumber fork = MAIN_FORKNUM;
+		 fork <= MAX_FORKNUM && RELKIND_HAS_STORAGE(rel->rd_rel->relkind); fork++)
+		if (smgrexists(RelationGetSmgr(rel), fork))
+			bytes += (int64) smgrnblocks(RelationGetSmgr(rel), fork) * BLCKSZ;
+	if (rel->rd_rel->relhasindex)
+		foreach(lc, RelationGetIndexList(rel))
+			bytes += pgqueue_total_bytes(lfirst_oid(lc));
+	if (OidIsValid(rel->rd_rel->reltoastrelid))
+		bytes += pgqueue_total_bytes(rel->rd_rel->reltoastrelid);
+	relation_close(rel, AccessShareLock);
+	return bytes;
 }
 
 /* The last segment that has a block: those before it are sealed. */

@@ -116,14 +116,13 @@ pgqueue_retention_list(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(lc, pgqueue_topic_names())
 	{
-		Topic	   *topic = pgqueue_topic_find(lfirst(lc));
+		Topic	   *topic = pgqueue_attempt_topic(lfirst(lc));
 		RetentionTask task = {.rsinfo = rsinfo};
 		bool		warned = false;
 		int			npartitions;
 		int32		id;
 
-		if (topic == NULL || topic->broken != NULL ||
-			!pgqueue_may_see(topic))
+		if (topic == NULL)
 			continue;
 		npartitions = topic->npartitions;
 		id = topic->id;
