@@ -22,6 +22,34 @@ SELECT n, length, md5(value) AS sum INTO sums FROM source;
 DROP TABLE source;
 SELECT count(*), count(*) FILTER (WHERE md5(m.value) <> s.sum OR length(m.value) <> s.length) AS changed
   FROM queue.fetch('l', 0, 19, NULL::text, 1000) m JOIN sums s ON s.n = m.key::int;
+-- Also before the statement ends: a function that it calls truncates or drops the
+-- source of the rows before.
+CREATE FUNCTION pg_temp.truncated(n int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	v text;
+BEGIN
+	TRUNCATE pg_temp.kept;
+	INSERT INTO pg_temp.kept VALUES (pg_temp.noise(n, 20000));
+	SELECT value INTO v FROM pg_temp.kept;
+	RETURN v;
+END $$;
+CREATE FUNCTION pg_temp.dropped(n int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	v text;
+BEGIN
+	DROP TABLE IF EXISTS pg_temp.kept;
+	CREATE TEMP TABLE kept AS SELECT pg_temp.noise(n, 20000) AS value;
+	SELECT value INTO v FROM pg_temp.kept;
+	RETURN v;
+END $$;
+SELECT queue.create_topic('f', 1, 'text');
+CREATE TEMP TABLE kept (value text);
+INSERT INTO topic.f (key, value) SELECT n, pg_temp.truncated(n) FROM generate_series(1, 3) n;
+SET client_min_messages = warning;
+INSERT INTO topic.f (key, value) SELECT n, pg_temp.dropped(n) FROM generate_series(4, 6) n;
+RESET client_min_messages;
+SELECT key, value = pg_temp.noise(key::int, 20000) AS same FROM topic.f ORDER BY "offset";
+SELECT queue.drop_topic('f');
 -- A large key and large headers.
 SELECT "offset" FROM queue.produce('l', 'v', key => repeat('k', 1000000), headers => jsonb_build_object('h', pg_temp.noise(1, 100000)));
 SELECT length(key), length(headers->>'h'), value FROM topic.l WHERE "offset" = 57;

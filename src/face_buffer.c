@@ -25,6 +25,8 @@
  */
 #include "queue.h"
 
+#include "access/heaptoast.h"
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
@@ -161,8 +163,10 @@ append_rows(void)
 }
 
 /*
- * Let a statement's row wait; the record is copied.  False if another
- * statement's rows are waiting: then the row must be appended by itself.
+ * Let a statement's row wait; the record is copied, with its large values: until
+ * it is appended the table that holds them may be truncated or dropped, by a
+ * function that the statement calls.  False if another statement's rows are
+ * waiting: then the row must be appended by itself.
  */
 bool
 pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
@@ -193,7 +197,9 @@ pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
 	}
 
 	old = MemoryContextSwitchTo(buffer.context);
-	buffer.rows[buffer.nrows++] = heap_copytuple(record);
+	record = HeapTupleHasExternal(record) ?
+		toast_flatten_tuple(record, topic->desc) : heap_copytuple(record);
+	buffer.rows[buffer.nrows++] = record;
 	buffer.bytes += record->t_len;
 	MemoryContextSwitchTo(old);
 	if (buffer.nrows == BUFFER_ROWS || buffer.bytes >= BUFFER_BYTES)
