@@ -274,7 +274,7 @@ look_at_segment(Topic *topic, void *arg)
 		RelationGetNumberOfBlocks(leaf) : 0;
 	info->values[5] = BoolGetDatum(nblocks > 0);
 	info->nulls[5] = false;
-	if (!pgqueue_is_log(leaf))
+	if (!pgqueue_is_log(leaf) || !pgqueue_has_log_columns(leaf))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a segment of a topic",

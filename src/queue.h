@@ -205,6 +205,7 @@ extern const TableAmRoutine *pgqueue_log_methods;
 extern bool pgqueue_is_log(Relation rel);
 extern bool pgqueue_segment_sound(Relation leaf, Oid log, Oid owner,
 								  Oid value_type, const char **flaw);
+extern bool pgqueue_has_log_columns(Relation leaf);
 extern AppendSlot *pgqueue_append_place(Relation leaf);
 
 /* ---------------- log_am.c: the access method ---------------- */

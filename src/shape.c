@@ -12,7 +12,8 @@
  *										remembered in the topic's description
  *	 a segment							pgqueue_segment_sound(); remembered in
  *										the relation cache (rd_amcache)
- *	 any other table USING queue_log	pgqueue_append_place(); likewise
+ *	 any other table USING queue_log	pgqueue_append_place(); likewise; or, to
+ *										read it, pgqueue_has_log_columns()
  *
  * What is remembered goes with the next invalidation of the relation.  guard.c
  * asks the same functions after each DDL command, so that DDL which would spoil
@@ -310,6 +311,24 @@ is_fixed_column(TupleDesc desc, int attnum, Oid type)
 }
 
 /*
+ * Return true if the records of a table USING queue_log, of any origin, begin as
+ * those of a log do.  Its owner may have dropped columns, and VACUUM FULL leaves
+ * records without them.
+ *
+ * Locks: any on it.
+ */
+bool
+pgqueue_has_log_columns(Relation leaf)
+{
+	TupleDesc	desc = RelationGetDescr(leaf);
+
+	return desc->natts >= LOG_NATTS &&
+		is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) &&
+		is_fixed_column(desc, LOG_ATTR_TIMESTAMP, TIMESTAMPTZOID) &&
+		is_fixed_column(desc, LOG_ATTR_PARTITION, INT4OID);
+}
+
+/*
  * Determine whose append lock serializes appends to a queue_log table: for a
  * segment, that of its topic's partition, as producers use it; for any other
  * table its own, whatever partition its rows name.  A segment is told by its
@@ -349,13 +368,9 @@ pgqueue_append_place(Relation leaf)
 
 	if (unlikely(!OidIsValid(shape.lock_log)))
 	{
-		TupleDesc	desc = RelationGetDescr(leaf);
 		uint64		changes = pgqueue_relcache_changes();
 
-		if (desc->natts < LOG_NATTS ||
-			!is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) ||
-			!is_fixed_column(desc, LOG_ATTR_TIMESTAMP, TIMESTAMPTZOID) ||
-			!is_fixed_column(desc, LOG_ATTR_PARTITION, INT4OID))
+		if (!pgqueue_has_log_columns(leaf))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("table \"%s\" does not have the columns of a topic's segment",
