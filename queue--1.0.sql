@@ -1309,10 +1309,12 @@ SELECT g.consumer_group,
                    WHERE a.pid = g.pid) END AS client,
        g.stable_end,
        CASE WHEN g.stable_end > n.next_offset
-            -- not greatest(), which would make 0 of NULL
+            -- not greatest(), which would make 0 of NULL; and no age of a time
+            -- that the owner has stored as infinite, which is an error
             THEN pg_catalog.interval_larger(pg_catalog.statement_timestamp()
-                 - queue.unread_time(g.topic, g.partition,
-                                     n.next_offset),
+                 - NULLIF(NULLIF(queue.unread_time(g.topic, g.partition,
+                                                   n.next_offset),
+                                 'infinity'), '-infinity'),
                  '0') END AS oldest_unread_age,
        g.rate,
        CASE WHEN n.lag = 0
@@ -1406,6 +1408,8 @@ SELECT o.consumer_group,
        pg_catalog.count(*) AS partitions,
        (SELECT pg_catalog.count(DISTINCT m.name) FROM queue.member m
          WHERE m.group_id = g.group_id
+           AND m.topic_id IN (SELECT r.topic_id FROM queue.topic r
+                                JOIN queue.topics t ON t.topic = r.name)
            AND m.expires_at > pg_catalog.clock_timestamp()) AS members,
        pg_catalog.count(o.pid) AS consuming,
        pg_catalog.count(*) FILTER (WHERE o.paused) AS paused,

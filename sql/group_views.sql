@@ -204,3 +204,26 @@ DROP TABLE :hole_0;
 RESET queue.allow_ddl;
 SELECT count(queue.drop_topic(t)) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'faceless']) t;
 SELECT queue.drop_group('all');
+
+-- Times that a topic's owner has stored himself, for which there is no age.
+SELECT queue.create_topic('timeless', 2, 'text');
+SELECT queue.create_group('late', 'timeless');
+SELECT log AS timeless FROM queue.topic WHERE name = 'timeless' \gset
+INSERT INTO :timeless (partition, "offset", "timestamp", value) VALUES (0, 0, 'infinity', 'x'), (1, 0, '-infinity', 'x');
+SELECT topic, partition, lag, oldest_unread_age FROM queue.consumer_groups ORDER BY 1, 2;
+SELECT consumer_group, lag, oldest_unread_age FROM queue.group_summary;
+SELECT queue.drop_topic('timeless');
+
+-- A member counts where the user may see it.
+CREATE ROLE regress_views;
+SELECT queue.create_topic('seen', 1, 'text'), queue.create_topic('unseen', 1, 'text');
+GRANT SELECT ON topic.seen TO regress_views;
+SELECT queue.create_group('late', 'seen');
+SELECT queue.poll('late', 'seen', 'a', NULL::text), queue.poll('late', 'unseen', 'b', NULL::text), queue.poll('late', 'unseen', 'c', NULL::text);
+SELECT topics, members FROM queue.group_summary;
+SET ROLE regress_views;
+SELECT topics, members FROM queue.group_summary;
+RESET ROLE;
+SELECT queue.drop_topic('seen'), queue.drop_topic('unseen');
+SELECT queue.drop_group('late');
+DROP ROLE regress_views;
