@@ -41,14 +41,27 @@ is_ours(const ErrorData *error)
 /* ---------------- locks ---------------- */
 
 /*
- * Set while pgqueue_attempt() looks at a topic: its owner may have its tables
- * locked for as long as the owner likes, and the loop has other topics to show.
+ * Set while pgqueue_attempt() looks at a topic, or maintenance does a step: the
+ * topic's owner may have its tables locked for as long as the owner likes, and the
+ * loop has other topics to deal with.
  */
 static bool attempting = false;
 
 /*
- * Lock a table of a topic to look at it: wait for the lock, but not within
- * pgqueue_attempt().
+ * Set whether to wait for no lock to look at a topic's tables from here on.  Return
+ * what was set before, which the caller is to set again, also after an error.
+ */
+bool
+pgqueue_look_at_once(bool at_once)
+{
+	bool		before = attempting;
+
+	attempting = at_once;
+	return before;
+}
+
+/*
+ * Lock a table of a topic to look at it: wait for the lock, but not if attempting.
  *
  * Errors: 55P03.
  */

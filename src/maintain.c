@@ -38,6 +38,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "postmaster/bgworker.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -134,7 +135,10 @@ report(const Topic *topic, int32 partition, const char *action, int64 items,
 
 /* ---------------- the steps ---------------- */
 
-/* Of the topic at hand: a worker kept its table locked for long. */
+/*
+ * Of the topic at hand: a step waited for a lock for long, and did not get it.  From
+ * then on no step waits: there may be thousands, and other topics.
+ */
 static bool waited_in_vain;
 
 /* Of the topic at hand: a step needs a process in which the topic's code may run. */
@@ -395,6 +399,21 @@ is_cancellation(const ErrorData *error)
 }
 
 /*
+ * Is the error that of a lock, not the first of the topic at hand?  One WARNING
+ * tells that the topic's tables are locked.
+ */
+static bool
+is_lock_again(const ErrorData *error)
+{
+	bool		again = waited_in_vain;
+
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	waited_in_vain = true;
+	return again;
+}
+
+/*
  * Do a step.  What fails is told, and left to the next pass; what may not run in
  * this process is left to another one.
  */
@@ -403,6 +422,7 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	bool		before = pgqueue_look_at_once(waited_in_vain);
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -410,11 +430,13 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	{
 		step(topic, partition, arg);
 		ReleaseCurrentSubTransaction();
+		(void) pgqueue_look_at_once(before);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
+		(void) pgqueue_look_at_once(before);
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -426,7 +448,7 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 		if (pgqueue_code_refused())
 			needs_process = true;
 		else
-			ereport(WARNING,
+			ereport(is_lock_again(error) ? DEBUG1 : WARNING,
 					(errcode(error->sqlerrcode),
 					 errmsg("maintenance of topic \"%s\" failed: %s",
 							topic->name, error->message),
@@ -447,12 +469,13 @@ run_step(const char *name, int32 partition, Step step, void *arg,
 		 const StepEnds *ends)
 {
 	Topic	   *topic;
+	bool		locked;
 
 	if (pgqueue_code_spent())
 		return;
 	ends->begin();
 	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
-	topic = pgqueue_topic_find(name);
+	topic = pgqueue_attempt_find(name, &locked);
 	if (topic != NULL && topic->broken == NULL &&
 		pgqueue_owns_topic(topic) &&
 		partition < topic->npartitions)
@@ -541,13 +564,21 @@ prune_all_producers(const char *name, const StepEnds *ends)
 /*
  * Return the number of partitions of a topic that the user owns, and its table; 0
  * if there is nothing to do.	tell: whether a WARNING tells that the topic cannot
- * be used.
+ * be used, or is locked.
  */
 static int32
 partitions_of(const char *name, bool tell, Oid *log)
 {
-	Topic	   *topic = pgqueue_topic_find(name);
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(name, &locked);
 
+	if (locked && tell &&
+		has_privs_of_role(GetUserId(),
+						  pgqueue_owner_of(pgqueue_log_of_topic(name))))
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("topic \"%s\" is not maintained: another transaction has locked its table",
+						name)));
 	if (topic == NULL || !pgqueue_owns_topic(topic))
 		return 0;
 	*log = topic->log;

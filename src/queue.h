@@ -568,6 +568,7 @@ typedef void (*TopicTask) (Topic *topic, void *arg);
 
 extern void pgqueue_lock_to_look(Oid relid);
 extern Relation pgqueue_open_to_look(Oid relid);
+extern bool pgqueue_look_at_once(bool at_once);
 extern Topic *pgqueue_attempt_find(const char *name, bool *locked);
 extern Topic *pgqueue_attempt_topic(const char *name);
 extern ErrorData *pgqueue_error_of(Topic *topic, TopicTask run, void *arg);
