@@ -117,6 +117,51 @@ SELECT send(1), send(2), send(2);
 RESET ROLE;
 SELECT owner FROM queue.producers WHERE producer_id = 'definer';
 DROP FUNCTION send(int);
+-- There the caller's settings count for nothing: its rows would be taken for others
+-- of the owner's producer, or others for them.
+CREATE FUNCTION note(v text) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = ''
+AS $$ INSERT INTO topic.r (value) VALUES (v) $$;
+CREATE FUNCTION note_as(v text, producer text, n int) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+	PERFORM set_config('queue.producer_id', producer, true), set_config('queue.first_sequence', n::text, true);
+	INSERT INTO topic.r (value) VALUES (v);
+END $$;
+ALTER FUNCTION note(text) OWNER TO regress_queue_writer;
+ALTER FUNCTION note_as(text, text, int) OWNER TO regress_queue_writer;
+SET ROLE regress_queue_reader;
+BEGIN;
+SET LOCAL queue.producer_id = 'definer';
+SET LOCAL queue.first_sequence = 1;
+SET LOCAL queue.producer_epoch = 7;
+SELECT note('not left out');
+-- The function's own do, with its own epoch; no statement uses the caller's up.
+SELECT note_as('left out', 'definer', 2), note_as('the next one', 'definer', 3);
+SET LOCAL queue.producer_id = 'definer';
+SET LOCAL queue.first_sequence = 4;
+SELECT note('not the next one');
+COMMIT;
+-- Not even those that were set before the library was loaded, or for the session.
+\c -
+SET SESSION AUTHORIZATION regress_queue_reader;
+SET queue.producer_id = 'definer';
+SET queue.first_sequence = 1;
+SELECT note('not left out');
+RESET SESSION AUTHORIZATION;
+SELECT value FROM topic.r WHERE value IN ('not left out', 'left out', 'the next one', 'not the next one') ORDER BY "timestamp", "offset";
+SELECT epoch, last_sequence FROM queue.producers WHERE producer_id = 'definer';
+-- The owner's own settings count in its own functions.
+SET ROLE regress_queue_writer;
+BEGIN;
+SET LOCAL queue.producer_id = 'definer';
+SET LOCAL queue.first_sequence = 3;
+SELECT note('left out');
+COMMIT;
+RESET ROLE;
+RESET queue.producer_id;
+RESET queue.first_sequence;
+SELECT count(*) FROM topic.r WHERE value = 'left out';
+DROP FUNCTION note(text);
+DROP FUNCTION note_as(text, text, int);
 
 -- What one may not use one does not see; a reader sees who produces.
 SET ROLE regress_queue_reader;

@@ -169,4 +169,23 @@
 	ExecInsertIndexTuples((rri), (slot), (estate), false, false, NULL, NIL)
 #endif
 
+/* 16 shows the function that finds a setting by its name */
+#include "utils/guc_tables.h"
+
+static inline struct config_generic *
+pgqueue_find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **variables = get_guc_variables();
+	int			n = GetNumConfigOptions();
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(variables[i]->name, name) == 0)
+			return variables[i];
+	return NULL;
+#endif
+}
+
 #endif							/* PGQUEUE_COMPAT_H */

@@ -17,12 +17,19 @@
  * comes back with its old one, and whatever was set no later than the last
  * value used counts as used, too.
  *
+ * A function with its owner's rights (SECURITY DEFINER) may run in a session whose
+ * user may set what he likes.  There only values count that its owner's code has
+ * set: with the caller's the function's rows would be taken for sequences of a
+ * producer of the owner's, and left out as duplicates.
+ *
  *-------------------------------------------------------------------------
  */
 #include "queue.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/memutils.h"
 
 static char *producer_id = NULL;	/* queue.producer_id */
@@ -108,6 +115,27 @@ pgqueue_face_settings_init(void)
 	loading = false;
 }
 
+/* ---------------- whose they are ---------------- */
+
+/*
+ * Return true if the value of a setting counts for the current user: always, but
+ * in a function with the rights of another role than the session's only if a
+ * command of that role has set it.
+ */
+static bool
+counts(const char *setting)
+{
+	const struct config_generic *variable;
+
+	if (!InLocalUserIdChange() || GetUserId() == GetOuterUserId())
+		return true;
+	variable = pgqueue_find_setting(setting);
+	return variable != NULL && variable->source == PGC_S_SESSION &&
+		variable->srole == GetUserId();
+}
+
+/* ---------------- use ---------------- */
+
 static void
 refuse_value(const char *setting, const char *value)
 {
@@ -127,10 +155,14 @@ refuse_value(const char *setting, const char *value)
 void
 pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 {
+	bool		fresh = current_stamp > used_stamp &&
+		counts("queue.first_sequence");
+
 	producer->name = NULL;
-	if (producer_id == NULL || *producer_id == '\0')
+	if (producer_id == NULL || *producer_id == '\0' ||
+		!counts("queue.producer_id"))
 	{
-		if (current_stamp > used_stamp)
+		if (fresh)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("queue.first_sequence is set, but not queue.producer_id"),
@@ -139,7 +171,7 @@ pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 	}
 	if (strlen(producer_id) > PGQUEUE_MAX_PRODUCER_NAME)
 		refuse_value("queue.producer_id", producer_id);
-	if (current_stamp <= used_stamp)
+	if (!fresh)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("queue.first_sequence is not set for this statement"),
@@ -150,12 +182,13 @@ pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 		refuse_value("queue.first_sequence", first_sequence);
 	used_stamp = current_stamp;
 	producer->name = MemoryContextStrdup(context, producer_id);
-	producer->epoch = producer_epoch;
+	producer->epoch = counts("queue.producer_epoch") ? producer_epoch : 0;
 }
 
 /* A statement has ended; it has used the sequence up, also without a row. */
 void
 pgqueue_face_settings_used(void)
 {
-	used_stamp = Max(used_stamp, current_stamp);
+	if (counts("queue.first_sequence"))
+		used_stamp = Max(used_stamp, current_stamp);
 }
