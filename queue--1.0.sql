@@ -1192,7 +1192,7 @@ WITH held AS (
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                           WHERE d.datname = pg_catalog.current_database())
     UNION
-    -- see PGQUEUE_LOCK_GROUP: field 4 is 32768 + partition, a smallint here
+    -- see PGQUEUE_LOCK_GROUP: field 4 is 32768 + partition % 1024, a smallint here
     SELECT l.pid, l.virtualtransaction, t.topic, l.objsubid::int + 32768, NULL,
            g.name, l.classid, l.objid, l.objsubid
       FROM pg_catalog.pg_locks l
@@ -1259,7 +1259,7 @@ COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transactio
 COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
 COMMENT ON COLUMN queue.blockers.topic IS 'Topic; NULL in a row about a group as a whole.';
-COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait, or that the group has; NULL in a row about a producer.';
+COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait, or that the group has (the lowest of those, 1,024 apart, that share its lock); NULL in a row about a producer.';
 COMMENT ON COLUMN queue.blockers.usename IS 'User.';
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
 COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the user may see it.';
@@ -1355,7 +1355,7 @@ COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paus
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
 COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'By which role.';
 COMMENT ON COLUMN queue.consumer_groups.metadata IS 'What was said with the commit.';
-COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition.';
+COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition, or one that shares its lock, being 1,024 apart.';
 COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets that retention took before the group had read them, ever; those between current_offset and the log start included, which its next call will be told of.';
 COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read and does not hold them any more, since it was not used for its expiry.';
 
@@ -1541,7 +1541,7 @@ CREATE FUNCTION queue.delete_messages(
 AS 'MODULE_PATHNAME', 'pgqueue_delete_messages'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
-'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001, or jumps (queue.alter_group). A segment that somebody reads is kept, with those behind it: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
+'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001, or jumps (queue.alter_group). A segment that somebody reads is kept, with those behind it, and so are those beyond the first 256: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
 Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
 
 CREATE TYPE queue.moved_segment AS (

@@ -96,10 +96,10 @@ typedef struct ListedGroup
 	ConsumerGroup group;
 } ListedGroup;
 
-/* A transaction that has a group's partition. */
+/* A transaction that has a group's partition, or one that shares its lock. */
 typedef struct Holder
 {
-	Place		place;			/* hash key */
+	Place		place;			/* hash key; the lowest of these partitions */
 	int			pid;
 } Holder;
 
@@ -410,7 +410,12 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 	if (ends != NULL)
 		set_missed(walk, place, ends, values, nulls);
 	if (walk->anybody)
-		holder = hash_search(walk->holders, place, HASH_FIND, NULL);
+	{
+		Place		locked = *place;
+
+		locked.partition %= PGQUEUE_LOCKED_PARTITIONS;
+		holder = hash_search(walk->holders, &locked, HASH_FIND, NULL);
+	}
 	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
 	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
 	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);

@@ -42,12 +42,14 @@ static void
 progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
 {
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic_id,
-						 PGQUEUE_LOCK_GROUP | partition);
+						 PGQUEUE_LOCK_GROUP |
+						 (partition % PGQUEUE_LOCKED_PARTITIONS));
 }
 
 /*
- * Lock a group's progress in a partition to the end of the transaction.
- * False if another transaction has it and wait is false.
+ * Lock a group's progress in a partition to the end of the transaction, and in
+ * those that share its lock (PGQUEUE_LOCKED_PARTITIONS).  False if another
+ * transaction has it and wait is false.
  */
 bool
 pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
@@ -75,7 +77,8 @@ pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 static void
 positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id, partition,
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id,
+						 partition % PGQUEUE_LOCKED_PARTITIONS,
 						 PGQUEUE_LOCK_POSITIONS);
 }
 

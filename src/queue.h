@@ -96,7 +96,7 @@ log_fixed(HeapTupleHeader header)
  * applications' locks (field 4 is 1 or 2) by field 4:
  *
  *	 field 2		 field 3	  field 4
- *	 consumer group	 topic		  PGQUEUE_LOCK_GROUP | partition
+ *	 consumer group	 topic		  PGQUEUE_LOCK_GROUP | partition % 1,024
  *	 topic			 partition	  PGQUEUE_LOCK_SEGMENT
  *	 hash of a name	 0			  PGQUEUE_LOCK_GROUP_NAME
  *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
@@ -108,7 +108,7 @@ log_fixed(HeapTupleHeader header)
  *									runs no code of users (code.c), which could
  *									release it by pg_advisory_unlock_all()
  *	 0				 0			  PGQUEUE_LOCK_STARTER
- *	 topic			 partition	  PGQUEUE_LOCK_POSITIONS
+ *	 topic		partition % 1,024 PGQUEUE_LOCK_POSITIONS
  *	 topic			 partition	  PGQUEUE_LOCK_COMPACTION, a session's: checked
  *									after code of users has run
  * ----------------------------------------------------------------
@@ -125,6 +125,15 @@ log_fixed(HeapTupleHeader header)
 #define PGQUEUE_LOCK_COMPACTION 0x400A
 #define PGQUEUE_LOCK_STARTER	0x400B
 #define PGQUEUE_LOCK_GROUP		0x8000	/* and as 32768 and above */
+
+/*
+ * Commands on a group take a lock of each partition of a topic.  For a topic of
+ * any width to leave room in the server's lock table, partitions share such locks:
+ * those whose numbers have the same rest.  A multiple of 64, so that partitions
+ * that share a lock share a bit (PGQUEUE_PARTITION_BIT), and whoever waits for one
+ * of them is woken when the lock is free.
+ */
+#define PGQUEUE_LOCKED_PARTITIONS 1024
 
 /* ---------------- queue.c: the module ---------------- */
 

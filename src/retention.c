@@ -56,6 +56,9 @@
 /* Segments that are dropped in one transaction. */
 #define SEGMENTS_AT_ONCE 64
 
+/* Segments that a user's call empties: each takes some locks. */
+#define SEGMENTS_PER_CALL 256
+
 /* ---------------- the log start ---------------- */
 
 /*
@@ -388,7 +391,8 @@ take_segment(Oid relid)
 
 /*
  * Let the segments go that end at or before an offset, oldest first, up to the
- * first that somebody uses: they are emptied.	Returns how many; *bytes of disk.
+ * first that another transaction uses, at most SEGMENTS_PER_CALL: they are emptied.
+ * Returns how many; *bytes of disk.
  *
  * dropped: NULL, or the transaction is to end soon; then they are dropped, as far
  * as the topic's table can be locked at once, and nothing depends on them; it
@@ -404,17 +408,23 @@ pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes,
 {
 	Partition  *part = &topic->partitions[partition];
 	int			sealed = pgqueue_segments_sealed(topic, part);
+	int			limit;
 	int			n = 0;
 	bool		may_drop;
 
 	*bytes = 0;
-	if (dropped != NULL)
-		sealed = Min(sealed, SEGMENTS_AT_ONCE);
-	while (n < sealed && part->segments[n].end <= before &&
+	limit = Min(sealed, dropped != NULL ? SEGMENTS_AT_ONCE : SEGMENTS_PER_CALL);
+	while (n < limit && part->segments[n].end <= before &&
 		   take_segment(part->segments[n].relid))
 		n++;
 	if (n == 0)
 		return 0;
+	if (dropped == NULL && n == limit && n < sealed &&
+		part->segments[n].end <= before)
+		ereport(NOTICE,
+				(errmsg("messages are kept: a call lets at most %d segments go",
+						limit),
+				 errhint("Call it again in another transaction.")));
 	may_drop = dropped != NULL &&
 		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
 	pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
