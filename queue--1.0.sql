@@ -455,13 +455,16 @@ COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigi
 'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. tablespace: of segments made from then on, '''' for the database''s default; those that are there stay (see queue.move_segments). group_expiry: as in queue.create_topic(), 0 for never. NULL leaves as it is.
 Errors: 42704 no such topic or tablespace, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
 
-CREATE FUNCTION queue.drop_topic(topic text, if_exists boolean DEFAULT false)
-RETURNS void
+CREATE FUNCTION queue.drop_topic(
+    topic     text,
+    if_exists boolean DEFAULT false,
+    cascade   boolean DEFAULT false
+) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_drop_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.drop_topic(text, boolean) IS
-'Drops a topic with its messages and the groups'' offsets in it. Waits for transactions that use the topic.
-Errors: 42704 no such topic (a notice with if_exists), 2BP01 if a view depends on it, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+COMMENT ON FUNCTION queue.drop_topic(text, boolean, boolean) IS
+'Drops a topic with its messages and the groups'' offsets in it. Waits for transactions that use the topic. cascade: also what depends on the topic''s view, table and segments, as DROP ... CASCADE does, whoever made it.
+Errors: 42704 no such topic (a notice with if_exists), 2BP01 if a view or function depends on it, without cascade, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
 
 ------------------------------------------------------------------------------
 -- Producing

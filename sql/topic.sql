@@ -131,5 +131,37 @@ BEGIN;
 SELECT "offset" FROM queue.produce('Orders.v-2_x', 'a', partition => 0);
 SELECT queue.drop_topic('Orders.v-2_x');
 COMMIT;
+-- Any role can make something depend on a topic that it may not even read.  The
+-- topic's owner is rid of it by cascade.  Another topic cannot depend on it.
+CREATE ROLE regress_topic_owner;
+CREATE ROLE regress_topic_stranger;
+GRANT CREATE ON SCHEMA topic TO regress_topic_owner, regress_topic_stranger;
+CREATE SCHEMA stranger AUTHORIZATION regress_topic_stranger;
+SET ROLE regress_topic_owner;
+SELECT queue.create_topic('kept', value_type => 'text');
+RESET ROLE;
+SELECT segment FROM queue.segments WHERE topic = 'kept' AND first_offset = 0 \gset
+SET ROLE regress_topic_stranger;
+CREATE VIEW stranger.of_view AS SELECT 1 AS one FROM topic.kept;
+CREATE VIEW stranger.of_segment AS SELECT 1 AS one FROM :segment;
+CREATE FUNCTION stranger.of_row(topic.kept) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE TYPE stranger.of_rows AS (rows topic.kept[]);
+\set VERBOSITY sqlstate
+SELECT queue.create_topic('of_kept', value_type => 'topic.kept');
+SELECT queue.create_topic('of_kept', value_type => :'segment');
+SELECT queue.create_topic('of_kept', value_type => 'stranger.of_rows');
+SELECT queue.drop_topic('kept', cascade => true);
+SET ROLE regress_topic_owner;
+SELECT queue.drop_topic('kept');
+SELECT queue.drop_topic('kept', cascade => NULL);
+\set VERBOSITY default
+SELECT queue.drop_topic('kept', cascade => true);
+RESET ROLE;
+SELECT relname FROM pg_class WHERE relnamespace = 'stranger'::regnamespace
+UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'stranger'::regnamespace;
+DROP TYPE stranger.of_rows;
+DROP SCHEMA stranger;
+REVOKE CREATE ON SCHEMA topic FROM regress_topic_owner, regress_topic_stranger;
+DROP ROLE regress_topic_owner, regress_topic_stranger;
 SELECT queue.drop_topic('select');
 SELECT count(*) FROM pg_class WHERE relnamespace = 'topic'::regnamespace OR relname ~ '^log_[0-9]';

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -79,11 +80,24 @@ check_segment_messages(int64 messages)
 }
 
 /*
- * Return true if a type goes away with the session, or is made of one that does:
- * it would take the messages along.
+ * Is it the row type of a topic's view, table or segment?  Any role may use it, and
+ * the topic's owner could not drop the topic any more.
  */
 static bool
-is_temporary(Oid type)
+is_row_of_topic(const FormData_pg_type *form)
+{
+	return form->typtype == TYPTYPE_COMPOSITE &&
+		get_rel_relkind(form->typrelid) != RELKIND_COMPOSITE_TYPE &&
+		(form->typnamespace == get_namespace_oid(PGQUEUE_FACE_SCHEMA, false) ||
+		 form->typnamespace == get_namespace_oid(PGQUEUE_SCHEMA, false));
+}
+
+/*
+ * Return true if a type goes away with the session or with a topic, or is made of
+ * one that does: it would take the messages along.
+ */
+static bool
+is_short_lived(Oid type)
 {
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	Form_pg_type form;
@@ -93,22 +107,22 @@ is_temporary(Oid type)
 		return false;
 	check_stack_depth();
 	form = (Form_pg_type) GETSTRUCT(tuple);
-	result = isAnyTempNamespace(form->typnamespace);
+	result = isAnyTempNamespace(form->typnamespace) || is_row_of_topic(form);
 	if (!result && form->typtype == TYPTYPE_DOMAIN)
-		result = is_temporary(form->typbasetype);
+		result = is_short_lived(form->typbasetype);
 	else if (!result && OidIsValid(form->typelem))
-		result = is_temporary(form->typelem);
+		result = is_short_lived(form->typelem);
 	else if (!result && form->typtype == TYPTYPE_RANGE)
-		result = is_temporary(get_range_subtype(type));
+		result = is_short_lived(get_range_subtype(type));
 	else if (!result && form->typtype == TYPTYPE_MULTIRANGE)
-		result = is_temporary(get_multirange_range(type));
+		result = is_short_lived(get_multirange_range(type));
 	else if (!result && form->typtype == TYPTYPE_COMPOSITE)
 	{
 		TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 
 		for (int i = 0; !result && i < desc->natts; i++)
 			result = !TupleDescAttr(desc, i)->attisdropped &&
-				is_temporary(TupleDescAttr(desc, i)->atttypid);
+				is_short_lived(TupleDescAttr(desc, i)->atttypid);
 		ReleaseTupleDesc(desc);
 	}
 	ReleaseSysCache(tuple);
@@ -116,8 +130,8 @@ is_temporary(Oid type)
 }
 
 /*
- * Errors: 42704 if there is no such type, 22023 for a pseudo-type or a temporary
- * one, 42501 without USAGE.
+ * Errors: 42704 if there is no such type, 22023 for a pseudo-type, a temporary one
+ * or the row type of a topic, 42501 without USAGE.
  */
 static void
 check_value_type(Oid type)
@@ -127,7 +141,7 @@ check_value_type(Oid type)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("type with OID %u does not exist", type)));
 	if (get_typtype(type) == TYPTYPE_PSEUDO || !get_typisdefined(type) ||
-		is_temporary(type))
+		is_short_lived(type))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("values of a topic cannot have type %s",
@@ -537,27 +551,31 @@ forget_users(const Topic *topic)
  * been renamed or moved, and may be another kind of table.
  */
 static void
-drop_relations(const Topic *topic)
+drop_relations(const Topic *topic, bool cascade)
 {
+	const char *behavior = cascade ? "CASCADE" : "RESTRICT";
 	char	   *relation;
 
 	if (OidIsValid(topic->face))
 		pgqueue_run_removal(pgqueue_extension_owner(),
-							psprintf("DROP VIEW %s", face_name(topic->name)));
+							psprintf("DROP VIEW %s %s", face_name(topic->name),
+									 behavior));
 	relation = get_rel_name(topic->log);
 	if (relation != NULL)
 		pgqueue_run_removal(pgqueue_extension_owner(),
-							psprintf("DROP TABLE %s",
+							psprintf("DROP TABLE %s %s",
 									 quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
-																relation)));
+																relation),
+									 behavior));
 }
 
-/* (topic, if_exists) */
+/* (topic, if_exists, cascade) */
 Datum
 pgqueue_drop_topic(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
 	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	bool		cascade = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	char	   *name;
 	int32		id;
 
@@ -588,7 +606,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	lock_segments(topic);
 	forget_users(topic);
 	pgqueue_note_topic_changed(topic->id);
-	drop_relations(topic);
+	drop_relations(topic, cascade);
 	run_as_extension(psprintf("DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
 							  id));
 	PG_RETURN_VOID();
