@@ -70,6 +70,43 @@ BEGIN
 	END LOOP;
 END $$;
 
+-- So does what a cursor, or the statement itself, has yet to give: its own session
+-- is told that the messages are in use.
+SELECT queue.create_topic('used', 1, 'text', 2);
+SELECT count FROM queue.produce_batch('used', ARRAY(SELECT pg_temp.noise(n, 20000) FROM generate_series(1, 5) n));
+CREATE FUNCTION pg_temp.same("offset" bigint, value text) RETURNS boolean LANGUAGE sql AS 'SELECT $2 = pg_temp.noise($1 + 1, 20000)';
+\set VERBOSITY terse
+SET client_min_messages = error;
+BEGIN;
+DECLARE c CURSOR FOR SELECT m.offset, pg_temp.same(m.offset, value) FROM queue.fetch('used', 0, 0, NULL::text) m;
+FETCH 1 FROM c;
+SELECT segments FROM queue.delete_messages('used', 0, 4, force => true);
+SAVEPOINT s;
+\set VERBOSITY sqlstate
+SELECT queue.drop_topic('used');
+ROLLBACK TO s;
+SELECT next_offset FROM queue.archive_segment('used', 0, 'public.regress_used', force => true);
+ROLLBACK TO s;
+\set VERBOSITY terse
+FETCH ALL FROM c;
+CLOSE c;
+SELECT segments FROM queue.delete_messages('used', 0, 2, force => true);
+COMMIT;
+SELECT m.offset, d.segments, pg_temp.same(m.offset, value) FROM queue.consume('g', 'used', NULL::text) m,
+	LATERAL queue.delete_messages('used', 0, 4, force => m.offset >= 0) d;
+DO $$
+DECLARE
+	m record;
+BEGIN
+	FOR m IN SELECT * FROM queue.fetch('used', 0, 2, NULL::text) LOOP
+		RAISE INFO 'offset %, segments %, same: %', m.offset, (queue.delete_messages('used', 0, 4, force => true)).segments, pg_temp.same(m.offset, m.value);
+	END LOOP;
+END $$;
+SELECT segments FROM queue.delete_messages('used', 0, 4, force => true);
+RESET client_min_messages;
+\set VERBOSITY default
+SELECT queue.drop_topic('used');
+
 -- In a transaction that is rolled back, and VACUUM.
 BEGIN;
 SELECT count FROM queue.produce_batch('l', ARRAY[pg_temp.noise(2, 200000), repeat('z', 2000000)]);

@@ -8,9 +8,12 @@
 #include "queue.h"
 
 #include "access/detoast.h"
+#include "access/table.h"
 #include "catalog/pg_type_d.h"
+#include "executor/executor.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/relcache.h"
 #include "utils/tuplestore.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -151,6 +154,28 @@ form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 	pgqueue_put_row(sink->rsinfo, values, nulls, sink->natts);
 }
 
+static void
+close_leaf(Datum leaf)
+{
+	table_close((Relation) DatumGetPointer(leaf), NoLock);
+}
+
+/*
+ * Keep a segment open until the statement, or its cursor, ends: rows of its
+ * messages point to its TOAST table.  Our lock keeps other sessions from dropping
+ * or emptying it, this our own, which is told that it is in use.
+ */
+static void
+keep_open(MessageSink *sink, Relation leaf)
+{
+	if (sink->kept_open == RelationGetRelid(leaf))
+		return;
+	sink->kept_open = RelationGetRelid(leaf);
+	RelationIncrementReferenceCount(leaf);
+	RegisterExprContextCallback(sink->rsinfo->econtext, close_leaf,
+								PointerGetDatum(leaf));
+}
+
 /* A LogReceiver.  The first message is taken whatever its size. */
 bool
 pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
@@ -177,6 +202,8 @@ pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 		}
 		form_row(sink, record, nulls);
 	}
+	if (HeapTupleHasExternal(tuple))
+		keep_open(sink, leaf);
 
 	sink->taken++;
 	pgqueue_messages_taken++;

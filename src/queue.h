@@ -1230,6 +1230,7 @@ typedef struct MessageSink
 	bool		has_epoch;		/* the last of them is an epoch ... */
 	int64		epoch;			/* ... this one */
 	ReturnSetInfo *rsinfo;
+	Oid			kept_open;		/* the last segment that rows point to */
 } MessageSink;
 
 extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
