@@ -107,6 +107,23 @@ COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Below compacted_to there
 COMMENT ON COLUMN queue.checkpoint.system IS 'System identifier of the server that compacted: in another one, where the messages were restored, compacted_to and oldest_tombstone say nothing.';
 COMMENT ON COLUMN queue.checkpoint.log IS 'Topic''s table that was compacted; the same holds for another one.';
 
+CREATE TABLE queue.incarnation (
+    topic_id     int    NOT NULL,
+    partition    int    NOT NULL,
+    ordinal      int    NOT NULL,
+    incarnation  bigint NOT NULL,
+    first_offset bigint NOT NULL
+);
+CREATE INDEX incarnation_partition
+    ON queue.incarnation (topic_id, partition, ordinal);
+COMMENT ON TABLE queue.incarnation IS 'Where logs began anew after a restore: behind the messages that were there when a partition was first used in its database.';
+COMMENT ON COLUMN queue.incarnation.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.incarnation.partition IS 'Partition.';
+COMMENT ON COLUMN queue.incarnation.ordinal IS 'Counts the incarnations of the partition''s log.';
+COMMENT ON COLUMN queue.incarnation.incarnation IS 'Number of the log''s incarnation: made from server, database and table.';
+COMMENT ON COLUMN queue.incarnation.first_offset IS 'Behind the last message that was restored. Offsets that groups and producers have from an earlier incarnation are good up to here.';
+COMMENT ON INDEX queue.incarnation_partition IS 'Not unique: transactions that come first at the same time write a row each, and none waits for another.';
+
 CREATE TABLE queue.maintenance_log (
     done_at   timestamptz NOT NULL,
     topic     text        NOT NULL,
@@ -161,7 +178,8 @@ CREATE TABLE queue.progress (
     member           text,
     metadata         text,
     missed           bigint,
-    released         boolean
+    released         boolean,
+    incarnation      bigint
 );
 CREATE INDEX progress_newest
     ON queue.progress (group_id, topic_id, partition, generation);
@@ -181,6 +199,7 @@ COMMENT ON COLUMN queue.progress.member IS 'Member that messages were last hande
 COMMENT ON COLUMN queue.progress.metadata IS 'What was said with the commit.';
 COMMENT ON COLUMN queue.progress.missed IS 'Offsets that retention took before the group had read them, until then; NULL: none.';
 COMMENT ON COLUMN queue.progress.released IS 'Whether the group holds no messages of the partition until it is used again (queue.expire_group); NULL: no.';
+COMMENT ON COLUMN queue.progress.incarnation IS 'Incarnation of the log that the offset belongs to (queue.incarnation): in another one it is good as far as the messages were restored.';
 COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
 
 CREATE TABLE queue.member (
@@ -248,7 +267,8 @@ CREATE TABLE queue.producer_batch (
     produced_at    timestamptz NOT NULL,
     watermark      jsonb,
     places         bytea,
-    used_at        timestamptz
+    used_at        timestamptz,
+    incarnation    bigint
 ) WITH (toast_tuple_target = 8160);
 -- A map of places is compact already, and wanted whole.
 ALTER TABLE queue.producer_batch ALTER COLUMN places SET STORAGE EXTERNAL;
@@ -270,6 +290,7 @@ COMMENT ON COLUMN queue.producer_batch.produced_at IS 'When the last message was
 COMMENT ON COLUMN queue.producer_batch.watermark IS 'What the producer last kept with its messages.';
 COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c); NULL without messages.';
 COMMENT ON COLUMN queue.producer_batch.used_at IS 'When the row was written, if it has no messages: duplicates only, a fence, a watermark alone; NULL: at produced_at.';
+COMMENT ON COLUMN queue.producer_batch.incarnation IS 'Incarnation of the log that the places are of (queue.incarnation); NULL without messages.';
 COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique: a unique check would walk old versions. Writers hold the producer''s lock.';
 
 CREATE TABLE queue.producer_history (
@@ -277,7 +298,8 @@ CREATE TABLE queue.producer_history (
     series         int    NOT NULL,
     last_sequence  bigint NOT NULL,
     first_sequence bigint NOT NULL,
-    places         bytea  NOT NULL
+    places         bytea  NOT NULL,
+    incarnation    bigint
 ) WITH (toast_tuple_target = 8160);
 ALTER TABLE queue.producer_history ALTER COLUMN places SET STORAGE EXTERNAL;
 CREATE INDEX producer_history_places
@@ -288,6 +310,7 @@ COMMENT ON COLUMN queue.producer_history.series IS 'Epoch in which the producer'
 COMMENT ON COLUMN queue.producer_history.last_sequence IS 'Last sequence of the row.';
 COMMENT ON COLUMN queue.producer_history.first_sequence IS 'First sequence of the row.';
 COMMENT ON COLUMN queue.producer_history.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c).';
+COMMENT ON COLUMN queue.producer_history.incarnation IS 'Incarnation of the log that the places are of (queue.incarnation).';
 COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. Writers hold the producer''s lock.';
 
 CREATE TABLE queue.producer_due (
@@ -302,6 +325,7 @@ COMMENT ON COLUMN queue.producer_due.name IS 'The producer_id that the applicati
 COMMENT ON INDEX queue.producer_due_name IS 'Not unique: a producer may be due several times. Writers hold the producer''s lock.';
 
 -- Tables without a primary key: DELETE also works if all tables are published.
+ALTER TABLE queue.incarnation REPLICA IDENTITY FULL;
 ALTER TABLE queue.maintenance_log REPLICA IDENTITY FULL;
 ALTER TABLE queue.progress REPLICA IDENTITY FULL;
 ALTER TABLE queue.producer_batch REPLICA IDENTITY FULL;
@@ -311,6 +335,7 @@ ALTER TABLE queue.producer_due REPLICA IDENTITY FULL;
 SELECT pg_catalog.pg_extension_config_dump('queue.topic', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.topic_topic_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.checkpoint', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.incarnation', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
@@ -324,7 +349,7 @@ COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
-REVOKE ALL ON queue.topic, queue.checkpoint, queue.maintenance_log,
+REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenance_log,
     queue.consumer_group, queue.progress, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
     queue.producer_history FROM PUBLIC;
@@ -1288,7 +1313,8 @@ CREATE FUNCTION queue.group_offsets(
     OUT in_hand        bigint,
     OUT rate           float8,
     OUT missed         bigint,
-    OUT expired        boolean
+    OUT expired        boolean,
+    OUT lost           boolean
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_group_offsets'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
@@ -1333,20 +1359,23 @@ SELECT g.consumer_group,
        g.metadata,
        g.pid,
        g.missed,
-       g.expired
+       g.expired,
+       g.lost
   FROM queue.group_offsets() g
  CROSS JOIN LATERAL (
        -- greatest() leaves out NULL; not so int8larger()
-       SELECT greatest(g.current_offset, g.log_start) AS next_offset,
-              pg_catalog.int8larger(
-                  g.log_end - greatest(g.current_offset, g.log_start), 0) AS lag) n;
+       SELECT CASE WHEN g.lost THEN g.log_start
+                   ELSE greatest(g.current_offset, g.log_start) END AS next_offset) o
+ CROSS JOIN LATERAL (
+       SELECT o.next_offset,
+              pg_catalog.int8larger(g.log_end - o.next_offset, 0) AS lag) n;
 COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per partition of each topic that the group has offsets in. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
 COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read. NULL: not begun yet; the group will begin at the log start.';
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
-COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets that the group has yet to read: from current_offset, or from the log start if that is behind it, to log_end_offset; never negative. Those of messages that were rolled back count, too.';
+COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets that the group has yet to read: from current_offset, or from the log start if that is behind it or current_offset is lost, to log_end_offset; never negative. Those of messages that were rolled back count, too.';
 COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
 COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local, for those who have the rights of pg_read_all_stats.';
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
@@ -1361,6 +1390,7 @@ COMMENT ON COLUMN queue.consumer_groups.metadata IS 'What was said with the comm
 COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition, or one that shares its lock, being 1,024 apart.';
 COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets that retention took before the group had read them, ever; those between current_offset and the log start included, which its next call will be told of.';
 COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read and does not hold them any more, since it was not used for its expiry.';
+COMMENT ON COLUMN queue.consumer_groups.lost IS 'Whether current_offset was restored and the messages before it were not: it means nothing in this log, and reading raises QU001 until queue.reset_offsets().';
 
 CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,

@@ -25,10 +25,23 @@ SET queue.first_sequence = 4;
 INSERT INTO topic.r (value) VALUES ('four'), ('five');
 RESET queue.producer_id;
 SELECT count(*) FROM topic.r;
--- What is new is new; what the log reaches again is not doubted.
+-- What is new is new; what the log reaches again, but with other messages, is
+-- not there either, also when the rows were merged.
 SELECT duplicate FROM queue.produce('r', 'five', partition => 0, producer_id => 'p', sequence => 5);
 SELECT "offset", duplicate FROM queue.produce('r', 'five', producer_id => 'p', sequence => 5);
 SELECT queue.produce('r', 'one', producer_id => 'p', sequence => 1);
+SELECT duplicate FROM queue.produce('r', 'six', partition => 0, producer_id => 'p', sequence => 6);
+SELECT queue.produce('r', 'four', producer_id => 'p', sequence => 4);
+SELECT queue.prune_producers('r') > 0 AS merged;
+SELECT first_sequence, last_sequence FROM queue.producer_history ORDER BY 1;
+SELECT queue.produce('r', 'four', producer_id => 'p', sequence => 4);
+SELECT "offset", duplicate FROM queue.produce('r', 'five', producer_id => 'p', sequence => 5);
+SELECT queue.produce_batch('r', ARRAY['four', 'five', 'six'], producer_id => 'p', first_sequence => 4);
+-- Messages that were restored: as if the log had begun behind them.
+BEGIN;
+UPDATE queue.incarnation SET first_offset = 1 WHERE partition = 0 AND topic_id = (SELECT topic_id FROM queue.topic WHERE name = 'r');
+SELECT "offset", duplicate FROM queue.produce('r', 'four', producer_id => 'p', sequence => 4);
+ROLLBACK;
 -- To begin again.
 SELECT queue.forget_producer('r', 'p');
 SELECT duplicate FROM queue.produce('r', 'one', producer_id => 'p', sequence => 1);

@@ -142,7 +142,7 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 		return false;
 	pgqueue_group_check_same(group);
 
-	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	pgqueue_progress_read(group->id, topic, partition, &progress);
 	if (!is_free(group, topic, &progress))
 	{
 		pgqueue_progress_unlock(group->id, topic->id, partition);
@@ -164,7 +164,7 @@ consume_partition(Consumer *consumer, Topic *topic, int32 partition)
 			pgqueue_jump(group, topic, partition, &progress, from);
 		progress.offset = sink->next;
 		progress.metadata = consumer->metadata;
-		pgqueue_progress_write(group->id, topic->id, partition, &progress,
+		pgqueue_progress_write(group->id, topic, partition, &progress,
 							   PROGRESS_CONSUMED);
 		pgqueue_note_progress(group->id, topic->id, partition,
 							  end == SCAN_ENOUGH);

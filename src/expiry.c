@@ -50,7 +50,7 @@ last_used(const ConsumerGroup *group, const Topic *topic)
 		CHECK_FOR_INTERRUPTS();
 		if (pgqueue_progress_busy(group->id, topic->id, p))
 			return DT_NOEND;
-		pgqueue_progress_look(group->id, topic->id, p, &progress);
+		pgqueue_progress_look(group->id, topic, p, &progress);
 		if (progress.found)
 			used = Max(used, progress.committed_at);
 	}

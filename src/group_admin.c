@@ -177,7 +177,7 @@ read_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
 	pgqueue_positions_hold(topic, partition);
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	(void) pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(group->id, topic->id, partition, progress);
+	pgqueue_progress_read(group->id, topic, partition, progress);
 }
 
 /*
@@ -191,7 +191,7 @@ start_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
 	if (progress->found)
 		return;
 	progress->offset = pgqueue_log_start(topic, partition);
-	pgqueue_progress_write(group->id, topic->id, partition, progress,
+	pgqueue_progress_write(group->id, topic, partition, progress,
 						   PROGRESS_STARTED);
 }
 
@@ -227,7 +227,7 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 		}
 		start_unmoved(&group, topic, p, &progress);
 		progress.released = true;
-		pgqueue_progress_write(group.id, topic->id, p, &progress,
+		pgqueue_progress_write(group.id, topic, p, &progress,
 							   PROGRESS_UNMOVED);
 		changed++;
 	}
@@ -248,7 +248,7 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 	}
 	start_unmoved(group, topic, partition, &progress);
 	progress.paused = paused;
-	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+	pgqueue_progress_write(group->id, topic, partition, &progress,
 						   PROGRESS_UNMOVED);
 	if (!paused)
 		pgqueue_note_progress(group->id, topic->id, partition, true);

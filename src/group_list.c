@@ -62,6 +62,7 @@ enum
 	OUT_RATE,
 	OUT_MISSED,
 	OUT_EXPIRED,
+	OUT_LOST,
 	OUT_COLUMNS
 };
 
@@ -131,6 +132,8 @@ typedef struct Walk
 	TimestampTz last_time;
 
 	bool		released;		/* holds nothing until it is used again */
+	int64		incarnation;	/* of the offset; 0: this one */
+	int64		handed_to;
 
 	int32		unseen;			/* partitions up to here are yet to come */
 
@@ -364,7 +367,11 @@ has_expired(Walk *walk, const Place *place, int64 offset)
 	return task.result;
 }
 
-/* What the ends of the log say of a group that is at an offset, or at the start. */
+/*
+ * What the ends of the log say of a group that is at an offset, or at the start.
+ * One whose offset is lost (incarnation.c) has read nothing of this log, and
+ * nothing of it is in a member's hand.
+ */
 static void
 set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
 		   const bool *nulls)
@@ -372,9 +379,25 @@ set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
 	int64		offset = nulls[OUT_CURRENT] ? ends->log_start :
 		DatumGetInt64(values[OUT_CURRENT]);
 
+	if (walk->incarnation != 0 &&
+		walk->incarnation != pgqueue_incarnation(walk->topic->topic))
+	{
+		int64		reach = pgqueue_incarnation_reach(walk->topic->topic,
+													  place->partition,
+													  walk->incarnation,
+													  ends->latest);
+
+		values[OUT_LOST] = BoolGetDatum(offset > reach);
+		if (offset > reach || walk->handed_to > reach)
+			values[OUT_IN_HAND] = Int64GetDatum(0);
+		offset = Min(offset, reach);
+	}
+
 	values[OUT_MISSED] =
 		Int64GetDatum(DatumGetInt64(values[OUT_MISSED]) +
 					  Max(ends->log_start - offset, 0));
+	if (DatumGetBool(values[OUT_LOST]))
+		offset = ends->log_start;
 	values[OUT_EXPIRED] = BoolGetDatum(has_expired(walk, place, offset));
 }
 
@@ -406,7 +429,7 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 	owner = owner_of(walk, place);
 	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
 	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
-	values[OUT_EXPIRED] = BoolGetDatum(false);
+	values[OUT_EXPIRED] = values[OUT_LOST] = BoolGetDatum(false);
 	if (ends != NULL)
 		set_missed(walk, place, ends, values, nulls);
 	if (walk->anybody)
@@ -430,7 +453,6 @@ finish_place(Walk *walk)
 	Datum		values[OUT_COLUMNS];
 	bool		nulls[OUT_COLUMNS] = {false};
 	int64		offset;
-	int64		handed_to;
 	float8		rate;
 
 	pgqueue_registry_read(walk->rel, walk->newest, PROGRESS_NATTS, row,
@@ -443,12 +465,14 @@ finish_place(Walk *walk)
 	values[OUT_METADATA] = row[PROGRESS_ATTR_METADATA - 1];
 	nulls[OUT_METADATA] = row_nulls[PROGRESS_ATTR_METADATA - 1];
 	values[OUT_PAUSED] = row[PROGRESS_ATTR_PAUSED - 1];
-	handed_to = row_nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
+	walk->handed_to = row_nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
 		DatumGetInt64(row[PROGRESS_ATTR_HANDED_TO - 1]);
-	values[OUT_IN_HAND] = Int64GetDatum(Max(handed_to - offset, 0));
+	values[OUT_IN_HAND] = Int64GetDatum(Max(walk->handed_to - offset, 0));
 	values[OUT_MISSED] = row_nulls[PROGRESS_ATTR_MISSED - 1] ?
 		Int64GetDatum(0) : row[PROGRESS_ATTR_MISSED - 1];
 	walk->released = !row_nulls[PROGRESS_ATTR_RELEASED - 1];
+	walk->incarnation = row_nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
+		DatumGetInt64(row[PROGRESS_ATTR_INCARNATION - 1]);
 	nulls[OUT_RATE] = !rate_of(walk, &rate);
 	values[OUT_RATE] = Float8GetDatum(nulls[OUT_RATE] ? 0 : rate);
 	put_row(walk, &walk->place, values, nulls);
@@ -471,6 +495,7 @@ put_unseen(Walk *walk, int32 until)
 		values[OUT_PAUSED] = BoolGetDatum(false);
 		values[OUT_IN_HAND] = values[OUT_MISSED] = Int64GetDatum(0);
 		walk->released = false;
+		walk->incarnation = walk->handed_to = 0;
 		put_row(walk, &place, values, nulls);
 	}
 }

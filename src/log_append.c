@@ -312,6 +312,8 @@ free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
 /*
  * Append messages to a partition; each gets the next offset.
  *
+ * The first ones say where the log's incarnation begins (incarnation.c).
+ *
  * Locks: takes ROW EXCLUSIVE on the segment's table, kept to the end of the
  * transaction (queue.blockers finds it there), and the append lock for moments.
  * Errors: those of a right or a state were checked before; here I/O, disk full
@@ -345,6 +347,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		if (unlikely(topic->old != NULL))
 			pgqueue_topic_forget_old(topic);
 		part = &topic->partitions[partition];
+		pgqueue_incarnation_begin(topic, partition);
 		segment = part->segments[part->active];
 		leaf = pgqueue_open_segment(topic, &segment, RowExclusiveLock);
 		if (leaf == NULL)

@@ -304,7 +304,7 @@ pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 
 /* First offset that is kept. */
 int64
-pgqueue_log_start(Topic *topic, int32 partition)
+pgqueue_log_start(const Topic *topic, int32 partition)
 {
 	pgqueue_check_segments(topic, partition);
 	return topic->partitions[partition].segments[0].first;
@@ -377,7 +377,7 @@ first_disputed_segment(Partition *part)
 
 /* The last message before offset end that the snapshot shows, or -1. */
 static int64
-last_visible(Topic *topic, int32 partition, int64 end, Snapshot snapshot)
+last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 {
 	Partition  *part = &topic->partitions[partition];
 
@@ -421,6 +421,21 @@ last_visible(Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 			return last;
 	}
 	return -1;
+}
+
+/*
+ * Return the offset behind the last message that is committed, as of now; the log
+ * start if there is none.
+ */
+int64
+pgqueue_committed_end(const Topic *topic, int32 partition)
+{
+	int64		log_start = pgqueue_log_start(topic, partition);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		last = last_visible(topic, partition, PG_INT64_MAX, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return Max(log_start, last + 1);
 }
 
 /*

@@ -508,7 +508,7 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
 {
 	Progress	progress;
 
-	pgqueue_progress_look(group, topic->id, partition, &progress);
+	pgqueue_progress_look(group, topic, partition, &progress);
 	return holds(&progress, owner) && handed_in_this_life(owner, &progress);
 }
 
@@ -714,7 +714,7 @@ add_held(int32 group, const Topic *topic, Member *me)
 
 		if (owns(me, p))
 			continue;
-		pgqueue_progress_look(group, topic->id, p, &progress);
+		pgqueue_progress_look(group, topic, p, &progress);
 		if (holds(&progress, me) && handed_in_this_life(me, &progress))
 			add_partition(me, p);
 	}
@@ -906,16 +906,16 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 		Progress	progress;
 
 		/* it may be polling, at this moment */
-		pgqueue_progress_look(group->id, topic->id, p, &progress);
+		pgqueue_progress_look(group->id, topic, p, &progress);
 		if (!holds(&progress, me) &&
 			!(owns(me, p) && pgqueue_progress_busy(group->id, topic->id, p)))
 			continue;
 		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
-		pgqueue_progress_read(group->id, topic->id, p, &progress);
+		pgqueue_progress_read(group->id, topic, p, &progress);
 		if (!holds(&progress, me))
 			continue;
 		pgqueue_new_epoch(&progress);
-		pgqueue_progress_write(group->id, topic->id, p, &progress,
+		pgqueue_progress_write(group->id, topic, p, &progress,
 							   PROGRESS_UNMOVED);
 	}
 	pgqueue_note_progress(group->id, topic->id, -1, true);

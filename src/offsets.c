@@ -124,7 +124,7 @@ start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
 	pgqueue_positions_hold(topic, partition);
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	topic = pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	pgqueue_progress_read(group->id, topic, partition, &progress);
 	if (progress.found)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -132,7 +132,7 @@ start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
 						group->name, topic->name),
 				 errhint("To move its offsets call queue.reset_offsets().")));
 	progress.offset = target_offset(topic, partition, target, 0);
-	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+	pgqueue_progress_write(group->id, topic, partition, &progress,
 						   PROGRESS_STARTED);
 }
 
@@ -227,6 +227,8 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
  * are fenced: what they do with them counts no more.  What retention had taken
  * before is counted, as if the group had gone on by itself.
  *
+ * An offset that is lost cannot be shifted.
+ *
  * Locks: the group's progress in the partition, unless dry_run.
  */
 static void
@@ -240,11 +242,15 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	int64		after;
 
 	if (dry_run)
-		pgqueue_progress_look(group->id, topic->id, partition, &progress);
+		pgqueue_progress_look(group->id, topic, partition, &progress);
 	else
-		pgqueue_progress_read(group->id, topic->id, partition, &progress);
+		pgqueue_progress_read(group->id, topic, partition, &progress);
 	before = progress.found ? progress.offset :
 		pgqueue_log_start(topic, partition);
+	if (progress.lost && target->kind == SHIFT_BY)
+		pgqueue_offset_lost(topic, partition, before, progress.reach,
+							"committed offset",
+							_("Name an offset, a time or an end of the log."));
 	after = target_offset(topic, partition, target, before);
 
 	values[0] = Int32GetDatum(partition);
@@ -260,7 +266,7 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	progress.offset = after;
 	progress.metadata = NULL;
 	pgqueue_new_epoch(&progress);
-	pgqueue_progress_write(group->id, topic->id, partition, &progress,
+	pgqueue_progress_write(group->id, topic, partition, &progress,
 						   PROGRESS_RESET);
 	pgqueue_note_progress(group->id, topic->id, partition, true);
 }

@@ -109,7 +109,7 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	if (!pgqueue_progress_lock(group->id, topic->id, partition, false))
 		return;
 	pgqueue_group_check_same(group);
-	pgqueue_progress_read(group->id, topic->id, partition, &progress);
+	pgqueue_progress_read(group->id, topic, partition, &progress);
 	if (!is_free(poller, topic, &progress))
 	{
 		pgqueue_progress_unlock(group->id, topic->id, partition);
@@ -134,7 +134,7 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	}
 
 	if (!progress.found)
-		pgqueue_progress_write(group->id, topic->id, partition, &progress,
+		pgqueue_progress_write(group->id, topic, partition, &progress,
 							   PROGRESS_STARTED);
 	progress.epoch = sink->epoch;
 	progress.member = poller->what.member;
@@ -142,7 +142,7 @@ poll_partition(Poller *poller, Topic *topic, int32 partition)
 	if (progress.offset < from)
 		pgqueue_jump(group, topic, partition, &progress, from);
 	else
-		pgqueue_progress_write(group->id, topic->id, partition, &progress,
+		pgqueue_progress_write(group->id, topic, partition, &progress,
 							   PROGRESS_HANDED);
 }
 
@@ -364,7 +364,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	(void) pgqueue_progress_lock(group.id, topic->id, partition, true);
 	pgqueue_group_check_same(&group);
 	topic = pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(group.id, topic->id, partition, &progress);
+	pgqueue_progress_read(group.id, topic, partition, &progress);
 	if (member != NULL)
 	{
 		check_in_hand(topic, partition, &progress, member, PG_GETARG_INT64(5));
@@ -383,7 +383,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	progress.offset = next_offset;
 	progress.metadata = PG_ARGISNULL(6) ? NULL :
 		text_to_cstring(PG_GETARG_TEXT_PP(6));
-	pgqueue_progress_write(group.id, topic->id, partition, &progress,
+	pgqueue_progress_write(group.id, topic, partition, &progress,
 						   PROGRESS_COMMITTED);
 	pgqueue_note_progress(group.id, topic->id, partition,
 						  !pgqueue_in_hand(&progress));

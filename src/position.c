@@ -20,7 +20,7 @@
 /*
  * The offset to read from, as the topic is described.
  *
- * Errors: QU001 if the group is outrun and does not jump.
+ * Errors: QU001 if the group is outrun and does not jump, or its offset is lost.
  */
 static int64
 place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
@@ -28,6 +28,10 @@ place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
 {
 	if (!progress->found)
 		return start;
+	if (unlikely(progress->lost))
+		pgqueue_offset_lost(topic, partition, progress->offset, progress->reach,
+							"committed offset",
+							_("To begin anew call queue.reset_offsets()."));
 	if (likely(progress->offset >= start))
 		return progress->offset;
 	if (!pgqueue_group_jumps(group))
@@ -87,12 +91,14 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
 
 /*
  * Offsets that a group misses that goes on at upto: those before the log start.
+ * One whose offset is lost has read nothing since the log began anew.
  */
 int64
 pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
 {
-	return progress->found ?
-		Max(Min(log_start, upto) - progress->offset, 0) : 0;
+	int64		from = progress->lost ? progress->reach : progress->offset;
+
+	return progress->found ? Max(Min(log_start, upto) - from, 0) : 0;
 }
 
 /*
@@ -110,7 +116,7 @@ pgqueue_jump(const ConsumerGroup *group, const Topic *topic, int32 partition,
 	progress->missed += to - from;
 	progress->offset = to;
 	progress->metadata = NULL;
-	pgqueue_progress_write(group->id, topic->id, partition, progress,
+	pgqueue_progress_write(group->id, topic, partition, progress,
 						   PROGRESS_JUMPED);
 	ereport(WARNING,
 			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),

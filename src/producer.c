@@ -340,23 +340,26 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 	SequenceMap map = {0};
 
 	claim->places = palloc(claim->nduplicates * sizeof(MessagePlace));
+	claim->incarnations = palloc(claim->nduplicates * sizeof(int64));
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
 		int64		sequence = claim->sequences[i];
 
-		if (pgqueue_map_find(&map, sequence, &claim->places[i]))
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		pgqueue_map_free(&map);
-		if (!pgqueue_producer_places_find(claim->producer, &claim->state,
-										 sequence, &map) ||
-			!pgqueue_map_find(&map, sequence, &claim->places[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_QUEUE_SEQUENCE_OUT_OF_ORDER),
-					 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is behind its last one and was never stored",
-							sequence, name),
-					 errdetail("The last sequence is " INT64_FORMAT ".",
-							   claim->state.last_sequence)));
+		if (!pgqueue_map_find(&map, sequence, &claim->places[i]))
+		{
+			CHECK_FOR_INTERRUPTS();
+			pgqueue_map_free(&map);
+			if (!pgqueue_producer_places_find(claim->producer, &claim->state,
+											 sequence, &map) ||
+				!pgqueue_map_find(&map, sequence, &claim->places[i]))
+				ereport(ERROR,
+						(errcode(ERRCODE_QUEUE_SEQUENCE_OUT_OF_ORDER),
+						 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is behind its last one and was never stored",
+								sequence, name),
+						 errdetail("The last sequence is " INT64_FORMAT ".",
+								   claim->state.last_sequence)));
+		}
+		claim->incarnations[i] = map.incarnation;
 	}
 	pgqueue_map_free(&map);
 	for (int i = 0; i < claim->nduplicates; i++)
@@ -372,7 +375,8 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 
 /*
  * A partial restore may have brought the producer's state and not its messages:
- * what the log does not reach is no duplicate.
+ * what the log does not reach is no duplicate, nor what it reached only with
+ * other messages, appended since (incarnation.c).
  *
  * Errors: QU001.
  */
@@ -383,13 +387,31 @@ check_reached(const ProducerClaim *claim, Topic *topic)
 	int			npartitions = topic->npartitions;
 
 	for (int i = 0; i < claim->nduplicates; i++)
-		next[claim->places[i].partition] =
-			Max(next[claim->places[i].partition], claim->places[i].offset + 1);
+	{
+		const MessagePlace *place = &claim->places[i];
+
+		next[place->partition] = Max(next[place->partition], place->offset + 1);
+	}
 	for (int32 p = 0; p < npartitions; p++)
 		if (next[p] > 0 && pgqueue_behind_log_end(topic, p, next[p]))
 			pgqueue_offset_out_of_range(topic, p, next[p] - 1,
 										"offset of a duplicate");
 	pfree(next);
+	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		const MessagePlace *place = &claim->places[i];
+		int64		number = claim->incarnations[i];
+		int64		reach;
+
+		if (likely(number == 0 || number == claim->incarnation))
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		reach = pgqueue_incarnation_reach(topic, place->partition, number, -1);
+		if (place->offset >= reach)
+			pgqueue_offset_lost(topic, place->partition, place->offset, reach,
+								"offset of a duplicate",
+								_("Call queue.forget_producer(), and send the messages again."));
+	}
 }
 
 /*
@@ -486,6 +508,7 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 	claim->topic = topic->id;
 	claim->name = name;
 	claim->producer = producer.id;
+	claim->incarnation = pgqueue_incarnation(topic);
 	claim->sequences = sequences;
 	claim->n = n;
 	claim->nduplicates = 0;
@@ -549,6 +572,7 @@ pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
 	int			nnew = claim->n - claim->nduplicates;
 	SequenceMap map = {0};
 
+	map.incarnation = claim->incarnation;
 	check_undisturbed(claim);
 	state->duplicates += claim->nduplicates;
 	if (nnew > 0 || !state->found)

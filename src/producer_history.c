@@ -7,7 +7,7 @@
  * places of the others' messages move here, many rows' in one:
  *
  *	 producer_id | series | last_sequence |	the index
- *	 first_sequence | places of first_sequence to last_sequence
+ *	 first_sequence | places of first_sequence to last_sequence | incarnation
  *
  * A table of its own, because a B-tree gives back a page only when nothing is
  * left on it: rows merged where they were would leave one entry on each.  Here
@@ -111,6 +111,8 @@ finish_merge(Merge *merge)
 	values[HISTORY_ATTR_FIRST_SEQUENCE - 1] = Int64GetDatum(merge->first_sequence);
 	values[HISTORY_ATTR_PLACES - 1] =
 		PointerGetDatum(pgqueue_map_encode(&merge->map));
+	values[HISTORY_ATTR_INCARNATION - 1] = Int64GetDatum(merge->map.incarnation);
+	nulls[HISTORY_ATTR_INCARNATION - 1] = merge->map.incarnation == 0;
 	pgqueue_registry_insert(merge->history, HISTORY_NATTS, values, nulls);
 	pfree(DatumGetPointer(values[HISTORY_ATTR_PLACES - 1]));
 	merge->written++;
@@ -139,6 +141,9 @@ merge_row(Merge *merge, const RowTable *table, Relation rel, HeapTuple tuple)
 	int64		first;
 	MemoryContext old;
 
+	if (merge->nrows > 0 && merge->map.incarnation !=
+		pgqueue_rows_incarnation(table, tuple, desc))
+		finish_merge(merge);
 	if (merge->nrows > 0 && merge->bytes + bytes > MERGED_MAP_BYTES)
 	{
 		/* runs that touch have become one: how long is the map really? */

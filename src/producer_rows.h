@@ -40,12 +40,14 @@
 #define BATCH_ATTR_WATERMARK		13
 #define BATCH_ATTR_PLACES			14
 #define BATCH_ATTR_USED_AT			15
-#define BATCH_NATTS					15
+#define BATCH_ATTR_INCARNATION		16
+#define BATCH_NATTS					16
 
 /* And of queue.producer_history. */
 #define HISTORY_ATTR_FIRST_SEQUENCE 4
 #define HISTORY_ATTR_PLACES			5
-#define HISTORY_NATTS				5
+#define HISTORY_ATTR_INCARNATION	6
+#define HISTORY_NATTS				6
 
 typedef struct RowTable
 {
@@ -53,6 +55,7 @@ typedef struct RowTable
 	RegistryTable index;
 	AttrNumber	first_sequence;
 	AttrNumber	places;
+	AttrNumber	incarnation;
 } RowTable;
 
 extern const RowTable pgqueue_batch_table;
@@ -70,6 +73,8 @@ extern void pgqueue_rows_begin(RowScan *scan, const RowTable *table,
 							   bool writing, Snapshot snapshot, int32 producer,
 							   ScanKeyData *keys, int nkeys);
 extern void pgqueue_rows_end(RowScan *scan);
+extern int64 pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple,
+									  TupleDesc desc);
 extern int64 pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple,
 									 TupleDesc desc, SequenceMap *map);
 extern bool pgqueue_rows_find(const RowTable *table, int32 producer,

@@ -9,7 +9,8 @@
  *	 producer_id | series | last_sequence | generation |	the index
  *	 epoch | first_sequence | partition, offset of last_sequence |
  *	 accepted, duplicates, gaps: totals | produced_at | watermark |
- *	 places of first_sequence to last_sequence (sequence_map.c) | used_at
+ *	 places of first_sequence to last_sequence (sequence_map.c) | used_at |
+ *	 incarnation of the log that the places are of (incarnation.c)
  *
  * Later rows have the greater (series, last_sequence, generation), so the
  * newest is read from the index's end, and the row of an earlier sequence is the
@@ -52,6 +53,7 @@ const RowTable pgqueue_batch_table = {
 	REGISTRY_PRODUCER_BATCH_INDEX,
 	BATCH_ATTR_FIRST_SEQUENCE,
 	BATCH_ATTR_PLACES,
+	BATCH_ATTR_INCARNATION,
 };
 
 const RowTable pgqueue_history_table = {
@@ -59,6 +61,7 @@ const RowTable pgqueue_history_table = {
 	REGISTRY_PRODUCER_HISTORY_INDEX,
 	HISTORY_ATTR_FIRST_SEQUENCE,
 	HISTORY_ATTR_PLACES,
+	HISTORY_ATTR_INCARNATION,
 };
 
 /* Rows of a producer in index order; further keys may narrow them. */
@@ -85,6 +88,19 @@ pgqueue_rows_end(RowScan *scan)
 	table_close(scan->rel, scan->lockmode);
 }
 
+/* Return the incarnation of the log that a row's places are of, or 0. */
+int64
+pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		incarnation;
+
+	if (desc->natts < table->incarnation)
+		return 0;				/* made by an older version */
+	incarnation = heap_getattr(tuple, table->incarnation, desc, &isnull);
+	return isnull ? 0 : DatumGetInt64(incarnation);
+}
+
 /* Add the places of a row's messages to a map.	 Returns its first sequence. */
 int64
 pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
@@ -100,6 +116,7 @@ pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
 		return first;
 	places = (bytea *) PG_DETOAST_DATUM_PACKED(stored);
 	pgqueue_map_decode(map, places, first);
+	map->incarnation = pgqueue_rows_incarnation(table, tuple, desc);
 	if (PointerGetDatum(places) != stored)
 		pfree(places);
 	return first;
@@ -252,6 +269,9 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	nulls[BATCH_ATTR_USED_AT - 1] = map != NULL;
 	values[BATCH_ATTR_USED_AT - 1] =
 		map != NULL ? (Datum) 0 : TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[BATCH_ATTR_INCARNATION - 1] = map == NULL;
+	values[BATCH_ATTR_INCARNATION - 1] =
+		map == NULL ? (Datum) 0 : Int64GetDatum(map->incarnation);
 
 	pgqueue_registry_insert(rel, BATCH_NATTS, values, nulls);
 	pgqueue_producer_changes++;

@@ -11,13 +11,18 @@
  *	 group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
  *	 generation int8 | committed_offset int8 | committed_at timestamptz |
  *	 epoch int8 | handed_to int8 | committed_by text | member text |
- *	 metadata text | missed int8 | released bool
+ *	 metadata text | missed int8 | released bool | incarnation int8
  *
  * A row says all there is to say about the group in the partition: how far it
  * is, whether it is paused, and which member has messages in hand (member.c).
  * What a change leaves as it was is carried over from the row before.  Of most
  * groups nothing was ever missed: then missed is NULL, and takes no room; nor
  * does released, which is NULL or true.
+ *
+ * An offset belongs to the incarnation of the log in which it was stored
+ * (incarnation.c).  After a restore it is good as far as the messages were restored
+ * as well; else it is lost: reading raises QU001, and what does not move the
+ * offset leaves the incarnation as it is.
  *
  * Rows are read and written under the lock of (group, topic, partition), which
  * is held to the end of the transaction.  They are read as of now, not as of
@@ -197,6 +202,23 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 		DatumGetInt64(values[PROGRESS_ATTR_MISSED - 1]);
 	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1] &&
 		DatumGetBool(values[PROGRESS_ATTR_RELEASED - 1]);
+	progress->incarnation = nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_INCARNATION - 1]);
+	progress->lost = false;
+}
+
+/*
+ * Look whether an offset from an earlier incarnation is lost.  Messages that a
+ * member had in hand, and that are, are taken back.
+ */
+static void
+judge_restored(const Topic *topic, int32 partition, Progress *progress)
+{
+	progress->reach = pgqueue_incarnation_reach(topic, partition,
+												progress->incarnation, -1);
+	progress->lost = progress->offset > progress->reach;
+	if (progress->lost || progress->handed_to > progress->reach)
+		pgqueue_new_epoch(progress);
 }
 
 /*
@@ -204,13 +226,13 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
  * next moment: good for looking, not for deciding.
  */
 void
-pgqueue_progress_look(int32 group, int32 topic_id, int32 partition,
+pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 					  Progress *progress)
 {
 	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
 	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 								   AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id,
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic->id,
 								  partition);
 	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 
@@ -221,6 +243,9 @@ pgqueue_progress_look(int32 group, int32 topic_id, int32 partition,
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
+	if (unlikely(progress->incarnation != 0 &&
+				 progress->incarnation != pgqueue_incarnation(topic)))
+		judge_restored(topic, partition, progress);
 }
 
 /*
@@ -230,10 +255,10 @@ pgqueue_progress_look(int32 group, int32 topic_id, int32 partition,
  * Errors: 40001.
  */
 void
-pgqueue_progress_read(int32 group, int32 topic_id, int32 partition,
+pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
 					  Progress *progress)
 {
-	pgqueue_progress_look(group, topic_id, partition, progress);
+	pgqueue_progress_look(group, topic, partition, progress);
 	if (progress->found)
 		pgqueue_check_known(progress->xmin, "consuming");
 }
@@ -253,7 +278,7 @@ text_or_null(const char *string, bool *isnull)
  * Locks: the group's progress in the partition.
  */
 void
-pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
+pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 					   Progress *progress, ProgressAction action)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
@@ -261,7 +286,7 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 	bool		nulls[PROGRESS_NATTS] = {false};
 
 	/* who finds it held meanwhile is told when it is free */
-	pgqueue_note_progress(group, topic_id, partition, false);
+	pgqueue_note_progress(group, topic->id, partition, false);
 	progress->found = true;
 	progress->generation++;
 	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
@@ -270,9 +295,17 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 		progress->committed_by = GetUserNameFromId(GetUserId(), false);
 	}
 	if (action != PROGRESS_UNMOVED)
+	{
 		progress->released = false;
+		progress->lost = false;
+	}
+	if (!progress->lost)
+	{
+		pgqueue_incarnation_begin(topic, partition);
+		progress->incarnation = pgqueue_incarnation(topic);
+	}
 	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(group);
-	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
+	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
 	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(partition);
 	values[PROGRESS_ATTR_PAUSED - 1] = BoolGetDatum(progress->paused);
 	values[PROGRESS_ATTR_ACTION - 1] = CharGetDatum(action);
@@ -295,6 +328,7 @@ pgqueue_progress_write(int32 group, int32 topic_id, int32 partition,
 	values[PROGRESS_ATTR_MISSED - 1] = Int64GetDatum(progress->missed);
 	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
 	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(true);
+	values[PROGRESS_ATTR_INCARNATION - 1] = Int64GetDatum(progress->incarnation);
 	pgqueue_registry_insert(rel, PROGRESS_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }

@@ -14,13 +14,15 @@
  *				 message_sink.c position.c expiry.c value.c wakeup.c freeze.c
  *				 attempt.c result.c
  *				 compact.c rewrite.c key_map.c retention.c checkpoint.c
+ *				 incarnation.c
  *				 catalog.c segment_list.c shape.c lock.c partitioner.c role.c
  *		storage	 log_append.c log_extras.c log_scan.c log_seek.c log_segment.c
  *				 log_worker.c log_am.c log_index.c log_record.c log_place.c
  *				 log_extend.c log_slot.c
  *
  *	  (log_segment.c asks catalog.c for the topic's description: a segment
- *	  exists only as a partition of a topic's table.)
+ *	  exists only as a partition of a topic's table.  log_append.c asks
+ *	  incarnation.c for a row before a log's first message.)
  *
  *-------------------------------------------------------------------------
  */
@@ -260,6 +262,8 @@ typedef struct Partition
 	/* the segment that takes appends, as seen at roll counter active_rolls */
 	int			active;			/* -1: not known */
 	uint64		active_rolls;
+
+	TransactionId begun;		/* see pgqueue_incarnation_begin() */
 } Partition;
 
 /* ---------------- role.c: whose a group or a producer is ---------------- */
@@ -360,6 +364,8 @@ typedef enum RegistryTable
 	REGISTRY_TOPIC_NAME_INDEX,
 	REGISTRY_CHECKPOINT,
 	REGISTRY_CHECKPOINT_INDEX,
+	REGISTRY_INCARNATION,
+	REGISTRY_INCARNATION_INDEX,
 	REGISTRY_MAINTENANCE_LOG,
 	REGISTRY_MAINTENANCE_LOG_INDEX,
 	REGISTRY_GROUP,
@@ -558,7 +564,8 @@ extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 								   Snapshot snapshot, LogPlace *place);
 extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 							  Snapshot snapshot, LogPlace *place);
-extern int64 pgqueue_log_start(Topic *topic, int32 partition);
+extern int64 pgqueue_log_start(const Topic *topic, int32 partition);
+extern int64 pgqueue_committed_end(const Topic *topic, int32 partition);
 extern int64 pgqueue_log_end(Topic *topic, int32 partition);
 extern bool pgqueue_behind_log_end(Topic *topic, int32 partition,
 								   int64 offset);
@@ -570,6 +577,18 @@ pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
 													int32 partition,
 													int64 offset,
 													const char *whose);
+
+/* ---------------- incarnation.c: offsets and dump and restore ------------ */
+
+extern int64 pgqueue_incarnation(const Topic *topic);
+extern void pgqueue_incarnation_begin(const Topic *topic, int32 partition);
+extern int64 pgqueue_incarnation_reach(const Topic *topic, int32 partition,
+									   int64 number, int64 committed_end);
+extern void pgqueue_incarnations_delete(const Topic *topic);
+pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
+											int32 partition, int64 offset,
+											int64 reach, const char *whose,
+											const char *hint);
 
 /* ---------------- attempt.c: loops over topics ---------------- */
 
@@ -747,6 +766,7 @@ typedef struct SequenceMap
 	SequenceRun *runs;			/* ascending by sequence */
 	int			n;
 	int			room;
+	int64		incarnation;	/* of the log, as stored with them; 0: this */
 } SequenceMap;
 
 extern void pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count,
@@ -888,7 +908,8 @@ extern void pgqueue_group_delete(const char *name);
 #define PROGRESS_ATTR_METADATA		13
 #define PROGRESS_ATTR_MISSED		14
 #define PROGRESS_ATTR_RELEASED		15
-#define PROGRESS_NATTS				15
+#define PROGRESS_ATTR_INCARNATION	16
+#define PROGRESS_NATTS				16
 
 /* Why a row was written; view queue.offset_history has the words. */
 typedef enum ProgressAction
@@ -917,6 +938,9 @@ typedef struct Progress
 	int64		epoch;			/* and by which epoch; 0: none ever */
 	int64		missed;			/* offsets that retention took unread */
 	bool		released;		/* holds no messages until it is used again */
+	int64		incarnation;	/* of the log that offset is of; 0: this one */
+	bool		lost;			/* offset is of an earlier one, and behind ... */
+	int64		reach;			/* ... how far these are good */
 } Progress;
 
 typedef struct ProgressPlace
@@ -935,11 +959,11 @@ extern int	pgqueue_errdetail_positions_holder(const Topic *topic,
 											   int32 partition);
 extern bool pgqueue_progress_busy(int32 group, int32 topic_id,
 								  int32 partition);
-extern void pgqueue_progress_look(int32 group, int32 topic_id,
+extern void pgqueue_progress_look(int32 group, const Topic *topic,
 								  int32 partition, Progress *progress);
-extern void pgqueue_progress_read(int32 group, int32 topic_id,
+extern void pgqueue_progress_read(int32 group, const Topic *topic,
 								  int32 partition, Progress *progress);
-extern void pgqueue_progress_write(int32 group, int32 topic_id,
+extern void pgqueue_progress_write(int32 group, const Topic *topic,
 								   int32 partition, Progress *progress,
 								   ProgressAction action);
 extern bool pgqueue_in_hand(const Progress *progress);
@@ -1130,10 +1154,12 @@ typedef struct ProducerClaim
 	int32		topic;
 	const char *name;			/* the caller's */
 	int32		producer;
+	int64		incarnation;	/* of the topic's log */
 	const int64 *sequences;
 	int			n;
 	int			nduplicates;	/* the first so many are stored already ... */
 	MessagePlace *places;		/* ... here */
+	int64	   *incarnations;	/* of the log; 0: the one at hand */
 	ProducerState state;		/* as found, but for gaps, epoch and series */
 	uint64		changes;		/* pgqueue_producer_changes then */
 } ProducerClaim;

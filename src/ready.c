@@ -86,6 +86,8 @@ anything_there(const Readiness *what, Topic *topic, int32 partition,
 	LogPlace	place;
 	ScanEnd		end;
 
+	if (progress->lost)
+		return true;			/* an error to be told */
 	if (from < start)
 	{
 		if (!pgqueue_group_jumps(&what->group))
@@ -111,7 +113,7 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 	Progress	progress = {0};
 
 	if (what->group.id != 0)
-		pgqueue_progress_look(what->group.id, topic->id, partition, &progress);
+		pgqueue_progress_look(what->group.id, topic, partition, &progress);
 	if (progress.paused)
 		return false;
 	if (pgqueue_in_hand(&progress) &&

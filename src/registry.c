@@ -40,7 +40,7 @@
 #include "utils/syscache.h"
 
 /* More columns than any of the tables has. */
-#define REGISTRY_MAX_COLUMNS 16
+#define REGISTRY_MAX_COLUMNS 20
 
 typedef struct RegistryColumn
 {
@@ -87,6 +87,13 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(INT8OID),	/* system */
 			NULLABLE(OIDOID)	/* log */
 	}},
+	[REGISTRY_INCARNATION] = {"incarnation", 5, {
+			REQUIRED(INT4OID),	/* topic_id */
+			REQUIRED(INT4OID),	/* partition */
+			REQUIRED(INT4OID),	/* ordinal */
+			REQUIRED(INT8OID),	/* incarnation */
+			REQUIRED(INT8OID)	/* first_offset */
+	}},
 	[REGISTRY_MAINTENANCE_LOG] = {"maintenance_log", 6, {
 			REQUIRED(TIMESTAMPTZOID),	/* done_at */
 			REQUIRED(TEXTOID),	/* topic */
@@ -104,7 +111,7 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(INTERVALOID),	/* expiry */
 			REQUIRED(BOOLOID)	/* implicit */
 	}},
-	[REGISTRY_PROGRESS] = {"progress", 15, {
+	[REGISTRY_PROGRESS] = {"progress", 16, {
 			REQUIRED(INT4OID),	/* group_id */
 			REQUIRED(INT4OID),	/* topic_id */
 			REQUIRED(INT4OID),	/* partition */
@@ -119,7 +126,8 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(TEXTOID),	/* member */
 			NULLABLE(TEXTOID),	/* metadata */
 			NULLABLE(INT8OID),	/* missed */
-			NULLABLE(BOOLOID)	/* released */
+			NULLABLE(BOOLOID),	/* released */
+			NULLABLE(INT8OID)	/* incarnation */
 	}},
 	[REGISTRY_MEMBER] = {"member", 7, {
 			REQUIRED(INT4OID),	/* group_id */
@@ -148,7 +156,7 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(INT4OID),	/* topic_id */
 			REQUIRED(TEXTOID)	/* name */
 	}},
-	[REGISTRY_PRODUCER_BATCH] = {"producer_batch", 15, {
+	[REGISTRY_PRODUCER_BATCH] = {"producer_batch", 16, {
 			REQUIRED(INT4OID),	/* producer_id */
 			REQUIRED(INT4OID),	/* series */
 			REQUIRED(INT8OID),	/* last_sequence */
@@ -163,17 +171,20 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(TIMESTAMPTZOID),	/* produced_at */
 			NULLABLE(JSONBOID),	/* watermark */
 			NULLABLE(BYTEAOID),	/* places */
-			NULLABLE(TIMESTAMPTZOID)	/* used_at */
+			NULLABLE(TIMESTAMPTZOID),	/* used_at */
+			NULLABLE(INT8OID)	/* incarnation */
 	}},
-	[REGISTRY_PRODUCER_HISTORY] = {"producer_history", 5, {
+	[REGISTRY_PRODUCER_HISTORY] = {"producer_history", 6, {
 			REQUIRED(INT4OID),	/* producer_id */
 			REQUIRED(INT4OID),	/* series */
 			REQUIRED(INT8OID),	/* last_sequence */
 			REQUIRED(INT8OID),	/* first_sequence */
-			REQUIRED(BYTEAOID)	/* places */
+			REQUIRED(BYTEAOID),	/* places */
+			NULLABLE(INT8OID)	/* incarnation */
 	}},
 	[REGISTRY_TOPIC_NAME_INDEX] = {"topic_name_key"},
 	[REGISTRY_CHECKPOINT_INDEX] = {"checkpoint_pkey"},
+	[REGISTRY_INCARNATION_INDEX] = {"incarnation_partition"},
 	[REGISTRY_MAINTENANCE_LOG_INDEX] = {"maintenance_log_oldest"},
 	[REGISTRY_GROUP_NAME_INDEX] = {"consumer_group_name_key"},
 	[REGISTRY_PROGRESS_INDEX] = {"progress_newest"},

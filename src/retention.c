@@ -179,8 +179,8 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 /*
  * The least offset that a group has yet to read in the partition, and which
  * group, as it looks now; PG_INT64_MAX if no group reads the topic.	A group that
- * has not begun the partition is at the log start; one that has expired holds
- * nothing.
+ * has not begun the partition is at the log start, and so is one whose offset is
+ * lost; one that has expired holds nothing.
  */
 int64
 pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
@@ -196,8 +196,8 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 		Progress	progress;
 		int64		offset;
 
-		pgqueue_progress_look(group->id, topic->id, partition, &progress);
-		offset = progress.found ? progress.offset :
+		pgqueue_progress_look(group->id, topic, partition, &progress);
+		offset = progress.found && !progress.lost ? progress.offset :
 			pgqueue_log_start(topic, partition);
 		if (offset < least &&
 			!pgqueue_group_expired(group, topic, partition, offset,

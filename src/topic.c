@@ -543,6 +543,7 @@ forget_users(const Topic *topic)
 	}
 	pgqueue_members_delete(topic);
 	pgqueue_checkpoints_delete(topic);
+	pgqueue_incarnations_delete(topic);
 	pgqueue_progress_delete(topic);
 }
 
