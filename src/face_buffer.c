@@ -25,7 +25,6 @@
  */
 #include "queue.h"
 
-#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -163,10 +162,10 @@ append_rows(void)
 }
 
 /*
- * Let a statement's row wait; the record is copied, with its large values: until
- * it is appended the table that holds them may be truncated or dropped, by a
- * function that the statement calls.  False if another statement's rows are
- * waiting: then the row must be appended by itself.
+ * Let a statement's row wait; the record is copied.  False if the row must be
+ * appended by itself: another statement's rows are waiting; or it points to large
+ * values in a table, which a function that the statement calls may truncate or drop
+ * before the statement ends.
  */
 bool
 pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
@@ -174,6 +173,8 @@ pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
 {
 	MemoryContext old;
 
+	if (HeapTupleHasExternal(record))
+		return false;
 	if (buffer.nrows > 0 &&
 		(buffer.statement != statement->number ||
 		 buffer.subid != GetCurrentSubTransactionId() ||
@@ -197,9 +198,7 @@ pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
 	}
 
 	old = MemoryContextSwitchTo(buffer.context);
-	record = HeapTupleHasExternal(record) ?
-		toast_flatten_tuple(record, topic->desc) : heap_copytuple(record);
-	buffer.rows[buffer.nrows++] = record;
+	buffer.rows[buffer.nrows++] = heap_copytuple(record);
 	buffer.bytes += record->t_len;
 	MemoryContextSwitchTo(old);
 	if (buffer.nrows == BUFFER_ROWS || buffer.bytes >= BUFFER_BYTES)
