@@ -47,7 +47,7 @@ EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 	-- the server's own words differ between versions
 	IF SQLERRM !~ 'topic|segment' THEN
-		RETURN SQLSTATE;
+		RETURN CASE WHEN SQLSTATE IN ('55000', '42P16') THEN '55000 or 42P16' ELSE SQLSTATE END;
 	END IF;
 	RETURN regexp_replace(SQLSTATE || ': ' || SQLERRM || coalesce('. ' || nullif(detail, ''), ''), 'log_\d+', 'log_N', 'g');
 END $$;
