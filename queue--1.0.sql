@@ -133,8 +133,8 @@ CREATE TABLE queue.maintenance_log (
     bytes     bigint      NOT NULL
 );
 CREATE INDEX maintenance_log_oldest
-    ON queue.maintenance_log (topic COLLATE "C", done_at);
-COMMENT ON INDEX queue.maintenance_log_oldest IS 'Finds what a topic need not keep any more.';
+    ON queue.maintenance_log (done_at);
+COMMENT ON INDEX queue.maintenance_log_oldest IS 'Finds what need not be kept any more.';
 COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in the last queue.history_retention, at least a day.';
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';

@@ -108,10 +108,16 @@ CALL queue.maintain('sized');
 SELECT behind, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
 SELECT left(pg_temp.error_of('SELECT * FROM queue.consume(''held'', ''sized'', NULL::text)'), 5);
 SELECT DISTINCT action FROM queue.maintenance_log WHERE action <> 'segments made' AND topic IN (SELECT topic FROM queue.topics) ORDER BY 1;
--- It is forgotten after a while, by the topic's maintenance.
+-- It is forgotten after a while, by the maintenance of any topic: also what was done
+-- to a topic that was dropped.
+SELECT queue.create_topic('gone', value_type => 'text');
+SELECT (queue.produce('gone', 'm')).offset;
+CALL queue.maintain('gone');
+SELECT queue.drop_topic('gone');
 UPDATE queue.maintenance_log SET done_at = done_at - interval '8 days';
+SELECT count(*) > 0 AS kept FROM queue.maintenance_log WHERE topic = 'gone';
 CALL queue.maintain('sized');
-SELECT count(*) FROM queue.maintenance_log WHERE topic = 'sized' AND done_at < now() - interval '1 day';
+SELECT count(*) FROM queue.maintenance_log WHERE done_at < now() - interval '1 day';
 
 -- History of offsets: all but the newest row, once it is old enough.
 SELECT queue.create_group('reader', 't');

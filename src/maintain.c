@@ -32,7 +32,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_collation_d.h"
 #include "commands/vacuum.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -356,28 +355,30 @@ tell_merged(Topic *topic, int32 partition, void *arg)
 		   ((ProducerRun *) arg)->saved, 0);
 }
 
-/* Forget what was done long ago. */
+/*
+ * Forget what was done long ago, also to other topics: those that were dropped have
+ * no pass of their own.
+ */
 static void
 prune_log(Topic *topic, int32 partition, void *arg)
 {
 	TimestampTz before = minutes_ago(Max(history_retention, LOG_MINUTES));
 	Relation	rel;
-	ScanKeyData keys[2];
+	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	/* one at a time: two would meet at the same rows */
-	if (!lock_log(topic))
+	if (!pgqueue_try_lock_relation(pgqueue_registry(REGISTRY_MAINTENANCE_LOG),
+								   ShareUpdateExclusiveLock))
 		return;
 	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
-	ScanKeyInit(&keys[0], DONE_ATTR_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(topic->name));
-	keys[0].sk_collation = C_COLLATION_OID;
-	ScanKeyInit(&keys[1], DONE_ATTR_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT,
+	ScanKeyInit(&key, DONE_ATTR_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT,
 				TimestampTzGetDatum(before));
+	/* the snapshot may be older than what another pass has deleted */
 	scan = systable_beginscan(rel,
 							  pgqueue_registry(REGISTRY_MAINTENANCE_LOG_INDEX),
-							  true, GetActiveSnapshot(), lengthof(keys), keys);
+							  true, SnapshotSelf, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
