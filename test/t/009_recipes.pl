@@ -477,6 +477,20 @@ my %promise = (
 				"relay: the changes of $key in the order of the commits");
 		}
 
+		# killed before it tells the source, which then sends what was relayed, and
+		# what is new, in one: only the watermark tells them apart
+		my ($tells) = grep { $round[$_] =~ /^SELECT FROM pg_replication_slot_advance/ } 0 .. $#round;
+		query_source(q{INSERT INTO stock VALUES ('again', 1)});
+		run_apart(\@round, $tells);
+		query_source(q{INSERT INTO stock VALUES ('again', 2)});
+		is(query_source(q{SELECT count(*) FROM pg_logical_slot_peek_changes('relay', NULL, 100)
+				WHERE data LIKE '%again%'}),
+			2, 'relay: the source sends a relayed change and a new one');
+		run_apart(\@round);
+		is( query(q{SELECT string_agg(substring(value FROM 'n\[integer\]:(.*)'), ' ' ORDER BY "offset")
+				FROM topic.changes WHERE key = 'again'}),
+			'1 2', 'relay: each is stored once');
+
 		# what the recipe warns of: positions as sequences
 		query(q{SELECT queue.create_topic('wrong', value_type => 'text');
 			SELECT queue.create_producer('wrong', 'source', 'monotonic')});
