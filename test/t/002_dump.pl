@@ -171,7 +171,16 @@ my $state = q{
 	SELECT * FROM queue.offset_history ORDER BY 1, 2, 3, 4;
 	SELECT * FROM queue.producers ORDER BY 1, 2;
 };
+# And each row of each table and sequence that the extension marks for dumps.
+$state .= $node->safe_psql(
+	'postgres', q{
+	SELECT string_agg(format(CASE relkind WHEN 'r' THEN 'SELECT %L, t FROM %s t ORDER BY t::text COLLATE "C";'
+			ELSE 'SELECT %L, last_value FROM %s;' END, oid::regclass, oid::regclass), E'\n')
+	  FROM pg_class WHERE oid = ANY ((SELECT extconfig FROM pg_extension WHERE extname = 'queue')::oid[])});
 my $state_before = $node->safe_psql('postgres', $state);
+like($state_before, qr/^\Q$_\E\|/m, "$_ has rows")
+  foreach map { "queue.$_" }
+  qw(topic consumer_group progress producer producer_batch producer_history producer_due);
 my $end = $node->safe_psql('postgres', q{SELECT queue.log_end('words', 0)});
 my %digest_before = map { $_ => digest($node, 'postgres', $_) } @topics;
 
@@ -206,7 +215,7 @@ foreach my $name (sort keys %way)
 	command_ok([ @$restore, $db ], "$name: restored");
 
 	is($node->safe_psql($db, $state),
-		$state_before, "$name: topics, segments, groups and ends are the same");
+		$state_before, "$name: topics, segments, groups, producers and ends are the same");
 	foreach my $topic (@topics)
 	{
 		is(digest($node, $db, $topic),
