@@ -413,6 +413,7 @@ SET ROLE regress_queue_other;
 SELECT queue.alter_topic('r', 4);
 SELECT queue.drop_topic('r');
 RESET ROLE;
+SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;
 REVOKE CREATE ON SCHEMA topic FROM regress_queue_owner;
 DROP OWNED BY regress_queue_owner, regress_queue_insert, regress_queue_select, regress_queue_other, regress_queue_none;
 DROP ROLE regress_queue_owner, regress_queue_insert, regress_queue_select, regress_queue_member,
