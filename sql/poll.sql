@@ -182,6 +182,19 @@ UPDATE queue.progress SET committed_offset = 1000, handed_to = NULL
    AND topic_id = (SELECT topic_id FROM queue.topic WHERE name = 'numbers');
 SELECT pg_temp.error_of($$SELECT * FROM queue.poll('typed', 'numbers', 'm', NULL::bigint)$$);
 
+-- A member may own a partition that its session does not know yet, since another
+-- session has added it: it is left out.  What is no partition at all is, too.
+SELECT queue.create_group('assigned', 't', 'earliest');
+SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
+UPDATE queue.assignment SET partitions = '{0,7}' WHERE group_id = (SELECT group_id FROM queue.consumer_group WHERE name = 'assigned');
+SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
+SELECT partitions FROM queue.members WHERE consumer_group = 'assigned';
+UPDATE queue.assignment SET partitions = '{1,-1,-1000000,2147483647}' WHERE group_id = (SELECT group_id FROM queue.consumer_group WHERE name = 'assigned');
+SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
+SELECT partitions FROM queue.members WHERE consumer_group = 'assigned';
+UPDATE queue.assignment SET partitions = '{NULL,0}' WHERE group_id = (SELECT group_id FROM queue.consumer_group WHERE name = 'assigned');
+SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
+
 SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;
 SELECT count(*) FROM queue.member;
 SELECT count(*) FROM queue.progress;

@@ -231,7 +231,12 @@ new_member(Members *members, const char *name)
 	return member;
 }
 
-/* What is assigned to whom.  Who has left may still have some. */
+/*
+ * Read which partitions are assigned to which member.  Members that have left may
+ * still have some.  The numbers may be those of partitions that were added to the
+ * topic since this session looked it up: the caller compares them with the
+ * topic's.
+ */
 static void
 read_assignments(int32 group, int32 topic_id, Members *members)
 {
@@ -245,6 +250,7 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 		bool		nulls[ASSIGN_NATTS];
 		char	   *name;
 		ArrayType  *partitions;
+		const int32 *numbers;
 		Member	   *member;
 
 		pgqueue_registry_read(rel, tuple, ASSIGN_NATTS, values, nulls);
@@ -253,9 +259,14 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 		if (member == NULL)
 			member = new_member(members, name);
 		partitions = DatumGetArrayTypePCopy(values[ASSIGN_ATTR_PARTITIONS - 1]);
-		member->npartitions = ArrayGetNItems(ARR_NDIM(partitions),
-											 ARR_DIMS(partitions));
-		member->partitions = (int32 *) ARR_DATA_PTR(partitions);
+		numbers = (const int32 *) ARR_DATA_PTR(partitions);
+		member->partitions = (int32 *) numbers;
+		member->npartitions = 0;
+		/* a superuser may have written to the row */
+		for (int i = 0; !ARR_HASNULL(partitions) &&
+			 i < ArrayGetNItems(ARR_NDIM(partitions), ARR_DIMS(partitions)); i++)
+			if (numbers[i] >= 0 && numbers[i] < PGQUEUE_MAX_PARTITIONS)
+				member->partitions[member->npartitions++] = numbers[i];
 		member->assignment_tid = tuple->t_self;
 	}
 	systable_endscan(scan);
