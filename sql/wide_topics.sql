@@ -4,9 +4,13 @@
 SELECT queue.create_topic('wide', value_type => 'text');
 SELECT queue.create_group('g', 'wide');
 UPDATE queue.topic SET partitions = 3000 WHERE name = 'wide';
-INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, generation, committed_offset, committed_at)
-SELECT group_id, topic_id, p, paused, action, generation, committed_offset, committed_at
-  FROM queue.progress, generate_series(1, 2999) p WHERE topic_id = (SELECT topic_id FROM queue.topic WHERE name = 'wide');
+INSERT INTO queue.incarnation
+SELECT topic_id, p, ordinal, incarnation, first_offset FROM queue.incarnation JOIN queue.topic USING (topic_id), generate_series(1, 2999) p
+ WHERE name = 'wide';
+INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, generation, committed_offset, committed_at, incarnation)
+SELECT group_id, topic_id, p, paused, action, generation, committed_offset, committed_at, incarnation
+  FROM queue.progress JOIN queue.topic USING (topic_id), generate_series(1, 2999) p
+ WHERE name = 'wide';
 -- a session that does not know the topic with one partition
 \connect -
 CREATE FUNCTION pg_temp.held() RETURNS text LANGUAGE sql AS $$
