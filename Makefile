@@ -11,6 +11,7 @@
 #   make sanitize   the suites against a build with assertions and UBSan
 #   make fuzz       random statements of several roles (FUZZ_SECONDS, FUZZ_SEED)
 #   make check-symbols  every exported C name begins with pgqueue_
+#   make check-layers   no file of src/ uses what lies in a folder above its own
 
 EXTENSION = queue
 MODULE_big = queue
@@ -20,7 +21,7 @@ TOP := $(dir $(lastword $(MAKEFILE_LIST)))
 # Scripts of all versions, and from each to the next.
 DATA = $(sort $(notdir $(wildcard $(TOP)queue--*.sql)))
 
-SOURCES := $(sort $(patsubst $(TOP)%,%,$(wildcard $(TOP)src/*.c)))
+SOURCES := $(sort $(patsubst $(TOP)%,%,$(wildcard $(TOP)src/*.c $(TOP)src/*/*.c)))
 OBJS := $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(TOP)src
 
@@ -37,7 +38,7 @@ EXTRA_CLEAN = test-output
 # installs what is missing and then calls make again for the build.
 SCRIPT_GOALS = test demo bench sanitize fuzz
 
-.PHONY: all $(SCRIPT_GOALS) check-symbols
+.PHONY: all $(SCRIPT_GOALS) check-symbols check-layers
 all:
 
 test:
@@ -65,10 +66,11 @@ include $(PGXS)
 PROVE_FLAGS += -I test/perl
 
 # PGXS tracks no header dependencies on most platforms, and makes no folders;
-# the full name keeps a VPATH build from finding the one of the sources.
-$(OBJS): $(wildcard $(TOP)src/*.h)
-$(OBJS) $(OBJS:.o=.bc): | $(CURDIR)/src
-$(CURDIR)/src:
+# their full names keep a VPATH build from finding those of the sources.
+$(OBJS): $(wildcard $(TOP)src/*/*.h)
+OBJECT_DIRS := $(addprefix $(CURDIR)/,$(sort $(dir $(OBJS))))
+$(OBJS) $(OBJS:.o=.bc): | $(OBJECT_DIRS)
+$(OBJECT_DIRS):
 	mkdir -p $@
 
 # What PostgreSQL's macros export is listed by its full name; everything else
@@ -77,4 +79,7 @@ check-symbols: $(OBJS)
 	@nm --extern-only --defined-only $(OBJS) \
 		| awk 'NF == 3 { print $$3 }' \
 		| { ! grep -vxE '(pg_finfo_)?pgqueue_.*|_PG_init|_PG_fini|Pg_magic_func'; }
+
+check-layers: $(OBJS)
+	@$(TOP)test/check_layers.pl $(TOP)src $(OBJS)
 endif

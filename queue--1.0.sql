@@ -288,7 +288,7 @@ COMMENT ON COLUMN queue.producer_batch.duplicates IS 'Messages left out as dupli
 COMMENT ON COLUMN queue.producer_batch.gaps IS 'Gaps in the sequences until then.';
 COMMENT ON COLUMN queue.producer_batch.produced_at IS 'When the last message was stored.';
 COMMENT ON COLUMN queue.producer_batch.watermark IS 'What the producer last kept with its messages.';
-COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c); NULL without messages.';
+COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/base/sequence_map.c); NULL without messages.';
 COMMENT ON COLUMN queue.producer_batch.used_at IS 'When the row was written, if it has no messages: duplicates only, a fence, a watermark alone; NULL: at produced_at.';
 COMMENT ON COLUMN queue.producer_batch.incarnation IS 'Incarnation of the log that the places are of (queue.incarnation); NULL without messages.';
 COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique: a unique check would walk old versions. Writers hold the producer''s lock.';
@@ -309,7 +309,7 @@ COMMENT ON COLUMN queue.producer_history.producer_id IS 'Producer, as in queue.p
 COMMENT ON COLUMN queue.producer_history.series IS 'Epoch in which the producer''s sequences last restarted.';
 COMMENT ON COLUMN queue.producer_history.last_sequence IS 'Last sequence of the row.';
 COMMENT ON COLUMN queue.producer_history.first_sequence IS 'First sequence of the row.';
-COMMENT ON COLUMN queue.producer_history.places IS 'Partitions and offsets of the row''s sequences (src/sequence_map.c).';
+COMMENT ON COLUMN queue.producer_history.places IS 'Partitions and offsets of the row''s sequences (src/base/sequence_map.c).';
 COMMENT ON COLUMN queue.producer_history.incarnation IS 'Incarnation of the log that the places are of (queue.incarnation).';
 COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. Writers hold the producer''s lock.';
 

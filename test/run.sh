@@ -6,8 +6,8 @@
 #                test/fuzz/run.sh]...
 #
 # Installs what is missing, builds a private server (lib.sh) and runs each file
-# against it: pg_regress, pg_isolation_regress, TAP, the fuzzer; before them, the check of
-# the exported names. What failed is shown, differences and logs, and left in
+# against it: pg_regress, pg_isolation_regress, TAP, the fuzzer; before them, checks of
+# the build. What failed is shown, differences and logs, and left in
 # test-output/. The last line is "N passed, N failed", where one test is one
 # file; a test that could not run has failed. The exit status tells the same.
 #
@@ -236,20 +236,24 @@ if [ ${#tests[@]} != $# ]; then
 	exit 2
 fi
 
+checks=(check-symbols check-layers)
+
 echo "== build"
 if ! "$top/test/setup.sh" test || ! libpq_folders || ! prepare_server; then
-	finish 0 $((1 + ${#tests[@]}))
+	finish 0 $((${#checks[@]} + ${#tests[@]}))
 fi
 
-echo "== exported names"
+echo "== checks of the build"
 passed=0
-if make_copy check-symbols >"$work/symbols.out" 2>&1; then
-	echo "ok      check-symbols"
-	passed=1
-else
-	echo "FAILED  check-symbols"
-	show check-symbols "$work/symbols.out"
-fi
+for check in "${checks[@]}"; do
+	if make_copy "$check" >"$work/$check.out" 2>&1; then
+		echo "ok      $check"
+		passed=$((passed + 1))
+	else
+		echo "FAILED  $check"
+		show "$check" "$work/$check.out"
+	fi
+done
 
 echo "== tests, $JOBS at a time"
 mkdir "$work/tests" "$work/ports"
@@ -260,4 +264,4 @@ for ((lane = 1; lane <= JOBS; lane++)); do
 done
 wait
 passed=$((passed + $(find "$work/tests" -name passed | wc -l)))
-finish "$passed" $((1 + ${#tests[@]} - passed))
+finish "$passed" $((${#checks[@]} + ${#tests[@]} - passed))

@@ -119,7 +119,7 @@ bench_sequence_hold()
 
 # make_history producer batches: a producer that has stored so many batches of
 # 10 messages.  Its rows are written straight into the table; each holds the
-# map of ten messages at offsets 0 to 9 of partition 0 (src/sequence_map.c).
+# map of ten messages at offsets 0 to 9 of partition 0 (src/base/sequence_map.c).
 make_history()
 {
 	sql "SELECT queue.create_producer('history', '$1')" >/dev/null

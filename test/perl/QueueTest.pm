@@ -100,8 +100,8 @@ sub build_library
 	delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
 
 	$pg_config //= 'PG_CONFIG=pg_config';
-	mkpath("$folder/src");
-	system("cp Makefile queue.control *.sql '$folder/' && cp src/*.c src/*.h '$folder/src/'")
+	mkpath($folder);
+	system("cp -r Makefile queue.control *.sql src '$folder/' && find '$folder/src' -name '*.o' -delete")
 	  == 0 or die 'cannot copy the sources';
 	system("make -s -C '$folder' with_llvm=no '$pg_config' all >'$folder/make.log' 2>&1")
 	  == 0 or die slurp_file("$folder/make.log");

@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ *
+ * api.h
+ *	  What the files of the SQL functions offer each other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_API_H
+#define QUEUE_API_H
+
+#include "base/data.h"
+#include "group/group.h"
+#include "producer/producer.h"
+
+/* ---------------- view_buffer.c ---------------- */
+
+/* Who produces the rows of a statement; see queue.producer_id. */
+typedef struct FaceProducer
+{
+	const char *name;			/* NULL: nobody in particular */
+	int32		epoch;
+	int64		sequence;		/* of the next row */
+} FaceProducer;
+
+/* A statement that inserts into a topic's view. */
+typedef struct FaceStatement
+{
+	uint64		number;			/* no two have the same in a backend */
+	bool		may_gather;
+	FaceProducer producer;
+} FaceStatement;
+
+extern void pgqueue_face_buffer_init(void);
+extern bool pgqueue_face_may_gather(MemoryContext statement);
+extern bool pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
+								HeapTuple record);
+extern void pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
+								const FaceProducer *producer,
+								MessagePlace *place);
+extern void pgqueue_face_flush(void);
+
+/* ---------------- view_settings.c ---------------- */
+
+extern void pgqueue_face_settings_init(void);
+extern void pgqueue_face_settings_take(FaceProducer *producer,
+									   MemoryContext context);
+extern void pgqueue_face_settings_used(void);
+
+/* ---------------- poll.c ---------------- */
+
+extern void pgqueue_poll_init(void);
+
+/* ---------------- guard_check.c ---------------- */
+
+extern bool pgqueue_belongs_to_topic(const char *type, const char *schema,
+									 const char *name,
+									 const char *const *names);
+extern int32 pgqueue_guard_topic_of_log(Oid log);
+extern void pgqueue_check_relation(Relation rel);
+extern const char * pgqueue_topic_of_view(Relation view);
+extern void pgqueue_check_face(Relation view, const char *topic, Oid log_id,
+							   bool renamed);
+
+/* ---------------- producer_args.c ---------------- */
+
+/* Who produces with which sequence, as a call says it. */
+typedef struct ProducerArgs
+{
+	char	   *name;			/* NULL: nobody in particular */
+	int32		epoch;
+} ProducerArgs;
+
+extern ProducerArgs pgqueue_producer_args(FunctionCallInfo fcinfo,
+										  int name_arg, int epoch_arg,
+										  bool has_sequence,
+										  const char *sequence_name);
+
+/* ---------------- arrays.c ---------------- */
+
+/* An array argument, taken apart. */
+typedef struct Elements
+{
+	Oid			type;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+} Elements;
+
+extern Oid pgqueue_argument_type(FunctionCallInfo fcinfo, int arg,
+								 const char *name);
+extern ArrayType * pgqueue_array_arg(FunctionCallInfo fcinfo, int arg,
+									 const char *name);
+extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,
+							   const char *name, int expected,
+							   Elements *elements);
+extern void pgqueue_skip_elements(Elements *elements, int n);
+
+/* ---------------- topics.c ---------------- */
+
+extern const char * pgqueue_face_name(const char *name);
+extern void pgqueue_run_as_extension(const char *sql);
+
+#endif							/* QUEUE_API_H */

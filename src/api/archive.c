@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * archive.c
+ *	  queue.archive_segment(): a segment leaves its topic and becomes a table.
+ *
+ * What goes is a partition's oldest segment, under the rules of retention: it is
+ * sealed, and groups have read it, unless forced.  It is detached, with all its
+ * files as they are, and the log start is moved behind it, in one transaction;
+ * for readers that is the same as if it had been let go (README, section 9).
+ *
+ * The table keeps the access method: it can be read, indexed, dumped, dropped,
+ * and not updated.  It gets a name outside schema queue, where names say what
+ * belongs to a topic (guard.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <inttypes.h>
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "commands/tablecmds.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/predicate.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "group/progress.h"
+#include "cleanup/cleanup.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_archive_segment);
+
+/* Letters of "_<partition>_<first offset>", at most. */
+#define SUFFIX_LENGTH (1 + 5 + 1 + 20)
+
+/* The name that the table gets. */
+typedef struct Archive
+{
+	Oid			schema;
+	char	   *name;
+} Archive;
+
+/* ---------------- the name ---------------- */
+
+/* If none is given: <topic>_<partition>_<first offset>, as in Kafka's folders. */
+static char *
+default_name(const Topic *topic, int32 partition, const Segment *segment)
+{
+	return psprintf("%.*s_%05d_%020" PRId64,
+					NAMEDATALEN - 1 - SUFFIX_LENGTH, topic->name, partition,
+					segment->first);
+}
+
+/*
+ * Where the table goes: as CREATE TABLE would find it.	The schema is locked.
+ *
+ * Errors: 42501 without CREATE on the schema, 3F000 if there is none, 42602 for
+ * a bad name, 22023 for the extension's own schemas and temporary ones, 42P07 if
+ * the name is taken.
+ */
+static void
+find_place(Archive *archive, RangeVar *name)
+{
+	Oid			existing;
+
+	archive->schema = RangeVarGetAndCheckCreationNamespace(name, NoLock,
+														   &existing);
+	archive->name = name->relname;
+	if (archive->schema == get_namespace_oid(PGQUEUE_SCHEMA, false) ||
+		archive->schema == get_namespace_oid(PGQUEUE_FACE_SCHEMA, false) ||
+		isAnyTempNamespace(archive->schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an archive cannot be in schema \"%s\"",
+						get_namespace_name(archive->schema)),
+				 errhint("Name another schema, as in 'archive.orders_2024'.")));
+	if (OidIsValid(existing))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" already exists", archive->name)));
+}
+
+/* ---------------- what may go ---------------- */
+
+/*
+ * What a group has yet to read stays.  Until the transaction ends nobody puts a
+ * group back.
+ *
+ * Errors: 55000.
+ */
+static void
+check_held(Topic *topic, int32 partition, const Segment *segment)
+{
+	char	   *name;
+	int64		held = pgqueue_held_now(topic, partition, &name);
+
+	if (held >= segment->end)
+		return;
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on the offsets of groups in partition %d of topic \"%s\"",
+						partition, topic->name),
+				 pgqueue_errdetail_positions_holder(topic, partition),
+				 errhint("Retry when that transaction has ended.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("messages from offset " INT64_FORMAT
+					" on are kept for consumer group \"%s\"", held, name),
+			 errdetail("The oldest segment of partition %d ends at offset "
+					   INT64_FORMAT ".", partition, segment->end),
+			 errhint("With force => true the group's next call raises an error.")));
+}
+
+/* Errors: 55000 if there is none that is sealed. */
+static Segment *
+oldest_sealed(Topic *topic, int32 partition)
+{
+	Partition  *part = &topic->partitions[partition];
+
+	pgqueue_check_segments(topic, partition);
+	if (pgqueue_segments_sealed(topic, part) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("partition %d of topic \"%s\" has no sealed segment",
+						partition, topic->name),
+				 errdetail("The one in use cannot be archived.")));
+	return &part->segments[0];
+}
+
+/* ---------------- leaving ---------------- */
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/*
+ * Detach by the command, as the topic's owner.  The rest by hand, since it takes
+ * rights on schema queue that nobody has, and runs nobody's code: a locked table
+ * gets another name and schema, and the topic's owner.
+ */
+static void
+detach(const Topic *topic, Oid relid, const Archive *archive)
+{
+	Relation	log = table_open(topic->log, NoLock);
+	Oid			owner = log->rd_rel->relowner;
+	Relation	leaf;
+	ObjectAddresses *moved = new_object_addresses();
+
+	table_close(log, NoLock);
+	pgqueue_run_removal(owner, psprintf("ALTER TABLE %s DETACH PARTITION %s",
+										qualified_name(topic->log),
+										qualified_name(relid)));
+	CommandCounterIncrement();
+	leaf = table_open(relid, NoLock);
+	CheckTableForSerializableConflictIn(leaf);
+	AlterTableNamespaceInternal(leaf, RelationGetNamespace(leaf),
+								archive->schema, moved);
+	free_object_addresses(moved);
+	table_close(leaf, NoLock);
+	CommandCounterIncrement();
+	RenameRelationInternal(relid, archive->name, false, false);
+	CommandCounterIncrement();
+	/* as for what belongs to a table: rights on the topic were checked */
+	ATExecChangeOwner(relid, owner, true, AccessExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* (archive, first_offset, next_offset, bytes) */
+static Datum
+result_row(FunctionCallInfo fcinfo, const Segment *segment)
+{
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	values[0] = ObjectIdGetDatum(segment->relid);
+	values[1] = Int64GetDatum(segment->first);
+	values[2] = Int64GetDatum(segment->end);
+	values[3] = Int64GetDatum(pgqueue_total_bytes(segment->relid));
+	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
+}
+
+/*
+ * (topic, partition, archive, force) -> (archive, first_offset, next_offset,
+ * bytes)
+ *
+ * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, only tried, for a
+ * moment; to the end of the transaction.	What is waited for with them, a schema that is being
+ * dropped, a name that is being taken, is waited for only a moment.
+ */
+Datum
+pgqueue_archive_segment(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	int32		partition;
+	Segment		segment;
+	Archive		archive;
+	int			nest;
+
+	pgqueue_check_writable("queue.archive_segment()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "partition");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	partition = PG_GETARG_INT32(1);
+	pgqueue_check_partition(topic, partition);
+
+	if (!pgqueue_lock_relation_soon(topic->log, AccessExclusiveLock,
+									PGQUEUE_LOCK_PATIENCE))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on topic \"%s\"", topic->name),
+				 pgqueue_errdetail_relation_holder(topic->log,
+												   AccessExclusiveLock),
+				 errhint("Retry when that transaction has ended.")));
+	nest = NewGUCNestLevel();
+	pgqueue_wait_shortly(GUC_ACTION_SAVE);
+	topic = pgqueue_topic_refresh(topic);
+	segment = *oldest_sealed(topic, partition);
+	if (!pgqueue_lock_segment_soon(segment.relid, AccessExclusiveLock,
+								   PGQUEUE_LOCK_PATIENCE))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on the oldest segment of partition %d of topic \"%s\"",
+						partition, topic->name),
+				 pgqueue_errdetail_relation_holder(segment.relid,
+												   AccessExclusiveLock),
+				 errhint("Retry when that transaction has ended.")));
+	find_place(&archive, PG_ARGISNULL(2) ?
+			   makeRangeVar(NULL, default_name(topic, partition, &segment), -1) :
+			   makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(2))));
+	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
+		check_held(topic, partition, &segment);
+
+	pgqueue_store_log_start(topic, partition, segment.end);
+	detach(topic, segment.relid, &archive);
+	AtEOXact_GUC(true, nest);
+	PG_RETURN_DATUM(result_row(fcinfo, &segment));
+}

@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ *
+ * fetch.c
+ *	  queue.fetch(): read from a given offset, without a group.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "log/log.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_fetch);
+PG_FUNCTION_INFO_V1(pgqueue_fetch_typed);
+
+/* (topic, partition, from_offset, [value_type,] max_messages, max_bytes) */
+static Datum
+fetch(FunctionCallInfo fcinfo, int limits_arg)
+{
+	Topic	   *topic;
+	int32		partition;
+	int64		from;
+	MessageSink sink;
+	int64		stopped_at;
+
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "partition");
+	pgqueue_check_not_null(fcinfo, 2, "from_offset");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_SELECT);
+	partition = PG_GETARG_INT32(1);
+	pgqueue_check_partition(topic, partition);
+	from = PG_GETARG_INT64(2);
+	pgqueue_sink_init(&sink, fcinfo, limits_arg, limits_arg + 1, false);
+	pgqueue_sink_topic(&sink, topic,
+					   "queue.fetch(%s, <partition>, <from_offset>, value_type => NULL::%s, max_messages => <max_messages>)");
+
+	if (from < pgqueue_log_start(topic, partition))
+		pgqueue_offset_out_of_range(topic, partition, from, "offset");
+	if (pgqueue_scan(topic, partition, from, GetActiveSnapshot(),
+					 pgqueue_sink_receive, &sink, &stopped_at) == SCAN_GONE)
+		pgqueue_offset_out_of_range(topic, partition, from, "offset");
+	if (sink.taken == 0 &&
+		pgqueue_behind_log_end(topic, partition, from))
+		pgqueue_offset_out_of_range(topic, partition, from, "offset");
+	return (Datum) 0;
+}
+
+Datum
+pgqueue_fetch(PG_FUNCTION_ARGS)
+{
+	return fetch(fcinfo, 3);
+}
+
+Datum
+pgqueue_fetch_typed(PG_FUNCTION_ARGS)
+{
+	return fetch(fcinfo, 4);
+}

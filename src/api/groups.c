@@ -1,0 +1,375 @@
+/*-------------------------------------------------------------------------
+ *
+ * groups.c
+ *	  queue.alter_group(), drop_group(), expire_group(), pause() and resume().
+ *
+ * All but the first take the group's lock in every partition concerned and wait for
+ * it: once they have it, no transaction of the group is at work there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "wait/wait.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "group/progress.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_alter_group);
+PG_FUNCTION_INFO_V1(pgqueue_drop_group);
+PG_FUNCTION_INFO_V1(pgqueue_expire_group);
+PG_FUNCTION_INFO_V1(pgqueue_pause);
+PG_FUNCTION_INFO_V1(pgqueue_resume);
+
+/* A topic that need not be given.	Errors: 42704, 42501. */
+static Topic *
+topic_or_null(FunctionCallInfo fcinfo, int arg)
+{
+	Topic	   *topic;
+
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
+	pgqueue_check_right(topic, ACL_SELECT);
+	return topic;
+}
+
+static bool
+reads(const List *places, int32 topic_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, places)
+		if (((ProgressPlace *) lfirst(lc))->topic_id == topic_id)
+			return true;
+	return false;
+}
+
+/* ---------------- alter ---------------- */
+
+/* (consumer_group, auto_offset_reset, expiry, owner) */
+Datum
+pgqueue_alter_group(PG_FUNCTION_ARGS)
+{
+	ConsumerGroup group;
+	GroupSettings settings;
+	bool		set;
+
+	pgqueue_check_writable("queue.alter_group()");
+	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_must_exist(&group);
+	set = pgqueue_group_settings_arg(fcinfo, 1, &settings);
+	if (!PG_ARGISNULL(3))
+	{
+		settings.owner =
+			pgqueue_new_owner(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+		set = true;
+	}
+
+	pgqueue_group_lock_settings(&group);
+	(void) pgqueue_group_hold(group.id, true);
+	pgqueue_group_check_same(&group);
+	if (set)
+		pgqueue_group_set(&group, &settings);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- drop ---------------- */
+
+/*
+ * Keep the topics that a group has rows of from being dropped: whoever drops
+ * one deletes these rows, too.	 Rights do not matter, nor whether a topic can
+ * be used.  Other topics are not looked at: another transaction may have locked
+ * their tables.
+ */
+static void
+hold_topics(int32 group, const List *places)
+{
+	ListCell   *lc;
+
+	foreach(lc, pgqueue_topic_names())
+	{
+		int32		id = pgqueue_topic_id(lfirst(lc));
+		Members		members;
+
+		pgqueue_members_read(group, id, &members);
+		if (members.n > 0 || reads(places, id))
+			pgqueue_lock_relation(pgqueue_log_of_topic(lfirst(lc)),
+								  AccessShareLock);
+	}
+}
+
+/*
+ * Wake the group's members that wait, in a topic or (NULL) in all: they have to
+ * join again, also those that own no partition.
+ */
+static void
+note_members(int32 group, const Topic *topic)
+{
+	ListCell   *lc;
+
+	if (topic != NULL)
+	{
+		pgqueue_note_progress(group, topic->id, -1, true);
+		return;
+	}
+	foreach(lc, pgqueue_topic_names())
+	{
+		int32		id = pgqueue_topic_id(lfirst(lc));
+		Members		members;
+
+		pgqueue_members_read(group, id, &members);
+		if (members.n > 0)
+			pgqueue_note_progress(group, id, -1, true);
+	}
+}
+
+/* (consumer_group, topic) */
+Datum
+pgqueue_drop_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	int32		topic_id;
+	ListCell   *lc;
+
+	pgqueue_check_writable("queue.drop_group()");
+	topic = topic_or_null(fcinfo, 1);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
+	pgqueue_group_must_exist(&group);
+	topic_id = topic == NULL ? -1 : topic->id;
+
+	pgqueue_group_lock_rows(group.id);
+	pgqueue_group_check_same(&group);
+	if (topic == NULL)
+		hold_topics(group.id, pgqueue_progress_places(group.id, -1));
+	else
+		(void) pgqueue_topic_hold(topic);
+	foreach(lc, pgqueue_progress_places(group.id, topic_id))
+	{
+		ProgressPlace *place = lfirst(lc);
+
+		(void) pgqueue_progress_lock(group.id, place->topic_id,
+									 place->partition, true);
+		pgqueue_note_progress(group.id, place->topic_id, place->partition,
+							  true);
+	}
+
+	/* what this very command has written, too */
+	CommandCounterIncrement();
+	note_members(group.id, topic);
+	pgqueue_members_forget(group.id, topic_id);
+	pgqueue_progress_forget(group.id, topic_id);
+	if (topic == NULL)
+		pgqueue_group_delete(group.name);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- expire, pause and resume ---------------- */
+
+/*
+ * Lock and read a group's progress in a partition, to change something other
+ * than the offset.
+ */
+static void
+read_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
+			 Progress *progress)
+{
+	pgqueue_positions_hold(topic, partition);
+	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
+	(void) pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group->id, topic, partition, progress);
+}
+
+/*
+ * Begin a partition that the group has not begun to read, at the log start, for
+ * it to have a row.
+ */
+static void
+start_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
+			  Progress *progress)
+{
+	if (progress->found)
+		return;
+	progress->offset = pgqueue_log_start(topic, partition);
+	pgqueue_progress_write(group->id, topic, partition, progress,
+						   PROGRESS_STARTED);
+}
+
+/* (consumer_group, topic) -> number of partitions changed */
+Datum
+pgqueue_expire_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	int			changed = 0;
+
+	pgqueue_check_writable("queue.expire_group()");
+	pgqueue_check_not_null(fcinfo, 1, "topic");
+	topic = topic_or_null(fcinfo, 1);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
+	pgqueue_group_must_exist(&group);
+
+	(void) pgqueue_group_hold(group.id, true);
+	pgqueue_group_check_same(&group);
+	topic = pgqueue_topic_hold(topic);
+	if (!pgqueue_progress_any(group.id, topic->id))
+		PG_RETURN_INT32(0);
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		CHECK_FOR_INTERRUPTS();
+		read_unmoved(&group, topic, p, &progress);
+		if (progress.released)
+		{
+			pgqueue_progress_unlock(group.id, topic->id, p);
+			continue;
+		}
+		start_unmoved(&group, topic, p, &progress);
+		progress.released = true;
+		pgqueue_progress_write(group.id, topic, p, &progress,
+							   PROGRESS_UNMOVED);
+		changed++;
+	}
+	PG_RETURN_INT32(changed);
+}
+
+/* Nothing is written if it is so already. */
+static bool
+set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
+{
+	Progress	progress;
+
+	read_unmoved(group, topic, partition, &progress);
+	if (progress.paused == paused)
+	{
+		pgqueue_progress_unlock(group->id, topic->id, partition);
+		return false;
+	}
+	start_unmoved(group, topic, partition, &progress);
+	progress.paused = paused;
+	pgqueue_progress_write(group->id, topic, partition, &progress,
+						   PROGRESS_UNMOVED);
+	if (!paused)
+		pgqueue_note_progress(group->id, topic->id, partition, true);
+	return true;
+}
+
+/* All partitions of a topic, or one.  Locks: the topic is held. */
+static int
+set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
+{
+	int			changed = 0;
+	int32		first = partition < 0 ? 0 : partition;
+	int32		last;
+
+	last = partition < 0 ? topic->npartitions - 1 : partition;
+	for (int32 p = first; p <= last; p++)
+		changed += set_paused(group, topic, p, paused);
+	return changed;
+}
+
+/*
+ * All partitions of a topic but those that cannot be read, which a WARNING
+ * tells.  Locks: the topic is held.
+ */
+static int
+set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
+{
+	const char *problem = topic->broken;
+	int			npartitions = problem == NULL ? topic->npartitions : 0;
+	int			changed = 0;
+
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		if (!pgqueue_partition_broken(topic, p))
+			changed += set_paused(group, topic, p, paused);
+		else if (problem == NULL)
+			problem = pgqueue_partition_flaw(topic, p);
+	}
+	if (problem != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("topic \"%s\" cannot be used and is left out, at least in part",
+						topic->name),
+				 errdetail_internal("%s", problem)));
+	return changed;
+}
+
+/* All topics that the group reads. */
+static int
+set_group_paused(ConsumerGroup *group, bool paused)
+{
+	List	   *places = pgqueue_progress_places(group->id, -1);
+	int			changed = 0;
+	ListCell   *lc;
+
+	foreach(lc, pgqueue_topic_names())
+	{
+		Topic	   *topic;
+
+		/* that of another topic may be locked for long */
+		if (!reads(places, pgqueue_topic_id(lfirst(lc))))
+			continue;
+		pgqueue_lock_relation(pgqueue_log_of_topic(lfirst(lc)),
+							  AccessShareLock);
+		/* dropped meanwhile: nothing to pause */
+		topic = pgqueue_topic_find(lfirst(lc));
+		if (topic != NULL && reads(places, topic->id))
+			changed += set_sound_paused(group, topic, paused);
+	}
+	return changed;
+}
+
+/* (consumer_group, topic, partition) -> number of partitions changed */
+static Datum
+pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	int32		partition = PG_ARGISNULL(2) ? -1 : PG_GETARG_INT32(2);
+
+	pgqueue_check_writable(function);
+	topic = topic_or_null(fcinfo, 1);
+	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_must_exist(&group);
+	if (!PG_ARGISNULL(2) && topic == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a partition needs a topic")));
+	if (!PG_ARGISNULL(2))
+		pgqueue_check_partition(topic, partition);
+
+	/* all of it: nobody begins to read another topic meanwhile */
+	if (topic == NULL)
+		pgqueue_group_lock_rows(group.id);
+	else
+		(void) pgqueue_group_hold(group.id, true);
+	pgqueue_group_check_same(&group);
+	if (topic == NULL)
+		PG_RETURN_INT32(set_group_paused(&group, paused));
+	topic = pgqueue_topic_hold(topic);
+	PG_RETURN_INT32(set_topic_paused(&group, topic, partition, paused));
+}
+
+Datum
+pgqueue_pause(PG_FUNCTION_ARGS)
+{
+	return pause_or_resume(fcinfo, "queue.pause()", true);
+}
+
+Datum
+pgqueue_resume(PG_FUNCTION_ARGS)
+{
+	return pause_or_resume(fcinfo, "queue.resume()", false);
+}

@@ -1,0 +1,413 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard_check.c
+ *	  Checks of a topic's table, segments and view after a DDL command.
+ *
+ * guard.c calls them for what the command touched; topic/topic.c checks the
+ * same when it opens a topic (log/shape.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "executor/spi.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_func.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "log/log.h"
+#include "topic/topic.h"
+#include "api/api.h"
+
+/* Triggers of a topic's view, and what they must be. */
+static const struct
+{
+	const char *name;
+	const char *function;
+	int16		type;
+}			face_triggers[] =
+{
+	{"produce", "topic_insert",
+	TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSTEAD | TRIGGER_TYPE_INSERT},
+	{"produce_flush", "topic_flush", TRIGGER_TYPE_INSERT},
+	{"refuse_change", "refuse_change",
+	TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE},
+	{"refuse_row", "refuse_change",
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSTEAD | TRIGGER_TYPE_UPDATE |
+	TRIGGER_TYPE_DELETE},
+};
+
+/* The id of the topic whose table this is, or 0. */
+int32
+pgqueue_guard_topic_of_log(Oid log)
+{
+	char		name[NAMEDATALEN];
+
+	return pgqueue_topic_of_log(log, name);
+}
+
+/* ---------------- dropping ---------------- */
+
+/* Is it log_<number>, or log_<number>_...? */
+static bool
+is_storage_name(const char *name)
+{
+	size_t		digits;
+
+	if (strncmp(name, "log_", 4) != 0)
+		return false;
+	digits = strspn(name + 4, "0123456789");
+	return digits > 0 && (name[4 + digits] == '\0' || name[4 + digits] == '_');
+}
+
+static bool
+is_face_name(const char *schema, const char *name)
+{
+	return schema != NULL && name != NULL &&
+		strcmp(schema, PGQUEUE_FACE_SCHEMA) == 0 &&
+		pgqueue_topic_id(name) != 0;
+}
+
+/*
+ * Return true if a dropped object belonged to a topic: a table, the view, a
+ * trigger of the view, or the default that answers for a trigger which does not
+ * fire.  The names tell.  names: the object's address, for a part of a relation
+ * (schema, relation, part).
+ */
+bool
+pgqueue_belongs_to_topic(const char *type, const char *schema,
+						 const char *name, const char *const *names)
+{
+	if (strcmp(type, "view") == 0)
+		return is_face_name(schema, name);
+	if (strcmp(type, "trigger") == 0 || strcmp(type, "default value") == 0)
+	{
+		if (!is_face_name(names[0], names[1]) || names[2] == NULL)
+			return false;
+		if (strcmp(type, "default value") == 0)
+			return strcmp(names[2], "offset") == 0;
+		for (int i = 0; i < lengthof(face_triggers); i++)
+			if (strcmp(names[2], face_triggers[i].name) == 0)
+				return true;
+		return false;
+	}
+	return schema != NULL && name != NULL &&
+		strcmp(schema, PGQUEUE_SCHEMA) == 0 && is_storage_name(name);
+}
+
+/* ---------------- the state after a command ---------------- */
+
+pg_noreturn static void refuse_alter(const char *name, const char *flaw);
+
+static void
+refuse_alter(const char *name, const char *flaw)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot alter \"%s\" in this way: it belongs to a topic", name),
+			 errdetail_internal("%s", flaw),
+			 errhint("Indexes and CHECK constraints may be added to a topic's table. REASSIGN OWNED gives a topic to another role.")));
+}
+
+/* Return what is wrong with the name of a topic's table or segment, or NULL. */
+static const char *
+name_flaw(Relation rel, int32 topic_id)
+{
+	const char *name = RelationGetRelationName(rel);
+	const char *prefix = psprintf("log_%d", topic_id);
+
+	if (strncmp(name, prefix, strlen(prefix)) == 0 &&
+		(name[strlen(prefix)] == '_' ||
+		 (name[strlen(prefix)] == '\0' && !rel->rd_rel->relispartition)))
+		return NULL;
+	return psprintf("\"%s\" is not named after its topic.", name);
+}
+
+/* Check one partition of a topic's table. */
+static void
+check_segment(Oid relid, Relation log, int32 topic_id)
+{
+	Relation	leaf = relation_open(relid, AccessShareLock);
+	const char *flaw;
+
+	flaw = pgqueue_segment_flaw(leaf, log->rd_rel->relowner,
+								TupleDescAttr(RelationGetDescr(log),
+											  LOG_ATTR_VALUE - 1)->atttypid,
+								true);
+	if (flaw == NULL)
+		flaw = name_flaw(leaf, topic_id);
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(leaf), flaw);
+	relation_close(leaf, AccessShareLock);
+}
+
+/* Check a topic's table, and all its partitions unless one was just attached. */
+static void
+check_table(Relation log, int32 topic_id)
+{
+	const char *flaw = pgqueue_table_flaw(log);
+	Oid			attached = pgqueue_attaching();
+	ListCell   *lc;
+
+	if (flaw == NULL)
+		flaw = name_flaw(log, topic_id);
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(log), flaw);
+	if (OidIsValid(attached) &&
+		get_partition_parent(attached, true) == RelationGetRelid(log))
+	{
+		check_segment(attached, log, topic_id);
+		return;
+	}
+	foreach(lc, find_inheritance_children(RelationGetRelid(log),
+										  AccessShareLock))
+		check_segment(lfirst_oid(lc), log, topic_id);
+}
+
+/* ---------------- the view ---------------- */
+
+/* Is the view's query SELECT of the log's columns, of all rows? */
+static bool
+selects_log(Relation view, Oid log)
+{
+	static const AttrNumber columns[FACE_NATTS] =
+	{LOG_ATTR_PARTITION, LOG_ATTR_OFFSET, LOG_ATTR_TIMESTAMP,
+	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS};
+	Query	   *query = get_view_query(view);
+	RangeTblRef *from;
+	RangeTblEntry *rte;
+	ListCell   *lc;
+
+	if (list_length(query->jointree->fromlist) != 1 ||
+		list_length(query->targetList) != FACE_NATTS ||
+		query->jointree->quals != NULL || query->cteList != NIL ||
+		query->groupClause != NIL || query->groupingSets != NIL ||
+		query->havingQual != NULL || query->distinctClause != NIL ||
+		query->limitOffset != NULL || query->limitCount != NULL ||
+		query->setOperations != NULL)
+		return false;
+	from = linitial(query->jointree->fromlist);
+	if (!IsA(from, RangeTblRef))
+		return false;
+	rte = rt_fetch(from->rtindex, query->rtable);
+	if (rte->rtekind != RTE_RELATION || rte->relid != log || !rte->inh ||
+		rte->tablesample != NULL)
+		return false;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		Var		   *var = (Var *) entry->expr;
+
+		if (!IsA(var, Var) || var->varno != from->rtindex ||
+			var->varattno != columns[foreach_current_index(lc)])
+			return false;
+	}
+	return true;
+}
+
+static Oid
+own_function(const char *name)
+{
+	return LookupFuncName(list_make2(makeString(PGQUEUE_SCHEMA),
+									 makeString(pstrdup(name))),
+						  0, NULL, true);
+}
+
+static bool
+calls_function(Node *node, void *function)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == *(Oid *) function)
+		return true;
+	return expression_tree_walker(node, calls_function, function);
+}
+
+/* Does the default of column "offset" refuse rows that no trigger would store? */
+static bool
+default_guards(Relation view)
+{
+	TupleConstr *constr = RelationGetDescr(view)->constr;
+	Oid			guard = own_function("insert_guard");
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+		if (constr->defval[i].adnum == FACE_ATTR_OFFSET)
+			return calls_function(stringToNode(constr->defval[i].adbin), &guard);
+	return false;
+}
+
+/* Triggers that have one of our names; complete: all must be there. */
+static const char *
+triggers_flaw(Relation view, const char *topic, bool complete)
+{
+	for (int i = 0; i < lengthof(face_triggers); i++)
+	{
+		const char *name = face_triggers[i].name;
+		Trigger    *trigger = NULL;
+
+		for (int t = 0; view->trigdesc != NULL &&
+			 t < view->trigdesc->numtriggers; t++)
+			if (strcmp(view->trigdesc->triggers[t].tgname, name) == 0)
+				trigger = &view->trigdesc->triggers[t];
+		if (trigger == NULL && complete)
+			return psprintf("Trigger \"%s\" of view \"%s\" is missing.", name,
+							RelationGetRelationName(view));
+		if (trigger == NULL)
+			continue;
+		if (trigger->tgfoid != own_function(face_triggers[i].function) ||
+			trigger->tgtype != face_triggers[i].type ||
+			trigger->tgqual != NULL ||
+			trigger->tgenabled != TRIGGER_FIRES_ON_ORIGIN ||
+			(i == 0 && (trigger->tgnargs != 1 ||
+						strcmp(trigger->tgargs[0], topic) != 0)))
+			return psprintf("Trigger \"%s\" of view \"%s\" is changed or disabled.",
+							name, RelationGetRelationName(view));
+	}
+	return NULL;
+}
+
+/*
+ * Check the view of a topic.  While a dump is restored its triggers are made one
+ * by one, so only a command that renames one asks for all of them.
+ */
+void
+pgqueue_check_face(Relation view, const char *topic, Oid log_id, bool renamed)
+{
+	Relation	log = try_relation_open(log_id, AccessShareLock);
+	const char *flaw;
+
+	if (log == NULL)
+		return;
+	flaw = pgqueue_table_flaw(log);
+	if (flaw == NULL)
+		flaw = pgqueue_view_flaw(view, TupleDescAttr(RelationGetDescr(log),
+													 LOG_ATTR_VALUE - 1)->atttypid);
+	if (flaw == NULL && strcmp(topic, RelationGetRelationName(view)) != 0)
+		flaw = psprintf("The view of a topic has the topic's name, \"%s\".",
+						topic);
+	if (flaw == NULL && RelationGetNamespace(view) !=
+		get_namespace_oid(PGQUEUE_FACE_SCHEMA, false))
+		flaw = psprintf("The view of a topic is in schema \"%s\".",
+						PGQUEUE_FACE_SCHEMA);
+	if (flaw == NULL && view->rd_rel->relowner != log->rd_rel->relowner)
+		flaw = "View and table of a topic belong to the same role.";
+	if (flaw == NULL && !selects_log(view, log_id))
+		flaw = "The view of a topic shows the topic's table as it is.";
+	if (flaw == NULL && (view->rd_rules == NULL || view->rd_rules->numLocks != 1))
+		flaw = "The view of a topic has no rules.";
+	if (flaw == NULL && !default_guards(view))
+		flaw = "The default of column \"offset\" calls queue.insert_guard().";
+	if (flaw == NULL)
+		flaw = triggers_flaw(view, topic, renamed);
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(view), flaw);
+	relation_close(log, AccessShareLock);
+}
+
+/*
+ * Return the topic whose view this is: by its name or, if it may be the one that
+ * was renamed, by its trigger.
+ */
+const char *
+pgqueue_topic_of_view(Relation view)
+{
+	Oid			schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+
+	if (RelationGetNamespace(view) == schema &&
+		pgqueue_topic_id(RelationGetRelationName(view)) != 0)
+		return RelationGetRelationName(view);
+	for (int i = 0; view->trigdesc != NULL &&
+		 i < view->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &view->trigdesc->triggers[i];
+
+		if (strcmp(trigger->tgname, face_triggers[0].name) == 0 &&
+			trigger->tgtype == face_triggers[0].type && trigger->tgnargs == 1 &&
+			pgqueue_topic_id(trigger->tgargs[0]) != 0 &&
+			!OidIsValid(get_relname_relid(trigger->tgargs[0], schema)))
+			return trigger->tgargs[0];
+	}
+	return NULL;
+}
+
+/*
+ * Return the topic whose table this is, or of whose table it is a partition, or
+ * 0.  *log: the topic's table.
+ */
+static int32
+topic_of_table(Oid relid, Oid *log)
+{
+	int32		topic_id = 0;
+
+	*log = relid;
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		topic_id = pgqueue_guard_topic_of_log(relid);
+	if (topic_id == 0 && get_rel_relispartition(relid))
+	{
+		*log = get_partition_parent(relid, true);
+		topic_id = pgqueue_guard_topic_of_log(*log);
+	}
+	return topic_id;
+}
+
+/*
+ * A foreign key to a topic would never hold: its check locks rows, which a log
+ * refuses.  And its triggers would keep producers out.
+ */
+static void
+check_foreign_keys(Relation rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst_node(ForeignKeyCacheInfo, lc);
+		Oid			log;
+
+		if (topic_of_table(key->confrelid, &log) != 0)
+			refuse_alter(get_rel_name(key->confrelid),
+						 "A foreign key cannot reference a topic's table.");
+	}
+}
+
+/*
+ * Check a table after a command.  A partitioned table of any origin may have a
+ * topic's table among its partitions now.
+ */
+void
+pgqueue_check_relation(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+	Oid			log_id;
+	int32		topic_id = topic_of_table(relid, &log_id);
+
+	if (topic_id != 0 && relid == log_id)
+		check_table(rel, topic_id);
+	else if (topic_id != 0)
+	{
+		Relation	log = relation_open(log_id, AccessShareLock);
+
+		check_segment(relid, log, topic_id);
+		relation_close(log, AccessShareLock);
+	}
+	else if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		ListCell   *lc;
+
+		foreach(lc, find_inheritance_children(relid, NoLock))
+			if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
+				pgqueue_guard_topic_of_log(lfirst_oid(lc)) != 0)
+				refuse_alter(get_rel_name(lfirst_oid(lc)),
+							 "A topic's table cannot be a partition.");
+	}
+	if (topic_id == 0 && rel->trigdesc != NULL)
+		check_foreign_keys(rel);
+}

@@ -1,0 +1,121 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain.c
+ *	  queue.maintain(): one pass of maintenance over each topic that the
+ *	  user owns.
+ *
+ * Two passes at once are harmless: a step that finds the topic's table
+ * locked is left to the other.  Steps that would run functions of a topic's
+ * constraints or indexes are repeated in another process (topic_worker.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/topic.h"
+#include "api/api.h"
+#include "api/maintain.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_maintain);
+
+static void
+tell_stopped(Topic *topic, int32 partition, void *arg)
+{
+	pgqueue_maintenance_report(topic, -1, "maintenance stopped", 1, 0);
+}
+
+/*
+ * One of the two parts of a pass over a topic.	 Who maintains several does the
+ * first for all of them, then the second.
+ */
+void
+pgqueue_maintain_topic(const char *name, MaintainPart part,
+					   const StepEnds *ends)
+{
+	Oid			log;
+	int32		n;
+
+	ends->begin();
+	n = pgqueue_partitions_of(name, part == MAINTAIN_SPACE, &log);
+	ends->end();
+	if (pgqueue_maintain_partitions(name, part, n, ends) &&
+		!pgqueue_maintain_elsewhere(name, log, part))
+		pgqueue_run_step(name, -1, tell_stopped, NULL, ends);
+}
+
+static void
+begin_in_call(void)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_in_call(void)
+{
+	PopActiveSnapshot();
+	SPI_commit();
+}
+
+const StepEnds pgqueue_in_call = {begin_in_call, end_in_call};
+
+/*
+ * Begin a procedure that commits between its steps; it ends with SPI_finish().
+ *
+ * Errors: 2D000, 25006.
+ */
+void
+pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure)
+{
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("%s cannot run inside a transaction block or a function",
+						procedure),
+				 errhint("It commits after each step.")));
+	pgqueue_check_writable(procedure);
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "cannot connect to SPI");
+}
+
+/* (topic) */
+Datum
+pgqueue_maintain(PG_FUNCTION_ARGS)
+{
+	List	   *names;
+	ListCell   *lc;
+	CodeRule	rule;
+
+	pgqueue_call_begin(fcinfo, "queue.maintain()");
+	pgqueue_in_call.begin();
+	if (PG_ARGISNULL(0))
+		names = pgqueue_topic_names();
+	else
+	{
+		Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+
+		pgqueue_check_owner(topic);
+		names = list_make1(pstrdup(topic->name));
+	}
+	pgqueue_in_call.end();
+	rule = pgqueue_set_code_rule(CODE_ELSEWHERE);
+	PG_TRY();
+	{
+		foreach(lc, names)
+			pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &pgqueue_in_call);
+		foreach(lc, names)
+			pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &pgqueue_in_call);
+	}
+	PG_FINALLY();
+	{
+		pgqueue_set_code_rule(rule);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

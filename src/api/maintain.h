@@ -1,0 +1,99 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain.h
+ *	  Maintenance: steps, passes, and the processes that do them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_MAINTAIN_H
+#define QUEUE_MAINTAIN_H
+
+#include "topic/topic.h"
+
+/* ---------------- maintain_pass.c ---------------- */
+
+typedef enum MaintainPart
+{
+	MAINTAIN_SPACE,				/* quick: retention, segments ahead */
+	MAINTAIN_REST				/* may take long: compaction, freezing ... */
+} MaintainPart;
+
+/* How a transaction with a snapshot begins and ends. */
+typedef struct StepEnds
+{
+	void		(*begin) (void);
+	void		(*end) (void);
+} StepEnds;
+
+extern void pgqueue_maintain_init(void);
+extern void pgqueue_maintain_handed_over(const char *name, Oid log,
+										 MaintainPart part, bool told);
+extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
+										int32 n, const StepEnds *ends);
+
+/* ---------------- maintain_pass.c ---------------- */
+
+extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
+								   const StepEnds *ends);
+extern const StepEnds pgqueue_in_call;	/* for a procedure */
+extern void pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure);
+
+/* ---------------- topic_worker.c ---------------- */
+
+extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
+									   MaintainPart part);
+
+/* ---------------- maintain_step.c ---------------- */
+
+/*
+ * Each is called in a transaction of its own, the topic just looked up.  arg: of
+ * steps that belong together.
+ */
+typedef void (*Step) (Topic *topic, int32 partition, void *arg);
+
+/* Columns of queue.maintenance_log. */
+#define DONE_ATTR_AT		1
+
+extern const StepEnds pgqueue_worker_steps;
+extern void pgqueue_maintenance_settings(void);
+extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
+									   const char *action, int64 items,
+									   int64 bytes);
+extern bool pgqueue_lock_log(const Topic *topic);
+extern void pgqueue_run_step(const char *name, int32 partition, Step step,
+							 void *arg, const StepEnds *ends);
+extern bool pgqueue_needs_other_process(void);
+extern void pgqueue_maintenance_begin(void);
+extern int32 pgqueue_partitions_of(const char *name, bool tell, Oid *log);
+extern void pgqueue_report_to_user(bool told);
+extern void pgqueue_begin_in_worker(void);
+extern void pgqueue_end_in_worker(void);
+extern void pgqueue_begin_transaction(void);
+
+/* ---------------- maintain_launcher.c ---------------- */
+
+extern void pgqueue_maintain_worker_init(void);
+
+/* ---------------- maintain_compact.c ---------------- */
+
+extern void pgqueue_compact_partition(const char *name, int32 partition,
+									  const StepEnds *ends);
+
+/* ---------------- maintain_start.c ---------------- */
+
+/* Seconds after which a worker that died is started again. */
+#define RESTART_SECONDS		10
+
+extern void pgqueue_worker_tag(LOCKTAG *tag, Oid database);
+extern int pgqueue_worker_pid(Oid database);
+extern bool pgqueue_lock_starter(Oid database, bool wait);
+extern int pgqueue_start_worker(Oid database, int restart);
+
+/* ---------------- maintain_worker.c ---------------- */
+
+extern void pgqueue_report_failure(MemoryContext context);
+extern void pgqueue_set_up_signals(void);
+extern void pgqueue_nap(long ms);
+extern int pgqueue_maintenance_interval;
+
+#endif							/* QUEUE_MAINTAIN_H */

@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain_launcher.c
+ *	  The launcher: with the library preloaded, it starts the maintenance
+ *	  worker in each database that has the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "catalog/pg_database.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "api/api.h"
+#include "api/maintain.h"
+
+PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
+
+/* The launcher looks for new databases so often, in milliseconds. */
+#define LAUNCHER_INTERVAL	60000
+
+/* ---------------- the launcher ---------------- */
+
+/* The databases that one can connect to. */
+static List *
+databases(MemoryContext context)
+{
+	List	   *oids = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	pgqueue_begin_transaction();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		/* -2: DROP DATABASE was interrupted */
+		if (form->datallowconn && !form->datistemplate &&
+			form->datconnlimit >= -1)
+			oids = lappend_oid(oids, form->oid);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return oids;
+}
+
+/* Start a worker in a database that has none, unless a session is doing that. */
+static void
+launch(Oid database, MemoryContext context)
+{
+	pgqueue_begin_transaction();
+	PG_TRY();
+	{
+		if (pgqueue_lock_starter(database, false) &&
+			pgqueue_worker_pid(database) == 0)
+			(void) pgqueue_start_worker(database, BGW_NEVER_RESTART);
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+/*
+ * Start a worker in each database that has none; it looks for the extension.
+ *
+ * One that dies is started again by us, not by the postmaster: one that cannot
+ * even connect, since the database is gone or broken, would keep its slot for
+ * ever, and get a second one each time.
+ */
+void
+pgqueue_launcher_main(Datum arg)
+{
+	MemoryContext context;
+
+	pgqueue_set_up_signals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	context = AllocSetContextCreate(TopMemoryContext, "queue launcher",
+									ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending)
+	{
+		ListCell   *lc;
+
+		MemoryContextReset(context);
+		foreach(lc, databases(context))
+		{
+			if (!ShutdownRequestPending)
+				launch(lfirst_oid(lc), context);
+		}
+		pgqueue_nap(LAUNCHER_INTERVAL);
+	}
+	/* unless the server ends, it is started again */
+	proc_exit(1);
+}
+
+void
+pgqueue_maintain_worker_init(void)
+{
+	BackgroundWorker launcher = {0};
+
+	DefineCustomIntVariable("queue.maintenance_interval",
+							"Sets how often the maintenance worker does a pass.",
+							NULL,
+							&pgqueue_maintenance_interval,
+							60, 1, 86400,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	launcher.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(launcher.bgw_library_name, "queue",
+			sizeof(launcher.bgw_library_name));
+	strlcpy(launcher.bgw_function_name, "pgqueue_launcher_main",
+			sizeof(launcher.bgw_function_name));
+	snprintf(launcher.bgw_name, BGW_MAXLEN, "queue launcher");
+	snprintf(launcher.bgw_type, BGW_MAXLEN, "queue launcher");
+	RegisterBackgroundWorker(&launcher);
+}

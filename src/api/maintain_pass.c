@@ -1,0 +1,425 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain_pass.c
+ *	  The two parts of a pass of maintenance over one topic.
+ *
+ * Partition by partition, each step in a transaction of its own:
+ *
+ * 	 retention	lets segments go that the topic's limits allow, and drops those
+ * 				that are empty by now (cleanup/retention.c)
+ * 	 segments	makes those that are to be kept ahead (topic/segment_make.c)
+ *
+ * and, when that is done for all topics,
+ *
+ * 	 compaction	leaves the latest message of each key (cleanup/compact.c)
+ * 	 history	deletes rows of queue.progress older than
+ * 				queue.history_retention, never the newest; and of
+ * 				queue.maintenance_log
+ * 	 freeze		freezes sealed segments, one in a transaction (log/freeze.c)
+ * 	 producers	merges producers' state (producer/history.c)
+ *
+ * What was done is told as it goes, a NOTICE each, and kept in
+ * queue.maintenance_log.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+#include "group/group.h"
+#include "group/progress.h"
+#include "cleanup/cleanup.h"
+#include "api/api.h"
+#include "api/maintain.h"
+
+/*
+ * Segments of a partition that a pass freezes at most: with autovacuum's brakes
+ * it takes its time, and other partitions wait for their retention.
+ */
+#define FREEZE_AT_ONCE 16
+
+/* What was done stays in queue.maintenance_log at least so long. */
+#define LOG_MINUTES (24 * 60)
+
+/* queue.history_retention, in minutes */
+static int	history_retention = 7 * 24 * 60;
+
+void
+pgqueue_maintain_init(void)
+{
+	DefineCustomIntVariable("queue.history_retention",
+							"Sets how long queue.maintain() keeps the history of offsets.",
+							"Rows of queue.progress behind the newest; 0 keeps only that.",
+							&history_retention,
+							7 * 24 * 60, 0, INT_MAX,
+							PGC_SUSET,
+							GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+}
+
+static void
+retain(Topic *topic, int32 partition, void *arg)
+{
+	bool	   *more = arg;
+	int64		limit;
+	int64		bytes;
+	char	   *name;
+	int			n;
+	int			dropped = 0;
+
+	*more = false;
+	/* to lock, and to ask the groups, may take long; mostly there is no need */
+	if (pgqueue_retention_limit(topic, partition) <=
+		pgqueue_log_start(topic, partition))
+		return;
+	if (!pgqueue_lock_log(topic))
+	{
+		ereport(pgqueue_kept_level(),
+				(errmsg("topic \"%s\", partition %d: segments are kept: the topic is locked",
+						topic->name, partition),
+				 pgqueue_errdetail_relation_holder(topic->log,
+												   ShareUpdateExclusiveLock)));
+		return;
+	}
+	topic = pgqueue_topic_refresh(topic);
+	limit = pgqueue_retention_limit(topic, partition);
+	if (limit <= pgqueue_log_start(topic, partition))
+		return;
+	if (!topic->retention_force)
+		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
+	n = pgqueue_let_go(topic, partition, limit, &bytes, &dropped);
+	if (n > 0)
+		pgqueue_maintenance_report(topic, partition, "segments let go", n,
+								   bytes);
+	if (dropped > 0)
+		pgqueue_maintenance_report(topic, partition, "segments dropped",
+								   dropped, 0);
+	*more = n > 0;
+}
+
+static void
+drop_emptied(Topic *topic, int32 partition, void *arg)
+{
+	int			n;
+
+	if (!pgqueue_lock_log(topic))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	n = pgqueue_drop_emptied(topic, partition);
+	if (n > 0)
+		pgqueue_maintenance_report(topic, partition, "segments dropped", n, 0);
+}
+
+static void
+make_ahead(Topic *topic, int32 partition, void *arg)
+{
+	int			before;
+
+	if (!pgqueue_lock_log(topic))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	before = topic->partitions[partition].nsegments;
+	pgqueue_make_segments(topic, partition, 0);
+	topic = pgqueue_topic_refresh(topic);
+	if (topic->partitions[partition].nsegments > before)
+		pgqueue_maintenance_report(topic, partition, "segments made",
+			   topic->partitions[partition].nsegments - before, 0);
+}
+
+static TimestampTz
+minutes_ago(int minutes)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									   -(int64) minutes * 60 * 1000);
+}
+
+/*
+ * Where deleting the history of a topic's groups is.  A step ends when it has
+ * deleted so many rows, or has so many groups locked, whatever comes first.
+ */
+#define HISTORY_ROWS_AT_ONCE	100000
+#define HISTORY_GROUPS_AT_ONCE	500
+
+typedef struct HistoryRun
+{
+	int32		group;			/* the last group that was looked at */
+	bool		more;
+} HistoryRun;
+
+static void
+prune_history(Topic *topic, int32 partition, void *arg)
+{
+	HistoryRun *run = arg;
+	TimestampTz before = minutes_ago(history_retention);
+	int64	   *deleted;
+	int64		rows = 0;
+	int			groups = 0;
+	ListCell   *lc;
+
+	run->more = false;
+	/* two passes must not delete the same */
+	if (!pgqueue_lock_log(topic))
+		return;
+	topic = pgqueue_topic_refresh(topic);
+	deleted = palloc0(topic->npartitions * sizeof(int64));
+	foreach(lc, pgqueue_group_ids(run->group))
+	{
+		int64		n;
+
+		CHECK_FOR_INTERRUPTS();
+		run->more = rows >= HISTORY_ROWS_AT_ONCE ||
+			groups >= HISTORY_GROUPS_AT_ONCE;
+		if (run->more)
+			break;
+		run->group = lfirst_int(lc);
+		/* one that is being dropped has no history */
+		if (!pgqueue_group_hold(run->group, false))
+			continue;
+		n = pgqueue_progress_prune(run->group, topic, before, deleted);
+		if (n == 0)
+			pgqueue_group_release(run->group);
+		else
+			groups++;
+		rows += n;
+	}
+	for (int32 p = 0; p < topic->npartitions; p++)
+		if (deleted[p] > 0)
+			pgqueue_maintenance_report(topic, p, "offsets forgotten",
+									   deleted[p], 0);
+}
+
+/* Where freezing is in the partition. */
+typedef struct FreezeRun
+{
+	int64		from;			/* the offset to go on from */
+	int			frozen;			/* segments so far */
+} FreezeRun;
+
+static void
+freeze_next(Topic *topic, int32 partition, void *arg)
+{
+	FreezeRun  *run = arg;
+
+	if (pgqueue_freeze_next(topic, partition, &run->from))
+		run->frozen++;
+}
+
+static void
+tell_frozen(Topic *topic, int32 partition, void *arg)
+{
+	pgqueue_maintenance_report(topic, partition, "segments frozen",
+							   ((FreezeRun *) arg)->frozen, 0);
+}
+
+/* Where merging the rows of a topic's producers is. */
+typedef struct ProducerRun
+{
+	char		after[PGQUEUE_MAX_PRODUCER_NAME + 1];	/* go on behind this id */
+	int			limit;			/* producers in a step */
+	int			n;				/* that the last step found ... */
+	bool		done;			/* ... and dealt with all */
+	int64		saved;
+} ProducerRun;
+
+static void
+prune_producers(Topic *topic, int32 partition, void *arg)
+{
+	ProducerRun *run = arg;
+
+	run->saved += pgqueue_producers_prune_due(topic, run->after, run->limit,
+											  &run->n);
+	run->done = true;
+}
+
+static void
+tell_merged(Topic *topic, int32 partition, void *arg)
+{
+	pgqueue_maintenance_report(topic, partition, "producer rows merged",
+							   ((ProducerRun *) arg)->saved, 0);
+}
+
+/*
+ * Forget what was done long ago, also to other topics: those that were dropped have
+ * no pass of their own.
+ */
+static void
+prune_log(Topic *topic, int32 partition, void *arg)
+{
+	TimestampTz before = minutes_ago(Max(history_retention, LOG_MINUTES));
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	/* one at a time: two would meet at the same rows */
+	if (!pgqueue_try_lock_relation(pgqueue_registry(REGISTRY_MAINTENANCE_LOG),
+								   ShareUpdateExclusiveLock))
+		return;
+	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
+	ScanKeyInit(&key, DONE_ATTR_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT,
+				TimestampTzGetDatum(before));
+	/* the snapshot may be older than what another pass has deleted */
+	scan = systable_beginscan(rel,
+							  pgqueue_registry(REGISTRY_MAINTENANCE_LOG_INDEX),
+							  true, SnapshotSelf, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* As many as may go, some in a transaction. */
+static void
+retain_all(const char *name, int32 partition, const StepEnds *ends)
+{
+	bool		more = true;
+
+	while (more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		more = false;
+		pgqueue_run_step(name, partition, retain, &more, ends);
+	}
+}
+
+/*
+ * Freeze what can be frozen in a partition.  Told in a transaction of its own:
+ * one that freezes writes nothing else.
+ */
+static void
+freeze_all(const char *name, int32 partition, const StepEnds *ends)
+{
+	FreezeRun	run = {0};
+	int64		before;
+
+	do
+	{
+		before = run.from;
+		pgqueue_run_step(name, partition, freeze_next, &run, ends);
+		/* unchanged: the topic is gone */
+	} while (run.from != before && run.from < PG_INT64_MAX &&
+			 run.frozen < FREEZE_AT_ONCE && !pgqueue_needs_other_process());
+	if (run.frozen > 0)
+		pgqueue_run_step(name, partition, tell_frozen, &run, ends);
+}
+
+/* Delete the history of a topic's groups, some groups in a transaction. */
+static void
+prune_all_history(const char *name, const StepEnds *ends)
+{
+	HistoryRun	run = {.more = true};
+
+	while (run.more)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run.more = false;
+		pgqueue_run_step(name, -1, prune_history, &run, ends);
+	}
+}
+
+/*
+ * Merge the rows of all producers that are due, some producers in a transaction:
+ * each keeps a lock until it ends.  If a step fails its producers are taken one
+ * by one, and the one that it failed for is left out.
+ */
+static void
+prune_all_producers(const char *name, const StepEnds *ends)
+{
+	ProducerRun run = {.limit = PGQUEUE_PRODUCERS_AT_ONCE};
+
+	do
+	{
+		char		from[PGQUEUE_MAX_PRODUCER_NAME + 1];
+
+		CHECK_FOR_INTERRUPTS();
+		strlcpy(from, run.after, sizeof(from));
+		run.n = 0;
+		run.done = false;
+		pgqueue_run_step(name, -1, prune_producers, &run, ends);
+		if (!run.done && run.n > 1)
+		{
+			strlcpy(run.after, from, sizeof(run.after));
+			run.limit = 1;
+		}
+	} while (run.n > 0);
+	if (run.saved > 0)
+		pgqueue_run_step(name, -1, tell_merged, &run, ends);
+}
+
+/* ---------------- a pass ---------------- */
+
+/* What is quick and must not be late: disk is given back, segments are made. */
+static void
+maintain_space(const char *name, int32 partition, const StepEnds *ends)
+{
+	retain_all(name, partition, ends);
+	pgqueue_run_step(name, partition, drop_emptied, NULL, ends);
+	pgqueue_run_step(name, partition, make_ahead, NULL, ends);
+}
+
+/* What may take long. */
+static void
+maintain_rest(const char *name, int32 partition, const StepEnds *ends)
+{
+	pgqueue_compact_partition(name, partition, ends);
+	freeze_all(name, partition, ends);
+}
+
+/*
+ * A part of a pass over n partitions of a topic.  Return true if a step was left
+ * to another process.
+ */
+bool
+pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n,
+							const StepEnds *ends)
+{
+	pgqueue_maintenance_begin();
+	if (n > 0 && part == MAINTAIN_REST)
+	{
+		prune_all_history(name, ends);
+		prune_all_producers(name, ends);
+		pgqueue_run_step(name, -1, prune_log, NULL, ends);
+	}
+	for (int32 p = 0; p < n; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (part == MAINTAIN_SPACE)
+			maintain_space(name, p, ends);
+		else
+			maintain_rest(name, p, ends);
+	}
+	return pgqueue_needs_other_process();
+}
+
+/*
+ * The same in a process that has been started for it.	log: the topic's table; if
+ * for_a_user, what is done is told to the one who has called.
+ */
+void
+pgqueue_maintain_handed_over(const char *name, Oid log, MaintainPart part,
+							 bool for_a_user)
+{
+	Oid			now;
+	int32		n;
+
+	pgqueue_report_to_user(for_a_user);
+	pgqueue_worker_steps.begin();
+	n = pgqueue_partitions_of(name, false, &now);
+	pgqueue_worker_steps.end();
+	if (n > 0 && now == log)
+		(void) pgqueue_maintain_partitions(name, part, n,
+										   &pgqueue_worker_steps);
+}

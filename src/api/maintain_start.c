@@ -1,0 +1,191 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain_start.c
+ *	  queue.start_maintenance() and queue.stop_maintenance(): the
+ *	  maintenance worker of a database, one at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "api/api.h"
+#include "api/maintain.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_start_maintenance);
+PG_FUNCTION_INFO_V1(pgqueue_stop_maintenance);
+
+/* ---------------- the lock of a database's worker ---------------- */
+
+void
+pgqueue_worker_tag(LOCKTAG *tag, Oid database)
+{
+	SET_LOCKTAG_ADVISORY(*tag, database, 0, 0, PGQUEUE_LOCK_WORKER);
+}
+
+/*
+ * The process of a database's worker, or 0.  Between its passes it is in no
+ * transaction, so GetLockConflicts() would not tell.
+ */
+int
+pgqueue_worker_pid(Oid database)
+{
+	LockData   *locks = GetLockStatusData();
+	LOCKTAG		tag;
+	int			pid = 0;
+
+	pgqueue_worker_tag(&tag, database);
+	for (int i = 0; i < locks->nelements && pid == 0; i++)
+		if (memcmp(&locks->locks[i].locktag, &tag, sizeof(LOCKTAG)) == 0 &&
+			(locks->locks[i].holdMask & LOCKBIT_ON(ExclusiveLock)))
+			pid = locks->locks[i].pid;
+	pfree(locks->locks);
+	pfree(locks);
+	return pid;
+}
+
+/* Held by a transaction that starts or stops a database's worker. */
+bool
+pgqueue_lock_starter(Oid database, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, PGQUEUE_LOCK_STARTER);
+	return pgqueue_lock(&tag, ExclusiveLock, wait);
+}
+
+static void
+unlock_starter(Oid database)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, PGQUEUE_LOCK_STARTER);
+	pgqueue_unlock(&tag, ExclusiveLock);
+}
+
+/* ---------------- starting and stopping ---------------- */
+
+/* restart: in seconds, after it has died. */
+static bool
+register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = restart;
+	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "pgqueue_maintenance_main",
+			sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, PGQUEUE_MAINTENANCE_WORKER, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, PGQUEUE_MAINTENANCE_WORKER, BGW_MAXLEN);
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+/*
+ * Wait until a worker that was registered is ready.	Return its process, or that
+ * of another worker that was faster; 0 if it has ended.
+ */
+static int
+wait_for_start(Oid database, BackgroundWorkerHandle *handle)
+{
+	for (;;)
+	{
+		pid_t		pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+		int			running = pgqueue_worker_pid(database);
+
+		if (running != 0 || status == BGWH_STOPPED)
+			return running;
+		pgqueue_lock_pause();
+	}
+}
+
+/*
+ * Start a worker and wait until it is ready.	Return its process, or 0.  One that
+ * does not get ready is given up, else it might come later.
+ *
+ * Locks: lock_starter().
+ * Errors: 53400 if the server has no room for it.
+ */
+int
+pgqueue_start_worker(Oid database, int restart)
+{
+	BackgroundWorkerHandle *handle;
+	volatile int pid = 0;
+
+	if (!register_worker(database, restart, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker is available"),
+				 errhint("Raise max_worker_processes.")));
+	PG_TRY();
+	{
+		pid = wait_for_start(database, handle);
+	}
+	PG_FINALLY();
+	{
+		if (pid == 0)
+			TerminateBackgroundWorker(handle);
+	}
+	PG_END_TRY();
+	pfree(handle);
+	return pid;
+}
+
+/* Errors: 42501. */
+static void
+check_may_run_worker(void)
+{
+	if (!superuser() && GetUserId() != pgqueue_extension_owner())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be superuser or owner of schema \"%s\" to start or stop maintenance",
+						PGQUEUE_SCHEMA)));
+}
+
+/* () -> process of the worker */
+Datum
+pgqueue_start_maintenance(PG_FUNCTION_ARGS)
+{
+	int			pid;
+
+	pgqueue_check_writable("queue.start_maintenance()");
+	check_may_run_worker();
+	(void) pgqueue_lock_starter(MyDatabaseId, true);
+	pid = pgqueue_worker_pid(MyDatabaseId);
+	if (pid == 0)
+		pid = pgqueue_start_worker(MyDatabaseId, RESTART_SECONDS);
+	if (pid == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("the maintenance worker did not start"),
+				 errhint("The server's log may tell why.")));
+	unlock_starter(MyDatabaseId);
+	PG_RETURN_INT32(pid);
+}
+
+/* () -> was there one? */
+Datum
+pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
+{
+	int			pid;
+
+	check_may_run_worker();
+	(void) pgqueue_lock_starter(MyDatabaseId, true);
+	pid = pgqueue_worker_pid(MyDatabaseId);
+	if (pid != 0 && kill(pid, SIGTERM) != 0)
+		ereport(WARNING,
+				(errmsg("could not send signal to process %d: %m", pid)));
+	while (pid != 0 && pgqueue_worker_pid(MyDatabaseId) == pid)
+		pgqueue_lock_pause();
+	unlock_starter(MyDatabaseId);
+	PG_RETURN_BOOL(pid != 0);
+}

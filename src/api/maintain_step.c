@@ -1,0 +1,290 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain_step.c
+ *	  One step of maintenance in one transaction: how it begins, ends,
+ *	  fails, and how it is told what was done.
+ *
+ * A step that finds the topic's table locked is left to the next pass.  A
+ * step that would run functions of a topic's constraints or indexes is left
+ * to another process (base/code.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "api/api.h"
+#include "api/maintain.h"
+
+#define DONE_ATTR_TOPIC		2
+#define DONE_ATTR_PARTITION 3
+#define DONE_ATTR_ACTION	4
+#define DONE_ATTR_ITEMS		5
+#define DONE_ATTR_BYTES		6
+#define DONE_NATTS			6
+
+/* ---------------- what was done ---------------- */
+
+/* A worker that does the work of a session: tell that session's user. */
+static bool for_user = false;
+
+void
+pgqueue_report_to_user(bool told)
+{
+	for_user = told;
+}
+
+static int
+report_level(void)
+{
+	return MyBgworkerEntry != NULL && !for_user ? LOG : NOTICE;
+}
+
+/* Tell and keep that something was done; partition -1: of the topic as such. */
+void
+pgqueue_maintenance_report(const Topic *topic, int32 partition,
+						   const char *action, int64 items, int64 bytes)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
+	Datum		values[DONE_NATTS];
+	bool		nulls[DONE_NATTS] = {false};
+
+	values[DONE_ATTR_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[DONE_ATTR_TOPIC - 1] = CStringGetTextDatum(topic->name);
+	nulls[DONE_ATTR_PARTITION - 1] = partition < 0;
+	values[DONE_ATTR_PARTITION - 1] = Int32GetDatum(partition);
+	values[DONE_ATTR_ACTION - 1] = CStringGetTextDatum(action);
+	values[DONE_ATTR_ITEMS - 1] = Int64GetDatum(items);
+	values[DONE_ATTR_BYTES - 1] = Int64GetDatum(bytes);
+	pgqueue_registry_insert(rel, DONE_NATTS, values, nulls);
+	table_close(rel, NoLock);
+
+	if (partition < 0)
+		ereport(report_level(),
+				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
+						items)));
+	else
+		ereport(report_level(),
+				(errmsg("topic \"%s\", partition %d: %s " INT64_FORMAT
+						", " INT64_FORMAT " bytes",
+						topic->name, partition, action, items, bytes)));
+}
+
+/* ---------------- the steps ---------------- */
+
+/*
+ * Of the topic at hand: a step waited for a lock for long, and did not get it.  From
+ * then on no step waits: there may be thousands, and other topics.
+ */
+static bool waited_in_vain;
+
+/* Of the topic at hand: a step needs a process in which the topic's code may run. */
+static bool needs_process;
+
+/* Begin with another topic. */
+void
+pgqueue_maintenance_begin(void)
+{
+	waited_in_vain = false;
+	needs_process = false;
+}
+
+/* Return true if a step of the topic at hand was left to another process. */
+bool
+pgqueue_needs_other_process(void)
+{
+	return needs_process;
+}
+
+/*
+ * Lock the topic's table, for makers of segments, retention and so on.  Wait for
+ * the extension's workers, but not in each step.
+ */
+bool
+pgqueue_lock_log(const Topic *topic)
+{
+	if (pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
+								   waited_in_vain ? -1 : 0))
+		return true;
+	waited_in_vain = true;
+	return false;
+}
+
+/*
+ * Has the session been told to give up?  Functions of users can raise the same
+ * SQLSTATE, but not from there.
+ */
+static bool
+is_cancellation(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->funcname != NULL && strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
+/*
+ * Is the error that of a lock, not the first of the topic at hand?  One WARNING
+ * tells that the topic's tables are locked.
+ */
+static bool
+is_lock_again(const ErrorData *error)
+{
+	bool		again = waited_in_vain;
+
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	waited_in_vain = true;
+	return again;
+}
+
+/*
+ * Do a step.  What fails is told, and left to the next pass; what may not run in
+ * this process is left to another one.
+ */
+static void
+try_step(Topic *topic, int32 partition, Step step, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		before = pgqueue_look_at_once(waited_in_vain);
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		step(topic, partition, arg);
+		ReleaseCurrentSubTransaction();
+		(void) pgqueue_look_at_once(before);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		(void) pgqueue_look_at_once(before);
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (is_cancellation(error))
+			ReThrowError(error);
+		if (pgqueue_code_refused())
+			needs_process = true;
+		else
+			ereport(is_lock_again(error) ? DEBUG1 : WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("maintenance of topic \"%s\" failed: %s",
+							topic->name, error->message),
+					 error->detail ? errdetail_internal("%s", error->detail) : 0));
+	}
+	PG_END_TRY();
+	pgqueue_code_end();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+/*
+ * Do one step in one transaction.	Whoever needs the topic's table does not wait
+ * long behind a step that waits for somebody else.
+ */
+void
+pgqueue_run_step(const char *name, int32 partition, Step step, void *arg,
+				 const StepEnds *ends)
+{
+	Topic	   *topic;
+	bool		locked;
+
+	if (pgqueue_code_spent())
+		return;
+	ends->begin();
+	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
+	topic = pgqueue_attempt_find(name, &locked);
+	if (topic != NULL && topic->broken == NULL &&
+		pgqueue_owns_topic(topic) &&
+		partition < topic->npartitions)
+		try_step(topic, partition, step, arg);
+	ends->end();
+}
+
+/*
+ * Return the number of partitions of a topic that the user owns, and its table; 0
+ * if there is nothing to do.	tell: whether a WARNING tells that the topic cannot
+ * be used, or is locked.
+ */
+int32
+pgqueue_partitions_of(const char *name, bool tell, Oid *log)
+{
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(name, &locked);
+
+	if (locked && tell &&
+		has_privs_of_role(GetUserId(),
+						  pgqueue_owner_of(pgqueue_log_of_topic(name))))
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("topic \"%s\" is not maintained: another transaction has locked its table",
+						name)));
+	if (topic == NULL || !pgqueue_owns_topic(topic))
+		return 0;
+	*log = topic->log;
+	if (topic->broken == NULL)
+		return topic->npartitions;
+	if (tell)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("topic \"%s\" cannot be used and is not maintained",
+						topic->name),
+				 errdetail_internal("%s", topic->broken)));
+	return 0;
+}
+
+/* ---------------- the worker ---------------- */
+
+/* Begin a transaction that pg_stat_activity shows with its own time. */
+void
+pgqueue_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+}
+
+void
+pgqueue_begin_in_worker(void)
+{
+	pgqueue_begin_transaction();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+pgqueue_end_in_worker(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+const StepEnds pgqueue_worker_steps =
+	{pgqueue_begin_in_worker, pgqueue_end_in_worker};
+
+/* Settings of a process that does maintenance. */
+void
+pgqueue_maintenance_settings(void)
+{
+	SetConfigOption("application_name", "queue maintenance", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed",
+					PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", psprintf("%d", PGQUEUE_LOCK_PATIENCE),
+					PGC_SUSET, PGC_S_OVERRIDE);
+}

@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * maintain_worker.c
+ *	  Maintenance by itself: a background worker for each database, started by
+ *	  queue.start_maintenance(), or, if the library is preloaded, by a launcher.
+ *
+ * The worker does a pass (maintain.c) each queue.maintenance_interval.  It is
+ * dynamic: no preload is needed, but then it is gone with the server.	After a
+ * crash of the server's processes it is started again.	 It ends when it is told
+ * to, and when the extension is gone.
+ *
+ * One per database: a worker holds a lock of its own as long as it lives; a
+ * second one finds it held and ends.  Starting and stopping exclude each other
+ * by a second lock, which is held until the worker has its own, or has ended: so a
+ * worker that is on its way is not missed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/extension.h"
+#include "pgstat.h"
+#include "postmaster/autovacuum.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/topic.h"
+#include "api/api.h"
+#include "api/maintain.h"
+
+PGDLLEXPORT void pgqueue_maintenance_main(Datum arg);
+
+/* queue.maintenance_interval, in seconds */
+int	pgqueue_maintenance_interval = 60;
+
+/* Names of the topics, in the given context; *there: is the extension? */
+static List *
+topics_now(MemoryContext context, bool *there)
+{
+	List	   *names = NIL;
+
+	pgqueue_begin_in_worker();
+	*there = OidIsValid(get_extension_oid("queue", true));
+	if (*there)
+	{
+		ListCell   *lc;
+
+		foreach(lc, pgqueue_topic_names())
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			names = lappend(names, pstrdup(lfirst(lc)));
+			MemoryContextSwitchTo(old);
+		}
+	}
+	pgqueue_end_in_worker();
+	return names;
+}
+
+/* Do something that may fail: that is logged, and left to the next pass. */
+void
+pgqueue_report_failure(MemoryContext context)
+{
+	MemoryContextSwitchTo(context);
+	HOLD_INTERRUPTS();
+	if (!ShutdownRequestPending)
+		EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+}
+
+static void
+maintain_safely(const char *name, MaintainPart part)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		pgqueue_maintain_topic(name, part, &pgqueue_worker_steps);
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+}
+
+static List *
+topics_safely(MemoryContext context, bool *there)
+{
+	List	   *names = NIL;
+
+	*there = true;
+	PG_TRY();
+	{
+		names = topics_now(context, there);
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+	return names;
+}
+
+/*
+ * VACUUM's brakes are autovacuum's, as far as those are set: what freezes or
+ * compacts uses them.
+ */
+static void
+take_costs(void)
+{
+	if (autovacuum_vac_cost_delay >= 0)
+		SetConfigOption("vacuum_cost_delay",
+						psprintf("%g", autovacuum_vac_cost_delay),
+						PGC_USERSET, PGC_S_OVERRIDE);
+	if (autovacuum_vac_cost_limit > 0)
+		SetConfigOption("vacuum_cost_limit",
+						psprintf("%d", autovacuum_vac_cost_limit),
+						PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+/* False if the extension is gone. */
+static bool
+pass(MemoryContext context)
+{
+	bool		there;
+	List	   *names;
+	ListCell   *lc;
+
+	MemoryContextReset(context);
+	MemoryContextSwitchTo(context);
+	take_costs();
+	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
+	names = topics_safely(context, &there);
+	for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
+		foreach(lc, names)
+		{
+			if (ShutdownRequestPending)
+				break;
+			MemoryContextSwitchTo(context);
+			maintain_safely(lfirst(lc), part);
+		}
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return there;
+}
+
+/*
+ * Told to end: whatever is under way is canceled, and the process ends well, so
+ * that it is not started again.
+ */
+static void
+end_soon(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+void
+pgqueue_set_up_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, end_soon);
+	BackgroundWorkerUnblockSignals();
+}
+
+/*
+ * Sleep so long, or until told to end, or that the configuration has changed.  The
+ * latch is set for other reasons, too.
+ */
+void
+pgqueue_nap(long ms)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+
+	while (!ShutdownRequestPending && !ConfigReloadPending &&
+		   (ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												 until)) > 0)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		if (!ShutdownRequestPending)
+			CHECK_FOR_INTERRUPTS();
+	}
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+void
+pgqueue_maintenance_main(Datum arg)
+{
+	MemoryContext context;
+	LOCKTAG		tag;
+
+	pgqueue_set_up_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	pgqueue_shared_attach();
+	/*
+	 * One per database; held until the process ends.  Told to end here, it must do
+	 * so well, not by an error: else it would be started again.
+	 */
+	HOLD_INTERRUPTS();
+	pgqueue_begin_transaction();
+	pgqueue_worker_tag(&tag, MyDatabaseId);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		proc_exit(0);
+	CommitTransactionCommand();
+	RESUME_INTERRUPTS();
+	pgqueue_maintenance_settings();
+	pgqueue_set_code_rule(CODE_ELSEWHERE);
+	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
+									ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending && pass(context))
+		pgqueue_nap(pgqueue_maintenance_interval * 1000L);
+	proc_exit(0);
+}

@@ -1,0 +1,487 @@
+/*-------------------------------------------------------------------------
+ *
+ * offsets.c
+ *	  Where a group goes on reading: queue.create_group(), reset_offsets(); and
+ *	  which offset a time has: offsets_for_time(), offset_time().
+ *
+ * Every position that is stored here is at most min(stable end, last committed
+ * message + 1), asked after the group's lock was taken (README, section 3).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "common/int.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "base/base.h"
+#include "wait/wait.h"
+#include "topic/message.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/progress.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_create_group);
+PG_FUNCTION_INFO_V1(pgqueue_reset_offsets);
+PG_FUNCTION_INFO_V1(pgqueue_offsets_for_time);
+PG_FUNCTION_INFO_V1(pgqueue_offset_time);
+PG_FUNCTION_INFO_V1(pgqueue_unread_time);
+
+typedef enum TargetKind
+{
+	TO_OFFSET,
+	TO_TIME,
+	TO_EARLIEST,
+	TO_LATEST,
+	SHIFT_BY
+} TargetKind;
+
+/* Where to go on reading. */
+typedef struct Target
+{
+	TargetKind	kind;
+	int64		number;			/* offset or shift */
+	TimestampTz time;
+} Target;
+
+/*
+ * The offset that a target means in a partition; before: where the group is.
+ *
+ * Errors: QU001 for an offset that is not in the log.
+ */
+static int64
+target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
+{
+	LogEnds		ends;
+	LogPlace	place;
+	Snapshot	snapshot;
+	int64		offset;
+
+	pgqueue_log_ends(topic, partition, &ends);
+	switch (target->kind)
+	{
+		case TO_EARLIEST:
+			return ends.log_start;
+		case TO_LATEST:
+			return ends.latest;
+		case TO_OFFSET:
+			if (target->number < ends.log_start || target->number > ends.latest)
+				pgqueue_offset_beyond(topic, partition, target->number, &ends);
+			return target->number;
+		case SHIFT_BY:
+			if (pg_add_s64_overflow(before, target->number, &offset))
+				offset = target->number > 0 ? ends.latest : ends.log_start;
+			return Min(Max(offset, ends.log_start), ends.latest);
+		case TO_TIME:
+			snapshot = RegisterSnapshot(GetLatestSnapshot());
+			pgqueue_find_time(topic, partition, target->time, snapshot, &place);
+			UnregisterSnapshot(snapshot);
+			return place.found ? Min(place.offset, ends.latest) : ends.latest;
+	}
+	return ends.latest;			/* not reached */
+}
+
+/* ---------------- create_group ---------------- */
+
+/* earliest, latest, or a time.	 Errors: 22023, 22007. */
+static void
+start_target(char *start, Target *target)
+{
+	if (strcmp(start, "earliest") == 0)
+		target->kind = TO_EARLIEST;
+	else if (strcmp(start, "latest") == 0)
+		target->kind = TO_LATEST;
+	else if (isdigit((unsigned char) start[0]))
+	{
+		target->kind = TO_TIME;
+		target->time =
+			DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													CStringGetDatum(start),
+													ObjectIdGetDatum(InvalidOid),
+													Int32GetDatum(-1)));
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("start must be \"earliest\", \"latest\" or a timestamp, not \"%s\"",
+						start)));
+}
+
+/*
+ * A group's first row in a partition.
+ *
+ * Locks: the group and the topic are held.
+ * Errors: 42710, 40001.
+ */
+static void
+start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
+				const Target *target)
+{
+	Progress	progress;
+
+	pgqueue_positions_hold(topic, partition);
+	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group->id, topic, partition, &progress);
+	if (progress.found)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("consumer group \"%s\" already reads topic \"%s\"",
+						group->name, topic->name),
+				 errhint("To move its offsets call queue.reset_offsets().")));
+	progress.offset = target_offset(topic, partition, target, 0);
+	pgqueue_progress_write(group->id, topic, partition, &progress,
+						   PROGRESS_STARTED);
+}
+
+/* (consumer_group, topic, start, auto_offset_reset, expiry) */
+Datum
+pgqueue_create_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	GroupSettings settings;
+	Target		target = {0};
+	bool		set;
+	bool		made;
+
+	pgqueue_check_writable("queue.create_group()");
+	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
+	pgqueue_check_not_null(fcinfo, 1, "topic");
+	pgqueue_check_not_null(fcinfo, 2, "start");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_group_arg(fcinfo, 0, &group);
+	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
+	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
+
+	made = group.id == 0;
+	if (!pgqueue_group_ensure(&group, &settings))
+		made = false;			/* not by us */
+	set = set && !made;
+	if (set)
+		pgqueue_group_lock_settings(&group);
+	(void) pgqueue_group_hold(group.id, true);
+	topic = pgqueue_topic_hold(topic);
+	pgqueue_group_check_same(&group);
+	for (int32 p = 0; p < topic->npartitions; p++)
+		start_partition(&group, topic, p, &target);
+	/* after the positions: it may begin another command */
+	if (set)
+		pgqueue_group_set(&group, &settings);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- reset_offsets ---------------- */
+
+/*
+ * (…, to_offset, to_time, to_earliest, to_latest, shift_by, …) from argument 2
+ * on: exactly one of them.
+ *
+ * Errors: 22023.
+ */
+static void
+reset_target(FunctionCallInfo fcinfo, Target *target)
+{
+	int			n = 0;
+
+	if (!PG_ARGISNULL(2))
+	{
+		n++;
+		target->kind = TO_OFFSET;
+		target->number = PG_GETARG_INT64(2);
+	}
+	if (!PG_ARGISNULL(3))
+	{
+		n++;
+		target->kind = TO_TIME;
+		target->time = PG_GETARG_TIMESTAMPTZ(3);
+	}
+	if (!PG_ARGISNULL(4) && PG_GETARG_BOOL(4))
+	{
+		n++;
+		target->kind = TO_EARLIEST;
+	}
+	if (!PG_ARGISNULL(5) && PG_GETARG_BOOL(5))
+	{
+		n++;
+		target->kind = TO_LATEST;
+	}
+	if (!PG_ARGISNULL(6))
+	{
+		n++;
+		target->kind = SHIFT_BY;
+		target->number = PG_GETARG_INT64(6);
+	}
+	if (n != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("one of to_offset, to_time, to_earliest, to_latest and shift_by is needed, not %d",
+						n)));
+}
+
+/*
+ * Move a group's offset in a partition.  Members that have messages in hand
+ * are fenced: what they do with them counts no more.  What retention had taken
+ * before is counted, as if the group had gone on by itself.
+ *
+ * An offset that is lost cannot be shifted.
+ *
+ * Locks: the group's progress in the partition, unless dry_run.
+ */
+static void
+reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
+				const Target *target, bool dry_run, ReturnSetInfo *rsinfo)
+{
+	Progress	progress;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+	int64		before;
+	int64		after;
+
+	if (dry_run)
+		pgqueue_progress_look(group->id, topic, partition, &progress);
+	else
+		pgqueue_progress_read(group->id, topic, partition, &progress);
+	before = progress.found ? progress.offset :
+		pgqueue_log_start(topic, partition);
+	if (progress.lost && target->kind == SHIFT_BY)
+		pgqueue_offset_lost(topic, partition, before, progress.reach,
+							"committed offset",
+							_("Name an offset, a time or an end of the log."));
+	after = target_offset(topic, partition, target, before);
+
+	values[0] = Int32GetDatum(partition);
+	values[1] = Int64GetDatum(before);
+	nulls[1] = !progress.found;
+	values[2] = Int64GetDatum(after);
+	pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
+	if (dry_run)
+		return;
+
+	progress.missed += pgqueue_missed(&progress,
+									  pgqueue_log_start(topic, partition), after);
+	progress.offset = after;
+	progress.metadata = NULL;
+	pgqueue_new_epoch(&progress);
+	pgqueue_progress_write(group->id, topic, partition, &progress,
+						   PROGRESS_RESET);
+	pgqueue_note_progress(group->id, topic->id, partition, true);
+}
+
+/*
+ * (consumer_group, topic, to_offset, to_time, to_earliest, to_latest, shift_by,
+ * partition, dry_run) -> (partition, old_offset, new_offset)
+ */
+Datum
+pgqueue_reset_offsets(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+	Target		target = {0};
+	bool		dry_run;
+	int32		first = 0;
+	int32		last;
+
+	pgqueue_check_not_null(fcinfo, 8, "dry_run");
+	dry_run = PG_GETARG_BOOL(8);
+	if (!dry_run)
+		pgqueue_check_writable("queue.reset_offsets()");
+	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
+	pgqueue_check_not_null(fcinfo, 1, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
+	pgqueue_group_must_exist(&group);
+	reset_target(fcinfo, &target);
+	if (!PG_ARGISNULL(7))
+		pgqueue_check_partition(topic, PG_GETARG_INT32(7));
+	InitMaterializedSRF(fcinfo, 0);
+
+	if (!dry_run)
+	{
+		(void) pgqueue_group_hold(group.id, true);
+		topic = pgqueue_topic_hold(topic);
+		pgqueue_group_check_same(&group);
+	}
+	last = topic->npartitions - 1;
+	if (!PG_ARGISNULL(7))
+		first = last = PG_GETARG_INT32(7);
+	for (int32 p = first; p <= last; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!dry_run)
+		{
+			pgqueue_positions_hold(topic, p);
+			(void) pgqueue_progress_lock(group.id, topic->id, p, true);
+		}
+		topic = pgqueue_topic_refresh(topic);
+		reset_partition(&group, topic, p, &target, dry_run,
+						(ReturnSetInfo *) fcinfo->resultinfo);
+	}
+	return (Datum) 0;
+}
+
+/* ---------------- times ---------------- */
+
+/* (topic, time, partition) -> (partition, offset, timestamp) */
+Datum
+pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Topic	   *topic;
+	int32		first = 0;
+	int32		last;
+
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "time");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_SELECT);
+	last = topic->npartitions - 1;
+	if (!PG_ARGISNULL(2))
+	{
+		first = last = PG_GETARG_INT32(2);
+		pgqueue_check_partition(topic, first);
+	}
+	InitMaterializedSRF(fcinfo, 0);
+	for (int32 p = first; p <= last; p++)
+	{
+		Datum		values[3];
+		bool		nulls[3] = {false};
+		LogPlace	place;
+
+		CHECK_FOR_INTERRUPTS();
+		pgqueue_find_time(topic, p, PG_GETARG_TIMESTAMPTZ(1),
+						  GetActiveSnapshot(), &place);
+		values[0] = Int32GetDatum(p);
+		values[1] = Int64GetDatum(place.offset);
+		values[2] = TimestampTzGetDatum(place.timestamp);
+		nulls[1] = nulls[2] = !place.found;
+		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
+	}
+	return (Datum) 0;
+}
+
+/*
+ * What offset_time() last found in a partition.  It holds for good: nothing
+ * appears between an offset and the first message behind it, and messages keep
+ * their times.	 That there is none is not remembered.
+ */
+typedef struct FoundTime
+{
+	struct
+	{
+		int32		topic_id;
+		int32		partition;
+	}			key;
+	int64		from;
+	LogPlace	place;			/* found: valid */
+	bool		failed;			/* the partition cannot be read */
+} FoundTime;
+
+static FoundTime *
+last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
+{
+	FoundTime	key = {{topic_id, partition}};
+	FoundTime  *last;
+	bool		found;
+
+	if (flinfo->fn_extra == NULL)
+	{
+		HASHCTL		ctl;
+
+		ctl.keysize = sizeof(key.key);
+		ctl.entrysize = sizeof(FoundTime);
+		ctl.hcxt = flinfo->fn_mcxt;
+		flinfo->fn_extra = hash_create("queue times", 64, &ctl,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	last = hash_search(flinfo->fn_extra, &key.key, HASH_ENTER, &found);
+	if (!found)
+		last->place.found = last->failed = false;
+	return last;
+}
+
+/* Where to look for a time. */
+typedef struct TimeTask
+{
+	FmgrInfo   *flinfo;
+	int32		partition;
+	int64		from;
+	LogPlace	place;
+} TimeTask;
+
+/* A TopicTask. */
+static void
+find_offset_time(Topic *topic, void *arg)
+{
+	TimeTask   *task = arg;
+	FoundTime  *last;
+
+	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_check_partition(topic, task->partition);
+	if (task->from < pgqueue_log_start(topic, task->partition))
+		return;
+	last = last_found(task->flinfo, topic->id, task->partition);
+	if (!last->place.found || last->from != task->from)
+	{
+		last->place.found = false;
+		pgqueue_find_offset(topic, task->partition, task->from,
+							GetActiveSnapshot(), &last->place);
+		last->from = task->from;
+	}
+	task->place = last->place;
+}
+
+/*
+ * (topic, partition, offset) -> timestamp of the first message from there on,
+ * NULL if there is none.
+ */
+Datum
+pgqueue_offset_time(PG_FUNCTION_ARGS)
+{
+	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
+
+	find_offset_time(pgqueue_topic_arg(PG_GETARG_TEXT_PP(0)), &task);
+	if (!task.place.found)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(task.place.timestamp);
+}
+
+/*
+ * The same for view queue.consumer_groups, which must not fail for one topic:
+ * NULL, too, if the topic is gone, locked or cannot be read, or not by the user.
+ * Groups that are equally far are looked up once.
+ */
+Datum
+pgqueue_unread_time(PG_FUNCTION_ARGS)
+{
+	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+											 &locked);
+	FoundTime  *last;
+
+	if (topic == NULL || topic->broken != NULL ||
+		pgqueue_partition_broken(topic, task.partition) ||
+		pg_class_aclcheck(topic->face, GetUserId(),
+						  ACL_SELECT) != ACLCHECK_OK)
+		PG_RETURN_NULL();
+	last = last_found(fcinfo->flinfo, topic->id, task.partition);
+	if (!last->failed)
+		last->failed = !pgqueue_attempt(topic, find_offset_time, &task, NULL);
+	if (!task.place.found)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(task.place.timestamp);
+}

@@ -1,0 +1,148 @@
+/*-------------------------------------------------------------------------
+ *
+ * produce.c
+ *	  queue.produce().
+ *
+ * It checks its arguments and rights, turns them into a record, chooses the
+ * partition and ends in pgqueue_append(); INSERT and COPY
+ * (api/view_insert.c) do the same for rows of a topic's view.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+
+#include "base/base.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_produce_text);
+PG_FUNCTION_INFO_V1(pgqueue_produce_typed);
+
+/*
+ * The row that produce returns; its type is kept in fn_extra.	timestamp: NULL
+ * for a duplicate.
+ */
+static Datum
+produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
+			   const TimestampTz *timestamp)
+{
+	TupleDesc	desc = fcinfo->flinfo->fn_extra;
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	if (desc == NULL)
+	{
+		static const Oid types[] = {INT4OID, INT8OID, TIMESTAMPTZOID, BOOLOID};
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		pgqueue_check_result(desc, types, lengthof(types));
+		desc = BlessTupleDesc(CreateTupleDescCopy(desc));
+		fcinfo->flinfo->fn_extra = desc;
+		MemoryContextSwitchTo(old);
+	}
+	values[0] = Int32GetDatum(partition);
+	values[1] = Int64GetDatum(offset);
+	values[2] = timestamp == NULL ? (Datum) 0 : TimestampTzGetDatum(*timestamp);
+	nulls[2] = timestamp == NULL;
+	values[3] = BoolGetDatum(timestamp == NULL);
+	return HeapTupleGetDatum(pgqueue_form_row(desc, values, nulls,
+											  lengthof(values)));
+}
+
+/* ---------------- one message ---------------- */
+
+/*
+ * (topic, value, key, headers, partition, producer_id, sequence, epoch)
+ *
+ * type: InvalidOid for text
+ */
+static Datum
+produce(FunctionCallInfo fcinfo, Oid type)
+{
+	Topic	   *topic;
+	bool		value_null = PG_ARGISNULL(1);
+	bool		key_null = PG_ARGISNULL(2);
+	bool		headers_null = PG_ARGISNULL(3);
+	Datum		value = value_null ? (Datum) 0 : PG_GETARG_DATUM(1);
+	text	   *key = key_null ? NULL : PG_GETARG_TEXT_PP(2);
+	Datum		headers = headers_null ? (Datum) 0 : PG_GETARG_DATUM(3);
+	int32		partition;
+	int32		id;
+	HeapTuple	record;
+	ProducerArgs producer;
+	int64		sequence = 0;
+	ProducerClaim claim;
+	LogFixed   *fixed;
+
+	pgqueue_check_writable("queue.produce()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	producer = pgqueue_producer_args(fcinfo, 5, 7, !PG_ARGISNULL(6),
+									 "sequence");
+	if (producer.name != NULL)
+	{
+		pgqueue_check_not_null(fcinfo, 6, "sequence");
+		sequence = PG_GETARG_INT64(6);
+	}
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_INSERT);
+	pgqueue_check_message(topic, value_null, key_null, headers_null, headers);
+
+	id = topic->id;
+	value = OidIsValid(type) ?
+		pgqueue_value_from_typed(topic, type, value, value_null) :
+		pgqueue_value_from_text(topic, value, value_null);
+	/* the conversion may have run anything */
+	pgqueue_face_flush();
+	if (producer.name != NULL)
+	{
+		pgqueue_claim(topic, producer.name, producer.epoch, &sequence, 1, &claim);
+		if (claim.nduplicates > 0)
+		{
+			pgqueue_claim_fulfil(&claim, NULL, NULL);
+			return produce_result(fcinfo, claim.places[0].partition,
+								  claim.places[0].offset, NULL);
+		}
+	}
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
+
+	if (!PG_ARGISNULL(4))
+	{
+		partition = PG_GETARG_INT32(4);
+		pgqueue_check_partition(topic, partition);
+	}
+	else if (key != NULL)
+		partition = pgqueue_partition_for_text(key, topic->npartitions);
+	else
+		partition = pgqueue_next_sticky(topic);
+
+	record = pgqueue_form_message(topic, partition, value, value_null,
+								  PointerGetDatum(key), key_null,
+								  headers, headers_null);
+	pgqueue_append(topic, partition, &record, 1);
+	if (producer.name != NULL)
+		pgqueue_claim_fulfil(&claim, &record, NULL);
+	fixed = log_fixed(record->t_data);
+	return produce_result(fcinfo, fixed->partition, fixed->offset,
+						  &fixed->timestamp);
+}
+
+Datum
+pgqueue_produce_text(PG_FUNCTION_ARGS)
+{
+	return produce(fcinfo, InvalidOid);
+}
+
+Datum
+pgqueue_produce_typed(PG_FUNCTION_ARGS)
+{
+	return produce(fcinfo, pgqueue_argument_type(fcinfo, 1, "value"));
+}

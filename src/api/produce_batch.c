@@ -1,0 +1,283 @@
+/*-------------------------------------------------------------------------
+ *
+ * produce_batch.c
+ *	  queue.produce_batch().
+ *
+ * As produce.c, for arrays.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "parser/parse_coerce.h"
+
+#include "base/base.h"
+#include "base/data.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_produce_batch);
+
+/* The topic's values of a batch, in place. */
+static void
+convert_batch(Topic *topic, Elements *batch)
+{
+	bool		as_text;
+
+	if (batch->type == topic->value_type)
+		return;
+	as_text = IsBinaryCoercible(batch->type, TEXTOID);
+	for (int i = 0; i < batch->n; i++)
+		batch->values[i] = as_text ?
+			pgqueue_value_from_text(topic, batch->values[i], batch->nulls[i]) :
+			pgqueue_value_from_typed(topic, batch->type, batch->values[i],
+									 batch->nulls[i]);
+}
+
+/*
+ * The partition of each message: the explicit one, the key's, or one for all
+ * messages without a key.
+ */
+static int32 *
+choose_partitions(Topic *topic, int n, bool has_explicit, int32 explicit,
+				  const Elements *keys)
+{
+	int32	   *chosen = palloc(n * sizeof(int32));
+	int32		sticky = -1;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (has_explicit)
+			chosen[i] = explicit;
+		else if (keys->n > 0 && !keys->nulls[i])
+			chosen[i] = pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
+										  topic->npartitions);
+		else
+		{
+			if (sticky < 0)
+				sticky = pgqueue_next_sticky(topic);
+			chosen[i] = sticky;
+		}
+	}
+	return chosen;
+}
+
+/* The records of a batch, in the caller's order. */
+static HeapTuple *
+form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
+		   const Elements *keys, const Elements *headers)
+{
+	HeapTuple  *records = palloc(batch->n * sizeof(HeapTuple));
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		bool		key_null = keys->n == 0 || keys->nulls[i];
+		bool		headers_null = headers->n == 0 || headers->nulls[i];
+		Datum		key = key_null ? (Datum) 0 : keys->values[i];
+		Datum		header = headers_null ? (Datum) 0 : headers->values[i];
+
+		pgqueue_check_message(topic, batch->nulls[i], key_null, headers_null,
+							  header);
+		records[i] = pgqueue_form_message(topic, chosen[i], batch->values[i],
+										  batch->nulls[i], key, key_null,
+										  header, headers_null);
+	}
+	return records;
+}
+
+/*
+ * The sequences of a batch of n messages: given one by one, or by the first.
+ * NULL if there are none.
+ *
+ * Errors: 22023, 22004.
+ */
+static int64 *
+sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg,
+			  int n)
+{
+	int64	   *sequences;
+	int64		first;
+
+	if (!PG_ARGISNULL(first_arg) && !PG_ARGISNULL(array_arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("first_sequence and sequences exclude each other")));
+	if (PG_ARGISNULL(first_arg) && PG_ARGISNULL(array_arg))
+		return NULL;
+
+	sequences = palloc(Max(n, 1) * sizeof(int64));
+	if (!PG_ARGISNULL(array_arg))
+	{
+		Elements	elements;
+
+		pgqueue_take_apart(fcinfo, array_arg, "sequences", n,
+						   &elements);
+		for (int i = 0; i < n; i++)
+		{
+			if (elements.nulls[i])
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("sequences must not contain NULL")));
+			sequences[i] = DatumGetInt64(elements.values[i]);
+		}
+		return sequences;
+	}
+	first = PG_GETARG_INT64(first_arg);
+	if (first < 0 || first > PGQUEUE_MAX_SEQUENCE - n + 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("first_sequence must be between 0 and " INT64_FORMAT
+						", not " INT64_FORMAT,
+						PGQUEUE_MAX_SEQUENCE - n + 1, first)));
+	for (int i = 0; i < n; i++)
+		sequences[i] = first + i;
+	return sequences;
+}
+
+/* What a batch did to a partition. */
+typedef struct BatchPart
+{
+	int64		first;			/* least and greatest offset, ... */
+	int64		last;			/* ... if anything below is not 0 */
+	int64		count;			/* appended */
+	int64		duplicates;
+} BatchPart;
+
+static void
+count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
+{
+	BatchPart  *part = &parts[partition];
+
+	if (part->count + part->duplicates == 0)
+		part->first = part->last = offset;
+	part->first = Min(part->first, offset);
+	part->last = Max(part->last, offset);
+	if (duplicate)
+		part->duplicates++;
+	else
+		part->count++;
+}
+
+/* A row per partition that holds messages of the batch. */
+static void
+return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
+{
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		Datum		values[5];
+		bool		nulls[5] = {false};
+
+		if (parts[p].count + parts[p].duplicates == 0)
+			continue;
+		values[0] = Int32GetDatum(p);
+		values[1] = Int64GetDatum(parts[p].first);
+		values[2] = Int64GetDatum(parts[p].last);
+		values[3] = Int64GetDatum(parts[p].count);
+		values[4] = Int64GetDatum(parts[p].duplicates);
+		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
+	}
+}
+
+/*
+ * (topic, batch, keys, headers, partition, producer_id, first_sequence, epoch,
+ * watermark, sequences)
+ */
+Datum
+pgqueue_produce_batch(PG_FUNCTION_ARGS)
+{
+	static const Oid types[] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Topic	   *topic;
+	Elements	batch;
+	Elements	keys = {0};
+	Elements	headers = {0};
+	bool		has_explicit = !PG_ARGISNULL(4);
+	int32		explicit = has_explicit ? PG_GETARG_INT32(4) : 0;
+	bool		has_watermark = !PG_ARGISNULL(8);
+	Datum		watermark = has_watermark ? PG_GETARG_DATUM(8) : (Datum) 0;
+	ProducerArgs producer;
+	ProducerClaim claim;
+	int64	   *sequences;
+	int32	   *chosen;
+	HeapTuple  *records;
+	HeapTuple  *grouped;
+	int		   *bounds;
+	BatchPart  *parts;
+	int			npartitions;
+	int32		id;
+
+	pgqueue_check_writable("queue.produce_batch()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "batch");
+	producer = pgqueue_producer_args(fcinfo, 5, 7,
+							 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
+							 has_watermark,
+							 has_watermark ? "watermark" : "a sequence");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_INSERT);
+	if (has_explicit)
+		pgqueue_check_partition(topic, explicit);
+
+	pgqueue_take_apart(fcinfo, 1, "batch", -1, &batch);
+	if (!PG_ARGISNULL(2))
+		pgqueue_take_apart(fcinfo, 2, "keys", batch.n, &keys);
+	if (!PG_ARGISNULL(3))
+		pgqueue_take_apart(fcinfo, 3, "headers", batch.n, &headers);
+	sequences = sequences_arg(fcinfo, 6, 9, batch.n);
+	if (producer.name != NULL && sequences == NULL && batch.n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("first_sequence or sequences must be given with a producer_id")));
+	InitMaterializedSRF(fcinfo, 0);
+	pgqueue_check_result(rsinfo->setDesc, types, lengthof(types));
+	/* a watermark alone is worth a row of the producer's state */
+	if (batch.n == 0 && !has_watermark)
+	{
+		if (producer.name != NULL)
+			pgqueue_check_fenced(topic, producer.name, producer.epoch);
+		return (Datum) 0;
+	}
+
+	id = topic->id;
+	convert_batch(topic, &batch);
+	/* the conversion may have run anything */
+	pgqueue_face_flush();
+	if (producer.name != NULL)
+	{
+		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,
+					  &claim);
+		pgqueue_skip_elements(&batch, claim.nduplicates);
+		pgqueue_skip_elements(&keys, claim.nduplicates);
+		pgqueue_skip_elements(&headers, claim.nduplicates);
+	}
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
+	npartitions = topic->npartitions;
+	parts = palloc0(npartitions * sizeof(BatchPart));
+	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);
+	records = form_batch(topic, chosen, &batch, &keys, &headers);
+	grouped = pgqueue_group_records(records, batch.n, npartitions, &bounds);
+	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
+
+	if (producer.name != NULL)
+	{
+		pgqueue_claim_fulfil(&claim, records,
+							 has_watermark ? &watermark : NULL);
+		for (int i = 0; i < claim.nduplicates; i++)
+			count_message(parts, claim.places[i].partition,
+						  claim.places[i].offset, true);
+	}
+	for (int i = 0; i < batch.n; i++)
+	{
+		LogFixed   *fixed = log_fixed(records[i]->t_data);
+
+		count_message(parts, fixed->partition, fixed->offset, false);
+	}
+	return_parts(rsinfo, parts, npartitions);
+	return (Datum) 0;
+}

@@ -1,0 +1,310 @@
+/*-------------------------------------------------------------------------
+ *
+ * producers.c
+ *	  SQL functions about a producer: create, alter, fence, look at, forget.
+ *
+ * Producing itself is in produce.c and face.c; producer_prune.c is about many
+ * producers at a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#if PG_VERSION_NUM < 170000
+#include "storage/backendid.h"
+#include "storage/sinvaladt.h"
+#endif
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "base/data.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_create_producer);
+PG_FUNCTION_INFO_V1(pgqueue_alter_producer);
+PG_FUNCTION_INFO_V1(pgqueue_fence_producer);
+PG_FUNCTION_INFO_V1(pgqueue_producer_state);
+PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
+
+/* Milliseconds between looks at a producer whose holders are being ended. */
+#define TERMINATE_WAIT 20
+
+/*
+ * The topic and the producer's id, arguments 0 and 1.
+ *
+ * Errors: 22004, 42704, 42602; 42501 without the right to produce.
+ */
+static Topic *
+producer_args(FunctionCallInfo fcinfo, const char *function, char **name)
+{
+	Topic	   *topic;
+
+	if (function != NULL)
+		pgqueue_check_writable(function);
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "producer_id");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_right(topic, ACL_INSERT);
+	*name = pgqueue_producer_arg(PG_GETARG_TEXT_PP(1));
+	return topic;
+}
+
+/* The owner of the topic may manage whatever produces into it. */
+static void
+check_manages(const Topic *topic, const char *name, const Producer *producer)
+{
+	if (!pgqueue_owns_relation(topic->log, GetUserId()))
+		pgqueue_check_belongs("producer", name, &producer->owner);
+}
+
+/* The same, asked before anybody is waited for, or ended. */
+static void
+check_manages_known(const Topic *topic, const char *name)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Producer	producer;
+
+	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+		check_manages(topic, name, &producer);
+	UnregisterSnapshot(snapshot);
+}
+
+/* ---------------- create ---------------- */
+
+/* (topic, producer_id, sequence_mode) */
+Datum
+pgqueue_create_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.create_producer()", &name);
+	char	   *mode;
+	bool		strict;
+	Producer	producer;
+
+	pgqueue_check_not_null(fcinfo, 2, "sequence_mode");
+	mode = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	strict = strcmp(mode, "strict") == 0;
+	if (!strict && strcmp(mode, "monotonic") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sequence_mode must be \"strict\" or \"monotonic\", not \"%s\"",
+						mode)));
+
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("producer \"%s\" of topic \"%s\" already exists",
+						name, topic->name)));
+	pgqueue_producer_make(topic, name, strict, &producer);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- alter ---------------- */
+
+/* (topic, producer_id, owner) */
+Datum
+pgqueue_alter_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.alter_producer()", &name);
+	Producer	producer;
+	Oid			owner = InvalidOid;
+
+	if (!PG_ARGISNULL(2))
+		owner = pgqueue_new_owner(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	check_manages_known(topic, name);
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("producer \"%s\" of topic \"%s\" does not exist",
+						name, topic->name)));
+	check_manages(topic, name, &producer);
+	if (OidIsValid(owner))
+		pgqueue_producer_give(topic, name, owner);
+	PG_RETURN_VOID();
+}
+
+/* ---------------- fence ---------------- */
+
+/*
+ * End the backends whose transactions hold the producer.  Prepared transactions
+ * cannot be ended so.
+ *
+ * Errors: 42501 if the user may not.
+ */
+static void
+terminate_holders(const LOCKTAG *tag)
+{
+	int			count;
+	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC	   *proc;
+
+		if (VirtualTransactionIdIsRecoveredPreparedXact(holders[i]))
+			continue;
+		proc = pgqueue_proc_of(holders[i]);
+		/* a prepared transaction keeps the number of the backend that was */
+		if (proc == NULL || proc->pid == 0 ||
+			pgqueue_proc_lxid(proc) != holders[i].localTransactionId)
+			continue;
+		(void) DirectFunctionCall2(pg_terminate_backend,
+								   Int32GetDatum(proc->pid),
+								   Int64GetDatum(0));
+	}
+	pfree(holders);
+}
+
+/*
+ * Lock the producer against whoever has produced with it and not ended yet:
+ * wait for them, or end them, and whoever comes next, until we have it.
+ *
+ * Errors: 55P03 after lock_timeout, as the lock manager says it.
+ */
+static void
+lock_for_fence(Topic *topic, const char *name, bool terminate)
+{
+	LOCKTAG		tag;
+	TimestampTz begun = GetCurrentTimestamp();
+
+	if (!terminate)
+	{
+		(void) pgqueue_producer_lock(topic, name, true);
+		return;
+	}
+	pgqueue_producer_tag(&tag, topic, name);
+	while (!pgqueue_producer_lock(topic, name, false))
+	{
+		CHECK_FOR_INTERRUPTS();
+		terminate_holders(&tag);
+		if (LockTimeout > 0 &&
+			TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout")));
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TERMINATE_WAIT, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+/*
+ * (topic, producer_id, terminate) -> the new epoch
+ *
+ * The lock is held to the end of the transaction: calls of the old epoch wait
+ * for it, and are refused if it commits.
+ */
+Datum
+pgqueue_fence_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.fence_producer()", &name);
+	Producer	producer;
+	ProducerState state;
+
+	check_manages_known(topic, name);
+	lock_for_fence(topic, name, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+		check_manages(topic, name, &producer);
+	else
+		pgqueue_producer_make(topic, name, true, &producer);
+
+	pgqueue_producer_state_read(producer.id, SnapshotSelf, &state);
+	if (!state.found)
+	{
+		/* whoever did without an epoch is of epoch 0 */
+		state.series = 1;
+		state.produced_at = GetCurrentTimestamp();
+	}
+	if (state.epoch == PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("producer \"%s\" has used up its epochs", name)));
+	state.epoch++;
+	state.generation++;
+	pgqueue_producer_state_write(producer.id, &state, state.last_sequence + 1,
+								 NULL);
+	pgqueue_producer_wrote(topic->id, name, state.generation - 1,
+						   state.generation);
+	PG_RETURN_INT32(state.epoch);
+}
+
+/* ---------------- look ---------------- */
+
+/*
+ * (topic, producer_id) -> epoch, last_sequence, partition, offset, watermark,
+ * produced_at; all NULL for a producer that is not known
+ */
+Datum
+pgqueue_producer_state(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, NULL, &name);
+	Producer	producer;
+	ProducerState state = {0};
+	Snapshot	snapshot;
+	Datum		values[6];
+	bool		nulls[6];
+
+	/* without the lock: one snapshot for both tables */
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+	{
+		check_manages(topic, name, &producer);
+		pgqueue_producer_state_read(producer.id, snapshot, &state);
+	}
+	UnregisterSnapshot(snapshot);
+	memset(nulls, !state.found, sizeof(nulls));
+	values[0] = Int32GetDatum(state.epoch);
+	values[1] = Int64GetDatum(state.last_sequence);
+	nulls[1] |= state.last_sequence == NO_SEQUENCE;
+	values[2] = Int32GetDatum(state.place.partition);
+	values[3] = Int64GetDatum(state.place.offset);
+	nulls[2] |= !state.has_place;
+	nulls[3] |= !state.has_place;
+	values[4] = state.watermark;
+	nulls[4] |= !state.has_watermark;
+	values[5] = TimestampTzGetDatum(state.produced_at);
+	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
+}
+
+/* ---------------- forget ---------------- */
+
+/* (topic, producer_id) -> was it known? */
+Datum
+pgqueue_forget_producer(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	Topic	   *topic = producer_args(fcinfo, "queue.forget_producer()", &name);
+	Producer	producer;
+
+	check_manages_known(topic, name);
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+		PG_RETURN_BOOL(false);
+	check_manages(topic, name, &producer);
+	/* what this very command has written must go, too */
+	CommandCounterIncrement();
+	pgqueue_producer_forget(topic, name, producer.id);
+	PG_RETURN_BOOL(true);
+}

@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * tablespaces.c
+ *	  Where segments lie: queue.move_segments().
+ *
+ * A topic's tablespace is where its new segments are made (log_segment.c).	 It is
+ * kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
+ * segments can be moved: PostgreSQL copies the files, and nothing of a topic's
+ * description changes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/tablespace.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_move_segments);
+
+/* ---------------- moving ---------------- */
+
+/* Where to, and where the rows go that tell. */
+typedef struct Move
+{
+	ReturnSetInfo *rsinfo;
+	const char *name;
+	Oid			tablespace;		/* as in pg_class: 0 for the default */
+	int64		before;
+} Move;
+
+/*
+ * Is the segment there already?  One that has left the topic is.  Looks without
+ * a lock: another session may be moving it.
+ */
+static bool
+lies_there(Oid relid, Oid tablespace)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	result = form->reltablespace == tablespace || !form->relispartition;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Bytes of a segment that is not locked by us; -1 if somebody else has it. */
+static int64
+bytes_at_once(Oid relid)
+{
+	int64		bytes;
+
+	if (!pgqueue_try_lock_segment(relid, AccessShareLock))
+		return -1;
+	bytes = pgqueue_total_bytes(relid);
+	pgqueue_unlock_segment(relid, AccessShareLock);
+	return bytes;
+}
+
+/* (partition, segment, first_offset, bytes, moved) */
+static void
+tell_move(const Move *move, int32 partition, const Segment *segment,
+		  int64 bytes, bool moved)
+{
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	values[0] = Int32GetDatum(partition);
+	values[1] = ObjectIdGetDatum(segment->relid);
+	values[2] = Int64GetDatum(segment->first);
+	nulls[3] = bytes < 0;
+	values[3] = Int64GetDatum(bytes);
+	values[4] = BoolGetDatum(moved);
+	pgqueue_put_row(move->rsinfo, values, nulls, lengthof(values));
+}
+
+/*
+ * Move a segment with its TOAST table, if it can be locked at once.  By the
+ * command, as the user, whose rights on it and on the tablespace it checks.
+ */
+static void
+move_segment(const Move *move, int32 partition, const Segment *segment)
+{
+	Oid			relid = segment->relid;
+	int64		bytes;
+
+	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
+	{
+		tell_move(move, partition, segment, bytes_at_once(relid), false);
+		return;
+	}
+	/* by somebody else, since we looked */
+	if (lies_there(relid, move->tablespace))
+	{
+		pgqueue_unlock_segment(relid, AccessExclusiveLock);
+		return;
+	}
+	bytes = pgqueue_total_bytes(relid);
+	pgqueue_run_ddl(GetUserId(),
+					psprintf("ALTER TABLE %s SET TABLESPACE %s",
+							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+														get_rel_name(relid)),
+							 quote_identifier(move->name)));
+	tell_move(move, partition, segment, bytes, true);
+}
+
+static void
+move_partition(Topic *topic, int32 partition, const Move *move)
+{
+	Partition  *part = &topic->partitions[partition];
+	int			sealed;
+
+	pgqueue_check_segments(topic, partition);
+	sealed = pgqueue_segments_sealed(topic, part);
+	for (int i = 0; i < sealed && part->segments[i].end <= move->before; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!lies_there(part->segments[i].relid, move->tablespace))
+			move_segment(move, partition, &part->segments[i]);
+	}
+}
+
+/*
+ * (topic, tablespace, partition, before_offset) -> setof moved_segment
+ *
+ * Locks: ACCESS EXCLUSIVE on what is moved, only tried, to the end of the
+ * transaction.
+ */
+Datum
+pgqueue_move_segments(PG_FUNCTION_ARGS)
+{
+	static const Oid types[] = {INT4OID, REGCLASSOID, INT8OID, INT8OID, BOOLOID};
+	Topic	   *topic;
+	Move		move;
+	int32		first = 0;
+	int32		last;
+
+	pgqueue_check_writable("queue.move_segments()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "tablespace");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	move.name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (move.name[0] == '\0')
+		move.name = get_tablespace_name(MyDatabaseTableSpace);
+	move.tablespace = pgqueue_tablespace(move.name, GetUserId());
+	if (move.tablespace == MyDatabaseTableSpace)
+		move.tablespace = InvalidOid;
+	move.before = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT64(3);
+	last = topic->npartitions - 1;
+	if (!PG_ARGISNULL(2))
+	{
+		first = last = PG_GETARG_INT32(2);
+		pgqueue_check_partition(topic, first);
+	}
+
+	InitMaterializedSRF(fcinfo, 0);
+	move.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	pgqueue_check_result(move.rsinfo->setDesc, types, lengthof(types));
+	for (int32 p = first; p <= last; p++)
+	{
+		topic = pgqueue_topic_refresh(topic);
+		move_partition(topic, p, &move);
+	}
+	return (Datum) 0;
+}

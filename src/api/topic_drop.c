@@ -1,0 +1,172 @@
+/*-------------------------------------------------------------------------
+ *
+ * topic_drop.c
+ *	  queue.drop_topic().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "wait/wait.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+#include "group/member.h"
+#include "group/progress.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_drop_topic);
+
+/* ---------------- drop ---------------- */
+
+static void
+notice_missing(const char *name)
+{
+	ereport(NOTICE, (errmsg("topic \"%s\" does not exist, skipping", name)));
+}
+
+static List *
+add_tag(List *tags, Oid relid)
+{
+	LOCKTAG    *tag = palloc(sizeof(LOCKTAG));
+
+	SET_LOCKTAG_RELATION(*tag, MyDatabaseId, relid);
+	return lappend(tags, tag);
+}
+
+/*
+ * Take the locks that DROP needs.	First wait, without any, for those who use
+ * view and leaves: to come to their end they may need what we are to lock.
+ */
+static void
+lock_for_drop(Topic *topic)
+{
+	Oid			log = topic->log;
+	Oid			face = topic->face;
+	List	   *tags = NIL;
+
+	if (OidIsValid(face))
+		tags = add_tag(tags, face);
+	for (int p = 0; p < topic->npartitions; p++)
+		for (int i = 0; i < topic->partitions[p].nsegments; i++)
+			tags = add_tag(tags, topic->partitions[p].segments[i].relid);
+	WaitForLockersMultiple(tags, AccessExclusiveLock, false);
+
+	if (OidIsValid(face))
+		pgqueue_lock_relation(face, AccessExclusiveLock);
+	pgqueue_lock_relation(log, AccessExclusiveLock);
+}
+
+/*
+ * Lock the segments, too: whoever consumes or polls holds one to the end.	They
+ * are those of now, none of which can go while we have the table.
+ */
+static void
+lock_segments(const Topic *topic)
+{
+	for (int p = 0; p < topic->npartitions; p++)
+		for (int i = 0; i < topic->partitions[p].nsegments; i++)
+			pgqueue_lock_relation(topic->partitions[p].segments[i].relid,
+								  AccessExclusiveLock);
+}
+
+/*
+ * Delete the rows of the topic's producers and groups, as of now, not as of the
+ * snapshot.  Nobody is at work with them: that takes a lock on the topic's
+ * table, or on a segment that messages came from, of which we have the strongest.
+ */
+static void
+forget_users(const Topic *topic)
+{
+	ListCell   *lc;
+
+	/* what this very command has written, too */
+	CommandCounterIncrement();
+	(void) pgqueue_producer_due_delete(topic->id, NULL);
+	foreach(lc, pgqueue_producer_ids(topic, PRODUCERS_ALL, NULL, 0))
+	{
+		Producer	producer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
+			pgqueue_producer_forget(topic, lfirst(lc), producer.id);
+	}
+	pgqueue_members_delete(topic);
+	pgqueue_checkpoints_delete(topic);
+	pgqueue_incarnations_delete(topic);
+	pgqueue_progress_delete(topic);
+}
+
+/*
+ * Drop the topic's view and table, as far as they are there.  The table may have
+ * been renamed or moved, and may be another kind of table.
+ */
+static void
+drop_relations(const Topic *topic, bool cascade)
+{
+	const char *behavior = cascade ? "CASCADE" : "RESTRICT";
+	char	   *relation;
+
+	if (OidIsValid(topic->face))
+		pgqueue_run_removal(pgqueue_extension_owner(),
+							psprintf("DROP VIEW %s %s", pgqueue_face_name(topic->name),
+									 behavior));
+	relation = get_rel_name(topic->log);
+	if (relation != NULL)
+		pgqueue_run_removal(pgqueue_extension_owner(),
+							psprintf("DROP TABLE %s %s",
+									 quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
+																relation),
+									 behavior));
+}
+
+/* (topic, if_exists, cascade) */
+Datum
+pgqueue_drop_topic(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	bool		if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	bool		cascade = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	char	   *name;
+	int32		id;
+
+	pgqueue_check_writable("queue.drop_topic()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	topic = pgqueue_topic_find(name);
+	if (topic == NULL && if_exists)
+	{
+		notice_missing(name);
+		PG_RETURN_VOID();
+	}
+	if (topic == NULL)
+		topic = pgqueue_topic(name);	/* raises the error */
+	pgqueue_check_owner(topic);
+	id = topic->id;
+
+	lock_for_drop(topic);
+	topic = pgqueue_topic_find(name);
+	if (topic == NULL && if_exists)
+	{
+		notice_missing(name);
+		PG_RETURN_VOID();
+	}
+	if (topic == NULL)
+		topic = pgqueue_topic(name);
+	pgqueue_check_same(topic, id);
+	lock_segments(topic);
+	forget_users(topic);
+	pgqueue_note_topic_changed(topic->id);
+	drop_relations(topic, cascade);
+	pgqueue_run_as_extension(psprintf("DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
+							  id));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,396 @@
+/*-------------------------------------------------------------------------
+ *
+ * topic_worker.c
+ *	  Maintenance of one topic in a process of its own, which may end.
+ *
+ * A pass of maintenance hands a topic over when the topic's own code has to run
+ * (code.c).  The process that does the pass starts a background worker, waits for
+ * it and repeats what it reports; if that ends before it is done, since the code
+ * ran too long, only the rest of this topic's part of the pass is lost.  The
+ * maintenance worker then leaves the topic's code alone for a while, which grows
+ * each time.
+ *
+ * A segment of shared memory connects the two:
+ *
+ *	 +-----------------------------------------+---------------------------+
+ *	 | Shared: settings, state of the worker   | shm_mq: its messages      |
+ *	 +-----------------------------------------+---------------------------+
+ *
+ * The worker runs as the bootstrap superuser.	The caller has checked that its
+ * user owns the topic; the worker does nothing if the topic's table is not the
+ * same any more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "libpq/pqformat.h"
+#include "libpq/pqmq.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shm_mq.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/lock.h"
+#include "api/api.h"
+#include "api/maintain.h"
+
+PGDLLEXPORT void pgqueue_topic_worker_main(Datum arg);
+
+#define QUEUE_BYTES 16384
+
+/* A worker whose code does not even end with its process is left behind. */
+#define GRACE 10000				/* ms */
+
+/* How often to look for that, in milliseconds. */
+#define LOOK_INTERVAL 1000
+
+/* How long a topic's code is left alone after it ran too long, at most. */
+#define MAX_SUSPENSION (60 * 60 * 1000)
+
+/* Settings of the pass that hold in the worker, too. */
+static const char *const inherited[] = {
+	"lock_timeout",
+	"maintenance_work_mem",
+	"queue.code_timeout",
+	"queue.compaction_memory",
+	"queue.compaction_min_dirty_ratio",
+	"vacuum_cost_delay",
+	"vacuum_cost_limit",
+};
+
+#define SETTING_LENGTH 32
+
+typedef struct Shared
+{
+	char		settings[lengthof(inherited)][SETTING_LENGTH];
+	TimestampTz code_begun;		/* see pgqueue_code_show() */
+	bool		done;			/* all that it was told to do */
+	bool		expired;		/* it ended since the topic's code ran too long */
+} Shared;
+
+/* What the worker is told, in bgw_extra. */
+typedef struct HandedOver
+{
+	Oid			database;
+	Oid			log;
+	MaintainPart part;
+	bool		told;			/* of what is done a user is told, not the log */
+	char		topic[NAMEDATALEN];
+} HandedOver;
+
+StaticAssertDecl(sizeof(HandedOver) <= BGW_EXTRALEN,
+				 "topic task must fit bgw_extra");
+
+static shm_mq *
+queue_of(Shared *shared)
+{
+	return (shm_mq *) ((char *) shared + MAXALIGN(sizeof(Shared)));
+}
+
+/* ---------------- topics whose code is left alone ---------------- */
+
+typedef struct Suspended
+{
+	Oid			log;
+	int			times;
+	TimestampTz until;
+} Suspended;
+
+/* In the maintenance worker; lost with it. */
+static List *suspended = NIL;
+
+static Suspended *
+suspended_find(Oid log)
+{
+	ListCell   *lc;
+
+	foreach(lc, suspended)
+		if (((Suspended *) lfirst(lc))->log == log)
+			return lfirst(lc);
+	return NULL;
+}
+
+static bool
+is_suspended(Oid log)
+{
+	Suspended  *entry = suspended_find(log);
+
+	return entry != NULL && entry->until > GetCurrentTimestamp();
+}
+
+/*
+ * Note how a topic's worker ended.	 Its code is left alone for ten times as long as
+ * it may run, twice as long each time, so that it gets a tenth of the worker's time
+ * at most.
+ */
+static void
+note_end(Oid log, bool done)
+{
+	Suspended  *entry = suspended_find(log);
+	MemoryContext old;
+	int64		wait = (int64) pgqueue_code_timeout() * 10;
+
+	if (done && entry == NULL)
+		return;
+	if (done)
+	{
+		suspended = list_delete_ptr(suspended, entry);
+		pfree(entry);
+		return;
+	}
+	if (entry == NULL)
+	{
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		entry = palloc0(sizeof(Suspended));
+		entry->log = log;
+		suspended = lappend(suspended, entry);
+		MemoryContextSwitchTo(old);
+	}
+	wait <<= Min(entry->times, 16);
+	entry->times++;
+	entry->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											   Min(wait, MAX_SUSPENSION));
+}
+
+/* ---------------- in the process that does the pass ---------------- */
+
+static BackgroundWorkerHandle *
+start_worker(const HandedOver *task, dsm_handle segment)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "pgqueue_topic_worker_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, PGQUEUE_TOPIC_WORKER " for %s",
+			 task->topic);
+	strlcpy(worker.bgw_type, PGQUEUE_TOPIC_WORKER, BGW_MAXLEN);
+	worker.bgw_main_arg = UInt32GetDatum(segment);
+	memcpy(worker.bgw_extra, task, sizeof(*task));
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+/* Repeat a message of the worker to the user; remember why it fails. */
+static void
+repeat_message(StringInfo message, bool told, char **failure)
+{
+	char		type = pq_getmsgbyte(message);
+	ErrorData	error;
+
+	if (type != 'E' && type != 'N')
+		return;
+	pq_parse_errornotice(message, &error);
+	if (error.elevel >= ERROR)
+		*failure = pstrdup(error.message);
+	else if (told)
+		ThrowErrorData(&error);
+}
+
+/* Has the topic's code run so long that the worker should have ended long ago? */
+static bool
+is_stuck(const Shared *shared)
+{
+	TimestampTz begun = *(volatile const TimestampTz *) &shared->code_begun;
+
+	return begun != 0 &&
+		TimestampDifferenceExceeds(begun, GetCurrentTimestamp(),
+								   pgqueue_code_timeout() + GRACE);
+}
+
+/* Repeat what the worker reports until it ends.  Return false if it does not. */
+static bool
+repeat_messages(shm_mq_handle *queue, const Shared *shared, bool told, char **failure)
+{
+	for (;;)
+	{
+		StringInfoData message;
+		Size		length;
+		void	   *data;
+
+		switch (shm_mq_receive(queue, &length, &data, true))
+		{
+			case SHM_MQ_DETACHED:
+				return true;
+			case SHM_MQ_SUCCESS:
+				initStringInfo(&message);
+				appendBinaryStringInfo(&message, data, length);
+				repeat_message(&message, told, failure);
+				pfree(message.data);
+				continue;
+			case SHM_MQ_WOULD_BLOCK:
+				break;
+		}
+		if (is_stuck(shared))
+			return false;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_INTERVAL, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+warn_of_end(const HandedOver *task, const char *failure, bool expired)
+{
+	if (expired)
+		ereport(WARNING,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("maintenance of topic \"%s\" was stopped", task->topic),
+				 errdetail("Functions in its constraints or indexes ran longer than %d ms.",
+						   pgqueue_code_timeout()),
+				 errhint("See setting \"queue.code_timeout\".")));
+	else
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("maintenance of topic \"%s\" failed: %s", task->topic,
+						failure != NULL ? failure : "its process ended early")));
+}
+
+/*
+ * Run the worker; it is ended if this process is told to do something else.
+ * Return false if it ended before it was done.
+ */
+static bool
+run_worker(const HandedOver *task, dsm_segment *segment)
+{
+	Shared	   *shared = dsm_segment_address(segment);
+	shm_mq	   *queue = shm_mq_create(queue_of(shared), QUEUE_BYTES);
+	shm_mq_handle *messages;
+	BackgroundWorkerHandle *handle;
+	char	   *failure = NULL;
+	bool		ended = true;
+
+	shm_mq_set_receiver(queue, MyProc);
+	messages = shm_mq_attach(queue, segment, NULL);
+	handle = start_worker(task, dsm_segment_handle(segment));
+	if (handle == NULL)
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("topic \"%s\" is not maintained: no background worker is available",
+						task->topic),
+				 errhint("Raise max_worker_processes.")));
+		return true;
+	}
+	shm_mq_set_handle(messages, handle);
+	PG_TRY();
+	{
+		ended = repeat_messages(messages, shared, task->told, &failure);
+		if (ended)
+			(void) WaitForBackgroundWorkerShutdown(handle);
+	}
+	PG_FINALLY();
+	{
+		/* no harm if it has ended */
+		TerminateBackgroundWorker(handle);
+	}
+	PG_END_TRY();
+	if (shared->done)
+		return true;
+	warn_of_end(task, failure, shared->expired || !ended);
+	return false;
+}
+
+/*
+ * Do a part of a pass over a topic in a process of its own.  Call it outside of
+ * steps.  Return false if that process had to end before it was done.
+ */
+bool
+pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
+{
+	HandedOver	task = {0};
+	dsm_segment *segment;
+	Shared	   *shared;
+	bool		done;
+
+	if (MyBgworkerEntry != NULL && is_suspended(log))
+		return true;
+	task.database = MyDatabaseId;
+	task.log = log;
+	task.part = part;
+	task.told = MyBgworkerEntry == NULL;
+	strlcpy(task.topic, topic, NAMEDATALEN);
+	segment = dsm_create(MAXALIGN(sizeof(Shared)) + QUEUE_BYTES, 0);
+	shared = dsm_segment_address(segment);
+	memset(shared, 0, sizeof(Shared));
+	for (int i = 0; i < lengthof(inherited); i++)
+		strlcpy(shared->settings[i], GetConfigOption(inherited[i], false, false),
+				SETTING_LENGTH);
+	PG_TRY();
+	{
+		done = run_worker(&task, segment);
+	}
+	PG_FINALLY();
+	{
+		dsm_detach(segment);
+	}
+	PG_END_TRY();
+	if (MyBgworkerEntry != NULL)
+		note_end(log, done);
+	return done;
+}
+
+/* ---------------- in the worker ---------------- */
+
+static Shared *shared_with_caller;
+
+static void
+show_expired(int code, Datum arg)
+{
+	shared_with_caller->expired = pgqueue_code_expired();
+}
+
+/* From now on what would be told to a client is told to the caller. */
+static void
+connect_to_caller(dsm_handle handle)
+{
+	dsm_segment *segment = dsm_attach(handle);
+	shm_mq	   *queue;
+
+	if (segment == NULL)
+		proc_exit(0);			/* the caller has ended */
+	shared_with_caller = dsm_segment_address(segment);
+	queue = queue_of(shared_with_caller);
+	shm_mq_set_sender(queue, MyProc);
+	pq_redirect_to_shm_mq(segment, shm_mq_attach(queue, segment, NULL));
+	before_shmem_exit(show_expired, (Datum) 0);
+	pgqueue_code_show(&shared_with_caller->code_begun);
+}
+
+void
+pgqueue_topic_worker_main(Datum arg)
+{
+	HandedOver	task;
+
+	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	connect_to_caller(DatumGetUInt32(arg));
+	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	pgqueue_maintenance_settings();
+	for (int i = 0; i < lengthof(inherited); i++)
+		SetConfigOption(inherited[i], shared_with_caller->settings[i],
+						PGC_SUSET, PGC_S_OVERRIDE);
+	pgqueue_set_code_rule(CODE_LIMITED);
+	pgstat_report_activity(STATE_RUNNING, "queue maintenance of a topic");
+	pgqueue_maintain_handed_over(task.topic, task.log, task.part, task.told);
+	shared_with_caller->done = true;
+	proc_exit(0);
+}

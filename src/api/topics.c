@@ -1,0 +1,461 @@
+/*-------------------------------------------------------------------------
+ *
+ * topics.c
+ *	  queue.create_topic() and queue.alter_topic().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "base/data.h"
+#include "base/lock.h"
+#include "wait/wait.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_create_topic);
+PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
+
+/* ---------------- checks ---------------- */
+
+/* Kafka's rule for names, at PostgreSQL's length.	Errors: 42602. */
+static char *
+topic_name(text *arg)
+{
+	char	   *name = text_to_cstring(arg);
+	size_t		len = strlen(name);
+
+	if (len == 0 || len >= NAMEDATALEN ||
+		strspn(name, "abcdefghijklmnopqrstuvwxyz"
+			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != len ||
+		strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid topic name \"%s\"", name),
+				 errdetail("A name has 1 to %d characters of a-z, A-Z, 0-9, \".\", \"_\" and \"-\".",
+						   NAMEDATALEN - 1)));
+	return name;
+}
+
+static void
+check_partitions(int32 partitions)
+{
+	if (partitions < 1 || partitions > PGQUEUE_MAX_PARTITIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("partitions must be between 1 and %d, not %d",
+						PGQUEUE_MAX_PARTITIONS, partitions)));
+}
+
+static void
+check_segment_messages(int64 messages)
+{
+	if (messages < 0 || messages > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("segment_messages must be between 1 and %d, or 0 for adaptive, not "
+						INT64_FORMAT, PG_INT32_MAX, messages)));
+}
+
+/*
+ * Is it the row type of a topic's view, table or segment?  Any role may use it, and
+ * the topic's owner could not drop the topic any more.
+ */
+static bool
+is_row_of_topic(const FormData_pg_type *form)
+{
+	return form->typtype == TYPTYPE_COMPOSITE &&
+		get_rel_relkind(form->typrelid) != RELKIND_COMPOSITE_TYPE &&
+		(form->typnamespace == get_namespace_oid(PGQUEUE_FACE_SCHEMA, false) ||
+		 form->typnamespace == get_namespace_oid(PGQUEUE_SCHEMA, false));
+}
+
+/*
+ * Return true if a type goes away with the session or with a topic, or is made of
+ * one that does: it would take the messages along.
+ */
+static bool
+is_short_lived(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Form_pg_type form;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	check_stack_depth();
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	result = isAnyTempNamespace(form->typnamespace) || is_row_of_topic(form);
+	if (!result && form->typtype == TYPTYPE_DOMAIN)
+		result = is_short_lived(form->typbasetype);
+	else if (!result && OidIsValid(form->typelem))
+		result = is_short_lived(form->typelem);
+	else if (!result && form->typtype == TYPTYPE_RANGE)
+		result = is_short_lived(get_range_subtype(type));
+	else if (!result && form->typtype == TYPTYPE_MULTIRANGE)
+		result = is_short_lived(get_multirange_range(type));
+	else if (!result && form->typtype == TYPTYPE_COMPOSITE)
+	{
+		TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+
+		for (int i = 0; !result && i < desc->natts; i++)
+			result = !TupleDescAttr(desc, i)->attisdropped &&
+				is_short_lived(TupleDescAttr(desc, i)->atttypid);
+		ReleaseTupleDesc(desc);
+	}
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/*
+ * Errors: 42704 if there is no such type, 22023 for a pseudo-type, a temporary one
+ * or the row type of a topic, 42501 without USAGE.
+ */
+static void
+check_value_type(Oid type)
+{
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type with OID %u does not exist", type)));
+	if (get_typtype(type) == TYPTYPE_PSEUDO || !get_typisdefined(type) ||
+		is_short_lived(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of a topic cannot have type %s",
+						format_type_be(type))));
+	if (pgqueue_type_aclcheck(type, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		aclcheck_error_type(ACLCHECK_NO_PRIV, type);
+}
+
+/* Errors: 42501. */
+static void
+check_may_create(void)
+{
+	Oid			nsp = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+	AclResult	result = pgqueue_schema_aclcheck(nsp, GetUserId(), ACL_CREATE);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_FACE_SCHEMA);
+}
+
+/* Nothing that users can shape is run this way, see pgqueue_run_ddl(). */
+void
+pgqueue_run_as_extension(const char *sql)
+{
+	pgqueue_run_ddl(pgqueue_extension_owner(), sql);
+}
+
+/* ---------------- the registry row ---------------- */
+
+static int32
+next_topic_id(void)
+{
+	Oid			sequence = get_relname_relid("topic_topic_id_seq",
+											 get_namespace_oid(PGQUEUE_SCHEMA,
+															   false));
+
+	return (int32) nextval_internal(sequence, false);
+}
+
+/* Run as the extension's owner; the name was checked to need no quoting. */
+static void
+insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
+		   const char *options)
+{
+	pgqueue_run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
+							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force,"
+							 " cleanup_policy, tombstone_retention, tablespace, group_expiry)"
+							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
+							 INT64_FORMAT ", 0), %s)",
+							 id, quote_literal_cstr(name), id, partitions,
+							 segment_messages, options));
+}
+
+/* ---------------- the relations ---------------- */
+
+const char *
+pgqueue_face_name(const char *name)
+{
+	return quote_qualified_identifier(PGQUEUE_FACE_SCHEMA, name);
+}
+
+/*
+ * The INSTEAD OF UPDATE OR DELETE trigger keeps the view from being updated
+ * automatically, so that the statement trigger answers, rows or no rows.
+ *
+ * The default of columns that a row must not bring is a function that fails
+ * where the trigger would not fire: under session_replication_role = replica
+ * rows would vanish.
+ */
+static void
+create_relations(int32 id, const char *name, Oid value_type)
+{
+	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
+	const char *face = pgqueue_face_name(name);
+
+	pgqueue_run_as_extension(psprintf(
+							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
+							 " PARTITION BY RANGE (partition, \"offset\");"
+							 "ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s",
+							 id, pgqueue_type_name(value_type), id, owner));
+	pgqueue_run_as_extension(psprintf(
+							 "CREATE VIEW %s AS SELECT partition, \"offset\","
+							 " \"timestamp\", key, value, headers"
+							 " FROM " PGQUEUE_SCHEMA ".log_%d;"
+							 "ALTER TABLE %s ALTER COLUMN partition SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard()::int,"
+							 " ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard(),"
+							 " ALTER COLUMN \"timestamp\" SET DEFAULT to_timestamp(" PGQUEUE_SCHEMA ".insert_guard());"
+							 "COMMENT ON VIEW %s IS 'Messages of a topic. Shows every committed message, also those behind the"
+							 " stable end: right for queries, wrong for polling (use queue.consume or queue.fetch).';"
+							 "CREATE TRIGGER produce INSTEAD OF INSERT ON %s FOR EACH ROW"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_insert(%s);"
+							 "CREATE TRIGGER produce_flush AFTER INSERT ON %s FOR EACH STATEMENT"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_flush();"
+							 "CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
+							 "CREATE TRIGGER refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"
+							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
+							 "ALTER VIEW %s OWNER TO %s",
+							 face, id, face, face, face, quote_literal_cstr(name),
+							 face, face, face, face, owner));
+}
+
+/* ---------------- limits ---------------- */
+
+/* An argument as SQL; NULL and nothing at all mean no limit. */
+static char *
+limit_literal(FunctionCallInfo fcinfo, int arg, const char *name, bool interval)
+{
+	int64		bytes;
+
+	if (PG_ARGISNULL(arg))
+		return "NULL";
+	if (interval)
+	{
+		Datum		text = DirectFunctionCall1(interval_out, PG_GETARG_DATUM(arg));
+
+		if (pgqueue_duration_arg(fcinfo, arg, name, 0) == 0)
+			return "NULL";
+		return psprintf("%s::interval",
+						quote_literal_cstr(DatumGetCString(text)));
+	}
+	bytes = PG_GETARG_INT64(arg);
+	if (bytes < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative, but is " INT64_FORMAT,
+						name, bytes)));
+	return bytes == 0 ? "NULL" : psprintf(INT64_FORMAT, bytes);
+}
+
+static const char *
+bool_literal(FunctionCallInfo fcinfo, int arg)
+{
+	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg) ? "true" : "false";
+}
+
+/* The cleanup policy as SQL; NULL means the default. */
+static const char *
+policy_literal(FunctionCallInfo fcinfo, int arg)
+{
+	switch (PG_ARGISNULL(arg) ? CLEANUP_DELETE :
+			pgqueue_cleanup_policy(PG_GETARG_TEXT_PP(arg)))
+	{
+		case CLEANUP_DELETE:
+			return "'delete'";
+		case CLEANUP_COMPACT:
+			return "'compact'";
+		default:
+			return "'compact,delete'";
+	}
+}
+
+/* How long tombstones are kept, as SQL; NULL means the default. */
+static const char *
+tombstone_literal(FunctionCallInfo fcinfo, int arg)
+{
+	Datum		text;
+
+	if (PG_ARGISNULL(arg))
+		return "DEFAULT";
+	(void) pgqueue_duration_arg(fcinfo, arg, "tombstone_retention", 0);
+	text = DirectFunctionCall1(interval_out, PG_GETARG_DATUM(arg));
+	return psprintf("%s::interval", quote_literal_cstr(DatumGetCString(text)));
+}
+
+/*
+ * NULL and '' mean the database's default.  User and owner must both be allowed
+ * to use it: the latter's segments are made there later.
+ *
+ * Errors: those of pgqueue_tablespace().
+ */
+static char *
+tablespace_literal(FunctionCallInfo fcinfo, int arg, Oid owner)
+{
+	char	   *name = PG_ARGISNULL(arg) ? "" :
+		text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+	if (name[0] == '\0')
+		return "NULL";
+	(void) pgqueue_tablespace(name, GetUserId());
+	(void) pgqueue_tablespace(name, owner);
+	return quote_literal_cstr(name);
+}
+
+/* ---------------- create ---------------- */
+
+/*
+ * (topic, partitions, value_type, segment_messages, notify, retention,
+ * retention_bytes, retention_force, cleanup_policy, tombstone_retention,
+ * tablespace, group_expiry)
+ */
+Datum
+pgqueue_create_topic(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	int32		partitions;
+	Oid			value_type;
+	int64		segment_messages = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
+	int32		id;
+	LOCKTAG		tag;
+
+	pgqueue_check_writable("queue.create_topic()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "partitions");
+	pgqueue_check_not_null(fcinfo, 2, "value_type");
+	name = topic_name(PG_GETARG_TEXT_PP(0));
+	partitions = PG_GETARG_INT32(1);
+	value_type = PG_GETARG_OID(2);
+	check_partitions(partitions);
+	check_segment_messages(segment_messages);
+	check_value_type(value_type);
+	check_may_create();
+
+	/* two sessions that create the same topic: the second finds it */
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
+						 hash_bytes((unsigned char *) name, strlen(name)),
+						 0, PGQUEUE_LOCK_TOPIC_NAME);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+	if (pgqueue_topic_find(name) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("topic \"%s\" already exists", name)));
+
+	id = next_topic_id();
+	create_relations(id, name, value_type);
+	insert_row(id, name, partitions, segment_messages,
+			   psprintf("%s, %s, %s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
+						limit_literal(fcinfo, 5, "retention", true),
+						limit_literal(fcinfo, 6, "retention_bytes", false),
+						bool_literal(fcinfo, 7), policy_literal(fcinfo, 8),
+						tombstone_literal(fcinfo, 9),
+						tablespace_literal(fcinfo, 10, GetUserId()),
+						limit_literal(fcinfo, 11, "group_expiry", true)));
+	CommandCounterIncrement();
+	pgqueue_create_first_segments(pgqueue_topic(name), 0);
+	PG_RETURN_OID(get_relname_relid(name,
+									get_namespace_oid(PGQUEUE_FACE_SCHEMA,
+													  false)));
+}
+
+/* ---------------- alter ---------------- */
+
+/* Set a column of the topic's row. */
+static void
+set_option(const Topic *topic, const char *column, const char *value)
+{
+	pgqueue_run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET %s = %s"
+							 " WHERE topic_id = %d",
+							 column, value, topic->id));
+}
+
+/*
+ * (topic, partitions, segment_messages, notify, retention, retention_bytes,
+ * retention_force, cleanup_policy, tombstone_retention, tablespace,
+ * group_expiry)
+ */
+Datum
+pgqueue_alter_topic(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	int32		old_partitions;
+	Oid			log;
+
+	pgqueue_check_writable("queue.alter_topic()");
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	log = topic->log;
+
+	/* alters and segment makers one at a time; producers go on */
+	pgqueue_lock_relation(log, ShareUpdateExclusiveLock);
+	topic = pgqueue_topic_refresh(topic);
+	old_partitions = topic->npartitions;
+
+	if (!PG_ARGISNULL(2))
+	{
+		check_segment_messages(PG_GETARG_INT64(2));
+		pgqueue_run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET segment_messages = NULLIF("
+								 INT64_FORMAT ", 0) WHERE topic_id = %d",
+								 PG_GETARG_INT64(2), topic->id));
+	}
+	if (!PG_ARGISNULL(1))
+	{
+		int32		partitions = PG_GETARG_INT32(1);
+
+		check_partitions(partitions);
+		if (partitions < old_partitions)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("topic \"%s\" has %d partitions already",
+							topic->name, old_partitions),
+					 errdetail("Partitions can be added, not removed.")));
+		pgqueue_run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET partitions = %d"
+								 " WHERE topic_id = %d",
+								 partitions, topic->id));
+	}
+
+	if (!PG_ARGISNULL(3))
+		set_option(topic, "notify", bool_literal(fcinfo, 3));
+	if (!PG_ARGISNULL(4))
+		set_option(topic, "retention",
+				   limit_literal(fcinfo, 4, "retention", true));
+	if (!PG_ARGISNULL(5))
+		set_option(topic, "retention_bytes",
+				   limit_literal(fcinfo, 5, "retention_bytes", false));
+	if (!PG_ARGISNULL(6))
+		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
+	if (!PG_ARGISNULL(7))
+		set_option(topic, "cleanup_policy", policy_literal(fcinfo, 7));
+	if (!PG_ARGISNULL(8))
+		set_option(topic, "tombstone_retention", tombstone_literal(fcinfo, 8));
+	if (!PG_ARGISNULL(9))
+		set_option(topic, "tablespace",
+				   tablespace_literal(fcinfo, 9, pgqueue_log_owner(topic)));
+	if (!PG_ARGISNULL(10))
+		set_option(topic, "group_expiry",
+				   limit_literal(fcinfo, 10, "group_expiry", true));
+
+	CacheInvalidateRelcacheByRelid(log);
+	pgqueue_note_topic_changed(topic->id);
+	CommandCounterIncrement();
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_create_first_segments(topic, old_partitions);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,195 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify.c
+ *	  queue.verify(): check the invariants of a topic's log.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+
+#include "base/base.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_verify);
+
+/* ---------------- the checker ---------------- */
+
+/* Where the checker is, and where its findings go. */
+typedef struct Checker
+{
+	ReturnSetInfo *rsinfo;
+	const Segment *segment;		/* NULL: of the partition as a whole */
+	int32		partition;
+	bool		has_last;
+	int64		last_offset;
+	TimestampTz last_timestamp;
+} Checker;
+
+static void
+found_problem(Checker *checker, const char *fmt,...) pg_attribute_printf(2, 3);
+
+static void
+found_problem(Checker *checker, const char *fmt,...)
+{
+	Datum		values[2];
+	bool		nulls[2] = {false};
+	char		text[256];
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	nulls[0] = checker->segment == NULL;
+	values[0] = nulls[0] ? (Datum) 0 :
+		ObjectIdGetDatum(checker->segment->relid);
+	values[1] = CStringGetTextDatum(text);
+	pgqueue_put_row(checker->rsinfo, values, nulls, lengthof(values));
+}
+
+static void
+check_record(Checker *checker, HeapTupleHeader header, BlockNumber block,
+			 OffsetNumber lp)
+{
+	LogFixed   *fixed = log_fixed(header);
+
+	if (fixed->offset < checker->segment->first ||
+		fixed->offset >= checker->segment->end)
+		found_problem(checker,
+					  "offset " INT64_FORMAT " at (%u,%u) is outside the segment's bounds",
+					  fixed->offset, block, lp);
+	if (fixed->partition != checker->partition)
+		found_problem(checker, "record at (%u,%u) belongs to partition %d",
+					  block, lp, fixed->partition);
+	if (!(header->t_infomask & HEAP_XMAX_INVALID))
+		found_problem(checker, "record at (%u,%u) was deleted or locked",
+					  block, lp);
+	if (checker->has_last && fixed->offset <= checker->last_offset)
+		found_problem(checker,
+					  "offset " INT64_FORMAT " at (%u,%u) follows offset " INT64_FORMAT,
+					  fixed->offset, block, lp, checker->last_offset);
+	if (checker->has_last && fixed->timestamp < checker->last_timestamp)
+		found_problem(checker, "timestamp at (%u,%u) goes backwards", block, lp);
+	checker->has_last = true;
+	checker->last_offset = fixed->offset;
+	checker->last_timestamp = fixed->timestamp;
+}
+
+/* Every record, dead or alive: order holds for all of them. */
+static void
+check_segment(Checker *checker, Relation leaf)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		Buffer		buffer;
+		Page		page;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBuffer(leaf, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buffer);
+		if (!PageIsNew(page))
+			for (OffsetNumber lp = FirstOffsetNumber;
+				 lp <= PageGetMaxOffsetNumber(page); lp++)
+			{
+				ItemId		item = PageGetItemId(page, lp);
+
+				if (ItemIdIsRedirected(item))
+					found_problem(checker, "line pointer (%u,%u) is redirected",
+								  block, lp);
+				else if (ItemIdIsNormal(item))
+					check_record(checker,
+								 (HeapTupleHeader) PageGetItem(page, item),
+								 block, lp);
+			}
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* A TopicTask: open and check the checker's segment, unless it is gone. */
+static void
+open_and_check(Topic *topic, void *arg)
+{
+	Checker    *checker = arg;
+	Relation	leaf = pgqueue_open_segment(topic, checker->segment,
+											AccessShareLock);
+
+	if (leaf == NULL)
+		return;
+	check_segment(checker, leaf);
+	relation_close(leaf, AccessShareLock);
+}
+
+static void
+check_partition(Checker *checker, Topic *topic)
+{
+	/* as it is now: the topic may be described anew while segments are read */
+	Partition	part = topic->partitions[checker->partition];
+
+	checker->has_last = false;
+	checker->segment = NULL;
+	if (part.nsegments == 0)
+		found_problem(checker, "partition %d has no segment", checker->partition);
+	if (part.has_hole)
+		found_problem(checker, "the segments of partition %d have a hole at offset "
+					  INT64_FORMAT, checker->partition, part.hole);
+	for (int i = 0; i < part.nsegments; i++)
+	{
+		ErrorData  *error;
+
+		checker->segment = &part.segments[i];
+		error = pgqueue_error_of(topic, open_and_check, checker);
+		if (error != NULL)
+			found_problem(checker, "%s",
+						  error->detail != NULL ? error->detail : error->message);
+	}
+}
+
+/*
+ * (topic) -> (segment, problem), no row when the log keeps its rules
+ *
+ * A topic that cannot be used, and a segment that cannot be read, are findings,
+ * not errors.
+ */
+Datum
+pgqueue_verify(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Topic	   *topic = pgqueue_topic_find(name);
+	Checker		checker = {0};
+	int			npartitions;
+	int32		id;
+
+	if (topic == NULL)
+		topic = pgqueue_topic(name);	/* raises the error */
+	pgqueue_check_owner(topic);
+	InitMaterializedSRF(fcinfo, 0);
+	checker.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (topic->broken != NULL)
+	{
+		found_problem(&checker, "%s", topic->broken);
+		return (Datum) 0;
+	}
+
+	id = topic->id;
+	npartitions = topic->npartitions;
+	for (checker.partition = 0; checker.partition < npartitions;
+		 checker.partition++)
+	{
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_check_same(topic, id);
+		check_partition(&checker, topic);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,286 @@
+/*-------------------------------------------------------------------------
+ *
+ * view_buffer.c
+ *	  Rows of an INSERT or COPY into a topic's view, gathered.
+ *
+ * The view's trigger is called row by row; appending each row by itself costs
+ * four times what appending a thousand together does.	So the rows of a
+ * statement that cannot ask for their offsets wait here and are appended by
+ * the thousand, and when the statement ends (AFTER ... FOR EACH STATEMENT
+ * trigger).  To its own command a message is invisible anyway; what could tell
+ * the difference is RETURNING, and the order relative to messages that
+ * functions called by the statement produce.  Those let the waiting rows go
+ * first, unless they are produced in a subtransaction of their own.
+ *
+ * Which statement may wait: the one that the active portal itself runs, if it
+ * is a COPY, or an INSERT without RETURNING and without a modifying WITH.	The
+ * row's executor state must hang directly below the portal, which it does not
+ * for a statement that a function runs inside of it.
+ *
+ * Nothing is lost: if the statement's end does not call us (somebody dropped
+ * the trigger), the end of the subtransaction or transaction does.	 Nothing
+ * survives: an abort forgets the rows with the subtransaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/plannodes.h"
+#include "tcop/pquery.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+#include "base/data.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+#include "api/api.h"
+
+#define BUFFER_ROWS		1000
+#define BUFFER_BYTES	(256 * 1024)
+
+typedef struct FaceBuffer
+{
+	MemoryContext context;		/* of the rows; may be NULL without any */
+	uint64		statement;		/* whose rows: its number */
+	SubTransactionId subid;
+	char		topic[NAMEDATALEN];
+	int32		topic_id;
+	FaceProducer producer;		/* name in context; sequence of the first row */
+	Oid			user;			/* whose statement it is */
+	int			sec_context;
+	HeapTuple	rows[BUFFER_ROWS];
+	int			nrows;
+	Size		bytes;
+} FaceBuffer;
+
+static FaceBuffer buffer;
+
+static void
+forget(void)
+{
+	if (buffer.context != NULL)
+		MemoryContextDelete(buffer.context);
+	buffer.context = NULL;
+	buffer.statement = 0;
+	buffer.nrows = 0;
+	buffer.bytes = 0;
+}
+
+/*
+ * Append rows of a statement, as its producer if it has one: the rows'
+ * sequences are producer->sequence and those behind.
+ *
+ * place: for a single row, set to where its message is if it was stored
+ * before; else its partition is set to -1.
+ */
+void
+pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
+					const FaceProducer *producer, MessagePlace *place)
+{
+	ProducerClaim claim = {0};
+	int64	   *sequences;
+	int			npartitions;
+	HeapTuple  *grouped;
+	int		   *bounds;
+
+	if (place != NULL)
+		place->partition = -1;
+	if (producer->name != NULL)
+	{
+		sequences = palloc(nrows * sizeof(int64));
+		for (int i = 0; i < nrows; i++)
+			sequences[i] = producer->sequence + i;
+		pgqueue_claim(topic, producer->name, producer->epoch, sequences, nrows,
+					  &claim);
+		if (place != NULL && claim.nduplicates > 0)
+			*place = claim.places[0];
+		rows += claim.nduplicates;
+		nrows -= claim.nduplicates;
+	}
+
+	topic = pgqueue_topic_refresh(topic);
+	npartitions = topic->npartitions;
+	grouped = pgqueue_group_records(rows, nrows, npartitions, &bounds);
+	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
+	if (producer->name != NULL)
+		pgqueue_claim_fulfil(&claim, rows, NULL);
+}
+
+/* Can the portal's statement do without the offsets of its rows? */
+static bool
+statement_may_wait(Portal portal)
+{
+	PlannedStmt *stmt;
+
+	if (portal == NULL || list_length(portal->stmts) != 1 ||
+		portal->strategy != PORTAL_MULTI_QUERY)
+		return false;
+	stmt = linitial_node(PlannedStmt, portal->stmts);
+	if (stmt->commandType == CMD_UTILITY)
+		return IsA(stmt->utilityStmt, CopyStmt);
+	return stmt->commandType == CMD_INSERT &&
+		!stmt->hasReturning && !stmt->hasModifyingCTE;
+}
+
+/*
+ * May the rows of the statement with this executor state be gathered?
+ */
+bool
+pgqueue_face_may_gather(MemoryContext statement)
+{
+	return statement_may_wait(ActivePortal) &&
+		MemoryContextGetParent(statement) == PortalContext;
+}
+
+/*
+ * Append what was gathered, as the user who gave the rows: a SECURITY DEFINER
+ * function may be running by now, and the topic's constraints run code.	That
+ * code may produce, and insert, too: the buffer is free for it before.
+ */
+static void
+append_rows(void)
+{
+	Oid			save_user;
+	int			save_sec_context;
+	MemoryContext context = buffer.context;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Topic	   *topic = pgqueue_topic(buffer.topic);
+	int			nrows = buffer.nrows;
+	HeapTuple  *rows = palloc(nrows * sizeof(HeapTuple));
+	FaceProducer producer = buffer.producer;
+
+	pgqueue_check_same(topic, buffer.topic_id);
+	GetUserIdAndSecContext(&save_user, &save_sec_context);
+	SetUserIdAndSecContext(buffer.user, buffer.sec_context);
+	memcpy(rows, buffer.rows, nrows * sizeof(HeapTuple));
+	buffer.context = NULL;
+	buffer.nrows = 0;
+	buffer.bytes = 0;
+	pgqueue_face_append(topic, rows, nrows, &producer, NULL);
+	SetUserIdAndSecContext(save_user, save_sec_context);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Let a statement's row wait; the record is copied.  False if the row must be
+ * appended by itself: another statement's rows are waiting; or it points to large
+ * values in a table, which a function that the statement calls may truncate or drop
+ * before the statement ends.
+ */
+bool
+pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
+					HeapTuple record)
+{
+	MemoryContext old;
+
+	if (HeapTupleHasExternal(record))
+		return false;
+	if (buffer.nrows > 0 &&
+		(buffer.statement != statement->number ||
+		 buffer.subid != GetCurrentSubTransactionId() ||
+		 buffer.topic_id != topic->id))
+		return false;
+	if (buffer.nrows == 0)
+	{
+		if (buffer.context == NULL)
+			buffer.context = AllocSetContextCreate(TopTransactionContext,
+												   "queue rows",
+												   ALLOCSET_DEFAULT_SIZES);
+		buffer.statement = statement->number;
+		buffer.subid = GetCurrentSubTransactionId();
+		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
+		buffer.topic_id = topic->id;
+		GetUserIdAndSecContext(&buffer.user, &buffer.sec_context);
+		buffer.producer = statement->producer;
+		if (buffer.producer.name != NULL)
+			buffer.producer.name = MemoryContextStrdup(buffer.context,
+													   buffer.producer.name);
+	}
+
+	old = MemoryContextSwitchTo(buffer.context);
+	buffer.rows[buffer.nrows++] = heap_copytuple(record);
+	buffer.bytes += record->t_len;
+	MemoryContextSwitchTo(old);
+	if (buffer.nrows == BUFFER_ROWS || buffer.bytes >= BUFFER_BYTES)
+		append_rows();
+	return true;
+}
+
+/*
+ * Append what waits: its statement has ended, or something else is about to be
+ * produced.  Not in another subtransaction than the rows': its rollback would
+ * take them along.	 Then they go on waiting for their own statement's end.
+ */
+void
+pgqueue_face_flush(void)
+{
+	if (buffer.nrows > 0)
+	{
+		if (buffer.subid != GetCurrentSubTransactionId())
+			return;
+		append_rows();
+	}
+	forget();
+}
+
+/* ---------------- ends of transactions ---------------- */
+
+/*
+ * Append what waits at the end of a transaction or subtransaction.  A
+ * producer's state is compared with the snapshot, and a constraint's function
+ * may want to run queries; COMMIT and RELEASE come without a snapshot.
+ */
+static void
+flush_at_end(void)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgqueue_face_flush();
+	PopActiveSnapshot();
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (buffer.nrows == 0)
+			{
+				forget();
+				break;
+			}
+			flush_at_end();
+			break;
+		case XACT_EVENT_ABORT:
+			forget();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
+{
+	if (buffer.nrows == 0 || buffer.subid != subid)
+		return;
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+		flush_at_end();
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget();
+}
+
+void
+pgqueue_face_buffer_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}

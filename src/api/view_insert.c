@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * view_insert.c
+ *	  INSERT and COPY into topic.<name>.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "utils/memutils.h"
+
+#include "base/data.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_topic_insert);
+PG_FUNCTION_INFO_V1(pgqueue_topic_flush);
+
+/* Messages without a key that an INSERT or COPY sends to one partition. */
+#define STICKY_ROWS			1000
+
+/* What the trigger remembers for the length of a statement. */
+typedef struct InsertState
+{
+	FaceStatement statement;
+	int32		sticky;
+	int			sticky_left;
+} InsertState;
+
+static uint64 statements = 0;
+
+static InsertState *
+insert_state(FunctionCallInfo fcinfo)
+{
+	InsertState *state = fcinfo->flinfo->fn_extra;
+
+	if (state == NULL)
+	{
+		state = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
+									   sizeof(InsertState));
+		state->statement.number = ++statements;
+		/* a row trigger is called in the per-tuple context of its statement */
+		state->statement.may_gather =
+			pgqueue_face_may_gather(MemoryContextGetParent(CurrentMemoryContext));
+		pgqueue_face_settings_take(&state->statement.producer,
+								   fcinfo->flinfo->fn_mcxt);
+		fcinfo->flinfo->fn_extra = state;
+	}
+	return state;
+}
+
+/* Errors: 428C9 if the row brings what the log assigns. */
+static void
+check_not_given(const bool *nulls, int attnum, const char *column)
+{
+	if (!nulls[attnum - 1])
+		ereport(ERROR,
+				(errcode(ERRCODE_GENERATED_ALWAYS),
+				 errmsg("cannot insert a value into column \"%s\" of a topic",
+						column),
+				 errdetail("The log assigns it.")));
+}
+
+/* Round robin by runs, so that a COPY's messages do not jump about. */
+static int32
+sticky_for_row(InsertState *state, Topic *topic)
+{
+	if (state->sticky_left == 0 || state->sticky >= topic->npartitions)
+	{
+		state->sticky = pgqueue_next_sticky(topic);
+		state->sticky_left = STICKY_ROWS;
+	}
+	state->sticky_left--;
+	return state->sticky;
+}
+
+/*
+ * INSTEAD OF INSERT FOR EACH ROW on topic.<name>, argument: the topic's name.
+ * The executor has checked the right to insert into the view.
+ */
+Datum
+pgqueue_topic_insert(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Topic	   *topic;
+	TupleTableSlot *slot;
+	Datum	   *row;
+	bool	   *nulls;
+	InsertState *state;
+	int32		partition;
+	HeapTuple	record;
+	FaceStatement statement;
+	MessagePlace place;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		trigger->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("queue.topic_insert() must be called by the trigger of a topic's view")));
+	state = insert_state(fcinfo);
+	topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
+	/*
+	 * The argument is the word of the view's owner, not ours.  The shape of the
+	 * topic's own view was checked with the topic, and our caller has the view
+	 * locked.
+	 */
+	if (topic->face != RelationGetRelid(trigger->tg_relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is not the view of topic \"%s\"",
+						RelationGetRelationName(trigger->tg_relation),
+						topic->name)));
+
+	slot = trigger->tg_trigslot;
+	slot_getallattrs(slot);
+	row = slot->tts_values;
+	nulls = slot->tts_isnull;
+	check_not_given(nulls, FACE_ATTR_OFFSET, "offset");
+	check_not_given(nulls, FACE_ATTR_TIMESTAMP, "timestamp");
+	pgqueue_check_message(topic, nulls[FACE_ATTR_VALUE - 1],
+						  nulls[FACE_ATTR_KEY - 1],
+						  nulls[FACE_ATTR_HEADERS - 1],
+						  row[FACE_ATTR_HEADERS - 1]);
+
+	if (!nulls[FACE_ATTR_PARTITION - 1])
+	{
+		partition = DatumGetInt32(row[FACE_ATTR_PARTITION - 1]);
+		pgqueue_check_partition(topic, partition);
+	}
+	else if (!nulls[FACE_ATTR_KEY - 1])
+		partition = pgqueue_partition_for_text(DatumGetTextPP(row[FACE_ATTR_KEY - 1]),
+									  topic->npartitions);
+	else
+		partition = sticky_for_row(state, topic);
+
+	record = pgqueue_form_message(topic, partition,
+								  row[FACE_ATTR_VALUE - 1],
+								  nulls[FACE_ATTR_VALUE - 1],
+								  row[FACE_ATTR_KEY - 1],
+								  nulls[FACE_ATTR_KEY - 1],
+								  row[FACE_ATTR_HEADERS - 1],
+								  nulls[FACE_ATTR_HEADERS - 1]);
+	statement = state->statement;
+	state->statement.producer.sequence++;
+	if (statement.may_gather &&
+		pgqueue_face_gather(&statement, topic, record))
+		return PointerGetDatum(trigger->tg_trigtuple);
+	pgqueue_face_flush();
+	pgqueue_face_append(topic, &record, 1, &statement.producer, &place);
+
+	/*
+	 * What RETURNING shows.  The three columns were NULL and are passed by
+	 * value, so they are set in the executor's slot; handing it a new tuple
+	 * costs a quarter of the row's time.  A duplicate has no timestamp.
+	 */
+	if (place.partition < 0)
+	{
+		LogFixed   *fixed = log_fixed(record->t_data);
+
+		place.partition = fixed->partition;
+		place.offset = fixed->offset;
+		row[FACE_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
+		nulls[FACE_ATTR_TIMESTAMP - 1] = false;
+	}
+	row[FACE_ATTR_PARTITION - 1] = Int32GetDatum(place.partition);
+	row[FACE_ATTR_OFFSET - 1] = Int64GetDatum(place.offset);
+	nulls[FACE_ATTR_PARTITION - 1] = false;
+	nulls[FACE_ATTR_OFFSET - 1] = false;
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+/*
+ * AFTER INSERT FOR EACH STATEMENT on topic.<name>: rows that wait go out.  A
+ * statement without rows has used queue.first_sequence up, too: the next one is
+ * not the one it was meant for.
+ */
+Datum
+pgqueue_topic_flush(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("queue.topic_flush() must be called by the trigger of a topic's view")));
+	pgqueue_face_flush();
+	pgqueue_face_settings_used();
+	return PointerGetDatum(NULL);
+}

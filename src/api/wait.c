@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait.c
+ *	  CALL queue.wait(): sleep until there is something to consume, without a
+ *	  snapshot.
+ *
+ * A procedure, so that it can end the transaction: a session that sleeps in one
+ * that has a snapshot keeps VACUUM from its work.  Each look is a transaction
+ * of its own.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/base.h"
+#include "wait/wait.h"
+#include "topic/message.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_wait);
+PG_FUNCTION_INFO_V1(pgqueue_wait_topics);
+
+/* A session cannot commit in the middle of somebody else's transaction. */
+static void
+check_may_commit(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("queue.wait() cannot run inside a transaction block or a function"),
+				 errhint("It commits before it sleeps. Inside a transaction use queue.consume(..., max_wait => ...).")));
+}
+
+static bool
+look(Readiness *what, bool *blocked)
+{
+	bool		ready;
+
+	pgqueue_wait_look();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ready = pgqueue_ready(what, GetActiveSnapshot(), blocked);
+	PopActiveSnapshot();
+	return ready;
+}
+
+/*
+ * May a waiter that is told of messages go, without a look of its own?	 That
+ * look is a third of the time from commit to return.  But what it is told of may
+ * have been taken by others, or not be readable yet for a long time.  So not if
+ * the session took nothing after it went the last time; nor if somebody was in
+ * its way when it last looked.
+ */
+static bool went_unlooked = false;
+static uint64 taken_then;
+
+static bool
+may_trust(void)
+{
+	return !went_unlooked || pgqueue_messages_taken != taken_then;
+}
+
+/*
+ * Look, commit, sleep.	 nested: a procedure goes on behind us, and wants to be
+ * in a transaction of its own time.
+ */
+static void
+wait_for(Readiness *what, int64 timeout, bool nested)
+{
+	int64		ms = Min(timeout, PG_INT64_MAX / 4000);
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+	bool		trust = may_trust();
+
+	pgqueue_enter(what);
+	for (;;)
+	{
+		bool		blocked;
+		bool		ready = look(what, &blocked);
+		int64		left;
+
+		SPI_commit();
+		InvalidateCatalogSnapshot();
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		if (ready || left <= 0)
+		{
+			went_unlooked = false;
+			break;
+		}
+		if (pgqueue_wait_sleep(left, blocked, what->wanted) && trust && !blocked)
+		{
+			went_unlooked = true;
+			taken_then = pgqueue_messages_taken;
+			pgqueue_wait_heed();
+			if (nested)
+				SPI_commit();
+			break;
+		}
+	}
+}
+
+/* (consumer_group, topic | topics, timeout, member) */
+static Datum
+wait(FunctionCallInfo fcinfo, bool array)
+{
+	Readiness  *what;
+	int64		timeout;
+	bool		nested = SPI_inside_nonatomic_context();
+	bool		pushed = false;
+
+	check_may_commit(fcinfo);
+
+	/* arguments may have to be fetched */
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	what = palloc0(sizeof(Readiness));
+	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
+	pgqueue_group_arg(fcinfo, 0, &what->group);
+	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
+	if (!PG_ARGISNULL(3))
+		what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));
+	if (pushed)
+		PopActiveSnapshot();
+
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "cannot connect to SPI");
+	SPI_commit();
+	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	{
+		wait_for(what, timeout, nested);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	pgqueue_wait_end(0, (Datum) 0);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+Datum
+pgqueue_wait(PG_FUNCTION_ARGS)
+{
+	return wait(fcinfo, false);
+}
+
+Datum
+pgqueue_wait_topics(PG_FUNCTION_ARGS)
+{
+	return wait(fcinfo, true);
+}

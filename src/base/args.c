@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * args.c
+ *	  Checks and conversions of the arguments of SQL functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "base/base.h"
+
+/* ---------------- checks that every entry point shares ---------------- */
+
+/* Errors: 25006, for a function that writes. */
+void
+pgqueue_check_writable(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfParallelMode(function);
+}
+
+/* Errors: 22004. */
+void
+pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name)));
+}
+
+/*
+ * An interval in milliseconds; a month has 30 days.
+ *
+ * Errors: 22023 if it is negative or beyond 10,000 days.
+ */
+int64
+pgqueue_duration(const char *name, const Interval *interval)
+{
+	float8		days = (float8) interval->time / USECS_PER_DAY +
+		interval->day + 30.0 * interval->month;
+
+	if (days < 0 || days > 10000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between 0 and 10000 days", name)));
+	return (int64) (days * SECS_PER_DAY * 1000.0);
+}
+
+/* The same of an argument; if_null: what NULL means. */
+int64
+pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg, const char *name,
+					 int64 if_null)
+{
+	return PG_ARGISNULL(arg) ? if_null :
+		pgqueue_duration(name, PG_GETARG_INTERVAL_P(arg));
+}

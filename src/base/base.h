@@ -1,0 +1,146 @@
+/*-------------------------------------------------------------------------
+ *
+ * base.h
+ *	  What every other folder may use: registry tables, locks, shared memory, settings
+ *	  of a step, DDL, and data structures that know nothing of topics.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_BASE_H
+#define QUEUE_BASE_H
+
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "nodes/execnodes.h"
+#include "storage/lock.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+#include "base/compat.h"
+#include "base/errors.h"
+
+/* ---------------- ddl.c ---------------- */
+
+extern bool pgqueue_allow_ddl;
+extern Oid	pgqueue_extension_owner(void);
+extern char *pgqueue_type_name(Oid type);
+extern void pgqueue_run_ddl(Oid role, const char *sql);
+extern void pgqueue_run_removal(Oid role, const char *sql);
+extern bool pgqueue_removing(void);
+extern Oid	pgqueue_attaching(void);
+extern int	pgqueue_pin_search_path(void);
+extern void pgqueue_run_ddl_for(Oid role, const char *sql, bool removes,
+								Oid attaches);
+
+/* ---------------- args.c ---------------- */
+
+extern void pgqueue_check_writable(const char *function);
+extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
+								   const char *name);
+extern int64 pgqueue_duration(const char *name, const Interval *interval);
+extern int64 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg,
+								  const char *name, int64 if_null);
+
+/* ---------------- shmem.c ---------------- */
+
+typedef struct SharedPart
+{
+	Size		size;
+	void		(*init) (void *memory);	/* when it is made */
+	void		(*attached) (void *memory); /* in each backend */
+} SharedPart;
+
+/*
+ * Stands for what sessions with different libraries must agree upon: see
+ * base/shmem.c.  A test sets another one.
+ */
+#ifndef PGQUEUE_SHARED_VERSION
+#define PGQUEUE_SHARED_VERSION 1
+#endif
+
+extern bool pgqueue_shared_attached;
+extern void pgqueue_shared_init(void);
+extern void pgqueue_shared_add(const SharedPart *part);
+extern void pgqueue_shared_attach(void);
+
+/* ---------------- role.c ---------------- */
+
+typedef struct RoleRef
+{
+	Oid			oid;			/* invalid: known by its name only */
+	NameData	name;
+} RoleRef;
+
+extern Datum pgqueue_role_datum(Oid oid);
+extern void pgqueue_role_read(Datum value, RoleRef *role);
+extern void pgqueue_check_belongs(const char *kind, const char *name,
+								  const RoleRef *owner);
+extern Oid	pgqueue_new_owner(const char *name);
+
+/* ---------------- registry.c ---------------- */
+
+typedef enum RegistryTable
+{
+	REGISTRY_TOPIC,
+	REGISTRY_TOPIC_NAME_INDEX,
+	REGISTRY_CHECKPOINT,
+	REGISTRY_CHECKPOINT_INDEX,
+	REGISTRY_INCARNATION,
+	REGISTRY_INCARNATION_INDEX,
+	REGISTRY_MAINTENANCE_LOG,
+	REGISTRY_MAINTENANCE_LOG_INDEX,
+	REGISTRY_GROUP,
+	REGISTRY_GROUP_NAME_INDEX,
+	REGISTRY_PROGRESS,
+	REGISTRY_PROGRESS_INDEX,
+	REGISTRY_MEMBER,
+	REGISTRY_MEMBER_NAME_INDEX,
+	REGISTRY_ASSIGNMENT,
+	REGISTRY_ASSIGNMENT_NAME_INDEX,
+	REGISTRY_PRODUCER,
+	REGISTRY_PRODUCER_NAME_INDEX,
+	REGISTRY_PRODUCER_DUE,
+	REGISTRY_PRODUCER_DUE_INDEX,
+	REGISTRY_PRODUCER_BATCH,
+	REGISTRY_PRODUCER_BATCH_INDEX,
+	REGISTRY_PRODUCER_HISTORY,
+	REGISTRY_PRODUCER_HISTORY_INDEX,
+	REGISTRY_TABLES
+} RegistryTable;
+
+#define PGQUEUE_SCHEMA		"queue"
+#define PGQUEUE_FACE_SCHEMA "topic"
+
+extern void pgqueue_registry_changed(Oid relid);
+extern bool pgqueue_registry_is(RegistryTable which, Oid relid);
+extern Oid	pgqueue_registry(RegistryTable which);
+extern Relation pgqueue_registry_open(RegistryTable which);
+extern Relation pgqueue_open_for_writing(RegistryTable which);
+extern bool pgqueue_is_shape_of(Relation rel, int ncolumns);
+
+/* ---------------- registry_row.c ---------------- */
+
+extern void pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
+								  Datum *values, bool *nulls);
+extern void pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
+								   Datum *values, bool *nulls);
+extern void pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values,
+									bool *nulls);
+
+/* ---------------- snapshot.c ---------------- */
+
+extern void pgqueue_check_known(TransactionId xmin, const char *doing);
+
+/* ---------------- row.c ---------------- */
+
+extern void pgqueue_check_result(TupleDesc desc, const Oid *types, int n);
+extern HeapTuple pgqueue_form_row(TupleDesc desc, const Datum *values,
+								  const bool *nulls, int n);
+extern Datum pgqueue_return_row(FunctionCallInfo fcinfo, const Datum *values,
+								const bool *nulls, int n);
+extern void pgqueue_put_row(ReturnSetInfo *rsinfo, const Datum *values,
+							const bool *nulls, int n);
+
+#endif							/* QUEUE_BASE_H */

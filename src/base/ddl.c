@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ *
+ * ddl.c
+ *	  DDL that the extension runs, under a role and a search_path that it
+ *	  chooses.
+ *
+ * The event trigger functions (api/guard.c) let such DDL pass.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <inttypes.h>
+
+#include "catalog/pg_namespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+
+/* Owner of schema queue: may create tables there. */
+Oid
+pgqueue_extension_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME,
+										CStringGetDatum(PGQUEUE_SCHEMA));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "schema \"%s\" does not exist", PGQUEUE_SCHEMA);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* What the guard (api/guard.c) lets pass of the DDL that the extension runs itself. */
+static bool removing = false;
+static Oid	attaching = InvalidOid;
+
+/* Is the DDL at hand one that drops or detaches storage for the extension? */
+bool
+pgqueue_removing(void)
+{
+	return removing;
+}
+
+/* The segment that is being attached, whose siblings need no check. */
+Oid
+pgqueue_attaching(void)
+{
+	return attaching;
+}
+
+/* search_path as nobody can bend it, until AtEOXact_GUC(true, result). */
+int
+pgqueue_pin_search_path(void)
+{
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
+/*
+ * Run DDL as a role, with a search_path that nobody can bend.	The caller has
+ * checked the user's rights.
+ *
+ * As the extension's owner run only what looks at nothing that users can
+ * shape: a topic's table may have CHECK constraints and indexes, and their
+ * functions would run with the owner's rights.  Such DDL is run as the topic's
+ * owner.
+ */
+void
+pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
+{
+	Oid			save_attaching = attaching;
+	bool		save_removing = removing;
+	Oid			save_userid;
+	int			save_sec;
+	int			save_nest;
+
+	GetUserIdAndSecContext(&save_userid, &save_sec);
+	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	save_nest = pgqueue_pin_search_path();
+	/* the user's choice would be granted by the role's rights */
+	(void) set_config_option("default_tablespace", "",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("client_min_messages", "warning",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	removing = removes;
+	attaching = attaches;
+	pgqueue_pin();
+	PG_TRY();
+	{
+		int			result;
+
+		SPI_connect();
+		result = SPI_execute(sql, false, 0);
+		if (result < 0)
+			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		removing = save_removing;
+		attaching = save_attaching;
+	}
+	PG_END_TRY();
+	pgqueue_unpin();
+	AtEOXact_GUC(false, save_nest);
+	SetUserIdAndSecContext(save_userid, save_sec);
+}
+
+void
+pgqueue_run_ddl(Oid role, const char *sql)
+{
+	pgqueue_run_ddl_for(role, sql, false, InvalidOid);
+}
+
+/* The same for DDL that drops or detaches storage, and runs no user's code. */
+void
+pgqueue_run_removal(Oid role, const char *sql)
+{
+	pgqueue_run_ddl_for(role, sql, true, InvalidOid);
+}
+
+/* The type's name for DDL, without a length: bpchar, not character(1). */
+char *
+pgqueue_type_name(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+								FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/* queue.allow_ddl: lets DDL that drops or spoils a topic pass the guard. */
+bool		pgqueue_allow_ddl = false;

@@ -1,0 +1,113 @@
+/*-------------------------------------------------------------------------
+ *
+ * registry_row.c
+ *	  Read and write rows of the extension's own tables, whatever columns
+ *	  these have.
+ *
+ * registry.c says which differences between a table and the library are
+ * allowed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "catalog/indexing.h"
+#include "storage/bufmgr.h"
+
+#include "base/base.h"
+
+/*
+ * Read the columns that the library knows, which are ncolumns, from a row.
+ * Values by reference point into the row.
+ */
+void
+pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
+					  Datum *values, bool *nulls)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	Assert(pgqueue_is_shape_of(rel, ncolumns));
+	if (likely(desc->natts == ncolumns))
+	{
+		heap_deform_tuple(tuple, desc, values, nulls);
+		return;
+	}
+	for (int i = 0; i < ncolumns; i++)
+	{
+		if (i < desc->natts)
+			values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+		else
+		{
+			values[i] = (Datum) 0;
+			nulls[i] = true;
+		}
+	}
+}
+
+/* Form a row of a table that has other columns; from an old one, if any. */
+static HeapTuple
+form_other(Relation rel, HeapTuple old, int ncolumns, const Datum *values,
+		   const bool *nulls)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Datum	   *all_values = palloc0(desc->natts * sizeof(Datum));
+	bool	   *all_nulls = palloc(desc->natts * sizeof(bool));
+	int			known = Min(ncolumns, desc->natts);
+
+	memset(all_nulls, true, desc->natts * sizeof(bool));
+	if (old != NULL)
+		heap_deform_tuple(old, desc, all_values, all_nulls);
+	memcpy(all_values, values, known * sizeof(Datum));
+	memcpy(all_nulls, nulls, known * sizeof(bool));
+	return heap_form_tuple(desc, all_values, all_nulls);
+}
+
+/*
+ * Store the columns that the library knows in a new row, or instead of the row
+ * at *tid, if valid.  Sets *tid to the row's place.
+ *
+ * Locks: pgqueue_open_for_writing(), and those that keep others from
+ * changing the row.
+ */
+void
+pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
+					   Datum *values, bool *nulls)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	HeapTuple	tuple;
+
+	Assert(pgqueue_is_shape_of(rel, ncolumns));
+	if (likely(desc->natts == ncolumns))
+		tuple = heap_form_tuple(desc, values, nulls);
+	else if (!ItemPointerIsValid(tid))
+		tuple = form_other(rel, NULL, ncolumns, values, nulls);
+	else
+	{
+		HeapTupleData old;
+		Buffer		buffer;
+
+		old.t_self = *tid;
+		if (!heap_fetch(rel, SnapshotAny, &old, &buffer, false))
+			elog(ERROR, "row of table \"%s.%s\" is missing",
+				 PGQUEUE_SCHEMA, RelationGetRelationName(rel));
+		tuple = form_other(rel, &old, ncolumns, values, nulls);
+		ReleaseBuffer(buffer);
+	}
+	if (ItemPointerIsValid(tid))
+		CatalogTupleUpdate(rel, tid, tuple);
+	else
+		CatalogTupleInsert(rel, tuple);
+	*tid = tuple->t_self;
+	heap_freetuple(tuple);
+}
+
+/* Store a new row.  Locks: pgqueue_open_for_writing(). */
+void
+pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values, bool *nulls)
+{
+	ItemPointerData tid;
+
+	ItemPointerSetInvalid(&tid);
+	pgqueue_registry_write(rel, &tid, ncolumns, values, nulls);
+}

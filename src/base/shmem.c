@@ -1,0 +1,189 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.c
+ *    Shared memory: make it or find it, once in a backend.
+ *
+ * Sessions with different libraries meet in one server: those that connected
+ * before the library was replaced keep the older one.  What they have in common
+ * must mean the same to all of them, or two appenders would hold two append
+ * locks.  So there is one structure, under one name for ever, and its first
+ * four bytes, for ever, say which layout is in use:
+ *
+ *    "queue"                    "queue state"
+ *    +---------+--------+       +--------------+---------------+
+ *    | version | unused |       | append slots | waiters       |
+ *    | u32     | 60 B   |       | log_slot.c   | wakeup.c      |
+ *    +---------+--------+       +--------------+---------------+
+ *
+ * version 0: the state is not made yet.  A library that needs another version
+ * than it finds refuses to work until the server is restarted.  "queue" has one
+ * size for ever, since the server compares sizes; "queue state" is looked up only
+ * after the version was found to be right.
+ *
+ * The version stands for all that sessions agree upon, besides tables and
+ * files: the layout of the state, the meaning of its fields, the lock tags
+ * (queue.h), the arguments of background workers.  Raise PGQUEUE_SHARED_VERSION
+ * when any of these changes after a release.  No session takes one of the
+ * extension's own locks before it has compared versions (lock.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#endif
+
+#include "base/base.h"
+
+/* Never change these two. */
+#define HEADER_NAME		"queue"
+#define HEADER_SIZE		64
+
+#define STATE_NAME		"queue state"
+
+typedef struct SharedHeader
+{
+	uint32		version;
+	char		unused[HEADER_SIZE - sizeof(uint32)];
+} SharedHeader;
+
+StaticAssertDecl(sizeof(SharedHeader) == HEADER_SIZE,
+				 "the header has one size for ever");
+
+/* The parts of the state, in the order in which _PG_init() adds them. */
+#define MAX_PARTS	4
+
+static const SharedPart *parts[MAX_PARTS];
+static int	nparts = 0;
+
+bool		pgqueue_shared_attached = false;
+
+static Size
+state_size(void)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < nparts; i++)
+		size = add_size(size, CACHELINEALIGN(parts[i]->size));
+	return size;
+}
+
+static void
+init_header(void *memory)
+{
+	memset(memory, 0, sizeof(SharedHeader));
+}
+
+static void
+init_state(void *memory)
+{
+	char	   *place = memory;
+
+	for (int i = 0; i < nparts; i++)
+	{
+		parts[i]->init(place);
+		place += CACHELINEALIGN(parts[i]->size);
+	}
+}
+
+/* Find shared memory of that name, or make it.  Locks: AddinShmemInitLock. */
+static void *
+find_or_make(const char *name, Size size, void (*init) (void *))
+{
+	bool		found;
+	void	   *memory;
+
+#if PG_VERSION_NUM >= 170000
+	memory = GetNamedDSMSegment(name, size, init, &found);
+#else
+	memory = ShmemInitStruct(name, size, &found);
+	if (!found)
+		init(memory);
+#endif
+	return memory;
+}
+
+/*
+ * Attach to the shared memory, if that has not been done.
+ *
+ * Errors: 55000 if it has another version; 53200 if there is no room for it.
+ */
+void
+pgqueue_shared_attach(void)
+{
+	SharedHeader *header;
+	char	   *place;
+	uint32		version;
+
+	if (pgqueue_shared_attached)
+		return;
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	header = find_or_make(HEADER_NAME, sizeof(SharedHeader), init_header);
+	version = header->version;
+	if (version != 0 && version != PGQUEUE_SHARED_VERSION)
+	{
+		LWLockRelease(AddinShmemInitLock);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this server's shared memory was made by another version of the \"queue\" library"),
+				 errdetail("It has layout %u; the library of this session needs layout %u.",
+						   version, (uint32) PGQUEUE_SHARED_VERSION),
+				 errhint("Restart the server, so that all sessions load the same library.")));
+	}
+	place = find_or_make(STATE_NAME, state_size(), init_state);
+	header->version = PGQUEUE_SHARED_VERSION;
+	LWLockRelease(AddinShmemInitLock);
+
+	for (int i = 0; i < nparts; i++)
+	{
+		parts[i]->attached(place);
+		place += CACHELINEALIGN(parts[i]->size);
+	}
+	pgqueue_shared_attached = true;
+}
+
+/* ---------------- when the library is loaded ---------------- */
+
+/* Add a part; for _PG_init() alone. */
+void
+pgqueue_shared_add(const SharedPart *part)
+{
+	Assert(nparts < MAX_PARTS);
+	parts[nparts++] = part;
+}
+
+#if PG_VERSION_NUM < 170000
+static shmem_request_hook_type previous_shmem_request = NULL;
+
+static void
+request_memory(void)
+{
+	if (previous_shmem_request != NULL)
+		previous_shmem_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedHeader)));
+	RequestAddinShmemSpace(MAXALIGN(state_size()));
+}
+
+#endif
+
+/*
+ * Have the memory set aside, if the library is preloaded.
+ *
+ * Preloading is not needed: the state fits what the server keeps spare for
+ * libraries loaded later.  But spare memory can be used up by a full lock table.
+ */
+void
+pgqueue_shared_init(void)
+{
+#if PG_VERSION_NUM < 170000
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_shmem_request = shmem_request_hook;
+	shmem_request_hook = request_memory;
+#endif
+}

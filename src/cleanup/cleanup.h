@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * cleanup.h
+ *	  Old messages: retention and compaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_CLEANUP_H
+#define QUEUE_CLEANUP_H
+
+#include "base/data.h"
+#include "log/write.h"
+#include "topic/topic.h"
+
+/* ---------------- retention.c ---------------- */
+
+extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
+extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
+								   int64 upto);
+extern int	pgqueue_kept_level(void);
+extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
+						   int64 *bytes, int *dropped);
+extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
+extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
+									int64 log_start);
+
+/* ---------------- held.c ---------------- */
+
+extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
+									 char **name);
+extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
+
+/* ---------------- freeze.c ---------------- */
+
+extern bool pgqueue_freeze_next(Topic *topic, int32 partition, int64 *from);
+
+/* ---------------- compact_plan.c ---------------- */
+
+/* What a pass knows of a partition. */
+struct Compaction
+{
+	int32		topic_id;
+	int32		partition;
+	Settled		settled;
+	KeyMap	   *map;
+	int64		map_end;		/* offsets below are in the map */
+	bool		map_full;		/* there are dirty ones behind, which did not fit */
+	int64		tombstones_to;	/* offsets below have been read by all groups */
+	Topic	   *topic;			/* in the step that rewrites a segment ... */
+	int64		expired_to;		/* ... behind the last tombstone that goes */
+	TimestampTz tombstones_before;	/* older ones may go */
+
+	int			nsegments;		/* to be compacted ... */
+	Segment    *segments;
+	int			next;			/* ... from this one on */
+	int64		done_to;		/* offsets below are done */
+
+	bool		has_tombstones; /* kept so far */
+	TimestampTz oldest_tombstone;
+};
+
+typedef struct Compaction Compaction;
+
+extern void pgqueue_compact_init(void);
+extern bool pgqueue_compaction_plan(Compaction *compaction, Topic *topic);
+extern text * pgqueue_key_of(HeapTuple tuple, Relation leaf, void **copy);
+
+/* ---------------- compact.c ---------------- */
+
+extern Compaction *pgqueue_compaction(const Topic *topic, int32 partition);
+extern bool pgqueue_compact_next(Compaction *compaction, Topic *topic,
+								 Rewritten *done);
+extern bool pgqueue_compaction_keep(const Compaction *compaction,
+									const Topic *topic);
+extern void pgqueue_compaction_free(Compaction *compaction);
+
+#endif							/* QUEUE_CLEANUP_H */

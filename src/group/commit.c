@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ *
+ * commit.c
+ *	  Commit offsets of messages that were polled, or of messages that
+ *	  were fetched.
+ *
+ * api/poll.c says what being in hand, and an epoch, mean.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "group/progress.h"
+
+/* ---------------- commit_offset ---------------- */
+
+/* Errors: QU004. */
+void
+pgqueue_check_in_hand(const Topic *topic, int32 partition,
+					  const Progress *progress, const char *member, int64 epoch)
+{
+	if (progress->member != NULL && strcmp(progress->member, member) == 0 &&
+		progress->epoch == epoch)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_QUEUE_MEMBER_FENCED),
+			 errmsg("member \"%s\" was fenced from partition %d of topic \"%s\"",
+					member, partition, topic->name),
+			 progress->member == NULL ?
+			 errdetail("Its messages were taken back: epoch " INT64_FORMAT " is over.",
+					   epoch) :
+			 errdetail("The messages are in the hand of member \"%s\": epoch "
+					   INT64_FORMAT " is over.", progress->member, epoch),
+			 errhint("What it did with the messages may be done again by others. Go on with queue.poll().")));
+}
+
+/* What a member has in hand, or a part of it from the front. */
+void
+pgqueue_commit_leased(Topic *topic, int32 partition, const Progress *progress,
+					  int64 next_offset)
+{
+	if (next_offset < progress->offset || next_offset > progress->handed_to)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
+				 errmsg("offset " INT64_FORMAT " is outside the messages in hand of partition %d of topic \"%s\"",
+						next_offset, partition, topic->name),
+				 errdetail("They are those from offset " INT64_FORMAT
+						   " to before offset " INT64_FORMAT ".",
+						   progress->offset, progress->handed_to),
+				 errhint("next_offset is that of the last message that was dealt with, plus one.")));
+}
+
+/* Without a member: wherever the log has messages. */
+void
+pgqueue_commit_unleased(ConsumerGroup *group, Topic *topic, int32 partition,
+						Progress *progress, int64 next_offset)
+{
+	LogEnds		ends;
+
+	if (pgqueue_in_hand(progress) &&
+		pgqueue_holder_alive(group->id, topic->id, progress))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("messages of partition %d of topic \"%s\" are in the hand of member \"%s\"",
+						partition, topic->name, progress->member),
+				 errhint("To take them back call queue.reset_offsets().")));
+	pgqueue_log_ends(topic, partition, &ends);
+	if (next_offset < ends.log_start || next_offset > ends.latest)
+		pgqueue_offset_beyond(topic, partition, next_offset, &ends);
+	if (progress->member != NULL)
+		pgqueue_new_epoch(progress);
+}

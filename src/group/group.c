@@ -1,0 +1,406 @@
+/*-------------------------------------------------------------------------
+ *
+ * group.c
+ *	  Consumer groups: names, and whose they are.
+ *
+ * A group belongs to the role that first used it (role.c), or to which
+ * queue.alter_group() gave it; other roles need membership in that role.  The
+ * owner of a topic may reset, expire and drop what any group has in that topic.
+ *
+ * A row is updated by queue.alter_group() and create_group() alone, one at a
+ * time (the group's name is locked).  Who looks with SnapshotSelf, to see what
+ * this very command has made, may meet neither version of such a row if the
+ * update commits meanwhile; so who finds nothing looks again, with a snapshot,
+ * and who lists groups does it with one.
+ *
+ * Dropping a group against using it: whoever uses a group finds its id first
+ * and locks a partition after.	 Drop takes all those locks, deletes, and tells
+ * every session at commit, before it gives them back (pgqueue_groups_changed);
+ * so whoever gets a lock later asks again (pgqueue_group_check_same).	Rows for
+ * a partition that has none yet are kept away by a lock of their own
+ * (pgqueue_group_hold).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/progress.h"
+
+#define MAX_GROUP_NAME		255
+
+/* Errors: 42602 for an empty or overlong name. */
+static char *
+group_name(text *name)
+{
+	int			len = VARSIZE_ANY_EXHDR(name);
+
+	if (len == 0 || len > MAX_GROUP_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg(len == 0 ? "consumer group name must not be empty" :
+						"consumer group name is too long"),
+				 errdetail("A name has 1 to %d bytes.", MAX_GROUP_NAME)));
+	return text_to_cstring(name);
+}
+
+/* ---------------- rows ---------------- */
+
+/*
+ * A snapshot of now that shows what this very command has written, too.  Unlike
+ * SnapshotSelf it shows one version of a row that is updated meanwhile.  (Not by
+ * CommandCounterIncrement(): a position that a later call of the statement
+ * stores must not pass a message of this one.)
+ */
+static Snapshot
+register_now(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	snapshot->curcid++;
+	return snapshot;
+}
+
+/* A copy of a group's row, or NULL. */
+static HeapTuple
+look_for(Relation rel, const char *name, Snapshot snapshot)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	key.sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
+							  true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+/* The same in its latest state. */
+HeapTuple
+pgqueue_find_row(Relation rel, const char *name)
+{
+	HeapTuple	tuple = look_for(rel, name, SnapshotSelf);
+	Snapshot	snapshot;
+
+	if (likely(HeapTupleIsValid(tuple)))
+		return tuple;
+	/* or is it being altered? */
+	snapshot = register_now();
+	tuple = look_for(rel, name, snapshot);
+	UnregisterSnapshot(snapshot);
+	return tuple;
+}
+
+/*
+ * The group's id, 0 if it does not exist.	Reads the latest state.
+ *
+ * Errors: 42501 if it belongs to a role that the user is not a member of, unless
+ * any_role.
+ */
+static int32
+find_group(const char *name, bool any_role)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
+	HeapTuple	tuple = pgqueue_find_row(rel, name);
+	int32		id = 0;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[GROUP_NATTS];
+		bool		nulls[GROUP_NATTS];
+
+		pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
+		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
+		if (!any_role)
+		{
+			RoleRef		owner;
+
+			pgqueue_role_read(values[GROUP_ATTR_OWNER - 1], &owner);
+			pgqueue_check_belongs("consumer group", name, &owner);
+		}
+		heap_freetuple(tuple);
+	}
+	table_close(rel, AccessShareLock);
+	return id;
+}
+
+static int32
+insert_group(const char *name, const GroupSettings *settings)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
+	Oid			sequence =
+		get_relname_relid("consumer_group_group_id_seq",
+						  get_namespace_oid(PGQUEUE_SCHEMA, false));
+	Datum		values[GROUP_NATTS];
+	bool		nulls[GROUP_NATTS] = {false};
+	int32		id = (int32) nextval_internal(sequence, false);
+
+	values[GROUP_ATTR_ID - 1] = Int32GetDatum(id);
+	values[GROUP_ATTR_NAME - 1] = CStringGetTextDatum(name);
+	values[GROUP_ATTR_OWNER - 1] = pgqueue_role_datum(GetUserId());
+	values[GROUP_ATTR_CREATED - 1] =
+		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	values[GROUP_ATTR_RESET - 1] =
+		CStringGetTextDatum(settings->set_reset ? settings->reset : RESET_NONE);
+	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
+	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+	values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(settings->implicit);
+	pgqueue_registry_insert(rel, GROUP_NATTS, values, nulls);
+	table_close(rel, NoLock);
+	return id;
+}
+
+/*
+ * The group that an argument names.  Its id is 0 if it does not exist.
+ *
+ * Errors: 22004, 42602, 42501.
+ */
+void
+pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
+{
+	pgqueue_group_arg_in_topic(fcinfo, arg, NULL, group);
+}
+
+/*
+ * The same for a function that changes only what the group has in one topic: the
+ * topic's owner may do that to any group.
+ */
+void
+pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
+						   ConsumerGroup *group)
+{
+	pgqueue_check_not_null(fcinfo, arg, "consumer_group");
+	group->name = group_name(PG_GETARG_TEXT_PP(arg));
+	group->any_role = topic != NULL &&
+		pgqueue_owns_relation(topic->log, GetUserId());
+	pgqueue_group_refresh(group);
+}
+
+/* Look again: made or dropped since? */
+void
+pgqueue_group_refresh(ConsumerGroup *group)
+{
+	group->changes = pgqueue_group_changes;
+	group->id = find_group(group->name, group->any_role);
+}
+
+void
+pgqueue_name_tag(LOCKTAG *tag, const char *name)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
+						 hash_bytes((const unsigned char *) name, strlen(name)),
+						 0, PGQUEUE_LOCK_GROUP_NAME);
+}
+
+/*
+ * Make the group if need be, in this transaction, with such settings (NULL: those
+ * that groups have).  False if another transaction was waited for that has made
+ * it.
+ *
+ * Locks: the group's name until the end of the transaction, if it is made; who
+ * makes the same group waits, and finds it or makes it.
+ */
+bool
+pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
+{
+	static const GroupSettings usual = {.implicit = true};
+	LOCKTAG		tag;
+
+	if (group->id != 0)
+		return true;
+	pgqueue_name_tag(&tag, group->name);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+	pgqueue_group_refresh(group);
+	if (group->id != 0)
+	{
+		pgqueue_unlock(&tag, ExclusiveLock);
+		return false;
+	}
+	group->id = insert_group(group->name, settings == NULL ? &usual : settings);
+	return true;
+}
+
+/* Errors: 42704. */
+void
+pgqueue_group_must_exist(const ConsumerGroup *group)
+{
+	if (group->id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("consumer group \"%s\" does not exist", group->name),
+				 errhint("Create it with queue.create_group().")));
+}
+
+/* A row to what it says; strings are copied. */
+void
+pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
+{
+	Datum		values[GROUP_NATTS];
+	bool		nulls[GROUP_NATTS];
+
+	pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
+	group->id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
+	group->name = TextDatumGetCString(values[GROUP_ATTR_NAME - 1]);
+	group->created_at = DatumGetTimestampTz(values[GROUP_ATTR_CREATED - 1]);
+	group->expiry = nulls[GROUP_ATTR_EXPIRY - 1] ? 0 :
+		pgqueue_duration("expiry",
+						 DatumGetIntervalP(values[GROUP_ATTR_EXPIRY - 1]));
+	group->implicit = DatumGetBool(values[GROUP_ATTR_IMPLICIT - 1]);
+}
+
+/* The groups that read a topic, as of now: those with an offset in it. */
+List *
+pgqueue_groups_of(int32 topic_id)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
+	Snapshot	snapshot = register_now();
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
+										  NULL);
+	List	   *groups = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		ConsumerGroup *group = palloc0(sizeof(ConsumerGroup));
+
+		pgqueue_group_read(rel, tuple, group);
+		if (pgqueue_progress_any(group->id, topic_id))
+			groups = lappend(groups, group);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return groups;
+}
+
+/* Return the numbers of all groups after one, ascending, as of now. */
+List *
+pgqueue_group_ids(int32 after)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
+	Snapshot	snapshot = register_now();
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
+										  NULL);
+	List	   *ids = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
+													RelationGetDescr(rel),
+													&isnull));
+
+		if (id > after)
+			ids = lappend_int(ids, id);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	list_sort(ids, list_int_cmp);
+	return ids;
+}
+
+/* ---------------- dropping against using ---------------- */
+
+/*
+ * Having locked one of the group's partitions: is it still the same group?
+ *
+ * Errors: 55006.
+ */
+void
+pgqueue_group_check_same(ConsumerGroup *group)
+{
+	int32		id = group->id;
+
+	AcceptInvalidationMessages();
+	if (likely(group->changes == pgqueue_group_changes))
+		return;
+	pgqueue_group_refresh(group);
+	if (group->id != id)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("consumer group \"%s\" was dropped meanwhile",
+						group->name)));
+}
+
+static void
+rows_tag(LOCKTAG *tag, int32 id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, id, 0, PGQUEUE_LOCK_GROUP_ROWS);
+}
+
+/*
+ * Keep a group from being dropped to the end of the transaction: before its
+ * first row in a partition is written.	 False if it is being dropped and wait
+ * is false.
+ */
+bool
+pgqueue_group_hold(int32 id, bool wait)
+{
+	LOCKTAG		tag;
+
+	rows_tag(&tag, id);
+	return pgqueue_lock(&tag, ShareLock, wait);
+}
+
+/* Give back one pgqueue_group_hold(), nothing having been written. */
+void
+pgqueue_group_release(int32 id)
+{
+	LOCKTAG		tag;
+
+	rows_tag(&tag, id);
+	pgqueue_unlock(&tag, ShareLock);
+}
+
+/*
+ * Delete a group's row.
+ *
+ * Locks: pgqueue_group_lock_rows() and the group's progress everywhere.
+ */
+void
+pgqueue_group_delete(const char *name)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
+	HeapTuple	tuple = pgqueue_find_row(rel, name);
+
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	table_close(rel, NoLock);
+	pgqueue_groups_changed();
+}
+
+/* Nobody writes a first row for the group until the transaction ends. */
+void
+pgqueue_group_lock_rows(int32 id)
+{
+	LOCKTAG		tag;
+
+	rows_tag(&tag, id);
+	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+}

@@ -1,0 +1,119 @@
+/*-------------------------------------------------------------------------
+ *
+ * group.h
+ *	  Consumer groups: settings, committed offsets, members and their leases.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_GROUP_H
+#define QUEUE_GROUP_H
+
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "wait/wait.h"
+
+/* ---------------- group.c ---------------- */
+
+typedef struct ConsumerGroup
+{
+	char	   *name;
+	int32		id;				/* 0: does not exist */
+	uint64		changes;		/* pgqueue_group_changes when it was found */
+	bool		any_role;		/* the user need not be a member of its role */
+
+	/* read by pgqueue_group_read() only */
+	TimestampTz created_at;
+	int64		expiry;			/* ms; 0: never */
+	bool		implicit;		/* made by a first consume or poll */
+} ConsumerGroup;
+
+/* What to change of a group's settings. */
+typedef struct GroupSettings
+{
+	bool		set_reset;
+	char	   *reset;			/* a word of auto_offset_reset */
+	bool		set_expiry;
+	Interval   *expiry;			/* NULL: never */
+	bool		implicit;		/* of a new group: see ConsumerGroup */
+	Oid			owner;			/* invalid: as it is */
+} GroupSettings;
+
+/* Columns of queue.consumer_group. */
+#define GROUP_ATTR_ID		1
+#define GROUP_ATTR_NAME		2
+#define GROUP_ATTR_OWNER	3
+#define GROUP_ATTR_CREATED	4
+#define GROUP_ATTR_RESET	5
+#define GROUP_ATTR_EXPIRY	6
+#define GROUP_ATTR_IMPLICIT 7
+#define GROUP_NATTS			7
+
+/* Words of auto_offset_reset. */
+#define RESET_NONE			"none"
+
+extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
+							  ConsumerGroup *group);
+extern void pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg,
+									   const Topic *topic,
+									   ConsumerGroup *group);
+extern void pgqueue_group_refresh(ConsumerGroup *group);
+extern bool pgqueue_group_ensure(ConsumerGroup *group,
+								 const GroupSettings *settings);
+extern void pgqueue_group_must_exist(const ConsumerGroup *group);
+extern void pgqueue_group_check_same(ConsumerGroup *group);
+extern bool pgqueue_group_hold(int32 id, bool wait);
+extern void pgqueue_group_release(int32 id);
+extern void pgqueue_group_read(Relation rel, HeapTuple tuple,
+							   ConsumerGroup *group);
+extern List *pgqueue_groups_of(int32 topic_id);
+extern List *pgqueue_group_ids(int32 after);
+extern void pgqueue_group_lock_rows(int32 id);
+extern void pgqueue_group_delete(const char *name);
+extern HeapTuple pgqueue_find_row(Relation rel, const char *name);
+extern void pgqueue_name_tag(LOCKTAG *tag, const char *name);
+
+/* ---------------- group_settings.c ---------------- */
+
+extern bool pgqueue_group_jumps(const ConsumerGroup *group);
+extern bool pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
+									   GroupSettings *settings);
+extern void pgqueue_group_lock_settings(const ConsumerGroup *group);
+extern void pgqueue_group_set(const ConsumerGroup *group,
+							  const GroupSettings *settings);
+
+/* ---------------- lease.c ---------------- */
+
+typedef struct Member
+{
+	char	   *name;
+	char	   *client;			/* or NULL */
+	int64		lease;			/* ms */
+	TimestampTz expires_at;
+	TimestampTz joined_at;
+	bool		alive;			/* its lease is not over */
+	int			npartitions;
+	int			room;			/* for more; 0: as many */
+	int32	   *partitions;		/* it owns */
+	ItemPointerData lease_tid;	/* rows; invalid: none */
+	ItemPointerData assignment_tid;
+} Member;
+
+typedef struct Members
+{
+	int			n;
+	int			room;
+	Member	   *members;
+} Members;
+
+extern void pgqueue_member_touch(ConsumerGroup *group, Topic *topic,
+								 const char *name);
+extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
+								 const char *name);
+extern int64 pgqueue_lease_left(const Member *member);
+extern Member * pgqueue_member_look_up(const ConsumerGroup *group,
+									   const Topic *topic, const char *name,
+									   Members *members);
+extern void pgqueue_member_live_on(ConsumerGroup *group, Topic *topic,
+								   const char *name, int64 lease, bool alive);
+
+#endif							/* QUEUE_GROUP_H */

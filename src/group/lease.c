@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * lease.c
+ *	  Leases of members: renewing, joining, leaving.
+ *
+ * member.c has the rows, and says what a lease is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "utils/builtins.h"
+
+#include "base/base.h"
+#include "wait/wait.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "group/progress.h"
+
+/* Locks: the member's. */
+static void
+write_lease(int32 group, int32 topic_id, Member *member)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
+	Datum		values[MEMBER_NATTS];
+	bool		nulls[MEMBER_NATTS] = {false};
+
+	values[MEMBER_ATTR_GROUP - 1] = Int32GetDatum(group);
+	values[MEMBER_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
+	values[MEMBER_ATTR_LEASE - 1] = Int64GetDatum(member->lease);
+	values[MEMBER_ATTR_EXPIRES - 1] = TimestampTzGetDatum(member->expires_at);
+	values[MEMBER_ATTR_JOINED - 1] = TimestampTzGetDatum(member->joined_at);
+	values[MEMBER_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
+	nulls[MEMBER_ATTR_CLIENT - 1] = member->client == NULL;
+	values[MEMBER_ATTR_CLIENT - 1] = member->client == NULL ? (Datum) 0 :
+		CStringGetTextDatum(member->client);
+	pgqueue_registry_write(rel, &member->lease_tid, MEMBER_NATTS, values, nulls);
+	table_close(rel, NoLock);
+}
+
+/* ---------------- leases ---------------- */
+
+int64
+pgqueue_lease_left(const Member *member)
+{
+	return (member->expires_at - GetCurrentTimestamp()) / 1000;
+}
+
+/* The address of the client, or NULL if it is local. */
+static char *
+client_address(void)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+	Datum		address;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	address = inet_client_addr(fcinfo);
+	return fcinfo->isnull ? NULL :
+		DatumGetCString(DirectFunctionCall1(inet_out, address));
+}
+
+/* Who calls, as far as the server knows. */
+static char *
+client_name(void)
+{
+	const char *name = application_name == NULL ? "" : application_name;
+	char	   *address = client_address();
+
+	if (address != NULL)
+		return psprintf("%s@%s", name, address);
+	return name[0] == '\0' ? NULL : pstrdup(name);
+}
+
+/*
+ * Renew a member's lease, or begin it.	 One that had run out begins anew.
+ *
+ * Locks: the member's, to the end of the transaction.	If another session has
+ * it, it is polling by the same name; it is waited for only if the lease is
+ * over.
+ */
+void
+pgqueue_member_live_on(ConsumerGroup *group, Topic *topic, const char *name,
+					   int64 lease, bool alive)
+{
+	Members		members;
+	Member	   *me;
+
+	(void) pgqueue_group_hold(group->id, true);
+	topic = pgqueue_topic_hold(topic);
+	if (!pgqueue_member_lock(group->id, topic->id, name, !alive))
+		return;
+	pgqueue_group_check_same(group);
+
+	/* what this very command has written can be updated after this */
+	CommandCounterIncrement();
+	pgqueue_members_read(group->id, topic->id, &members);
+	me = pgqueue_member_of(&members, name);
+	if (me == NULL)
+		me = pgqueue_new_member(&members, name);
+	if (!me->alive)
+		me->joined_at = GetCurrentTimestamp();
+	me->lease = lease;
+	me->client = client_name();
+	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 lease + lease / 2);
+	write_lease(group->id, topic->id, me);
+	pgqueue_note_progress(group->id, topic->id, -1, false);
+}
+
+/* A member as of now; one that is not there owns nothing. */
+Member *
+pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
+					   const char *name, Members *members)
+{
+	Member	   *me;
+
+	pgqueue_members_read(group->id, topic->id, members);
+	me = pgqueue_member_of(members, name);
+	return me != NULL ? me : pgqueue_new_member(members, name);
+}
+
+/*
+ * A sign of life: the lease is renewed if it can be done without waiting.
+ */
+void
+pgqueue_member_touch(ConsumerGroup *group, Topic *topic, const char *name)
+{
+	Members		members;
+	Member	   *me;
+
+	pgqueue_members_read(group->id, topic->id, &members);
+	me = pgqueue_member_of(&members, name);
+	if (me != NULL && me->alive && pgqueue_lease_left(me) < me->lease)
+		pgqueue_member_live_on(group, topic, name, me->lease, true);
+}
+
+/*
+ * A member goes.  What it has in hand is taken back: it can be handed to others
+ * at once, and the member cannot commit it any more.  False if it was not there.
+ *
+ * Locks: the member's, and the progress of what it has in hand, waiting.
+ */
+bool
+pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
+{
+	Members		members;
+	Member	   *me;
+
+	(void) pgqueue_group_hold(group->id, true);
+	topic = pgqueue_topic_hold(topic);
+	(void) pgqueue_member_lock(group->id, topic->id, name, true);
+	pgqueue_group_check_same(group);
+	CommandCounterIncrement();
+	pgqueue_members_read(group->id, topic->id, &members);
+	me = pgqueue_member_of(&members, name);
+	if (me == NULL || !ItemPointerIsValid(&me->lease_tid))
+		return false;
+
+	/* its assignment goes when another member balances */
+	pgqueue_member_delete(REGISTRY_MEMBER, &me->lease_tid);
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		/* it may be polling, at this moment */
+		pgqueue_progress_look(group->id, topic, p, &progress);
+		if (!pgqueue_member_holds(&progress, me) &&
+			!(pgqueue_member_owns(me, p) && pgqueue_progress_busy(group->id, topic->id, p)))
+			continue;
+		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
+		pgqueue_progress_read(group->id, topic, p, &progress);
+		if (!pgqueue_member_holds(&progress, me))
+			continue;
+		pgqueue_new_epoch(&progress);
+		pgqueue_progress_write(group->id, topic, p, &progress,
+							   PROGRESS_UNMOVED);
+	}
+	pgqueue_note_progress(group->id, topic->id, -1, true);
+	return true;
+}

@@ -1,0 +1,410 @@
+/*-------------------------------------------------------------------------
+ *
+ * member.c
+ *	  Members of a consumer group: their leases, and the partitions they own.
+ *
+ * Who works outside the database polls under a member's name (poll.c).	 Two
+ * tables, a row of each for a member and a topic:
+ *
+ *	 queue.member		group_id int4 | topic_id int4 | lease int8, ms |
+ *						expires_at timestamptz | joined_at timestamptz |
+ *						name text | client text
+ *	 queue.assignment	group_id int4 | topic_id int4 | name text |
+ *						partitions int4[]
+ *
+ * Rows are updated in place, and seldom: a poll renews the lease once less than
+ * a whole one is left, for half of one more, so it writes once in half a lease.
+ *
+ * A lease is written by its member only, under a lock of its own, so nobody
+ * keeps anybody from living on.  Assignments are written under the lock of
+ * (group, topic), which is only tried: who does not get it polls what it owns,
+ * and balances another time.
+ *
+ * Partitions are balanced by whoever polls and finds that it has too few or too
+ * many (balance.c).  It takes what nobody alive owns, then from those who have
+ * too many what they have no messages in hand of; it gives up what it has too
+ * many of.	 So a partition moves only when its owner is done with its batch, or
+ * is dead.	 Dead is whose lease is over and who is not about to renew it: its
+ * lock can be had.
+ *
+ * Who owns what is a matter of scheduling only.  What keeps two members apart
+ * is the partition's progress: whose the messages in hand are, and by which
+ * epoch (progress.c).	A member that polls while one of its partitions is moved
+ * may still be handed messages of it; the new owner then waits until they are
+ * committed or the lease is over.  With the poll that next renews its lease, the
+ * member is handed them again, in case it has forgotten them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_collation_d.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "base/data.h"
+#include "base/lock.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "group/progress.h"
+
+/* Columns of queue.assignment. */
+#define ASSIGN_ATTR_GROUP		1
+#define ASSIGN_ATTR_TOPIC		2
+#define ASSIGN_ATTR_NAME		3
+#define ASSIGN_ATTR_PARTITIONS	4
+#define ASSIGN_NATTS			4
+
+#define MAX_MEMBER_NAME			255
+
+/* Errors: 42602 for an empty or overlong name. */
+char *
+pgqueue_member_arg(text *name)
+{
+	int			len = VARSIZE_ANY_EXHDR(name);
+
+	if (len == 0 || len > MAX_MEMBER_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg(len == 0 ? "member name must not be empty" :
+						"member name is too long"),
+				 errdetail("A name has 1 to %d bytes.", MAX_MEMBER_NAME)));
+	return text_to_cstring(name);
+}
+
+/* ---------------- locks ---------------- */
+
+/*
+ * A member's own, by a 64-bit hash: two names of one hash would only wait for
+ * each other.
+ */
+static void
+member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
+{
+	uint64		seed = (uint64) group << 32 | (uint32) topic_id;
+	uint64		hash = hash_bytes_extended((const unsigned char *) name,
+										   strlen(name), seed);
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32),
+						 (uint32) hash, PGQUEUE_LOCK_MEMBER);
+}
+
+bool
+pgqueue_member_lock(int32 group, int32 topic_id, const char *name, bool wait)
+{
+	LOCKTAG		tag;
+
+	member_tag(&tag, group, topic_id, name);
+	return pgqueue_lock(&tag, ExclusiveLock, wait);
+}
+
+bool
+pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
+{
+	LOCKTAG		tag;
+
+	member_tag(&tag, group, topic_id, name);
+	return pgqueue_lock_is_held(&tag, ExclusiveLock);
+}
+
+/* ---------------- rows ---------------- */
+
+/*
+ * Rows of a group, those in a topic (-1: any), those of a name (NULL: any).
+ * Both tables have their keys in the same order.
+ */
+static SysScanDesc
+begin_scan(Relation rel, RegistryTable index, AttrNumber name_attr, int32 group,
+		   int32 topic_id, const char *name)
+{
+	ScanKeyData keys[3];
+	int			n = 1;
+
+	ScanKeyInit(&keys[0], MEMBER_ATTR_GROUP, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(group));
+	if (topic_id >= 0)
+		ScanKeyInit(&keys[n++], MEMBER_ATTR_TOPIC, BTEqualStrategyNumber,
+					F_INT4EQ, Int32GetDatum(topic_id));
+	if (name != NULL)
+	{
+		ScanKeyInit(&keys[n], name_attr, BTEqualStrategyNumber, F_TEXTEQ,
+					CStringGetTextDatum(name));
+		keys[n++].sk_collation = C_COLLATION_OID;
+	}
+	return systable_beginscan(rel, pgqueue_registry(index), true, SnapshotSelf,
+							  n, keys);
+}
+
+static SysScanDesc
+scan_members(Relation rel, int32 group, int32 topic_id, const char *name)
+{
+	return begin_scan(rel, REGISTRY_MEMBER_NAME_INDEX, MEMBER_ATTR_NAME, group,
+					  topic_id, name);
+}
+
+static SysScanDesc
+scan_assignments(Relation rel, int32 group, int32 topic_id)
+{
+	return begin_scan(rel, REGISTRY_ASSIGNMENT_NAME_INDEX, ASSIGN_ATTR_NAME,
+					  group, topic_id, NULL);
+}
+
+static void
+read_member(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
+{
+	Datum		values[MEMBER_NATTS];
+	bool		nulls[MEMBER_NATTS];
+
+	memset(member, 0, sizeof(Member));
+	pgqueue_registry_read(rel, tuple, MEMBER_NATTS, values, nulls);
+	member->name = TextDatumGetCString(values[MEMBER_ATTR_NAME - 1]);
+	member->client = nulls[MEMBER_ATTR_CLIENT - 1] ? NULL :
+		TextDatumGetCString(values[MEMBER_ATTR_CLIENT - 1]);
+	member->lease = DatumGetInt64(values[MEMBER_ATTR_LEASE - 1]);
+	member->expires_at = DatumGetTimestampTz(values[MEMBER_ATTR_EXPIRES - 1]);
+	member->joined_at = DatumGetTimestampTz(values[MEMBER_ATTR_JOINED - 1]);
+	member->alive = member->expires_at > now;
+	member->lease_tid = tuple->t_self;
+	ItemPointerSetInvalid(&member->assignment_tid);
+}
+
+/* A member that is not there yet.	The array grows by one. */
+Member *
+pgqueue_new_member(Members *members, const char *name)
+{
+	Member	   *member;
+
+	if (members->n == members->room)
+	{
+		members->room *= 2;
+		members->members = repalloc(members->members,
+									members->room * sizeof(Member));
+	}
+	member = &members->members[members->n++];
+	memset(member, 0, sizeof(Member));
+	member->name = pstrdup(name);
+	ItemPointerSetInvalid(&member->lease_tid);
+	ItemPointerSetInvalid(&member->assignment_tid);
+	return member;
+}
+
+/*
+ * Read which partitions are assigned to which member.  Members that have left may
+ * still have some.  The numbers may be those of partitions that were added to the
+ * topic since this session looked it up: the caller compares them with the
+ * topic's.
+ */
+static void
+read_assignments(int32 group, int32 topic_id, Members *members)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_ASSIGNMENT);
+	SysScanDesc scan = scan_assignments(rel, group, topic_id);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[ASSIGN_NATTS];
+		bool		nulls[ASSIGN_NATTS];
+		char	   *name;
+		ArrayType  *partitions;
+		const int32 *numbers;
+		Member	   *member;
+
+		pgqueue_registry_read(rel, tuple, ASSIGN_NATTS, values, nulls);
+		name = TextDatumGetCString(values[ASSIGN_ATTR_NAME - 1]);
+		member = pgqueue_member_of(members, name);
+		if (member == NULL)
+			member = pgqueue_new_member(members, name);
+		partitions = DatumGetArrayTypePCopy(values[ASSIGN_ATTR_PARTITIONS - 1]);
+		numbers = (const int32 *) ARR_DATA_PTR(partitions);
+		member->partitions = (int32 *) numbers;
+		member->npartitions = 0;
+		/* a superuser may have written to the row */
+		for (int i = 0; !ARR_HASNULL(partitions) &&
+			 i < ArrayGetNItems(ARR_NDIM(partitions), ARR_DIMS(partitions)); i++)
+			if (numbers[i] >= 0 && numbers[i] < PGQUEUE_MAX_PARTITIONS)
+				member->partitions[member->npartitions++] = numbers[i];
+		member->assignment_tid = tuple->t_self;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * The members of a group in a topic, as of now; dead ones, too, and those who
+ * have left and not been cleared away yet.
+ */
+void
+pgqueue_members_read(int32 group, int32 topic_id, Members *members)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_MEMBER);
+	SysScanDesc scan = scan_members(rel, group, topic_id, NULL);
+	TimestampTz now = GetCurrentTimestamp();
+	HeapTuple	tuple;
+
+	members->n = 0;
+	members->room = 8;
+	members->members = palloc(members->room * sizeof(Member));
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		read_member(rel, tuple, now, pgqueue_new_member(members, ""));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	read_assignments(group, topic_id, members);
+}
+
+/* An epoch is a time (pgqueue_new_epoch). */
+bool
+pgqueue_member_handed(const Member *member, const Progress *progress)
+{
+	return progress->epoch >= member->joined_at;
+}
+
+Member *
+pgqueue_member_of(const Members *members, const char *name)
+{
+	for (int i = 0; i < members->n; i++)
+		if (strcmp(members->members[i].name, name) == 0)
+			return &members->members[i];
+	return NULL;
+}
+
+/*
+ * Has the member that messages were handed to lived on since?  One that lost its
+ * lease and came back, by the same name, does not know of them any more: nobody
+ * could have them as long as it lives.
+ */
+bool
+pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_MEMBER);
+	SysScanDesc scan = scan_members(rel, group, topic_id, progress->member);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		alive = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Member		member;
+
+		read_member(rel, tuple, GetCurrentTimestamp(), &member);
+		alive = member.alive && pgqueue_member_handed(&member, progress);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return alive;
+}
+
+static Datum
+array_of(const int32 *partitions, int n)
+{
+	Datum	   *elems = palloc(n * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		elems[i] = Int32GetDatum(partitions[i]);
+	return PointerGetDatum(construct_array(elems, n, INT4OID, sizeof(int32),
+										   true, TYPALIGN_INT));
+}
+
+/* Locks: the assignments. */
+void
+pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_ASSIGNMENT);
+	Datum		values[ASSIGN_NATTS];
+	bool		nulls[ASSIGN_NATTS] = {false};
+
+	values[ASSIGN_ATTR_GROUP - 1] = Int32GetDatum(group);
+	values[ASSIGN_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
+	values[ASSIGN_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
+	values[ASSIGN_ATTR_PARTITIONS - 1] = array_of(member->partitions,
+												  member->npartitions);
+	pgqueue_registry_write(rel, &member->assignment_tid, ASSIGN_NATTS, values,
+						   nulls);
+	table_close(rel, NoLock);
+}
+
+void
+pgqueue_member_delete(RegistryTable table, ItemPointer tid)
+{
+	Relation	rel;
+
+	if (!ItemPointerIsValid(tid))
+		return;
+	rel = pgqueue_open_for_writing(table);
+	CatalogTupleDelete(rel, tid);
+	table_close(rel, NoLock);
+}
+
+static void
+delete_all(RegistryTable table, SysScanDesc (*begin) (Relation, int32, int32),
+		   int32 group, int32 topic_id)
+{
+	Relation	rel = pgqueue_open_for_writing(table);
+	SysScanDesc scan = begin(rel, group, topic_id);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+static SysScanDesc
+scan_all_members(Relation rel, int32 group, int32 topic_id)
+{
+	return scan_members(rel, group, topic_id, NULL);
+}
+
+/*
+ * Delete a group's members; -1: in any topic.
+ *
+ * Locks: nobody can poll for the group.
+ */
+void
+pgqueue_members_forget(int32 group, int32 topic_id)
+{
+	delete_all(REGISTRY_MEMBER, scan_all_members, group, topic_id);
+	delete_all(REGISTRY_ASSIGNMENT, scan_assignments, group, topic_id);
+}
+
+/* No index begins with the topic. */
+static SysScanDesc
+scan_topic(Relation rel, int32 group, int32 topic_id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, MEMBER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(topic_id));
+	return systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
+}
+
+/* The same for a topic that is dropped.  Locks: the strongest of its table. */
+void
+pgqueue_members_delete(const Topic *topic)
+{
+	delete_all(REGISTRY_MEMBER, scan_topic, 0, topic->id);
+	delete_all(REGISTRY_ASSIGNMENT, scan_topic, 0, topic->id);
+}
+
+bool
+pgqueue_member_holds(const Progress *progress, const Member *member)
+{
+	return pgqueue_in_hand(progress) &&
+		strcmp(progress->member, member->name) == 0;
+}
+
+bool
+pgqueue_member_owns(const Member *member, int32 partition)
+{
+	for (int i = 0; i < member->npartitions; i++)
+		if (member->partitions[i] == partition)
+			return true;
+	return false;
+}

@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ *
+ * member.h
+ *	  Members of a group, their leases, and what they may do.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_MEMBER_H
+#define QUEUE_MEMBER_H
+
+#include "group/group.h"
+#include "group/progress.h"
+
+/* ---------------- member.c ---------------- */
+
+/* Columns of queue.member. */
+#define MEMBER_ATTR_GROUP		1
+
+#define MEMBER_ATTR_TOPIC		2
+#define MEMBER_ATTR_LEASE		3
+#define MEMBER_ATTR_EXPIRES		4
+#define MEMBER_ATTR_JOINED		5
+#define MEMBER_ATTR_NAME		6
+#define MEMBER_ATTR_CLIENT		7
+#define MEMBER_NATTS			7
+
+extern void pgqueue_members_read(int32 group, int32 topic_id,
+								 Members *members);
+extern Member *pgqueue_member_of(const Members *members, const char *name);
+extern bool pgqueue_holder_alive(int32 group, int32 topic_id,
+								 const Progress *progress);
+extern char *pgqueue_member_arg(text *name);
+extern void pgqueue_members_forget(int32 group, int32 topic_id);
+extern void pgqueue_members_delete(const Topic *topic);
+extern bool pgqueue_member_holds(const Progress *progress,
+								 const Member *member);
+extern bool pgqueue_member_handed(const Member *member,
+								  const Progress *progress);
+extern bool pgqueue_member_busy(int32 group, int32 topic_id, const char *name);
+extern bool pgqueue_member_owns(const Member *member, int32 partition);
+extern Member * pgqueue_new_member(Members *members, const char *name);
+extern bool pgqueue_member_lock(int32 group, int32 topic_id, const char *name,
+								bool wait);
+extern void pgqueue_assignment_write(int32 group, int32 topic_id,
+									 Member *member);
+extern void pgqueue_member_delete(RegistryTable table, ItemPointer tid);
+
+/* ---------------- assignment.c ---------------- */
+
+extern Member *pgqueue_member_renew(ConsumerGroup *group, Topic *topic,
+									const char *name, int64 lease);
+extern bool pgqueue_member_should_poll(const ConsumerGroup *group,
+									   const Topic *topic, const Member *me,
+									   Members *members, bool *blocked);
+extern bool pgqueue_member_wants_more(const Topic *topic, const Member *me,
+									  const Members *members);
+
+/* ---------------- topic_list.c ---------------- */
+
+typedef struct TopicList
+{
+	int			n;
+	Topic	   *topics[PGQUEUE_MAX_TOPICS];
+} TopicList;
+
+extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
+							   TopicList *list);
+
+/* ---------------- ready.c ---------------- */
+
+/* Who waits for what. */
+typedef struct Readiness
+{
+	ConsumerGroup group;
+	char	   *member;			/* NULL: who consumes */
+	TopicList	topics;
+	const int32 *partitions;	/* NULL: all */
+	int			npartitions;
+	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* of each topic, those it may read */
+} Readiness;
+
+extern void pgqueue_enter(const Readiness *what);
+extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
+extern void pgqueue_wait_held(Readiness *what, int64 timeout);
+
+/* ---------------- commit.c ---------------- */
+
+extern void pgqueue_commit_leased(Topic *topic, int32 partition,
+								  const Progress *progress, int64 next_offset);
+extern void pgqueue_check_in_hand(const Topic *topic, int32 partition,
+								  const Progress *progress, const char *member,
+								  int64 epoch);
+extern void pgqueue_commit_unleased(ConsumerGroup *group, Topic *topic,
+									int32 partition, Progress *progress,
+									int64 next_offset);
+
+#endif							/* QUEUE_MEMBER_H */

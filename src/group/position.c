@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ *
+ * position.c
+ *	  Where a group reads on in a partition: at its offset; or, if retention
+ *	  has outrun it and it is set to, at the log start.
+ *
+ * Retention may let go of what a group has yet to read, if the topic forces it
+ * or the group has expired.  The group's next call raises QU001 then; with
+ * auto_offset_reset "earliest" it jumps: it reads from the log start, and what
+ * lies between is counted, in offsets, with the row that moves the group's
+ * offset.	So the count commits or aborts with the jump, and is carried on by
+ * later rows.  A call that finds nothing to read writes nothing: the group
+ * stays where it was, and the jump is pending.  The proof that no message is
+ * passed uncounted is in README, section 9.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "log/log.h"
+#include "topic/message.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/progress.h"
+
+/*
+ * The offset to read from, as the topic is described.
+ *
+ * Errors: QU001 if the group is outrun and does not jump, or its offset is lost.
+ */
+static int64
+place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
+			  const Progress *progress, int64 start)
+{
+	if (!progress->found)
+		return start;
+	if (unlikely(progress->lost))
+		pgqueue_offset_lost(topic, partition, progress->offset, progress->reach,
+							"committed offset",
+							_("To begin anew call queue.reset_offsets()."));
+	if (likely(progress->offset >= start))
+		return progress->offset;
+	if (!pgqueue_group_jumps(group))
+		pgqueue_offset_out_of_range(topic, partition, progress->offset,
+									"committed offset");
+	return start;
+}
+
+/*
+ * Read what follows the group's offset in a partition, from *from on.  If that
+ * is behind the offset, the caller jumps before it writes anything else.  A
+ * group that has not begun the partition is where it begins.
+ *
+ * What is let go between our look at the log start and the scan gave us no
+ * message (log/scan.c): look and scan again.  The log start has moved beyond
+ * *from then, so that ends.
+ *
+ * Locks: the group's progress in the partition.
+ * Errors: QU001.
+ */
+ScanEnd
+pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
+				Progress *progress, Snapshot snapshot, MessageSink *sink,
+				int64 *from)
+{
+	int64		before = sink->taken;
+	int64		start;
+	int64		stopped_at;
+	ScanEnd		end;
+
+	/* the offset may lie in a segment made since we looked */
+	topic = pgqueue_topic_refresh(topic);
+	for (;;)
+	{
+		start = pgqueue_log_start(topic, partition);
+		*from = place_to_read(group, topic, partition, progress, start);
+		end = pgqueue_scan(topic, partition, *from, snapshot,
+						   pgqueue_sink_receive, sink, &stopped_at);
+		if (likely(end != SCAN_GONE))
+			break;
+		topic = pgqueue_topic_reload(topic);
+		if (sink->taken > before ||
+			pgqueue_log_start(topic, partition) <= *from)
+			pgqueue_offset_out_of_range(topic, partition, *from,
+										"committed offset");
+	}
+	if (!progress->found)
+		progress->offset = *from;
+
+	/* nothing new; or does the log end before the offset? */
+	if (sink->taken == before && *from > start &&
+		pgqueue_behind_log_end(topic, partition, *from))
+		pgqueue_offset_out_of_range(topic, partition, *from,
+									"committed offset");
+	return end;
+}
+
+/*
+ * Offsets that a group misses that goes on at upto: those before the log start.
+ * One whose offset is lost has read nothing since the log began anew.
+ */
+int64
+pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
+{
+	int64		from = progress->lost ? progress->reach : progress->offset;
+
+	return progress->found ? Max(Min(log_start, upto) - from, 0) : 0;
+}
+
+/*
+ * Put the group at the log start from which it has read, and say so: to the
+ * client, and, since it is a WARNING, to the server's log.
+ *
+ * Locks: the group's progress in the partition.
+ */
+void
+pgqueue_jump(const ConsumerGroup *group, const Topic *topic, int32 partition,
+			 Progress *progress, int64 to)
+{
+	int64		from = progress->offset;
+
+	progress->missed += to - from;
+	progress->offset = to;
+	progress->metadata = NULL;
+	pgqueue_progress_write(group->id, topic, partition, progress,
+						   PROGRESS_JUMPED);
+	ereport(WARNING,
+			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
+			 errmsg_plural("consumer group \"%s\" missed " INT64_FORMAT
+						   " offset of partition %d of topic \"%s\"",
+						   "consumer group \"%s\" missed " INT64_FORMAT
+						   " offsets of partition %d of topic \"%s\"",
+						   (unsigned long) (to - from),
+						   group->name, to - from, partition, topic->name),
+			 errdetail("It was at offset " INT64_FORMAT
+					   " and goes on at the log start, offset " INT64_FORMAT
+					   ": what lay between was let go.", from, to)));
+}

@@ -1,0 +1,454 @@
+/*-------------------------------------------------------------------------
+ *
+ * progress.c
+ *	  Committed offsets: where each group goes on reading each partition.
+ *
+ * Progress is a log too: a committed offset is a new row of queue.progress,
+ * read from the end of an index on (group, topic, partition, generation).	An
+ * UPDATE would be as good until somebody holds an old snapshot; then every
+ * version stays, and each read walks them all.
+ *
+ *	 group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
+ *	 generation int8 | committed_offset int8 | committed_at timestamptz |
+ *	 epoch int8 | handed_to int8 | committed_by text | member text |
+ *	 metadata text | missed int8 | released bool | incarnation int8
+ *
+ * A row says all there is to say about the group in the partition: how far it
+ * is, whether it is paused, and which member has messages in hand (member.c).
+ * What a change leaves as it was is carried over from the row before.  Of most
+ * groups nothing was ever missed: then missed is NULL, and takes no room; nor
+ * does released, which is NULL or true.
+ *
+ * An offset belongs to the incarnation of the log in which it was stored
+ * (incarnation.c).  After a restore it is good as far as the messages were restored
+ * as well; else it is lost: reading raises QU001, and what does not move the
+ * offset leaves the incarnation as it is.
+ *
+ * Rows are read and written under the lock of (group, topic, partition), which
+ * is held to the end of the transaction.  They are read as of now, not as of
+ * the snapshot: with SnapshotSelf, so that two calls in one statement see each
+ * other, and no predicate lock is taken.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "wait/wait.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/progress.h"
+
+static void
+progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic_id,
+						 PGQUEUE_LOCK_GROUP |
+						 (partition % PGQUEUE_LOCKED_PARTITIONS));
+}
+
+/*
+ * Lock a group's progress in a partition to the end of the transaction, and in
+ * those that share its lock (PGQUEUE_LOCKED_PARTITIONS).  False if another
+ * transaction has it and wait is false.
+ */
+bool
+pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
+{
+	LOCKTAG		tag;
+
+	progress_tag(&tag, group, topic_id, partition);
+	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
+		return false;
+	pgqueue_note_held(group, topic_id, partition);
+	return true;
+}
+
+/* Give back one pgqueue_progress_lock(), nothing having been written. */
+void
+pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
+{
+	LOCKTAG		tag;
+
+	progress_tag(&tag, group, topic_id, partition);
+	pgqueue_unlock(&tag, ExclusiveLock);
+	pgqueue_wake_blocked(group, topic_id, partition);
+}
+
+static void
+positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id,
+						 partition % PGQUEUE_LOCKED_PARTITIONS,
+						 PGQUEUE_LOCK_POSITIONS);
+}
+
+/*
+ * Keep the log from its start on, to the end of the transaction: before a group
+ * is put at an offset that may lie before those of all others.	 Look the topic
+ * up again after it.
+ */
+void
+pgqueue_positions_hold(const Topic *topic, int32 partition)
+{
+	LOCKTAG		tag;
+
+	positions_tag(&tag, topic, partition);
+	(void) pgqueue_lock(&tag, ShareLock, true);
+}
+
+/* Nobody is doing that, and nobody begins; if so at once. */
+bool
+pgqueue_positions_lock(const Topic *topic, int32 partition)
+{
+	LOCKTAG		tag;
+
+	positions_tag(&tag, topic, partition);
+	return pgqueue_lock(&tag, ExclusiveLock, false);
+}
+
+/* Use within ereport(): tell which transaction is doing that. */
+int
+pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
+{
+	LOCKTAG		tag;
+
+	positions_tag(&tag, topic, partition);
+	return pgqueue_errdetail_lock_holder(&tag, ExclusiveLock);
+}
+
+/* Does another transaction have the lock, at this moment? */
+bool
+pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
+{
+	LOCKTAG		tag;
+
+	progress_tag(&tag, group, topic_id, partition);
+	return pgqueue_lock_is_held(&tag, ExclusiveLock);
+}
+
+/*
+ * Rows of a group, newest first if read backward: all of them, those of a
+ * topic, or those of a partition.	-1: any.
+ */
+static SysScanDesc
+begin_scan(Relation rel, Relation index, Snapshot snapshot, int32 group,
+		   int32 topic_id, int32 partition)
+{
+	ScanKeyData keys[3];
+	int			n = 1;
+
+	ScanKeyInit(&keys[0], PROGRESS_ATTR_GROUP, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(group));
+	if (topic_id >= 0)
+		ScanKeyInit(&keys[n++], PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber,
+					F_INT4EQ, Int32GetDatum(topic_id));
+	if (partition >= 0)
+		ScanKeyInit(&keys[n++], PROGRESS_ATTR_PARTITION, BTEqualStrategyNumber,
+					F_INT4EQ, Int32GetDatum(partition));
+	return systable_beginscan_ordered(rel, index, snapshot, n, keys);
+}
+
+/* A row to what it says; strings are copied. */
+static void
+read_row(Relation rel, HeapTuple tuple, Progress *progress)
+{
+	Datum		values[PROGRESS_NATTS];
+	bool		nulls[PROGRESS_NATTS];
+
+	pgqueue_registry_read(rel, tuple, PROGRESS_NATTS, values, nulls);
+	progress->found = true;
+	progress->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	progress->paused = DatumGetBool(values[PROGRESS_ATTR_PAUSED - 1]);
+	progress->generation = DatumGetInt64(values[PROGRESS_ATTR_GENERATION - 1]);
+	progress->offset = DatumGetInt64(values[PROGRESS_ATTR_OFFSET - 1]);
+	progress->committed_at =
+		DatumGetTimestampTz(values[PROGRESS_ATTR_COMMITTED_AT - 1]);
+	progress->epoch = nulls[PROGRESS_ATTR_EPOCH - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_EPOCH - 1]);
+	progress->handed_to = nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_HANDED_TO - 1]);
+	progress->committed_by = nulls[PROGRESS_ATTR_COMMITTED_BY - 1] ? NULL :
+		TextDatumGetCString(values[PROGRESS_ATTR_COMMITTED_BY - 1]);
+	progress->member = nulls[PROGRESS_ATTR_MEMBER - 1] ? NULL :
+		TextDatumGetCString(values[PROGRESS_ATTR_MEMBER - 1]);
+	progress->metadata = nulls[PROGRESS_ATTR_METADATA - 1] ? NULL :
+		TextDatumGetCString(values[PROGRESS_ATTR_METADATA - 1]);
+	progress->missed = nulls[PROGRESS_ATTR_MISSED - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_MISSED - 1]);
+	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1] &&
+		DatumGetBool(values[PROGRESS_ATTR_RELEASED - 1]);
+	progress->incarnation = nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
+		DatumGetInt64(values[PROGRESS_ATTR_INCARNATION - 1]);
+	progress->lost = false;
+}
+
+/*
+ * Look whether an offset from an earlier incarnation is lost.  Messages that a
+ * member had in hand, and that are, are taken back.
+ */
+static void
+judge_restored(const Topic *topic, int32 partition, Progress *progress)
+{
+	progress->reach = pgqueue_incarnation_reach(topic, partition,
+												progress->incarnation, -1);
+	progress->lost = progress->offset > progress->reach;
+	if (progress->lost || progress->handed_to > progress->reach)
+		pgqueue_new_epoch(progress);
+}
+
+/*
+ * What the newest row says, as of now.	 Without the lock it may be old in the
+ * next moment: good for looking, not for deciding.
+ */
+void
+pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
+					  Progress *progress)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic->id,
+								  partition);
+	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+
+	if (HeapTupleIsValid(tuple))
+		read_row(rel, tuple, progress);
+	else
+		memset(progress, 0, sizeof(Progress));
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	if (unlikely(progress->incarnation != 0 &&
+				 progress->incarnation != pgqueue_incarnation(topic)))
+		judge_restored(topic, partition, progress);
+}
+
+/*
+ * The same to decide by.
+ *
+ * Locks: the group's progress in the partition.
+ * Errors: 40001.
+ */
+void
+pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
+					  Progress *progress)
+{
+	pgqueue_progress_look(group, topic, partition, progress);
+	if (progress->found)
+		pgqueue_check_known(progress->xmin, "consuming");
+}
+
+static Datum
+text_or_null(const char *string, bool *isnull)
+{
+	*isnull = string == NULL;
+	return string == NULL ? (Datum) 0 : CStringGetTextDatum(string);
+}
+
+/*
+ * Write what the group is to be like from now on, in this transaction.	 The
+ * caller has changed what was read; generation is counted here, and who moved
+ * the offset, and when, if it was moved.
+ *
+ * Locks: the group's progress in the partition.
+ */
+void
+pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
+					   Progress *progress, ProgressAction action)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
+	Datum		values[PROGRESS_NATTS];
+	bool		nulls[PROGRESS_NATTS] = {false};
+
+	/* who finds it held meanwhile is told when it is free */
+	pgqueue_note_progress(group, topic->id, partition, false);
+	progress->found = true;
+	progress->generation++;
+	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
+	{
+		progress->committed_at = GetCurrentTimestamp();
+		progress->committed_by = GetUserNameFromId(GetUserId(), false);
+	}
+	if (action != PROGRESS_UNMOVED)
+	{
+		progress->released = false;
+		progress->lost = false;
+	}
+	if (!progress->lost)
+	{
+		pgqueue_incarnation_begin(topic, partition);
+		progress->incarnation = pgqueue_incarnation(topic);
+	}
+	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(group);
+	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
+	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(partition);
+	values[PROGRESS_ATTR_PAUSED - 1] = BoolGetDatum(progress->paused);
+	values[PROGRESS_ATTR_ACTION - 1] = CharGetDatum(action);
+	values[PROGRESS_ATTR_GENERATION - 1] = Int64GetDatum(progress->generation);
+	values[PROGRESS_ATTR_OFFSET - 1] = Int64GetDatum(progress->offset);
+	values[PROGRESS_ATTR_COMMITTED_AT - 1] =
+		TimestampTzGetDatum(progress->committed_at);
+	nulls[PROGRESS_ATTR_EPOCH - 1] = progress->epoch == 0;
+	values[PROGRESS_ATTR_EPOCH - 1] = Int64GetDatum(progress->epoch);
+	nulls[PROGRESS_ATTR_HANDED_TO - 1] = progress->handed_to == 0;
+	values[PROGRESS_ATTR_HANDED_TO - 1] = Int64GetDatum(progress->handed_to);
+	values[PROGRESS_ATTR_COMMITTED_BY - 1] =
+		text_or_null(progress->committed_by,
+					 &nulls[PROGRESS_ATTR_COMMITTED_BY - 1]);
+	values[PROGRESS_ATTR_MEMBER - 1] =
+		text_or_null(progress->member, &nulls[PROGRESS_ATTR_MEMBER - 1]);
+	values[PROGRESS_ATTR_METADATA - 1] =
+		text_or_null(progress->metadata, &nulls[PROGRESS_ATTR_METADATA - 1]);
+	nulls[PROGRESS_ATTR_MISSED - 1] = progress->missed == 0;
+	values[PROGRESS_ATTR_MISSED - 1] = Int64GetDatum(progress->missed);
+	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
+	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(true);
+	values[PROGRESS_ATTR_INCARNATION - 1] = Int64GetDatum(progress->incarnation);
+	pgqueue_registry_insert(rel, PROGRESS_NATTS, values, nulls);
+	table_close(rel, NoLock);
+}
+
+/*
+ * Has a member messages in hand: handed to it, and not committed?	Whether it
+ * is still alive is another question.
+ */
+bool
+pgqueue_in_hand(const Progress *progress)
+{
+	return progress->member != NULL && progress->handed_to > progress->offset;
+}
+
+/*
+ * Nobody has messages in hand any more; whoever had is fenced.
+ *
+ * An epoch is the moment in microseconds, or one more than the last.  Poll's
+ * rows may be lost in a crash (see api/poll.c); counting on from the last row
+ * would then give an epoch a second time.
+ */
+void
+pgqueue_new_epoch(Progress *progress)
+{
+	progress->epoch = Max(progress->epoch + 1, GetCurrentTimestamp());
+	progress->member = NULL;
+	progress->handed_to = 0;
+}
+
+/* Has the group an offset in the topic? */
+bool
+pgqueue_progress_any(int32 group, int32 topic_id)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	bool		found =
+		HeapTupleIsValid(systable_getnext_ordered(scan, BackwardScanDirection));
+
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* The partitions that a group has rows of, ascending; -1: of any topic. */
+List *
+pgqueue_progress_places(int32 group, int32 topic_id)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	ProgressPlace *last = NULL;
+	List	   *places = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 ForwardScanDirection)))
+	{
+		bool		isnull;
+		int32		topic = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_TOPIC,
+													   RelationGetDescr(rel),
+													   &isnull));
+		int32		partition = DatumGetInt32(heap_getattr(tuple,
+														   PROGRESS_ATTR_PARTITION,
+														   RelationGetDescr(rel),
+														   &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (last != NULL && last->topic_id == topic &&
+			last->partition == partition)
+			continue;
+		last = palloc(sizeof(ProgressPlace));
+		last->topic_id = topic;
+		last->partition = partition;
+		places = lappend(places, last);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return places;
+}
+
+/*
+ * Delete a group's rows, as of now; -1: in any topic.
+ *
+ * Locks: the group's progress in all those partitions.
+ */
+void
+pgqueue_progress_forget(int32 group, int32 topic_id)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
+	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
+								   AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, NoLock);
+}
+
+/*
+ * Delete a topic's rows, as of now.
+ *
+ * Locks: the strongest of the topic's table, so that no group is at work.
+ */
+void
+pgqueue_progress_delete(const Topic *topic)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(topic->id));
+	/* no index begins with the topic */
+	scan = systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}

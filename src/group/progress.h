@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * progress.h
+ *	  Committed offsets of a group, and where it reads on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_PROGRESS_H
+#define QUEUE_PROGRESS_H
+
+#include "group/group.h"
+
+/* ---------------- progress.c ---------------- */
+
+typedef struct Progress
+{
+	bool		found;
+	TransactionId xmin;			/* who wrote the row */
+	bool		paused;
+	int64		generation;
+	int64		offset;			/* next offset to read */
+	TimestampTz committed_at;	/* when it was moved ... */
+	char	   *committed_by;	/* ... and by which role */
+	char	   *metadata;		/* and what was said then, or NULL */
+	char	   *member;			/* who has messages in hand, or NULL ... */
+	int64		handed_to;		/* ... up to here */
+	int64		epoch;			/* and by which epoch; 0: none ever */
+	int64		missed;			/* offsets that retention took unread */
+	bool		released;		/* holds no messages until it is used again */
+	int64		incarnation;	/* of the log that offset is of; 0: this one */
+	bool		lost;			/* offset is of an earlier one, and behind ... */
+	int64		reach;			/* ... how far these are good */
+} Progress;
+
+/* Why a row was written; view queue.offset_history has the words. */
+typedef enum ProgressAction
+{
+	PROGRESS_STARTED = 's',		/* create_group */
+	PROGRESS_CONSUMED = 'c',	/* consume */
+	PROGRESS_COMMITTED = 'm',	/* commit_offset */
+	PROGRESS_RESET = 'r',		/* reset_offsets */
+	PROGRESS_JUMPED = 'j',		/* consume, poll: to the log start */
+	PROGRESS_HANDED = 'h',		/* poll: given to a member, offset unmoved */
+	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave, expire: offset unmoved */
+} ProgressAction;
+
+/*
+ * Commands on a group take a lock of each partition of a topic.  For a topic of
+ * any width to leave room in the server's lock table, partitions share such locks:
+ * those whose numbers have the same rest.  A multiple of 64, so that partitions
+ * that share a lock share a bit (PGQUEUE_PARTITION_BIT), and whoever waits for one
+ * of them is woken when the lock is free.
+ */
+#define PGQUEUE_LOCKED_PARTITIONS 1024
+
+/* Columns of queue.progress; (group, topic, partition, generation) is the index. */
+#define PROGRESS_ATTR_GROUP			1
+#define PROGRESS_ATTR_TOPIC			2
+#define PROGRESS_ATTR_PARTITION		3
+#define PROGRESS_ATTR_PAUSED		4
+#define PROGRESS_ATTR_ACTION		5
+#define PROGRESS_ATTR_GENERATION	6
+#define PROGRESS_ATTR_OFFSET		7
+#define PROGRESS_ATTR_COMMITTED_AT	8
+#define PROGRESS_ATTR_EPOCH			9
+#define PROGRESS_ATTR_HANDED_TO		10
+#define PROGRESS_ATTR_COMMITTED_BY	11
+#define PROGRESS_ATTR_MEMBER		12
+#define PROGRESS_ATTR_METADATA		13
+#define PROGRESS_ATTR_MISSED		14
+#define PROGRESS_ATTR_RELEASED		15
+#define PROGRESS_ATTR_INCARNATION	16
+#define PROGRESS_NATTS				16
+
+typedef struct ProgressPlace
+{
+	int32		topic_id;
+	int32		partition;
+} ProgressPlace;
+
+extern bool pgqueue_progress_lock(int32 group, int32 topic_id,
+								  int32 partition, bool wait);
+extern void pgqueue_progress_unlock(int32 group, int32 topic_id,
+									int32 partition);
+extern void pgqueue_positions_hold(const Topic *topic, int32 partition);
+extern bool pgqueue_positions_lock(const Topic *topic, int32 partition);
+extern int	pgqueue_errdetail_positions_holder(const Topic *topic,
+											   int32 partition);
+extern bool pgqueue_progress_busy(int32 group, int32 topic_id,
+								  int32 partition);
+extern void pgqueue_progress_look(int32 group, const Topic *topic,
+								  int32 partition, Progress *progress);
+extern void pgqueue_progress_read(int32 group, const Topic *topic,
+								  int32 partition, Progress *progress);
+extern void pgqueue_progress_write(int32 group, const Topic *topic,
+								   int32 partition, Progress *progress,
+								   ProgressAction action);
+extern bool pgqueue_in_hand(const Progress *progress);
+extern void pgqueue_new_epoch(Progress *progress);
+extern bool pgqueue_progress_any(int32 group, int32 topic_id);
+extern List *pgqueue_progress_places(int32 group, int32 topic_id);
+extern void pgqueue_progress_forget(int32 group, int32 topic_id);
+extern void pgqueue_progress_delete(const Topic *topic);
+
+/* ---------------- progress_prune.c ---------------- */
+
+extern int64 pgqueue_progress_prune(int32 group, const Topic *topic,
+									TimestampTz before, int64 *deleted);
+
+/* ---------------- expiry.c ---------------- */
+
+extern bool pgqueue_group_may_expire(const ConsumerGroup *group,
+									 const Topic *topic, bool released);
+extern bool pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,
+								  int32 partition, int64 offset,
+								  bool released, TimestampTz *used);
+
+/* ---------------- position.c ---------------- */
+
+extern ScanEnd pgqueue_read_on(const ConsumerGroup *group, Topic *topic,
+							   int32 partition, Progress *progress,
+							   Snapshot snapshot, MessageSink *sink,
+							   int64 *from);
+extern void pgqueue_jump(const ConsumerGroup *group, const Topic *topic,
+						 int32 partition, Progress *progress, int64 to);
+extern int64 pgqueue_missed(const Progress *progress, int64 log_start,
+							int64 upto);
+
+#endif							/* QUEUE_PROGRESS_H */

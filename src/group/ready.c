@@ -1,0 +1,232 @@
+/*-------------------------------------------------------------------------
+ *
+ * ready.c
+ *	  Is there anything for a consumer, or a member, to do now?
+ *
+ * What waiting asks before it sleeps and when it is woken.	 A partition counts
+ * that has a message at or behind the group's offset, is not paused, is not
+ * held by another transaction and of which no live member has messages in hand.
+ * So does one whose offset lies outside the log: the next call is to say so;
+ * but if the group is set to go on at the log start, it counts like one that is
+ * there.
+ * Looks, locks nothing, writes nothing; works on a standby.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "log/log.h"
+#include "wait/wait.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "group/progress.h"
+
+/*
+ * Has the group something to read at its place, or to be told of it?  blocked: set
+ * if only a message is there that another transaction may still commit.
+ */
+static bool
+anything_there(const Readiness *what, Topic *topic, int32 partition,
+			   const Progress *progress, Snapshot snapshot, bool *blocked)
+{
+	int64		start = pgqueue_log_start(topic, partition);
+	int64		from = progress->found ? progress->offset : start;
+	LogPlace	place;
+	ScanEnd		end;
+
+	if (progress->lost)
+		return true;			/* an error to be told */
+	if (from < start)
+	{
+		if (!pgqueue_group_jumps(&what->group))
+			return true;		/* an error to be told */
+		from = start;
+	}
+	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
+	if (end == SCAN_GONE || place.found)
+		return true;			/* gone: the next call begins elsewhere */
+	if (end == SCAN_UNSTABLE)
+		*blocked = true;
+	return from > start && pgqueue_behind_log_end(topic, partition, from);
+}
+
+/*
+ * blocked: set if another transaction keeps it from being ready, by its lock or
+ * by a message that it may still commit.
+ */
+static bool
+partition_ready(const Readiness *what, Topic *topic, int32 partition,
+				Snapshot snapshot, bool *blocked)
+{
+	Progress	progress = {0};
+
+	if (what->group.id != 0)
+		pgqueue_progress_look(what->group.id, topic, partition, &progress);
+	if (progress.paused)
+		return false;
+	if (pgqueue_in_hand(&progress) &&
+		(what->member == NULL || strcmp(what->member, progress.member) != 0) &&
+		pgqueue_holder_alive(what->group.id, topic->id, &progress))
+		return false;
+
+	if (!anything_there(what, topic, partition, &progress, snapshot, blocked))
+		return false;
+	/* an error is for who has the partition, too */
+	if (what->group.id != 0 &&
+		pgqueue_progress_busy(what->group.id, topic->id, partition))
+	{
+		*blocked = true;
+		return false;
+	}
+	return true;
+}
+
+static uint64
+bits_of(const int32 *partitions, int n)
+{
+	uint64		bits = 0;
+
+	for (int i = 0; i < n; i++)
+		bits |= PGQUEUE_PARTITION_BIT(partitions[i]);
+	return bits;
+}
+
+/* wanted: the partitions that may be read, or that may become one's own. */
+static bool
+topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
+			bool *blocked, uint64 *wanted)
+{
+	const int32 *partitions = what->partitions;
+	int			n = partitions != NULL ? what->npartitions : topic->npartitions;
+
+	if (what->member != NULL)
+	{
+		Members		members;
+		Member	   *member;
+
+		pgqueue_members_read(what->group.id, topic->id, &members);
+		member = pgqueue_member_of(&members, what->member);
+		if (pgqueue_member_should_poll(&what->group, topic, member, &members,
+									   blocked))
+			return true;
+		partitions = member->partitions;
+		n = member->npartitions;
+		if (pgqueue_member_wants_more(topic, member, &members))
+			*wanted = PGQUEUE_ALL_PARTITIONS;
+		else
+			*wanted = bits_of(partitions, n);
+	}
+	else
+		*wanted = partitions == NULL ? PGQUEUE_ALL_PARTITIONS :
+			bits_of(partitions, n);
+	for (int i = 0; i < n; i++)
+	{
+		int32		p = partitions != NULL ? partitions[i] : i;
+
+		CHECK_FOR_INTERRUPTS();
+		if (p < topic->npartitions &&
+			partition_ready(what, topic, p, snapshot, blocked))
+			return true;
+	}
+	return false;
+}
+
+/* Enter ourselves among those who wait. */
+void
+pgqueue_enter(const Readiness *what)
+{
+	int32		ids[PGQUEUE_MAX_TOPICS];
+
+	for (int i = 0; i < what->topics.n; i++)
+		ids[i] = what->topics.topics[i]->id;
+	pgqueue_wait_begin(ids, what->topics.n, what->group.id,
+					   what->member != NULL || what->partitions != NULL);
+}
+
+static bool
+any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+{
+	for (int i = 0; i < what->topics.n; i++)
+	{
+		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
+
+		if (topic_ready(what, topic, snapshot, blocked, &what->wanted[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * As of the snapshot for messages, as of now for everything else.	blocked: set
+ * if something would be ready but for another transaction.	 Leaves nothing in
+ * memory: who waits for days looks often.
+ *
+ * A waiter is told by its group's id.	If the group was made or dropped since it
+ * entered itself, it does so again, and is to look again, which ends the next
+ * sleep at once.
+ *
+ * Errors: 42704, 55006 if a topic was dropped.
+ */
+bool
+pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "queue look",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int32		group = what->group.id;
+	bool		ready;
+
+	pgqueue_group_refresh(&what->group);
+	if (what->group.id != group)
+	{
+		pgqueue_enter(what);
+		pgqueue_wait_again();
+	}
+	*blocked = false;
+	ready = any_ready(what, snapshot, blocked);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return ready;
+}
+
+/*
+ * Wait in the middle of a statement until something is ready, or for so many
+ * milliseconds.  The statement's snapshot is held all the time, and does not
+ * show what arrives.
+ */
+void
+pgqueue_wait_held(Readiness *what, int64 timeout)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
+
+	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	{
+		pgqueue_enter(what);
+		for (;;)
+		{
+			Snapshot	snapshot;
+			bool		blocked;
+			bool		ready;
+			int64		left;
+
+			pgqueue_wait_look();
+			snapshot = RegisterSnapshot(GetLatestSnapshot());
+			ready = pgqueue_ready(what, snapshot, &blocked);
+			UnregisterSnapshot(snapshot);
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+			if (ready || left <= 0)
+				break;
+			pgqueue_wait_sleep(left, blocked, what->wanted);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	pgqueue_wait_end(0, (Datum) 0);
+}

@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * topic_list.c
+ *	  The argument by which SQL functions take one topic or several.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/base.h"
+#include "wait/wait.h"
+#include "topic/topic.h"
+#include "group/group.h"
+#include "group/member.h"
+
+/*
+ * The topics that an argument names, a text or an array of it.	 All exist, and
+ * the user may read them.
+ *
+ * Errors: 22004, 22023, 42704, 42501.
+ */
+void
+pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
+				   TopicList *list)
+{
+	ArrayType  *names;
+	Datum	   *elems;
+	bool	   *nulls;
+
+	pgqueue_check_not_null(fcinfo, arg, array ? "topics" : "topic");
+	if (!array)
+	{
+		list->n = 1;
+		list->topics[0] = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
+		pgqueue_check_right(list->topics[0], ACL_SELECT);
+		return;
+	}
+
+	names = PG_GETARG_ARRAYTYPE_P(arg);
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls,
+					  &list->n);
+	if (list->n == 0 || list->n > PGQUEUE_MAX_TOPICS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("topics must be 1 to %d, not %d",
+						PGQUEUE_MAX_TOPICS, list->n)));
+	for (int i = 0; i < list->n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("topics must not contain NULL")));
+		list->topics[i] = pgqueue_topic_arg(DatumGetTextPP(elems[i]));
+		pgqueue_check_right(list->topics[i], ACL_SELECT);
+		for (int k = 0; k < i; k++)
+			if (list->topics[k] == list->topics[i])
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("topics contain \"%s\" twice",
+								list->topics[i]->name)));
+	}
+}

@@ -1,0 +1,249 @@
+/*-------------------------------------------------------------------------
+ *
+ * append.c
+ *	  Append records to one segment, under its append lock.
+ *
+ * Offsets are assigned and records written under the partition's append
+ * lock, an LWLock that is released right after.  Under it nothing may toast,
+ * open a relation, look into a system cache, run user code or allocate
+ * without bound.  At most CHUNK_RECORDS records or CHUNK_BYTES are written
+ * per hold, since an LWLock cannot be interrupted.
+ *
+ * topic/append.c chooses the segment.  COPY and INSERT into a segment, as
+ * pg_restore does them, come through pgqueue_append_given(), which checks
+ * the offsets given.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heaptoast.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+
+#include "base/compat.h"
+#include "log/log.h"
+#include "log/write.h"
+
+#define CHUNK_BYTES		(1024 * 1024)
+
+/* ---------------- records ---------------- */
+
+bool
+pgqueue_needs_toast(HeapTuple tuple)
+{
+	return HeapTupleHasExternal(tuple) ||
+		tuple->t_len > TOAST_TUPLE_THRESHOLD;
+}
+
+/*
+ * What is stored for a record: itself, or a copy whose large values were
+ * moved to the segment's TOAST table.
+ */
+static HeapTuple
+toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
+{
+	HeapTuple	stored = tuple;
+
+	pgqueue_stamp(tuple, xid, cid, RelationGetRelid(leaf));
+	if (pgqueue_needs_toast(tuple))
+		stored = heap_toast_insert_or_update(leaf, tuple, NULL, 0);
+	if (MAXALIGN(stored->t_len) > MaxHeapTupleSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("message is too large: size %zu, maximum size %zu",
+						(Size) MAXALIGN(stored->t_len),
+						(Size) MaxHeapTupleSize)));
+	return stored;
+}
+
+/*
+ * The records of the next hold of the lock, ready to be written.  Returns
+ * their number.
+ */
+int
+pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
+				   HeapTuple *stored, TransactionId xid, CommandId cid)
+{
+	Size		bytes = 0;
+	int			n = 0;
+
+	while (n < ntuples && n < CHUNK_RECORDS && bytes < CHUNK_BYTES)
+	{
+		bytes += tuples[n]->t_len;
+		stored[n] = toast_record(leaf, tuples[n], xid, cid);
+		n++;
+	}
+	return n;
+}
+
+/* ---------------- under the lock ---------------- */
+
+/*
+ * Everything that happens under the append lock: look at the tail, give the
+ * records their offsets and times, write them.
+ *
+ * *ntuples: in, how many are offered; out, how many were written.
+ * *rolls: the roll counter by which the caller chose the segment; out, as it is
+ * after the append.
+ */
+Outcome
+pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bounds,
+			  HeapTuple *stored, int *ntuples, bool last, uint64 *rolls)
+{
+	Placement	place;
+	Outcome		outcome = WRITTEN;
+	int64		offset;
+	TimestampTz now;
+
+	if (pgqueue_slot_rolls(slot) != *rolls)
+		return STALE;
+	if (!pgqueue_place_begin(&place, leaf, slot))
+		return TAIL_UNKNOWN;
+
+	offset = place.has_tail ? place.tail.offset + 1 : bounds->first;
+	if (!place.has_tail && !bounds->has_floor)
+		outcome = FLOOR_UNKNOWN;
+	else if (offset >= bounds->end)
+		outcome = FULL;
+	if (outcome != WRITTEN)
+	{
+		pgqueue_place_end(&place);
+		return outcome;
+	}
+
+	if (*ntuples > bounds->end - offset)
+	{
+		*ntuples = bounds->end - offset;
+		last = false;
+	}
+	if (place.first_block)
+	{
+		/* before the block is there: whoever sees it sees the count */
+		pgqueue_slot_count_roll(slot);
+		*rolls = pgqueue_slot_rolls(slot);
+	}
+
+	now = GetCurrentTimestamp();
+	now = Max(now, place.has_tail ? place.tail.timestamp :
+			  bounds->floor);
+	for (int i = 0; i < *ntuples; i++)
+	{
+		LogFixed   *fixed = log_fixed(stored[i]->t_data);
+
+		fixed->offset = offset + i;
+		fixed->timestamp = now;
+	}
+	pgqueue_place(&place, stored, *ntuples, last);
+	pgqueue_place_end(&place);
+	return WRITTEN;
+}
+
+/* ---------------- after the lock ---------------- */
+
+/* Tell the caller's tuples what was written for them. */
+void
+pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (tuples[i] == stored[i])
+			continue;
+		log_fixed(tuples[i]->t_data)->offset =
+			log_fixed(stored[i]->t_data)->offset;
+		log_fixed(tuples[i]->t_data)->timestamp =
+			log_fixed(stored[i]->t_data)->timestamp;
+		tuples[i]->t_self = stored[i]->t_self;
+	}
+}
+
+void
+pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (tuples[i] != stored[i])
+			heap_freetuple(stored[i]);
+}
+
+/* ---------------- given offsets ---------------- */
+
+pg_noreturn static void offsets_must_ascend(Relation leaf, int64 offset,
+											int64 last);
+
+static void
+offsets_must_ascend(Relation leaf, int64 offset, int64 last)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("offset " INT64_FORMAT " does not follow offset " INT64_FORMAT
+					" in segment \"%s\"",
+					offset, last, RelationGetRelationName(leaf)),
+			 errdetail("Messages are stored in ascending order of their offsets."),
+			 errhint("Use queue.produce() or the view of the topic, which assign offsets.")));
+}
+
+/*
+ * Append records that bring their offsets: COPY or INSERT into a leaf.
+ * Decides from the relation alone, since pg_restore loads leaves in any order.
+ *
+ * Locks: the caller holds ROW EXCLUSIVE on the leaf; takes the append lock.
+ * Errors: 55000 if offsets do not ascend.
+ */
+void
+pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	CommandId	cid = GetCurrentCommandId(true);
+	AppendSlot *slot = pgqueue_append_place(leaf);
+	HeapTuple  *stored = palloc(Min(ntuples, CHUNK_RECORDS) * sizeof(HeapTuple));
+	int			done = 0;
+
+	for (int i = 1; i < ntuples; i++)
+	{
+		int64		before = log_fixed(tuples[i - 1]->t_data)->offset;
+		int64		offset = log_fixed(tuples[i]->t_data)->offset;
+
+		if (offset <= before)
+			offsets_must_ascend(leaf, offset, before);
+	}
+
+	while (done < ntuples)
+	{
+		int			n = pgqueue_next_chunk(leaf, tuples + done, ntuples - done,
+										   stored, xid, cid);
+		int64		first = log_fixed(tuples[done]->t_data)->offset;
+		Placement	place;
+
+		for (;;)
+		{
+			bool		found;
+
+			pgqueue_slot_lock(slot);
+			found = pgqueue_place_begin(&place, leaf, slot);
+			if (found)
+				break;
+			pgqueue_slot_unlock(slot);
+			pgqueue_slot_find_tail(slot, leaf);
+		}
+		if (place.has_tail && first <= place.tail.offset)
+		{
+			pgqueue_place_end(&place);
+			pgqueue_slot_unlock(slot);
+			offsets_must_ascend(leaf, first, place.tail.offset);
+		}
+		if (place.first_block)
+			pgqueue_slot_count_roll(slot);
+		pgqueue_place(&place, stored, n, done + n == ntuples);
+		pgqueue_place_end(&place);
+		pgqueue_slot_unlock(slot);
+
+		pgqueue_copy_stored(tuples + done, stored, n);
+		pgqueue_free_toasted(tuples + done, stored, n);
+		done += n;
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	pgstat_count_heap_insert(leaf, ntuples);
+	CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
+	pfree(stored);
+}

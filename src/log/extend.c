@@ -1,0 +1,114 @@
+/*-------------------------------------------------------------------------
+ *
+ * extend.c
+ *	  Making a segment's file longer.
+ *
+ * By as many pages as the caller is about to fill, in one call to the kernel:
+ * a write of zeros for each page would cost a bulk append a third of its time.
+ * And by no more: a small topic stays small, and pages behind the last record
+ * are left over only by an error or a crash in the middle of an append.
+ *
+ * PostgreSQL 16 has ExtendBufferedRelBy() for it.	On 15 we allocate the space
+ * ourselves.  It must be allocated, not left as a hole in the file: a disk
+ * that is full must fail the append, not the checkpoint.  The storage manager
+ * takes the number of blocks from the length of the file and notices nothing.
+ * It also need not sync what we do: it syncs the file of every page that was
+ * written, and a page that never was may be lost in a crash, since no record
+ * that survives is on it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "catalog/catalog.h"
+#include "storage/bufmgr.h"
+#include "storage/fd.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+
+#include "log/log.h"
+#include "log/write.h"
+
+/* At most so many pages in one go: on 16 they are pinned for a moment. */
+#define EXTEND_PAGES	64
+
+#if PG_VERSION_NUM >= 160000
+
+static void
+extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+{
+	Buffer		buffers[EXTEND_PAGES];
+	uint32		n;
+
+	(void) ExtendBufferedRelBy(BMR_REL(leaf), MAIN_FORKNUM, NULL,
+							   EB_SKIP_EXTENSION_LOCK, pages, buffers, &n);
+	for (uint32 i = 0; i < n; i++)
+		ReleaseBuffer(buffers[i]);
+}
+
+#else
+
+/*
+ * Allocate pages behind the last one, as many as the file may have that holds
+ * it.  False, perhaps with some of them, if that fails: the disk is full, the
+ * file system cannot do it, or the next file is to be begun.
+ */
+static bool
+allocate(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+{
+#ifdef HAVE_POSIX_FALLOCATE
+	BlockNumber part = nblocks / RELSEG_SIZE;
+	BlockNumber block = nblocks % RELSEG_SIZE;
+	char	   *base = relpath(RelationGetSmgr(leaf)->smgr_rnode, MAIN_FORKNUM);
+	char	   *path = part == 0 ? base : psprintf("%s.%u", base, part);
+	int			fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
+	bool		done = false;
+
+	if (fd >= 0)
+	{
+		pages = Min(pages, RELSEG_SIZE - block);
+		done = posix_fallocate(fd, (off_t) block * BLCKSZ,
+							   (off_t) pages * BLCKSZ) == 0;
+		CloseTransientFile(fd);
+	}
+	if (path != base)
+		pfree(path);
+	pfree(base);
+	return done;
+#else
+	return false;
+#endif
+}
+
+/* What allocate() cannot do, the storage manager can, or raises its error. */
+static void
+extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+{
+	if (pages == 1 || !allocate(leaf, nblocks, pages))
+		ReleaseBuffer(ReadBuffer(leaf, P_NEW));
+}
+
+#endif
+
+/*
+ * Make a segment of nblocks blocks longer, by up to the given number of pages,
+ * at least one.  All of them are zero.
+ *
+ * Locks: the slot; ROW EXCLUSIVE on the leaf.
+ * Errors: I/O and disk full.
+ */
+void
+pgqueue_extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+{
+	bool		need_lock = !RELATION_IS_LOCAL(leaf);
+
+	pages = Min(pages, EXTEND_PAGES);
+	if (need_lock)
+		LockRelationForExtension(leaf, ExclusiveLock);
+	extend(leaf, nblocks, pages);
+	if (need_lock)
+		UnlockRelationForExtension(leaf, ExclusiveLock);
+}

@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.h
+ *	  A segment: its records, its append lock, reading, appending, rewriting.  Knows
+ *	  one table at a time, never a topic.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_LOG_H
+#define QUEUE_LOG_H
+
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "datatype/timestamp.h"
+#include "storage/block.h"
+#include "storage/lwlock.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "base/base.h"
+
+/* ---------------- shape.c ---------------- */
+
+typedef struct AppendSlot AppendSlot;
+
+/* Columns of the view topic.<name>. */
+#define FACE_ATTR_PARTITION 1
+#define FACE_ATTR_OFFSET	2
+#define FACE_ATTR_TIMESTAMP 3
+#define FACE_ATTR_KEY		4
+#define FACE_ATTR_VALUE		5
+#define FACE_ATTR_HEADERS	6
+#define FACE_NATTS			6
+
+extern const char *pgqueue_table_flaw(Relation log);
+extern const char *pgqueue_segment_flaw(Relation leaf, Oid owner,
+										Oid value_type, bool strict);
+extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
+extern const TableAmRoutine *pgqueue_log_methods;
+extern bool pgqueue_is_log(Relation rel);
+extern bool pgqueue_segment_sound(Relation leaf, Oid log, Oid owner,
+								  Oid value_type, const char **flaw);
+extern bool pgqueue_has_log_columns(Relation leaf);
+extern AppendSlot *pgqueue_append_place(Relation leaf);
+
+/* ---------------- index.c ---------------- */
+
+extern double pgqueue_index_build_range_scan(Relation heap, Relation index,
+											 struct IndexInfo *info,
+											 bool allow_sync, bool anyvisible,
+											 bool progress, BlockNumber start,
+											 BlockNumber numblocks,
+											 IndexBuildCallback callback,
+											 void *callback_state,
+											 TableScanDesc scan);
+extern void pgqueue_index_validate_scan(Relation heap, Relation index,
+										struct IndexInfo *info,
+										Snapshot snapshot,
+										struct ValidateIndexState *state);
+
+/* ---------------- segment_list.c ---------------- */
+
+typedef struct SegmentBounds
+{
+	Oid			relid;
+	int32		partition;
+	int64		first;
+	int64		end;
+} SegmentBounds;
+
+extern void pgqueue_segment_changed(Oid relid);
+extern uint64 pgqueue_relcache_changes(void);
+extern bool pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds);
+extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
+
+/* ---------------- record.c ---------------- */
+
+/* ----------------------------------------------------------------
+ * The record: a message as it lies in a segment.
+ *
+ * A heap tuple.  The first three columns are NOT NULL and of fixed width,
+ * so that they can be read from, and filled into, a formed tuple in place:
+ *
+ *	 t_hoff  +0		  +8		   +16		   +20
+ *	 +-------+--------+------------+-----------+-----+-------+---------+
+ *	 | header| offset | timestamp  | partition | key | value | headers |
+ *	 |		 | int8   | timestamptz| int4	   | text| topic's| jsonb  |
+ *	 +-------+--------+------------+-----------+-----+-------+---------+
+ *
+ * Only key, value and headers may be NULL; six columns keep the NULL bitmap
+ * inside the header's padding, so t_hoff is the same with and without.
+ * ----------------------------------------------------------------
+ */
+#define LOG_ATTR_OFFSET		1
+#define LOG_ATTR_TIMESTAMP	2
+#define LOG_ATTR_PARTITION	3
+#define LOG_ATTR_KEY		4
+#define LOG_ATTR_VALUE		5
+#define LOG_ATTR_HEADERS	6
+#define LOG_NATTS			6
+
+/* Bytes of the fixed columns: where key begins. */
+#define PGQUEUE_FIXED_BYTES (offsetof(LogFixed, partition) + sizeof(int32))
+
+extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
+									 Datum *values, bool *nulls);
+
+/* ---------------- page.c ---------------- */
+
+typedef struct LogFixed
+{
+	int64		offset;
+	TimestampTz timestamp;
+	int32		partition;
+} LogFixed;
+
+extern bool pgqueue_page_has_record(Page page);
+extern bool pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed);
+extern bool pgqueue_block_first(Relation leaf, BlockNumber block,
+								LogFixed *first);
+
+/* ---------------- seek.c ---------------- */
+
+/* Where to begin: at an offset, or at a time. */
+typedef struct LogSeek
+{
+	bool		by_time;
+	int64		at;				/* offset or TimestampTz */
+} LogSeek;
+
+/* The last record of a segment, dead or alive. */
+typedef struct LogTail
+{
+	bool		found;
+	BlockNumber block;
+	int64		offset;
+	TimestampTz timestamp;
+} LogTail;
+
+extern bool pgqueue_leaf_first(Relation leaf, LogFixed *first);
+extern BlockNumber pgqueue_seek_block(Relation leaf, BlockNumber nblocks,
+									  const LogSeek *seek);
+extern void pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail);
+extern bool pgqueue_lies_before(const LogSeek *seek, const LogFixed *record);
+
+/* ---------------- scan.c ---------------- */
+
+/* Receives a message; false: this one was not taken, and no more wanted. */
+typedef bool (*LogReceiver) (HeapTuple tuple, Relation leaf, void *arg);
+
+/* Committed, and shown by every snapshot. */
+typedef struct Settled
+{
+	TransactionId horizon;		/* whose xmin is before it */
+	TransactionId newest;		/* xmin met so far that was not frozen */
+} Settled;
+
+typedef enum Visit
+{
+	VISITED_ALL,
+	VISIT_STOPPED,				/* the visitor wants no more */
+	VISIT_UNSETTLED				/* met a record that is not settled */
+} Visit;
+
+typedef enum ScanEnd
+{
+	SCAN_EXHAUSTED,				/* ran off the end of the log */
+	SCAN_UNSTABLE,				/* stopped at a message that may still appear */
+	SCAN_ENOUGH,				/* the receiver wants no more */
+	SCAN_GONE					/* what it came to was let go meanwhile */
+} ScanEnd;
+
+extern Visit pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
+								   LogReceiver visitor, void *arg);
+extern ScanEnd pgqueue_scan_segment(Relation leaf, AppendSlot *slot,
+									const LogSeek *from, Snapshot snapshot,
+									LogReceiver receiver, void *arg,
+									int64 *stopped_at, bool *emitted);
+extern bool pgqueue_first_unstable(Relation leaf, AppendSlot *slot,
+								   Snapshot snapshot, int64 *offset);
+
+/* ---------------- visibility.c ---------------- */
+
+typedef enum Verdict
+{
+	VERDICT_EMIT,
+	VERDICT_SKIP,
+	VERDICT_STOP
+} Verdict;
+
+extern Verdict pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation leaf,
+							 Snapshot snapshot);
+extern bool pgqueue_is_settled(Settled *settled, HeapTuple tuple,
+							   Buffer buffer, bool *unsettled);
+
+#endif							/* QUEUE_LOG_H */

@@ -1,0 +1,352 @@
+/*-------------------------------------------------------------------------
+ *
+ * place.c
+ *	  Records onto pages, always behind the last one.
+ *
+ * Why not heap_insert() and heap_multi_insert(): they toast again, under our
+ * lock, what was toasted before it; they extend the file although empty pages
+ * follow the tail; and they reuse the line pointers that VACUUM freed, so a
+ * later offset could stand before an earlier one on its page, and any copy of
+ * the file (COPY TO, VACUUM FULL, pg_dump) would reorder the log.	Here a
+ * record always takes the line pointer behind the last, hence
+ *
+ *		(block, line pointer) order is offset order.
+ *
+ * The WAL records are the heap's own (XLOG_HEAP2_MULTI_INSERT), so recovery,
+ * standbys and logical decoding need nothing of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam_xlog.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "catalog/catalog.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+
+#include "log/log.h"
+#include "log/write.h"
+
+/* Room for a record, at a line pointer behind all others? */
+static bool
+page_has_room(Page page, Size len)
+{
+	return PageGetMaxOffsetNumber(page) < MaxHeapTuplesPerPage &&
+		PageGetFreeSpace(page) >= MAXALIGN(len);
+}
+
+/* An existing page, locked; its visibility map page pinned if needed. */
+static Buffer
+lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
+{
+	Buffer		buffer = ReadBuffer(leaf, block);
+	Page		page = BufferGetPage(buffer);
+
+	for (;;)
+	{
+		if (PageIsAllVisible(page))
+			visibilitymap_pin(leaf, block, vmbuffer);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (!PageIsAllVisible(page) || visibilitymap_pin_ok(block, *vmbuffer))
+			return buffer;
+		/* became all-visible before we had the lock */
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
+}
+
+/* How many pages the records fill, if the first begins a page. */
+static BlockNumber
+pages_of(HeapTuple *tuples, int ntuples)
+{
+	BlockNumber pages = 0;
+	Size		room = 0;
+	int			lines = 0;
+
+	for (int i = 0; i < ntuples; i++)
+	{
+		Size		len = MAXALIGN(tuples[i]->t_len) + sizeof(ItemIdData);
+
+		if (len > room || lines == MaxHeapTuplesPerPage)
+		{
+			pages++;
+			room = BLCKSZ - SizeOfPageHeaderData;
+			lines = 0;
+		}
+		room -= len;
+		lines++;
+	}
+	return pages;
+}
+
+/*
+ * The page place->block, locked.  Beyond the file's end, the file gets all the
+ * pages that the records will fill: see pgqueue_extend().
+ *
+ * Nobody else extends a segment or writes to it while we hold the slot, so
+ * what was added under this hold is still zero, and is not read from disk.
+ */
+static Buffer
+open_page(Placement *place, HeapTuple *tuples, int ntuples)
+{
+	Relation	leaf = place->leaf;
+
+	if (place->block >= place->nblocks)
+		place->nblocks = RelationGetNumberOfBlocks(leaf);
+	if (place->block >= place->nblocks)
+	{
+		place->fresh = place->nblocks;
+		pgqueue_extend(leaf, place->nblocks, pages_of(tuples, ntuples));
+		place->nblocks = RelationGetNumberOfBlocks(leaf);
+		if (place->block >= place->nblocks)
+			elog(ERROR, "segment \"%s\" was extended to %u blocks, need block %u",
+				 RelationGetRelationName(leaf), place->nblocks, place->block);
+	}
+	if (place->block < place->fresh)
+		return lock_page(leaf, place->block, &place->vmbuffer);
+	return ReadBufferExtended(leaf, MAIN_FORKNUM, place->block,
+							  RBM_ZERO_AND_LOCK, NULL);
+}
+
+/*
+ * Hold the first page at or behind place->block with room for the first of the
+ * records.
+ */
+static void
+page_for(Placement *place, HeapTuple *tuples, int ntuples)
+{
+	for (;;)
+	{
+		Page		page;
+
+		if (!BufferIsValid(place->buffer))
+			place->buffer = open_page(place, tuples, ntuples);
+		page = BufferGetPage(place->buffer);
+		if (PageIsNew(page))
+		{
+			PageInit(page, BufferGetPageSize(place->buffer), 0);
+			MarkBufferDirty(place->buffer);
+		}
+		if (page_has_room(page, tuples[0]->t_len))
+			return;
+		UnlockReleaseBuffer(place->buffer);
+		place->buffer = InvalidBuffer;
+		place->block++;
+	}
+}
+
+static void
+log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
+		 bool init, bool visibility_cleared, bool last)
+{
+	Page		page = BufferGetPage(buffer);
+	PGAlignedBlock scratch;
+	xl_heap_multi_insert *xlrec = (xl_heap_multi_insert *) scratch.data;
+	char	   *data = scratch.data + SizeOfHeapMultiInsert;
+	char	   *tail;
+	uint8		info = XLOG_HEAP2_MULTI_INSERT;
+	int			flags = REGBUF_STANDARD;
+	XLogRecPtr	lsn;
+
+	xlrec->flags = 0;
+	xlrec->ntuples = ntuples;
+	if (visibility_cleared)
+		xlrec->flags |= XLH_INSERT_ALL_VISIBLE_CLEARED;
+	if (last)
+		xlrec->flags |= XLH_INSERT_LAST_IN_MULTI;
+	if (RelationIsLogicallyLogged(leaf))
+	{
+		xlrec->flags |= XLH_INSERT_CONTAINS_NEW_TUPLE;
+		flags |= REGBUF_KEEP_DATA;
+	}
+	if (init)
+	{
+		info |= XLOG_HEAP_INIT_PAGE;
+		flags |= REGBUF_WILL_INIT;
+	}
+	else
+	{
+		for (int i = 0; i < ntuples; i++)
+			xlrec->offsets[i] = ItemPointerGetOffsetNumber(&tuples[i]->t_self);
+		data += ntuples * sizeof(OffsetNumber);
+	}
+
+	tail = data;
+	for (int i = 0; i < ntuples; i++)
+	{
+		HeapTupleHeader header = tuples[i]->t_data;
+		xl_multi_insert_tuple *item = (xl_multi_insert_tuple *) SHORTALIGN(tail);
+		int			len = tuples[i]->t_len - SizeofHeapTupleHeader;
+
+		item->datalen = len;
+		item->t_infomask2 = header->t_infomask2;
+		item->t_infomask = header->t_infomask;
+		item->t_hoff = header->t_hoff;
+		tail = (char *) item + SizeOfMultiInsertTuple;
+		memcpy(tail, (char *) header + SizeofHeapTupleHeader, len);
+		tail += len;
+	}
+	Assert(tail - scratch.data < BLCKSZ);
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) xlrec, data - scratch.data);
+	XLogRegisterBuffer(0, buffer, flags);
+	XLogRegisterBufData(0, data, tail - data);
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	lsn = XLogInsert(RM_HEAP2_ID, info);
+	PageSetLSN(page, lsn);		/* a macro: evaluates its argument twice */
+}
+
+/*
+ * As many of the records as the page takes, at least one.	last: these are
+ * the last of the call if all fit.	 Returns how many.
+ */
+static int
+put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
+			int ntuples, bool last)
+{
+	Page		page = BufferGetPage(buffer);
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	OffsetNumber lp = PageGetMaxOffsetNumber(page);
+	bool		init = (lp == 0);
+	bool		visibility_cleared = false;
+	int			n;
+
+	/* no ERROR from here until the change is logged */
+	START_CRIT_SECTION();
+
+	for (n = 0; n < ntuples; n++)
+	{
+		HeapTuple	tuple = tuples[n];
+
+		if (!page_has_room(page, tuple->t_len))
+			break;
+		lp++;
+		ItemPointerSet(&tuple->t_self, block, lp);
+		tuple->t_data->t_ctid = tuple->t_self;
+		if (PageAddItem(page, (Item) tuple->t_data, tuple->t_len, lp, false,
+						true) != lp)
+			elog(PANIC, "failed to add a record to a segment's page");
+	}
+
+	if (PageIsAllVisible(page))
+	{
+		visibility_cleared = true;
+		PageClearAllVisible(page);
+		visibilitymap_clear(leaf, block, vmbuffer, VISIBILITYMAP_VALID_BITS);
+	}
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(leaf))
+		log_page(leaf, buffer, tuples, n, init, visibility_cleared,
+				 last && n == ntuples);
+
+	END_CRIT_SECTION();
+	return n;
+}
+
+/*
+ * Find the tail of a segment and hold its page.  False, with nothing held, if
+ * the page that should hold the last record does not: then
+ * pgqueue_slot_find_tail() must walk.
+ *
+ * The number of blocks is asked only where it can matter: the slot's tail is
+ * an existing block unless VACUUM truncated the file since this backend last
+ * wrote to it, and then the relation's target block was reset.
+ *
+ * Locks: the slot; ROW EXCLUSIVE on the leaf.
+ */
+bool
+pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
+{
+	bool		known = pgqueue_slot_tail_locked(slot, leaf, &place->block);
+	OffsetNumber lp;
+	LogFixed   *fixed;
+
+	place->leaf = leaf;
+	place->slot = slot;
+	place->nblocks = 0;
+	place->fresh = InvalidBlockNumber;
+	place->buffer = InvalidBuffer;
+	place->vmbuffer = InvalidBuffer;
+	place->first_block = false;
+	place->has_tail = false;
+
+	if (!known || place->block == InvalidBlockNumber ||
+		RelationGetTargetBlock(leaf) == InvalidBlockNumber)
+	{
+		BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+
+		place->first_block = (nblocks == 0);
+		if (nblocks == 0 || (known && place->block == InvalidBlockNumber))
+		{
+			place->block = 0;
+			return true;
+		}
+		if (!known)
+			place->block = nblocks - 1;
+		else if (place->block >= nblocks)
+			return false;
+	}
+
+	place->buffer = lock_page(leaf, place->block, &place->vmbuffer);
+	if (pgqueue_page_last(BufferGetPage(place->buffer), &lp, &fixed))
+	{
+		place->has_tail = true;
+		place->tail = *fixed;
+		return true;
+	}
+	pgqueue_place_end(place);
+	return false;
+}
+
+/*
+ * Write records, complete but for their place.	 They fit a page (toasted
+ * before) and are not toasted here.
+ *
+ * Locks: as pgqueue_place_begin().
+ * Errors: I/O and disk full.  What was written until then is dead with the
+ * transaction, and the slot's tail covers it.
+ */
+void
+pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples, bool last)
+{
+	int			done = 0;
+
+	while (done < ntuples)
+	{
+		page_for(place, tuples + done, ntuples - done);
+		/* before the records are there: the tail is an upper bound */
+		pgqueue_slot_set_tail_locked(place->slot, place->leaf, place->block);
+		done += put_on_page(place->leaf, place->buffer, place->vmbuffer,
+							tuples + done, ntuples - done, last);
+	}
+	RelationSetTargetBlock(place->leaf, place->block);
+}
+
+/* Let go of the page.	The slot stays locked. */
+void
+pgqueue_place_end(Placement *place)
+{
+	if (BufferIsValid(place->buffer))
+		UnlockReleaseBuffer(place->buffer);
+	if (BufferIsValid(place->vmbuffer))
+		ReleaseBuffer(place->vmbuffer);
+	place->buffer = place->vmbuffer = InvalidBuffer;
+}
+
+/* Header of a record that this transaction and command insert. */
+void
+pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid leaf)
+{
+	HeapTupleHeader header = tuple->t_data;
+
+	header->t_infomask &= ~HEAP_XACT_MASK;
+	header->t_infomask2 &= ~HEAP2_XACT_MASK;
+	header->t_infomask |= HEAP_XMAX_INVALID;
+	HeapTupleHeaderSetXmin(header, xid);
+	HeapTupleHeaderSetCmin(header, cid);
+	HeapTupleHeaderSetXmax(header, 0);
+	tuple->t_tableOid = leaf;
+}

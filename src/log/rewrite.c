@@ -1,0 +1,255 @@
+/*-------------------------------------------------------------------------
+ *
+ * rewrite.c
+ *	  A segment's settled records: visiting them, and copying some of them into
+ *	  a new file that takes the place of the old one.
+ *
+ * Settled is a record that is committed and shown by every snapshot.
+ *
+ * What stays is copied, its offset unchanged and its xmin frozen, while readers
+ * go on; then the files are swapped, as VACUUM FULL does it, under a lock that
+ * is only tried.  A crash or an abort leaves the old file, a commit the new one.
+ * Why no reader is hurt stands in README, section 10.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/nbtxlog.h"
+#include "access/rewriteheap.h"
+#include "access/xloginsert.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "commands/cluster.h"
+#include "commands/progress.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/lock.h"
+#include "log/log.h"
+#include "log/write.h"
+
+/* How often the swap tries to have the segment for itself. */
+#define SWAP_TRIES		100
+
+/* ---------------- the copy ---------------- */
+
+typedef struct Copy
+{
+	RewriteState state;
+	LogReceiver stays;
+	void	   *arg;
+	int64		kept;
+	int64		removed;
+} Copy;
+
+static bool
+copy_record(HeapTuple tuple, Relation leaf, void *arg)
+{
+	Copy	   *copy = arg;
+	HeapTuple	record;
+
+	if (!copy->stays(tuple, leaf, copy->arg))
+	{
+		copy->removed++;
+		return true;
+	}
+	record = heap_copytuple(tuple);
+	rewrite_heap_tuple(copy->state, tuple, record);
+	heap_freetuple(record);
+	copy->kept++;
+	return true;
+}
+
+/* What pg_class says of a new heap's size. */
+static void
+store_size(Oid relid, BlockNumber pages, int64 tuples)
+{
+	Relation	rel = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	form->relpages = pages;
+	form->reltuples = tuples;
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* Copy what stays into a new heap.	 False: met a record that is not settled. */
+static bool
+copy_segment(Relation leaf, Oid new_relid, Settled *settled, MultiXactId multi,
+			 Copy *copy)
+{
+	Relation	new = table_open(new_relid, AccessExclusiveLock);
+	Visit		visit;
+
+	/* pointers to large values name the old TOAST table, which will have them */
+	if (OidIsValid(new->rd_rel->reltoastrelid))
+		new->rd_toastoid = leaf->rd_rel->reltoastrelid;
+	copy->state = begin_heap_rewrite(leaf, new, settled->horizon,
+									 settled->horizon, multi);
+	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
+								 PROGRESS_CLUSTER_PHASE_WRITE_NEW_HEAP);
+	visit = pgqueue_visit_settled(leaf, settled, 0, copy_record, copy);
+	end_heap_rewrite(copy->state);
+	new->rd_toastoid = InvalidOid;
+	store_size(new_relid, RelationGetNumberOfBlocks(new), copy->kept);
+	table_close(new, NoLock);
+	return visit == VISITED_ALL;
+}
+
+static void
+drop_copy(Oid relid)
+{
+	ObjectAddress copy;
+
+	ObjectAddressSet(copy, RelationRelationId, relid);
+	performDeletion(&copy, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+}
+
+/* ---------------- the swap ---------------- */
+
+/*
+ * Does nobody use the segment, soon?  Only looked at: a standby keeps what was
+ * locked, be it for a moment, to the end of the transaction.
+ */
+static bool
+is_free_soon(Oid relid)
+{
+	for (int i = 0; i < SWAP_TRIES; i++)
+	{
+		if (!pgqueue_segment_in_use(relid))
+			return true;
+		pgqueue_lock_pause();
+	}
+	return false;
+}
+
+/* Have the segment for ourselves, if that is soon possible. */
+static bool
+lock_for_swap(Oid relid)
+{
+	for (int i = 0; i < SWAP_TRIES; i++)
+	{
+		if (!pgqueue_segment_in_use(relid) &&
+			pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+			return true;
+		pgqueue_lock_pause();
+	}
+	return false;
+}
+
+/* The offset behind the last record, dead or alive. */
+static int64
+end_of(Relation leaf)
+{
+	LogTail		tail;
+
+	pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
+	return tail.found ? tail.offset + 1 : 0;
+}
+
+/* The epoch of a transaction that is not in the future. */
+static FullTransactionId
+full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return FullTransactionIdFromEpochAndXid(epoch, xid);
+}
+
+/*
+ * A standby's snapshot that does not show the newest of the records must not
+ * read the new file: what is frozen it would see, and what is gone it would
+ * miss.  There is no record of our own to say so; this one of the B-tree's does
+ * nothing else.
+ */
+static void
+log_standby_conflict(Relation leaf, TransactionId newest)
+{
+	xl_btree_reuse_page record = {0};
+
+	if (!TransactionIdIsValid(newest) || !XLogStandbyInfoActive())
+		return;
+	PGQUEUE_SET_REUSE_PAGE(record, leaf, full_xid(newest));
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
+	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
+}
+
+/*
+ * Keep of a segment what stays, in a new file.	 *done: what was done.  False: it
+ * is in use, or has records that are not settled, or may_go says no; then nothing
+ * is changed.	may_go is asked at last, with the segment for ourselves.
+ *
+ * Closes the leaf.
+ *
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the leaf and its TOAST
+ * table: no VACUUM, no DDL.  Nobody appends to a sealed segment, but COPY into
+ * the leaf might: then it is not swapped.	Takes ACCESS EXCLUSIVE, if that can
+ * be had, to the end of the transaction.
+ */
+bool
+pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
+						bool (*may_go) (void *arg), void *arg,
+						Rewritten *done)
+{
+	Oid			relid = RelationGetRelid(leaf);
+	int64		end = end_of(leaf);
+	int64		bytes = pgqueue_total_bytes(relid);
+	TransactionId frozen = settled->horizon;
+	MultiXactId multi = GetOldestMultiXactId();
+	bool		by_content = OidIsValid(leaf->rd_rel->reltoastrelid);
+	Copy		copy = {.stays = stays,.arg = arg};
+	bool		copied;
+	Oid			new;
+
+	/* before the work is done */
+	if (!is_free_soon(relid))
+	{
+		relation_close(leaf, NoLock);
+		return false;
+	}
+	if (TransactionIdPrecedes(frozen, leaf->rd_rel->relfrozenxid))
+		frozen = leaf->rd_rel->relfrozenxid;
+	if (MultiXactIdPrecedes(multi, leaf->rd_rel->relminmxid))
+		multi = leaf->rd_rel->relminmxid;
+	new = make_new_heap(relid, leaf->rd_rel->reltablespace, leaf->rd_rel->relam,
+						RELPERSISTENCE_PERMANENT, ShareUpdateExclusiveLock);
+	copied = copy_segment(leaf, new, settled, multi, &copy) &&
+		lock_for_swap(relid) && end_of(leaf) == end && may_go(arg);
+	if (copied)
+	{
+		log_standby_conflict(leaf, settled->newest);
+		TransferPredicateLocksToHeapRelation(leaf);
+	}
+	relation_close(leaf, NoLock);
+	if (!copied)
+	{
+		drop_copy(new);
+		return false;
+	}
+	pgqueue_pin();
+	pgqueue_code_begin(relid, false);
+	finish_heap_swap(relid, new, false, by_content, false, true, frozen, multi,
+					 RELPERSISTENCE_PERMANENT);
+	pgqueue_code_end();
+	pgqueue_unpin();
+	CommandCounterIncrement();
+	done->removed += copy.removed;
+	done->bytes += bytes - pgqueue_total_bytes(relid);
+	return true;
+}

@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *	  Read one segment from an offset or a time on, up to the first record
+ *	  that may still appear.
+ *
+ * The stop rule, and the proof that it loses nothing, is in README.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+
+#include "base/compat.h"
+#include "log/log.h"
+#include "log/write.h"
+
+/*
+ * Judge a page's records at or behind a place, in order, under its share lock.
+ * lines gets those to emit; stop is set if the page ends at a record that may
+ * still appear, whose offset is *stopped_at.
+ */
+static int
+judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
+		   OffsetNumber *lines, bool *has_record, bool *stop,
+		   int64 *stopped_at)
+{
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	bool		all_visible = max > 0 && PageIsAllVisible(page) &&
+		!snapshot->takenDuringRecovery;
+	bool		serializable = CheckForSerializableConflictOutNeeded(leaf,
+																	 snapshot);
+	int			n = 0;
+
+	*stop = false;
+	*has_record = false;
+	for (OffsetNumber lp = FirstOffsetNumber; lp <= max; lp++)
+	{
+		ItemId		item = PageGetItemId(page, lp);
+		HeapTupleData tuple;
+		LogFixed   *fixed;
+		Verdict		verdict = VERDICT_EMIT;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		*has_record = true;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		fixed = log_fixed(tuple.t_data);
+		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at)
+			continue;
+
+		if (!all_visible || serializable)
+		{
+			tuple.t_len = ItemIdGetLength(item);
+			tuple.t_tableOid = RelationGetRelid(leaf);
+			ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), lp);
+			verdict = pgqueue_judge(&tuple, buffer, leaf, snapshot);
+		}
+		if (verdict == VERDICT_EMIT)
+			lines[n++] = lp;
+		else if (verdict == VERDICT_STOP)
+		{
+			*stop = true;
+			*stopped_at = fixed->offset;
+			break;
+		}
+	}
+	return n;
+}
+
+/* Hand a page's lines to the receiver.	 The pin keeps VACUUM away. */
+static bool
+emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
+		  LogReceiver receiver, void *arg)
+{
+	Page		page = BufferGetPage(buffer);
+
+	for (int i = 0; i < n; i++)
+	{
+		ItemId		item = PageGetItemId(page, lines[i]);
+		HeapTupleData tuple;
+
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(leaf);
+		ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), lines[i]);
+		if (!receiver(&tuple, leaf, arg))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Read a segment's messages at or behind a place.
+ *
+ * The number of blocks is asked after the snapshot was taken, so it covers
+ * every record the snapshot shows.	 A page without a record may begin a long
+ * hole; then the slot is asked, once, where the records end.
+ */
+ScanEnd
+pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
+			 Snapshot snapshot, LogReceiver receiver, void *arg,
+			 int64 *stopped_at, bool *emitted)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	bool		bounded = false;
+	OffsetNumber lines[MaxHeapTuplesPerPage];
+
+	PredicateLockRelation(leaf, snapshot);
+	for (BlockNumber block = pgqueue_seek_block(leaf, nblocks, from);
+		 block < nblocks; block++)
+	{
+		Buffer		buffer;
+		bool		has_record;
+		bool		stop;
+		bool		more;
+		int			n;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBuffer(leaf, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		n = judge_page(leaf, buffer, from, snapshot, lines, &has_record,
+					   &stop, stopped_at);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		*emitted |= n > 0;
+		more = emit_page(leaf, buffer, lines, n, receiver, arg);
+		ReleaseBuffer(buffer);
+
+		if (!more)
+			return SCAN_ENOUGH;
+		if (stop)
+			return SCAN_UNSTABLE;
+		if (!has_record && !bounded)
+		{
+			BlockNumber tail = pgqueue_slot_find_tail(slot, leaf);
+
+			bounded = true;
+			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
+		}
+	}
+	return SCAN_EXHAUSTED;
+}
+
+/*
+ * The first record of a segment that may still appear.	 False if there is none.
+ *
+ * Begins where the last one who asked found that all before is settled.
+ */
+bool
+pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
+					   int64 *offset)
+{
+	LogSeek		all = {.by_time = false,.at = 0};
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	BlockNumber settled = pgqueue_slot_stable(slot, leaf);
+	OffsetNumber lines[MaxHeapTuplesPerPage];
+	bool		bounded = false;
+	bool		stop = false;
+
+	PredicateLockRelation(leaf, snapshot);
+	for (BlockNumber block = settled; block < nblocks && !stop; block++)
+	{
+		Buffer		buffer;
+		bool		has_record;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBuffer(leaf, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (judge_page(leaf, buffer, &all, snapshot, lines, &has_record, &stop,
+					   offset) > 0)
+			settled = block;
+		UnlockReleaseBuffer(buffer);
+		if (!has_record && !bounded)
+		{
+			BlockNumber tail = pgqueue_slot_find_tail(slot, leaf);
+
+			bounded = true;
+			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
+		}
+	}
+	/* what we wrote ourselves is shown, and may go again */
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		pgqueue_slot_set_stable(slot, leaf, settled);
+	return stop;
+}
+
+/* A record of a page that is at least pinned. */
+static void
+point_to(HeapTuple tuple, Relation leaf, Buffer buffer, OffsetNumber lp)
+{
+	Page		page = BufferGetPage(buffer);
+	ItemId		item = PageGetItemId(page, lp);
+
+	tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
+	tuple->t_len = ItemIdGetLength(item);
+	tuple->t_tableOid = RelationGetRelid(leaf);
+	ItemPointerSet(&tuple->t_self, BufferGetBlockNumber(buffer), lp);
+}
+
+/*
+ * The settled records of a page, up to the first that is not; under its share
+ * lock.
+ */
+static int
+settled_lines(Settled *settled, Relation leaf, Buffer buffer,
+			  OffsetNumber *lines, bool *unsettled)
+{
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	int			n = 0;
+
+	*unsettled = false;
+	for (OffsetNumber lp = FirstOffsetNumber; lp <= max && !*unsettled; lp++)
+	{
+		HeapTupleData tuple;
+
+		if (!ItemIdIsNormal(PageGetItemId(page, lp)))
+			continue;
+		point_to(&tuple, leaf, buffer, lp);
+		if (pgqueue_is_settled(settled, &tuple, buffer, unsettled))
+			lines[n++] = lp;
+	}
+	return n;
+}
+
+/*
+ * Visit a page: it is looked through under its lock, and its settled records are
+ * visited under a pin: they do not change, and the pin keeps VACUUM away.
+ */
+static Visit
+visit_page(Relation leaf, Buffer buffer, Settled *settled, LogReceiver visitor,
+		   void *arg)
+{
+	OffsetNumber lines[MaxHeapTuplesPerPage];
+	bool		unsettled;
+	int			n;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	n = settled_lines(settled, leaf, buffer, lines, &unsettled);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleData tuple;
+
+		point_to(&tuple, leaf, buffer, lines[i]);
+		if (!visitor(&tuple, leaf, arg))
+			return VISIT_STOPPED;
+	}
+	return unsettled ? VISIT_UNSETTLED : VISITED_ALL;
+}
+
+/*
+ * Visit a segment's settled records in order, from an offset on or some before
+ * it, up to the first that is not settled.
+ */
+Visit
+pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
+					  LogReceiver visitor, void *arg)
+{
+	LogSeek		seek = {.by_time = false,.at = from};
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	Visit		result = VISITED_ALL;
+
+	pgstat_progress_update_param(PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, nblocks);
+	for (BlockNumber block = pgqueue_seek_block(leaf, nblocks, &seek);
+		 block < nblocks && result == VISITED_ALL; block++)
+	{
+		Buffer		buffer;
+
+		PGQUEUE_VACUUM_DELAY_POINT();
+		buffer = ReadBufferExtended(leaf, MAIN_FORKNUM, block, RBM_NORMAL,
+									strategy);
+		result = visit_page(leaf, buffer, settled, visitor, arg);
+		ReleaseBuffer(buffer);
+		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_BLKS_SCANNED,
+									 block + 1);
+	}
+	FreeAccessStrategy(strategy);
+	return result;
+}

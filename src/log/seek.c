@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * seek.c
+ *	  Finding a place in a log: by offset or by time, without an index.
+ *
+ * Offsets ascend on disk, and timestamps do not go backwards (README, I1 and
+ * I5), so both are found by binary search: over a partition's segments, then
+ * over a segment's blocks.	 Pages without a record (new, empty, emptied by
+ * VACUUM) may lie anywhere.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+
+#include "log/log.h"
+
+/* ---------------- in a segment ---------------- */
+
+/*
+ * A page near *block, within (low, high), that holds a record: probes both
+ * ways by doubling.  False if no probe met one.
+ */
+static bool
+probe(Relation leaf, BlockNumber low, BlockNumber high, BlockNumber *block,
+	  LogFixed *first)
+{
+	BlockNumber mid = *block;
+
+	if (pgqueue_block_first(leaf, mid, first))
+		return true;
+	for (BlockNumber step = 1; step < high - low; step *= 2)
+	{
+		if (step < mid - low && pgqueue_block_first(leaf, mid - step, first))
+		{
+			*block = mid - step;
+			return true;
+		}
+		if (step < high - mid && pgqueue_block_first(leaf, mid + step, first))
+		{
+			*block = mid + step;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * May what is sought lie before a record?	Several records may have the time
+ * sought; offsets are unique.
+ */
+bool
+pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
+{
+	return seek->by_time ? record->timestamp >= seek->at :
+		record->offset > seek->at;
+}
+
+/*
+ * A block from which a forward scan meets every record at or behind the place:
+ * no earlier block holds one.	Usually the block of the record itself.
+ */
+BlockNumber
+pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
+{
+	BlockNumber low = 0;		/* the record is not before this block */
+	BlockNumber high = nblocks;
+
+	while (high - low > 1)
+	{
+		BlockNumber mid = low + (high - low) / 2;
+		LogFixed	first;
+
+		if (!probe(leaf, low, high, &mid, &first))
+			break;				/* a hole: what follows low is scanned */
+		if (pgqueue_lies_before(seek, &first))
+			high = mid;
+		else
+			low = mid;
+	}
+	return low;
+}
+
+/*
+ * The last record before block upto.  Walks back over pages without one.
+ */
+void
+pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
+{
+	tail->found = false;
+	while (upto > 0 && !tail->found)
+	{
+		Buffer		buffer = ReadBuffer(leaf, --upto);
+		OffsetNumber lp;
+		LogFixed   *fixed;
+
+		CHECK_FOR_INTERRUPTS();
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (pgqueue_page_last(BufferGetPage(buffer), &lp, &fixed))
+		{
+			tail->found = true;
+			tail->block = upto;
+			tail->offset = fixed->offset;
+			tail->timestamp = fixed->timestamp;
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* ---------------- among segments ---------------- */
+
+/* The first record of a leaf.	False if it has none. */
+bool
+pgqueue_leaf_first(Relation leaf, LogFixed *first)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (pgqueue_block_first(leaf, block, first))
+			return true;
+	}
+	return false;
+}

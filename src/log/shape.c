@@ -1,0 +1,387 @@
+/*-------------------------------------------------------------------------
+ *
+ * shape.c
+ *	  The one check of what C code relies on: the shape of a topic's table, of
+ *	  its segments and of its view.
+ *
+ * C code reads records and rows by position.  The tables belong to the topic's
+ * owner, who may run DDL on them, so no code may trust their shape.  Each table
+ * and view is checked where it is opened:
+ *
+ *	 the topic's table and its view		catalog.c, when the topic is looked up;
+ *										remembered in the topic's description
+ *	 a segment							pgqueue_segment_sound(); remembered in
+ *										the relation cache (rd_amcache)
+ *	 any other table USING queue_log	pgqueue_append_place(); likewise; or, to
+ *										read it, pgqueue_has_log_columns()
+ *
+ * What is remembered goes with the next invalidation of the relation.  guard.c
+ * asks the same functions after each DDL command, so that DDL which would spoil
+ * a topic fails when it is tried.  README, "The wall", has the reasons.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+
+#include "base/base.h"
+#include "log/log.h"
+#include "log/write.h"
+
+/* What the relation cache keeps for a queue_log table: one chunk. */
+typedef struct KnownShape
+{
+	/* a sound segment of this topic's table, owner and type; InvalidOid: not */
+	Oid			log;
+	Oid			owner;
+	Oid			value_type;
+
+	/* whose append lock it needs; InvalidOid: not known yet */
+	Oid			lock_log;
+	int32		lock_partition;
+} KnownShape;
+
+/* The access method queue_log; NULL: not called for in this process (log/am.c). */
+const TableAmRoutine *pgqueue_log_methods = NULL;
+
+/* Return true if the access method of a relation is queue_log. */
+bool
+pgqueue_is_log(Relation rel)
+{
+	return pgqueue_log_methods != NULL && rel->rd_tableam == pgqueue_log_methods;
+}
+
+/* ---------------- flaws ---------------- */
+
+/* A column of a log; value_type may be InvalidOid: any. */
+static const char *
+column_flaw(Relation rel, int attnum, Oid value_type)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			columns[LOG_NATTS] =
+	{
+		{"offset", INT8OID},
+		{"timestamp", TIMESTAMPTZOID},
+		{"partition", INT4OID},
+		{"key", TEXTOID},
+		{"value", InvalidOid},
+		{"headers", JSONBOID},
+	};
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	const char *name = columns[attnum - 1].name;
+	Oid			type = columns[attnum - 1].type;
+
+	if (type == InvalidOid)
+		type = OidIsValid(value_type) ? value_type : att->atttypid;
+	if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
+		return psprintf("Column %d of \"%s\" is not \"%s\".",
+						attnum, RelationGetRelationName(rel), name);
+	if (att->atttypid != type || att->atttypmod != -1)
+		return psprintf("Column \"%s\" of \"%s\" has type %s instead of %s.",
+						name, RelationGetRelationName(rel),
+						format_type_extended(att->atttypid, att->atttypmod,
+											 FORMAT_TYPE_ALLOW_INVALID |
+											 FORMAT_TYPE_TYPEMOD_GIVEN),
+						format_type_extended(type, -1,
+											 FORMAT_TYPE_ALLOW_INVALID |
+											 FORMAT_TYPE_TYPEMOD_GIVEN));
+	if (att->attcollation != get_typcollation(type))
+		return psprintf("Column \"%s\" of \"%s\" has another collation than its type.",
+						name, RelationGetRelationName(rel));
+	if (attnum <= LOG_ATTR_PARTITION && !att->attnotnull)
+		return psprintf("Column \"%s\" of \"%s\" is not marked NOT NULL.",
+						name, RelationGetRelationName(rel));
+	if (attnum > LOG_ATTR_PARTITION && att->attnotnull)
+		return psprintf("Column \"%s\" of \"%s\" is marked NOT NULL.",
+						name, RelationGetRelationName(rel));
+	if (att->attgenerated != '\0' || att->attidentity != '\0')
+		return psprintf("Column \"%s\" of \"%s\" is generated.",
+						name, RelationGetRelationName(rel));
+	return NULL;
+}
+
+/* What the topic's table and its segments have in common. */
+static const char *
+storage_flaw(Relation rel, Oid value_type)
+{
+	const char *name = RelationGetRelationName(rel);
+
+	if (RelationGetNumberOfAttributes(rel) != LOG_NATTS)
+		return psprintf("\"%s\" has %d columns instead of %d.", name,
+						RelationGetNumberOfAttributes(rel), LOG_NATTS);
+	for (int attnum = 1; attnum <= LOG_NATTS; attnum++)
+	{
+		const char *flaw = column_flaw(rel, attnum, value_type);
+
+		if (flaw != NULL)
+			return flaw;
+	}
+	if (RelationGetNamespace(rel) != get_namespace_oid(PGQUEUE_SCHEMA, true))
+		return psprintf("\"%s\" is not in schema \"%s\".", name,
+						PGQUEUE_SCHEMA);
+	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		return psprintf("\"%s\" is not a permanent table.", name);
+	if (OidIsValid(rel->rd_rel->reloftype))
+		return psprintf("\"%s\" is a typed table.", name);
+	if (rel->rd_rel->relrowsecurity)
+		return psprintf("\"%s\" has row-level security.", name);
+	if (rel->rd_rules != NULL)
+		return psprintf("\"%s\" has rules.", name);
+	if (rel->trigdesc != NULL)
+		return psprintf("\"%s\" has triggers or takes part in a foreign key.",
+						name);
+	return NULL;
+}
+
+/* PARTITION BY RANGE (partition, "offset")? */
+static bool
+is_partitioned_as_log(Relation log)
+{
+	PartitionKey key = RelationGetPartitionKey(log);
+
+	return key != NULL && key->strategy == PARTITION_STRATEGY_RANGE &&
+		key->partnatts == 2 &&
+		key->partattrs[0] == LOG_ATTR_PARTITION &&
+		key->partattrs[1] == LOG_ATTR_OFFSET;
+}
+
+/*
+ * Return why a relation cannot be a topic's table, as a sentence, or NULL if it
+ * can.
+ *
+ * Locks: any on it.
+ */
+const char *
+pgqueue_table_flaw(Relation log)
+{
+	if (log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
+		!is_partitioned_as_log(log))
+		return psprintf("\"%s\" is not partitioned by (partition, \"offset\").",
+						RelationGetRelationName(log));
+	if (log->rd_rel->relispartition)
+		return psprintf("\"%s\" is a partition of another table.",
+						RelationGetRelationName(log));
+	return storage_flaw(log, InvalidOid);
+}
+
+/*
+ * Return why a relation cannot be a segment of a topic with that owner and
+ * value type, or NULL if it can.
+ *
+ * An index runs its functions as the owner of the segment.  A segment that was
+ * being made during REASSIGN OWNED has the old owner until the next one is made
+ * (topic/segment_make.c); it can be used if it has no index.  strict: it cannot.
+ *
+ * Locks: any on it.
+ */
+const char *
+pgqueue_segment_flaw(Relation leaf, Oid owner, Oid value_type, bool strict)
+{
+	if (leaf->rd_rel->relkind != RELKIND_RELATION || !pgqueue_is_log(leaf))
+		return psprintf("\"%s\" does not use access method \"queue_log\".",
+						RelationGetRelationName(leaf));
+	if (leaf->rd_rel->relowner != owner &&
+		(strict || leaf->rd_rel->relhasindex))
+		return psprintf("\"%s\" and the topic's table have different owners.",
+						RelationGetRelationName(leaf));
+	return storage_flaw(leaf, value_type);
+}
+
+/*
+ * Return why a view cannot be the view of a topic with that value type, or NULL
+ * if it can: the trigger reads its rows by position.
+ *
+ * Locks: none needed; what changes it sends an invalidation.
+ */
+const char *
+pgqueue_view_flaw(Relation view, Oid value_type)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			columns[FACE_NATTS] =
+	{
+		{"partition", INT4OID},
+		{"offset", INT8OID},
+		{"timestamp", TIMESTAMPTZOID},
+		{"key", TEXTOID},
+		{"value", InvalidOid},
+		{"headers", JSONBOID},
+	};
+	TupleDesc	desc = RelationGetDescr(view);
+
+	if (desc->natts != FACE_NATTS)
+		return psprintf("View \"%s\" has %d columns instead of %d.",
+						RelationGetRelationName(view), desc->natts, FACE_NATTS);
+	for (int i = 0; i < FACE_NATTS; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Oid			type = OidIsValid(columns[i].type) ?
+			columns[i].type : value_type;
+
+		if (att->attisdropped || att->atttypid != type ||
+			strcmp(NameStr(att->attname), columns[i].name) != 0)
+			return psprintf("Column %d of view \"%s\" is not \"%s\" of type %s.",
+							i + 1, RelationGetRelationName(view),
+							columns[i].name,
+							format_type_extended(type, -1,
+												 FORMAT_TYPE_ALLOW_INVALID |
+												 FORMAT_TYPE_TYPEMOD_GIVEN));
+	}
+	return NULL;
+}
+
+/* ---------------- what is remembered ---------------- */
+
+/*
+ * Remember the shape of a queue_log table, unless an invalidation has arrived
+ * since changes was read: it may concern the table.
+ */
+static void
+remember(Relation leaf, const KnownShape *shape, uint64 changes)
+{
+	if (pgqueue_relcache_changes() != changes)
+		return;
+	if (leaf->rd_amcache == NULL)
+		leaf->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
+											  sizeof(KnownShape));
+	*(KnownShape *) leaf->rd_amcache = *shape;
+}
+
+static KnownShape
+known_shape(Relation leaf)
+{
+	KnownShape	none = {0};
+
+	return leaf->rd_amcache == NULL ? none : *(KnownShape *) leaf->rd_amcache;
+}
+
+/*
+ * Check a table that is opened as a segment of a topic: of its table, owner and
+ * type.  Return false if it cannot be read as one; then *flaw says why, or is NULL if it is no partition of
+ * the topic's table any more.  Costs a few comparisons once the shape is known.
+ *
+ * Locks: any on the segment.
+ */
+bool
+pgqueue_segment_sound(Relation leaf, Oid log, Oid owner, Oid value_type,
+					  const char **flaw)
+{
+	const KnownShape *known = leaf->rd_amcache;
+	KnownShape	shape;
+	uint64		changes;
+
+	if (likely(pgqueue_is_log(leaf) && known != NULL &&
+			   known->log == log && known->owner == owner &&
+			   known->value_type == value_type))
+		return true;
+
+	changes = pgqueue_relcache_changes();
+	*flaw = NULL;
+	if (!leaf->rd_rel->relispartition ||
+		get_partition_parent(RelationGetRelid(leaf), true) != log)
+		return false;
+	*flaw = pgqueue_segment_flaw(leaf, owner, value_type, false);
+	if (*flaw != NULL)
+		return false;
+	shape = known_shape(leaf);
+	shape.log = log;
+	shape.owner = owner;
+	shape.value_type = value_type;
+	remember(leaf, &shape, changes);
+	return true;
+}
+
+static bool
+is_fixed_column(TupleDesc desc, int attnum, Oid type)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+
+	return att->atttypid == type && att->attnotnull && !att->attisdropped;
+}
+
+/*
+ * Return true if the records of a table USING queue_log, of any origin, begin as
+ * those of a log do.  Its owner may have dropped columns, and VACUUM FULL leaves
+ * records without them.
+ *
+ * Locks: any on it.
+ */
+bool
+pgqueue_has_log_columns(Relation leaf)
+{
+	TupleDesc	desc = RelationGetDescr(leaf);
+
+	return desc->natts >= LOG_NATTS &&
+		is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) &&
+		is_fixed_column(desc, LOG_ATTR_TIMESTAMP, TIMESTAMPTZOID) &&
+		is_fixed_column(desc, LOG_ATTR_PARTITION, INT4OID);
+}
+
+/*
+ * Determine whose append lock serializes appends to a queue_log table: for a
+ * segment, that of its topic's partition, as producers use it; for any other
+ * table its own, whatever partition its rows name.  A segment is told by its
+ * place in schema queue, where users cannot put tables, and its bounds: while a
+ * dump is restored the registry may not know the topic yet.
+ */
+static void
+find_append_place(Relation leaf, KnownShape *shape)
+{
+	SegmentBounds bounds;
+	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, true);
+	Oid			parent = !leaf->rd_rel->relispartition ? InvalidOid :
+		get_partition_parent(RelationGetRelid(leaf), true);
+
+	shape->lock_log = RelationGetRelid(leaf);
+	shape->lock_partition = 0;
+	if (OidIsValid(parent) && RelationGetNamespace(leaf) == schema &&
+		get_rel_namespace(parent) == schema &&
+		pgqueue_segment_bounds(RelationGetRelid(leaf), &bounds))
+	{
+		shape->lock_log = parent;
+		shape->lock_partition = bounds.partition;
+	}
+}
+
+/*
+ * Return the append lock of a table USING queue_log, of any origin, after
+ * checking that its records begin as those of a log do.
+ *
+ * Locks: ROW EXCLUSIVE on the table.
+ * Errors: 55000.
+ */
+AppendSlot *
+pgqueue_append_place(Relation leaf)
+{
+	KnownShape	shape = known_shape(leaf);
+
+	if (unlikely(!OidIsValid(shape.lock_log)))
+	{
+		uint64		changes = pgqueue_relcache_changes();
+
+		if (!pgqueue_has_log_columns(leaf))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" does not have the columns of a topic's segment",
+							RelationGetRelationName(leaf)),
+					 errhint("Create topics with queue.create_topic().")));
+		find_append_place(leaf, &shape);
+		remember(leaf, &shape, changes);
+	}
+	return pgqueue_slot(shape.lock_log, shape.lock_partition);
+}

@@ -1,0 +1,320 @@
+/*-------------------------------------------------------------------------
+ *
+ * slot.c
+ *	  The append lock of a partition, and what is known about its tail.
+ *
+ * A fixed table of slots in shared memory; (database, topic, partition) is
+ * hashed to one of them.  Two partitions that share a slot only contend.
+ * Nobody ever holds two slots.
+ *
+ *	 +--------+-------+---------------+-----------------------------------+
+ *	 | lock	  | rolls | victim,serial | 4 x (database, leaf, file, block, |
+ *	 | LWLock | u64	  | u32, u32	  |		 stable, serial): tails		  |
+ *	 +--------+-------+---------------+-----------------------------------+
+ *
+ * rolls	raised under the lock before the first block of any segment is
+ *			written; who decided on a segment by an older count must decide
+ *			again.
+ * tails	of the leaves last appended to through this slot.  No page of the
+ *			leaf behind the block holds a record.  That is an upper bound at
+ *			any time, because every append to the leaf goes through the slot,
+ *			and VACUUM only takes records away.	 It is a hint that saves a walk
+ *			over empty pages; the log's own bytes remain the truth, and the
+ *			page is always read.
+ * stable	no record before that block, of the same leaf, is in progress, or will
+ *			ever be: it holds a committed record, behind which appends go.	Saves
+ *			who asks for the stable end from reading the leaf from its start.
+ * victim	whose place the next unknown leaf takes.
+ * serial	counts appends and newcomers; a tail keeps that of its last one, so
+ *			that a walker knows whether the tail is still what it was.
+ *
+ * Backends with another version of the library may share it: any change of the
+ * layout, or of what a field means, raises PGQUEUE_SHARED_VERSION (shmem.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/bufmgr.h"
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "log/log.h"
+#include "log/write.h"
+
+#define SLOT_TRANCHE	"QueueAppend"
+#define SLOTS			256
+#define WAYS			4
+
+typedef struct Tail
+{
+	Oid			database;		/* InvalidOid: unused */
+	Oid			leaf;
+	Oid			file;
+	BlockNumber block;			/* InvalidBlockNumber: no record at all */
+	BlockNumber stable;
+	uint32		serial;			/* the slot's, at the last append or claim */
+} Tail;
+
+struct AppendSlot
+{
+	LWLock		lock;
+	pg_atomic_uint64 rolls;
+	uint32		victim;
+	uint32		serial;			/* of the last append or claim */
+	Tail		tails[WAYS];
+};
+
+/* Whole cache lines, so that partitions do not disturb each other. */
+typedef union PaddedSlot
+{
+	AppendSlot	slot;
+	char		pad[PG_CACHE_LINE_SIZE];
+} PaddedSlot;
+
+StaticAssertDecl(sizeof(AppendSlot) <= PG_CACHE_LINE_SIZE,
+				 "a slot must not be larger than the padding");
+
+typedef struct SharedSlots
+{
+	int			tranche;
+	PaddedSlot	slots[SLOTS];
+} SharedSlots;
+
+static SharedSlots *shared = NULL;
+
+static void
+init_slots(void *ptr)
+{
+	SharedSlots *s = ptr;
+
+	s->tranche = LWLockNewTrancheId();
+	for (int i = 0; i < SLOTS; i++)
+	{
+		AppendSlot *slot = &s->slots[i].slot;
+
+		LWLockInitialize(&slot->lock, s->tranche);
+		pg_atomic_init_u64(&slot->rolls, 0);
+		slot->victim = 0;
+		slot->serial = 0;
+		memset(slot->tails, 0, sizeof(slot->tails));
+	}
+}
+
+static void
+slots_attached(void *memory)
+{
+	SharedSlots *s = memory;
+
+	LWLockRegisterTranche(s->tranche, SLOT_TRANCHE);
+	shared = s;
+}
+
+void
+pgqueue_slot_init(void)
+{
+	static const SharedPart part = {sizeof(SharedSlots), init_slots, slots_attached};
+
+	pgqueue_shared_add(&part);
+}
+
+/* The slot of a partition of the topic whose table is log. */
+AppendSlot *
+pgqueue_slot(Oid log, int32 partition)
+{
+	uint32		key;
+
+	if (unlikely(shared == NULL))
+		pgqueue_shared_attach();
+	key = hash_combine(murmurhash32(MyDatabaseId),
+					   hash_combine(murmurhash32(log),
+									murmurhash32((uint32) partition)));
+	return &shared->slots[key % SLOTS].slot;
+}
+
+void
+pgqueue_slot_lock(AppendSlot *slot)
+{
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+}
+
+void
+pgqueue_slot_unlock(AppendSlot *slot)
+{
+	LWLockRelease(&slot->lock);
+}
+
+/*
+ * The roll counter.  Read it before the segment list that a decision is made
+ * from, and again under the lock.
+ */
+uint64
+pgqueue_slot_rolls(AppendSlot *slot)
+{
+	uint64		rolls = pg_atomic_read_u64(&slot->rolls);
+
+	pg_read_barrier();
+	return rolls;
+}
+
+/* Locks: the slot. */
+void
+pgqueue_slot_count_roll(AppendSlot *slot)
+{
+	pg_atomic_fetch_add_u64(&slot->rolls, 1);
+}
+
+/* What the slot knows of a leaf, or NULL.	Locks: the slot, at least shared. */
+static Tail *
+tail_of(AppendSlot *slot, Relation leaf)
+{
+	for (int i = 0; i < WAYS; i++)
+	{
+		Tail	   *tail = &slot->tails[i];
+
+		if (tail->leaf == RelationGetRelid(leaf) &&
+			tail->file == PGQUEUE_FILE_NUMBER(leaf) &&
+			tail->database == MyDatabaseId)
+			return tail;
+	}
+	return NULL;
+}
+
+/* The same; a leaf that is not known takes the place of another. */
+static Tail *
+claim_tail(AppendSlot *slot, Relation leaf)
+{
+	Tail	   *tail = tail_of(slot, leaf);
+
+	if (tail != NULL)
+		return tail;
+	tail = &slot->tails[slot->victim++ % WAYS];
+	tail->database = MyDatabaseId;
+	tail->leaf = RelationGetRelid(leaf);
+	tail->file = PGQUEUE_FILE_NUMBER(leaf);
+	tail->stable = 0;
+	tail->serial = ++slot->serial;
+	return tail;
+}
+
+/* Locks: the slot.	 False if it does not know the leaf. */
+bool
+pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber *block)
+{
+	Tail	   *tail = tail_of(slot, leaf);
+
+	if (tail == NULL)
+		return false;
+	*block = tail->block;
+	return true;
+}
+
+/* Locks: the slot.	 Before a record is written to the block. */
+void
+pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
+{
+	Tail	   *tail = claim_tail(slot, leaf);
+
+	tail->block = block;
+	tail->serial = ++slot->serial;
+}
+
+/* A block before which no record of the leaf is in progress. */
+BlockNumber
+pgqueue_slot_stable(AppendSlot *slot, Relation leaf)
+{
+	Tail	   *tail;
+	BlockNumber block;
+
+	LWLockAcquire(&slot->lock, LW_SHARED);
+	tail = tail_of(slot, leaf);
+	block = tail == NULL ? 0 : tail->stable;
+	LWLockRelease(&slot->lock);
+	return block;
+}
+
+/*
+ * Remember one: it holds a record that is committed, and none before it is in
+ * progress.  Forgotten if the slot does not know the leaf.
+ */
+void
+pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf, BlockNumber block)
+{
+	Tail	   *tail;
+
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+	tail = tail_of(slot, leaf);
+	if (tail != NULL)
+		tail->stable = Max(tail->stable, block);
+	LWLockRelease(&slot->lock);
+}
+
+/* The last block before end that holds a record, else invalid. */
+static BlockNumber
+walk_back(Relation leaf, BlockNumber end)
+{
+	while (end > 0)
+	{
+		Buffer		buffer;
+		bool		found;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBuffer(leaf, --end);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		found = pgqueue_page_has_record(BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+		if (found)
+			return end;
+	}
+	return InvalidBlockNumber;
+}
+
+/*
+ * A block behind which the leaf holds no record (InvalidBlockNumber: there is
+ * none at all), as of the call.  The pages are walked without the lock.  The
+ * slot remembers the result unless something was appended to the leaf
+ * meanwhile; then the appender made it know better.
+ *
+ * A reader may rely on it: what is appended after the call began is not shown
+ * by a snapshot taken before.	An appender looks again under the lock.
+ *
+ * On a standby, where nothing is appended through slots, every call walks.
+ */
+BlockNumber
+pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
+{
+	Tail	   *tail;
+	uint32		serial;
+	BlockNumber end;
+	BlockNumber found;
+
+	if (RecoveryInProgress())
+		return walk_back(leaf, RelationGetNumberOfBlocks(leaf));
+
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+	end = RelationGetNumberOfBlocks(leaf);
+	tail = tail_of(slot, leaf);
+	if (tail != NULL)
+		end = tail->block == InvalidBlockNumber ? 0 : Min(end, tail->block + 1);
+	else
+	{
+		/* the file's end is an upper bound */
+		tail = claim_tail(slot, leaf);
+		tail->block = end == 0 ? InvalidBlockNumber : end - 1;
+	}
+	serial = tail->serial;
+	LWLockRelease(&slot->lock);
+
+	found = walk_back(leaf, end);
+
+	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+	tail = tail_of(slot, leaf);
+	if (tail != NULL && tail->serial == serial)
+		tail->block = found;
+	LWLockRelease(&slot->lock);
+	return found;
+}

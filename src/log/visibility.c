@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * visibility.c
+ *	  Visibility of a record: to a reader's snapshot, and to all
+ *	  snapshots.
+ *
+ * The first is the stop rule of README; the second is that of compaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "storage/procarray.h"
+
+#include "log/log.h"
+
+/*
+ * What a reader does with a record that its snapshot does not show.
+ */
+static Verdict
+judge_invisible(HeapTupleHeader header, Snapshot snapshot)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(header);
+
+	if (HeapTupleHeaderXminInvalid(header))
+		return VERDICT_SKIP;	/* known to have aborted */
+	if (TransactionIdIsCurrentTransactionId(xmin))
+		return VERDICT_STOP;	/* our own, later in this command */
+	if (XidInMVCCSnapshot(xmin, snapshot))
+	{
+		/*
+		 * In progress as far as the snapshot goes.	 Running must be asked
+		 * before committed: a transaction leaves the set of running ones only
+		 * after its outcome is recorded.
+		 */
+		if (TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin))
+			return VERDICT_STOP;
+	}
+	return VERDICT_SKIP;		/* aborted or crashed, for good */
+}
+
+Verdict
+pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation leaf, Snapshot snapshot)
+{
+	bool		visible = HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
+
+	HeapCheckForSerializableConflictOut(visible, leaf, tuple, buffer, snapshot);
+	return visible ? VERDICT_EMIT : judge_invisible(tuple->t_data, snapshot);
+}
+
+/* ---------------- settled records ---------------- */
+
+/* *unsettled: it may still appear, or some snapshot does not show it. */
+bool
+pgqueue_is_settled(Settled *settled, HeapTuple tuple, Buffer buffer,
+				   bool *unsettled)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+
+	if (HeapTupleHeaderXminFrozen(tuple->t_data))
+		return true;
+	switch (HeapTupleSatisfiesVacuum(tuple, settled->horizon, buffer))
+	{
+		case HEAPTUPLE_DEAD:
+			return false;		/* aborted */
+		case HEAPTUPLE_LIVE:
+			if (TransactionIdPrecedes(xmin, settled->horizon))
+				break;
+			/* FALLTHROUGH */
+		default:
+			*unsettled = true;
+			return false;
+	}
+	if (!TransactionIdIsValid(settled->newest) ||
+		TransactionIdFollows(xmin, settled->newest))
+		settled->newest = xmin;
+	return true;
+}

@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * write.h
+ *	  Writing to a segment: the append lock, appending, freezing,
+ *	  rewriting.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_WRITE_H
+#define QUEUE_WRITE_H
+
+#include "log/log.h"
+
+/* ---------------- extras.c ---------------- */
+
+typedef struct LogExtras LogExtras;
+
+extern LogExtras *pgqueue_extras_begin(Relation leaf);
+extern void pgqueue_extras_check(LogExtras *extras, HeapTuple *tuples, int n);
+extern void pgqueue_extras_index(LogExtras *extras, HeapTuple *tuples, int n);
+extern void pgqueue_extras_end(LogExtras *extras);
+
+/* ---------------- place.c ---------------- */
+
+/* A place behind the tail of a segment, held while records are written. */
+typedef struct Placement
+{
+	Relation	leaf;
+	AppendSlot *slot;
+	BlockNumber block;			/* page to write to */
+	BlockNumber nblocks;		/* of the file; 0: not asked yet */
+	BlockNumber fresh;			/* pages from here on are ours and all zero */
+	Buffer		buffer;			/* that page, exclusively locked; or invalid */
+	Buffer		vmbuffer;
+	bool		first_block;	/* the segment has no block yet */
+	bool		has_tail;		/* there is a last record */
+	LogFixed	tail;			/* its fixed columns */
+} Placement;
+
+extern void pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid,
+						  Oid leaf);
+extern bool pgqueue_place_begin(Placement *place, Relation leaf,
+								AppendSlot *slot);
+extern void pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples,
+						  bool last);
+extern void pgqueue_place_end(Placement *place);
+
+/* ---------------- extend.c ---------------- */
+
+extern void pgqueue_extend(Relation leaf, BlockNumber nblocks,
+						   BlockNumber pages);
+
+/* ---------------- slot.c ---------------- */
+
+extern void pgqueue_slot_init(void);
+extern AppendSlot *pgqueue_slot(Oid log, int32 partition);
+extern void pgqueue_slot_lock(AppendSlot *slot);
+extern void pgqueue_slot_unlock(AppendSlot *slot);
+extern uint64 pgqueue_slot_rolls(AppendSlot *slot);
+extern void pgqueue_slot_count_roll(AppendSlot *slot);
+extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf,
+									 BlockNumber *block);
+extern BlockNumber pgqueue_slot_stable(AppendSlot *slot, Relation leaf);
+extern void pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf,
+									BlockNumber block);
+extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf,
+										 BlockNumber block);
+extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
+
+/* ---------------- append.c ---------------- */
+
+/* What an append may assign: the segment's offsets, and no earlier time. */
+typedef struct AppendBounds
+{
+	int64		first;			/* the segment's bounds: [first, end) */
+	int64		end;
+	bool		has_floor;		/* needed only if the segment has no record */
+	TimestampTz floor;			/* the time of the last record before it */
+} AppendBounds;
+
+/* How an attempt to write under the lock ended. */
+typedef enum Outcome
+{
+	WRITTEN,
+	STALE,						/* others rolled: choose the segment again */
+	FULL,						/* the segment's offsets are used up */
+	TAIL_UNKNOWN,				/* the tail's page holds no record */
+	FLOOR_UNKNOWN				/* no record in the segment: need the time
+								 * of the one before */
+} Outcome;
+
+/* The fixed columns of a formed tuple, in place. */
+static inline LogFixed *
+log_fixed(HeapTupleHeader header)
+{
+	return (LogFixed *) ((char *) header + header->t_hoff);
+}
+
+#define CHUNK_RECORDS	1000
+
+extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);
+extern bool pgqueue_needs_toast(HeapTuple tuple);
+extern int pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
+							  HeapTuple *stored, TransactionId xid,
+							  CommandId cid);
+extern void pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n);
+extern void pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n);
+extern Outcome pgqueue_append_locked(Relation leaf, AppendSlot *slot,
+									 const AppendBounds *bounds,
+									 HeapTuple *stored, int *ntuples,
+									 bool last, uint64 *rolls);
+
+/* ---------------- freeze.c ---------------- */
+
+extern bool pgqueue_is_frozen(Relation leaf);
+extern bool pgqueue_is_old(Relation leaf);
+extern bool pgqueue_freeze_segment(Oid relid);
+
+/* ---------------- rewrite.c ---------------- */
+
+typedef struct Rewritten
+{
+	int64		removed;		/* messages */
+	int64		bytes;			/* given back */
+} Rewritten;
+
+extern bool pgqueue_rewrite_segment(Relation leaf, Settled *settled,
+									LogReceiver stays,
+									bool (*may_go) (void *arg), void *arg,
+									Rewritten *done);
+
+#endif							/* QUEUE_WRITE_H */

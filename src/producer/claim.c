@@ -1,0 +1,362 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.c
+ *	  Claim sequences for messages: accepted, duplicate, gap or fenced.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/snapmgr.h"
+
+#include "base/errors.h"
+#include "base/base.h"
+#include "base/data.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+
+/* Runs of messages in a row of the producer's state, at the most. */
+#define ROW_RUNS					2048
+
+/* ---------------- accept, duplicate, gap, fenced ---------------- */
+
+static void
+check_epoch(const char *name, int32 epoch, const ProducerState *state)
+{
+	if (state->found && epoch < state->epoch)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUEUE_PRODUCER_FENCED),
+				 errmsg("producer \"%s\" was fenced: epoch %d is over",
+						name, epoch),
+				 errdetail("The current epoch is %d.", state->epoch),
+				 errhint("Another instance has taken over. To take over in turn, call queue.fence_producer() and go on behind queue.producer_state().")));
+}
+
+/*
+ * A call that changes nothing tells a fenced instance all the same.
+ *
+ * Errors: QU003; 42501 for another role's producer.
+ */
+void
+pgqueue_check_fenced(const Topic *topic, const char *name, int32 epoch)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Producer	producer;
+	ProducerState state;
+
+	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+	{
+		pgqueue_check_belongs("producer", name, &producer.owner);
+		pgqueue_producer_state_read(producer.id, snapshot, &state);
+		check_epoch(name, epoch, &state);
+	}
+	UnregisterSnapshot(snapshot);
+}
+
+/* The call's own sequences must ascend.  Errors: 22023. */
+static void
+check_ascending(const int64 *sequences, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (sequences[i] < 0 || sequences[i] > PGQUEUE_MAX_SEQUENCE)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("sequence must be between 0 and " INT64_FORMAT
+							", not " INT64_FORMAT,
+							PGQUEUE_MAX_SEQUENCE, sequences[i])));
+		if (i > 0 && sequences[i] <= sequences[i - 1])
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("sequences must ascend: " INT64_FORMAT
+							" follows " INT64_FORMAT,
+							sequences[i], sequences[i - 1])));
+	}
+}
+
+/*
+ * Where the duplicates of a call were stored, a row of the producer's state
+ * after the other.
+ *
+ * Errors: QU002 if one never was: calling it a duplicate would lose it.
+ */
+static void
+find_places(ProducerClaim *claim, Topic *topic, const char *name)
+{
+	SequenceMap map = {0};
+
+	claim->places = palloc(claim->nduplicates * sizeof(MessagePlace));
+	claim->incarnations = palloc(claim->nduplicates * sizeof(int64));
+	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		int64		sequence = claim->sequences[i];
+
+		if (!pgqueue_map_find(&map, sequence, &claim->places[i]))
+		{
+			CHECK_FOR_INTERRUPTS();
+			pgqueue_map_free(&map);
+			if (!pgqueue_producer_places_find(claim->producer, &claim->state,
+											 sequence, &map) ||
+				!pgqueue_map_find(&map, sequence, &claim->places[i]))
+				ereport(ERROR,
+						(errcode(ERRCODE_QUEUE_SEQUENCE_OUT_OF_ORDER),
+						 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is behind its last one and was never stored",
+								sequence, name),
+						 errdetail("The last sequence is " INT64_FORMAT ".",
+								   claim->state.last_sequence)));
+		}
+		claim->incarnations[i] = map.incarnation;
+	}
+	pgqueue_map_free(&map);
+	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		/* in a partition that we do not know of yet; see pgqueue_topic_reload() */
+		if (claim->places[i].partition >= topic->npartitions)
+			topic = pgqueue_topic_reload(topic);
+		if (claim->places[i].partition < 0 ||
+			claim->places[i].partition >= topic->npartitions)
+			pgqueue_map_damaged();
+	}
+}
+
+/*
+ * A partial restore may have brought the producer's state and not its messages:
+ * what the log does not reach is no duplicate, nor what it reached only with
+ * other messages, appended since (topic/incarnation.c).
+ *
+ * Errors: QU001.
+ */
+static void
+check_reached(const ProducerClaim *claim, Topic *topic)
+{
+	int64	   *next = palloc0(topic->npartitions * sizeof(int64));
+	int			npartitions = topic->npartitions;
+
+	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		const MessagePlace *place = &claim->places[i];
+
+		next[place->partition] = Max(next[place->partition], place->offset + 1);
+	}
+	for (int32 p = 0; p < npartitions; p++)
+		if (next[p] > 0 && pgqueue_behind_log_end(topic, p, next[p]))
+			pgqueue_offset_out_of_range(topic, p, next[p] - 1,
+										"offset of a duplicate");
+	pfree(next);
+	for (int i = 0; i < claim->nduplicates; i++)
+	{
+		const MessagePlace *place = &claim->places[i];
+		int64		number = claim->incarnations[i];
+		int64		reach;
+
+		if (likely(number == 0 || number == claim->incarnation))
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		reach = pgqueue_incarnation_reach(topic, place->partition, number, -1);
+		if (place->offset >= reach)
+			pgqueue_offset_lost(topic, place->partition, place->offset, reach,
+								"offset of a duplicate",
+								_("Call queue.forget_producer(), and send the messages again."));
+	}
+}
+
+/*
+ * A REPEATABLE READ or SERIALIZABLE transaction whose snapshot knows a producer
+ * that has been forgotten since.
+ *
+ * Errors: 40001.
+ */
+static void
+check_not_forgotten(const Topic *topic, const char *name)
+{
+	Producer	producer;
+
+	if (IsolationUsesXactSnapshot() &&
+		pgqueue_producer_find(topic, name, GetActiveSnapshot(), &producer))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access: producer \"%s\" was forgotten",
+						name),
+				 errhint("Retry the transaction.")));
+}
+
+/*
+ * Count the gaps before and between the new messages.
+ *
+ * Errors: QU002 if there is one and the producer is strict.
+ */
+static void
+check_order(ProducerClaim *claim, const char *name, bool strict)
+{
+	bool		known = claim->state.last_sequence != NO_SEQUENCE;
+	int64		last = claim->state.last_sequence;
+
+	for (int i = claim->nduplicates; i < claim->n; i++)
+	{
+		int64		sequence = claim->sequences[i];
+
+		if (known && sequence - last != 1)
+		{
+			if (strict)
+				ereport(ERROR,
+						(errcode(ERRCODE_QUEUE_SEQUENCE_OUT_OF_ORDER),
+						 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is out of order",
+								sequence, name),
+						 errdetail("Expected sequence " INT64_FORMAT ".", last + 1),
+						 errhint("A message before it was rolled back or never sent; queue.producer_state() tells where to go on.")));
+			claim->state.gaps++;
+		}
+		known = true;
+		last = sequence;
+	}
+}
+
+/*
+ * Claim sequences of a producer for this transaction; n may be 0.
+ *
+ * Locks: takes the producer's to the end of the transaction; waits for another
+ * transaction that has it.
+ * Errors: QU002, QU003; 40001 if the producer has moved on since the snapshot
+ * of a REPEATABLE READ or SERIALIZABLE transaction, asked after QU003, which
+ * stays true; 22023; 42501 if the producer is not the user's; 42704 or 55006 if
+ * the topic was dropped meanwhile.
+ */
+void
+pgqueue_claim(Topic *topic, const char *name, int32 epoch,
+			  const int64 *sequences, int n, ProducerClaim *claim)
+{
+	Producer	producer;
+	ProducerState *state = &claim->state;
+
+	check_ascending(sequences, n);
+	(void) pgqueue_producer_lock(topic, name, true);
+	if (pgqueue_find_last_used(topic, name, &producer))
+		pgqueue_check_belongs("producer", name, &producer.owner);
+	else
+	{
+		check_not_forgotten(topic, name);
+		pgqueue_producer_make(topic, name, true, &producer);
+	}
+
+	pgqueue_producer_state_read(producer.id, SnapshotSelf, state);
+	check_epoch(name, epoch, state);
+	if (state->found)
+		pgqueue_check_known(state->xmin, "producing");
+	if (!state->found || epoch > state->epoch)
+	{
+		state->epoch = state->series = epoch;
+		state->last_sequence = NO_SEQUENCE;
+		state->has_place = false;
+		/* how far the source was read belongs to the sequences that were */
+		state->has_watermark = false;
+	}
+
+	claim->topic = topic->id;
+	claim->name = name;
+	claim->producer = producer.id;
+	claim->incarnation = pgqueue_incarnation(topic);
+	claim->sequences = sequences;
+	claim->n = n;
+	claim->nduplicates = 0;
+	while (claim->nduplicates < n &&
+		   sequences[claim->nduplicates] <= state->last_sequence)
+		claim->nduplicates++;
+	claim->places = NULL;
+	if (claim->nduplicates > 0)
+	{
+		find_places(claim, topic, name);
+		check_reached(claim, topic);
+	}
+	check_order(claim, name, producer.strict);
+	claim->changes = pgqueue_producer_changes;
+}
+
+/*
+ * Code that runs while a call appends (a constraint of the topic, an index
+ * expression) may have used the same producer: then what was claimed is not
+ * true any more.
+ *
+ * Errors: 55006.
+ */
+static void
+check_undisturbed(const ProducerClaim *claim)
+{
+	Producer	producer;
+	ProducerState now;
+
+	if (claim->changes == pgqueue_producer_changes)
+		return;
+	pgqueue_producer_state_read(claim->producer, SnapshotSelf, &now);
+	/* forgotten before it had a state: only the registry tells */
+	if (now.generation != claim->state.generation ||
+		!pgqueue_find_registered(claim->topic, claim->name, SnapshotSelf,
+								 &producer) ||
+		producer.id != claim->producer)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("a producer was used while a call of it was producing"),
+				 errhint("Do not use the producer_id in a constraint or index of the topic.")));
+}
+
+/*
+ * Say that a claim's new messages are appended: records, in the order of their
+ * sequences.  watermark: jsonb to keep with them, or NULL for none.  A call of
+ * duplicates only leaves the watermark as it is: its own was stored before, or
+ * is behind what is.
+ *
+ * A row has no more runs than are quickly read for one of its sequences.
+ *
+ * Errors: 55006.
+ */
+void
+pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
+					 const Datum *watermark)
+{
+	ProducerState *state = &claim->state;
+	const int64 *sequences = claim->sequences + claim->nduplicates;
+	int64		before = state->accepted;
+	int64		generation = state->generation;
+	int			nnew = claim->n - claim->nduplicates;
+	SequenceMap map = {0};
+
+	map.incarnation = claim->incarnation;
+	check_undisturbed(claim);
+	state->duplicates += claim->nduplicates;
+	if (nnew > 0 || !state->found)
+		state->produced_at = GetCurrentTimestamp();
+	if (watermark != NULL && (nnew > 0 || claim->n == 0))
+	{
+		state->has_watermark = true;
+		state->watermark = *watermark;
+	}
+	for (int i = 0; i < nnew; i++)
+	{
+		LogFixed   *fixed = log_fixed(records[i]->t_data);
+
+		pgqueue_map_add(&map, sequences[i], 1, fixed->partition, fixed->offset);
+		if (map.n < ROW_RUNS && i < nnew - 1)
+			continue;
+		state->last_sequence = sequences[i];
+		state->has_place = true;
+		state->place.partition = fixed->partition;
+		state->place.offset = fixed->offset;
+		state->accepted = before + i + 1;
+		state->generation++;
+		pgqueue_producer_state_write(claim->producer, state,
+									 map.runs[0].sequence, &map);
+		map.n = 0;
+	}
+	if (nnew == 0)
+	{
+		state->generation++;
+		pgqueue_producer_state_write(claim->producer, state,
+									 state->last_sequence + 1, NULL);
+	}
+	pgqueue_producer_wrote(claim->topic, claim->name, generation,
+						   state->generation);
+	pgqueue_map_free(&map);
+}

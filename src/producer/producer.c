@@ -1,0 +1,270 @@
+/*-------------------------------------------------------------------------
+ *
+ * producer.c
+ *	  Producers: ids, epochs and sequences that the application chooses.
+ *
+ * A producer is a row of queue.producer, made when its id is first used; it
+ * belongs to that role.  Its rows in queue.producer_batch (producer_state.c)
+ * say what it has stored.	Who produces with a sequence
+ *
+ *	 1. claims it (pgqueue_claim): locks the producer to the end of the
+ *		transaction, and learns which of the call's messages are stored already;
+ *	 2. appends the others;
+ *	 3. says so (pgqueue_claim_fulfil).
+ *
+ * All three happen in one transaction: they commit or abort together.	Whoever
+ * uses the same producer meanwhile waits at the lock, and then finds the row or
+ * does not.
+ *
+ * The lock is taken by id before the producer is looked up, so that it covers
+ * making and forgetting the producer, too.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#if PG_VERSION_NUM >= 160000
+#endif
+
+#include "base/base.h"
+#include "base/lock.h"
+#include "topic/topic.h"
+#include "producer/producer.h"
+
+/* ---------------- names and locks ---------------- */
+
+/* Errors: 42602 for an empty or overlong id. */
+char *
+pgqueue_producer_arg(text *name)
+{
+	int			len = VARSIZE_ANY_EXHDR(name);
+
+	if (len == 0 || len > PGQUEUE_MAX_PRODUCER_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg(len == 0 ? "producer_id must not be empty" :
+						"producer_id is too long"),
+				 errdetail("An id has 1 to %d bytes.", PGQUEUE_MAX_PRODUCER_NAME)));
+	return text_to_cstring(name);
+}
+
+/*
+ * A lock has room for 64 bits of hash: enough that nobody meets, or makes, two
+ * ids of one hash.	 View queue.blockers finds the id again with
+ * hashtextextended(), the same function.
+ */
+void
+pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) name,
+										   strlen(name), topic->id);
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32),
+						 (uint32) hash, PGQUEUE_LOCK_PRODUCER);
+}
+
+/*
+ * Lock a producer to the end of the transaction, and its topic against being
+ * dropped: rows of the producer would be left over.  False if another
+ * transaction has the producer and wait is false.
+ *
+ * Errors: 42704, 55006 if the topic was dropped meanwhile.
+ */
+bool
+pgqueue_producer_lock(Topic *topic, const char *name, bool wait)
+{
+	LOCKTAG		tag;
+
+	pgqueue_producer_tag(&tag, topic, name);
+	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
+		return false;
+	pgqueue_lock_relation(topic->log, AccessShareLock);
+	(void) pgqueue_topic_refresh(topic);
+	return true;
+}
+
+/* Give back one pgqueue_producer_lock(), nothing having been written. */
+void
+pgqueue_producer_unlock(const Topic *topic, const char *name)
+{
+	LOCKTAG		tag;
+
+	pgqueue_producer_tag(&tag, topic, name);
+	pgqueue_unlock(&tag, ExclusiveLock);
+}
+
+/* ---------------- the registry ---------------- */
+
+static SysScanDesc
+begin_registry_scan(Relation rel, int32 topic_id, const char *name,
+					Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], PRODUCER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(topic_id));
+	ScanKeyInit(&keys[1], PRODUCER_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	keys[1].sk_collation = C_COLLATION_OID;
+	return systable_beginscan(rel,
+							  pgqueue_registry(REGISTRY_PRODUCER_NAME_INDEX),
+							  true, snapshot, lengthof(keys), keys);
+}
+
+bool
+pgqueue_find_registered(int32 topic_id, const char *name, Snapshot snapshot,
+						Producer *producer)
+{
+	Relation	rel = pgqueue_registry_open(REGISTRY_PRODUCER);
+	SysScanDesc scan = begin_registry_scan(rel, topic_id, name, snapshot);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[PRODUCER_NATTS];
+		bool		nulls[PRODUCER_NATTS];
+
+		pgqueue_registry_read(rel, tuple, PRODUCER_NATTS, values, nulls);
+		producer->id = DatumGetInt32(values[PRODUCER_ATTR_ID - 1]);
+		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
+		producer->committed =
+			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+		producer->created_at =
+			DatumGetTimestampTz(values[PRODUCER_ATTR_CREATED - 1]);
+		pgqueue_role_read(values[PRODUCER_ATTR_OWNER - 1], &producer->owner);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * Look a producer up.	False if there is none.
+ *
+ * Locks: the producer's for SnapshotSelf.
+ */
+bool
+pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
+					  Producer *producer)
+{
+	return pgqueue_find_registered(topic->id, name, snapshot, producer);
+}
+
+/*
+ * Look up the producer of a call that produces, which mostly has the producer of
+ * the call before.  The session keeps that producer's row, once it is committed,
+ * while no producer has gone (pgqueue_producers_gone); the message that one has
+ * gone arrives before the producer's lock can be acquired.
+ *
+ * Locks: the producer's, and what comes with it.
+ */
+bool
+pgqueue_find_last_used(Topic *topic, const char *name, Producer *producer)
+{
+	uint64		gone = pgqueue_producers_gone;
+
+	if (topic->producers_gone == gone &&
+		strcmp(topic->producer_name, name) == 0)
+	{
+		*producer = topic->producer;
+		return true;
+	}
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, producer))
+		return false;
+	if (producer->committed)
+	{
+		strlcpy(topic->producer_name, name, sizeof(topic->producer_name));
+		topic->producers_gone = gone;
+		topic->producer = *producer;
+	}
+	return true;
+}
+
+/* Make a producer that does not exist.	 Locks: the producer's. */
+void
+pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
+					  Producer *producer)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
+	Oid			sequence =
+		get_relname_relid("producer_producer_id_seq",
+						  get_namespace_oid(PGQUEUE_SCHEMA, false));
+	Datum		values[PRODUCER_NATTS];
+	bool		nulls[PRODUCER_NATTS] = {false};
+
+	producer->id = (int32) nextval_internal(sequence, false);
+	producer->strict = strict;
+	producer->committed = false;
+	producer->created_at = GetCurrentTransactionStartTimestamp();
+	memset(&producer->owner, 0, sizeof(RoleRef));
+	producer->owner.oid = GetUserId();
+
+	values[PRODUCER_ATTR_ID - 1] = Int32GetDatum(producer->id);
+	values[PRODUCER_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
+	values[PRODUCER_ATTR_NAME - 1] = CStringGetTextDatum(name);
+	values[PRODUCER_ATTR_OWNER - 1] = pgqueue_role_datum(GetUserId());
+	values[PRODUCER_ATTR_STRICT - 1] = BoolGetDatum(strict);
+	values[PRODUCER_ATTR_CREATED - 1] =
+		TimestampTzGetDatum(producer->created_at);
+	pgqueue_registry_insert(rel, PRODUCER_NATTS, values, nulls);
+	table_close(rel, NoLock);
+}
+
+/*
+ * Delete a producer, and all that is known of its messages.
+ *
+ * Locks: the producer's, or the strongest of the topic's table.
+ */
+void
+pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
+	SysScanDesc scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	pgqueue_producer_rows_delete(id);
+	(void) pgqueue_producer_due_delete(topic->id, name);
+	pgqueue_producers_changed();
+}
+
+/* Give a producer to another role.  Locks: the producer's. */
+void
+pgqueue_producer_give(const Topic *topic, const char *name, Oid owner)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	/* this very command may have made it */
+	CommandCounterIncrement();
+	scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[PRODUCER_NATTS];
+		bool		nulls[PRODUCER_NATTS];
+		ItemPointerData tid = tuple->t_self;
+
+		pgqueue_registry_read(rel, tuple, PRODUCER_NATTS, values, nulls);
+		values[PRODUCER_ATTR_OWNER - 1] = pgqueue_role_datum(owner);
+		pgqueue_registry_write(rel, &tid, PRODUCER_NATTS, values, nulls);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	pgqueue_producers_changed();
+}

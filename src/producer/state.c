@@ -1,0 +1,281 @@
+/*-------------------------------------------------------------------------
+ *
+ * state.c
+ *	  What each producer has stored of late: the rows of queue.producer_batch.
+ *
+ * A log, like queue.progress: each call that produces with a sequence adds a
+ * row, and the newest one counts.
+ *
+ *	 producer_id | series | last_sequence | generation |	the index
+ *	 epoch | first_sequence | partition, offset of last_sequence |
+ *	 accepted, duplicates, gaps: totals | produced_at | watermark |
+ *	 places of first_sequence to last_sequence (sequence_map.c) | used_at |
+ *	 incarnation of the log that the places are of (incarnation.c)
+ *
+ * Later rows have the greater (series, last_sequence, generation), so the
+ * newest is read from the index's end, and the row of an earlier sequence is the
+ * first whose last_sequence is not below it; unless pruning has moved it to
+ * queue.producer_history (producer_history.c).  A row without messages (a fence,
+ * a call of duplicates only, a watermark alone) repeats last_sequence, has no
+ * places, and comes behind the row that has.
+ *
+ * A series is the epoch in which the producer's sequences last restarted.
+ *
+ * Rows are read and written under the producer's lock (producer.c), as of now:
+ * with SnapshotSelf, so that calls of one statement see each other, and no
+ * predicate lock is taken.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/base.h"
+#include "base/data.h"
+#include "producer/producer.h"
+
+/*
+ * Rows written and deleted by this backend: who finds the same number again
+ * knows that it was not disturbed.
+ */
+uint64		pgqueue_producer_changes = 0;
+
+/* ---------------- rows of either table ---------------- */
+
+const RowTable pgqueue_batch_table = {
+	REGISTRY_PRODUCER_BATCH,
+	REGISTRY_PRODUCER_BATCH_INDEX,
+	BATCH_ATTR_FIRST_SEQUENCE,
+	BATCH_ATTR_PLACES,
+	BATCH_ATTR_INCARNATION,
+};
+
+const RowTable pgqueue_history_table = {
+	REGISTRY_PRODUCER_HISTORY,
+	REGISTRY_PRODUCER_HISTORY_INDEX,
+	HISTORY_ATTR_FIRST_SEQUENCE,
+	HISTORY_ATTR_PLACES,
+	HISTORY_ATTR_INCARNATION,
+};
+
+/* Rows of a producer in index order; further keys may narrow them. */
+void
+pgqueue_rows_begin(RowScan *scan, const RowTable *table, bool writing,
+				   Snapshot snapshot, int32 producer, ScanKeyData *keys,
+				   int nkeys)
+{
+	ScanKeyInit(&keys[0], ROW_ATTR_PRODUCER, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(producer));
+	scan->lockmode = writing ? NoLock : AccessShareLock;
+	scan->rel = writing ? pgqueue_open_for_writing(table->table) :
+		pgqueue_registry_open(table->table);
+	scan->index = index_open(pgqueue_registry(table->index), AccessShareLock);
+	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
+											nkeys, keys);
+}
+
+void
+pgqueue_rows_end(RowScan *scan)
+{
+	systable_endscan_ordered(scan->scan);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->rel, scan->lockmode);
+}
+
+/* Return the incarnation of the log that a row's places are of, or 0. */
+int64
+pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		incarnation;
+
+	if (desc->natts < table->incarnation)
+		return 0;				/* made by an older version */
+	incarnation = heap_getattr(tuple, table->incarnation, desc, &isnull);
+	return isnull ? 0 : DatumGetInt64(incarnation);
+}
+
+/* Add the places of a row's messages to a map.	 Returns its first sequence. */
+int64
+pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
+						SequenceMap *map)
+{
+	bool		isnull;
+	int64		first = DatumGetInt64(heap_getattr(tuple, table->first_sequence,
+												   desc, &isnull));
+	Datum		stored = heap_getattr(tuple, table->places, desc, &isnull);
+	bytea	   *places;
+
+	if (isnull)
+		return first;
+	places = (bytea *) PG_DETOAST_DATUM_PACKED(stored);
+	pgqueue_map_decode(map, places, first);
+	map->incarnation = pgqueue_rows_incarnation(table, tuple, desc);
+	if (PointerGetDatum(places) != stored)
+		pfree(places);
+	return first;
+}
+
+/*
+ * The places of the first row, by last_sequence, between two sequences.  False
+ * if there is none.
+ *
+ * Locks: the producer's.
+ */
+bool
+pgqueue_rows_find(const RowTable *table, int32 producer, int32 series,
+				  int64 least, int64 greatest, SequenceMap *map)
+{
+	ScanKeyData keys[4];
+	RowScan		scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[1], ROW_ATTR_SERIES, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(series));
+	ScanKeyInit(&keys[2], ROW_ATTR_LAST_SEQUENCE, BTGreaterEqualStrategyNumber,
+				F_INT8GE, Int64GetDatum(least));
+	ScanKeyInit(&keys[3], ROW_ATTR_LAST_SEQUENCE, BTLessEqualStrategyNumber,
+				F_INT8LE, Int64GetDatum(greatest));
+	pgqueue_rows_begin(&scan, table, false, SnapshotSelf, producer, keys,
+					   lengthof(keys));
+	tuple = systable_getnext_ordered(scan.scan, ForwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		(void) pgqueue_rows_add_places(table, tuple, RelationGetDescr(scan.rel),
+									   map);
+	pgqueue_rows_end(&scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/* Delete all rows of a producer.  Locks: the producer's. */
+void
+pgqueue_rows_delete(const RowTable *table, int32 producer)
+{
+	ScanKeyData keys[1];
+	RowScan		scan;
+	HeapTuple	tuple;
+
+	pgqueue_rows_begin(&scan, table, true, SnapshotSelf, producer, keys,
+					   lengthof(keys));
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
+															 ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(scan.rel, &tuple->t_self);
+	}
+	pgqueue_rows_end(&scan);
+}
+
+/* ---------------- reading ---------------- */
+
+static void
+fill_state(ProducerState *state, Relation rel, HeapTuple tuple)
+{
+	Datum		values[BATCH_NATTS];
+	bool		nulls[BATCH_NATTS];
+
+	pgqueue_registry_read(rel, tuple, BATCH_NATTS, values, nulls);
+	state->found = true;
+	state->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	state->series = DatumGetInt32(values[ROW_ATTR_SERIES - 1]);
+	state->epoch = DatumGetInt32(values[BATCH_ATTR_EPOCH - 1]);
+	state->generation = DatumGetInt64(values[BATCH_ATTR_GENERATION - 1]);
+	state->last_sequence = DatumGetInt64(values[ROW_ATTR_LAST_SEQUENCE - 1]);
+	state->has_place = !nulls[BATCH_ATTR_PARTITION - 1];
+	if (state->has_place)
+	{
+		state->place.partition = DatumGetInt32(values[BATCH_ATTR_PARTITION - 1]);
+		state->place.offset = DatumGetInt64(values[BATCH_ATTR_OFFSET - 1]);
+	}
+	state->accepted = DatumGetInt64(values[BATCH_ATTR_ACCEPTED - 1]);
+	state->duplicates = DatumGetInt64(values[BATCH_ATTR_DUPLICATES - 1]);
+	state->gaps = DatumGetInt64(values[BATCH_ATTR_GAPS - 1]);
+	state->produced_at =
+		DatumGetTimestampTz(values[BATCH_ATTR_PRODUCED_AT - 1]);
+	state->used_at = nulls[BATCH_ATTR_USED_AT - 1] ? state->produced_at :
+		DatumGetTimestampTz(values[BATCH_ATTR_USED_AT - 1]);
+	state->has_watermark = !nulls[BATCH_ATTR_WATERMARK - 1];
+	if (state->has_watermark)
+		state->watermark =
+			PointerGetDatum(PG_DETOAST_DATUM_COPY(values[BATCH_ATTR_WATERMARK - 1]));
+}
+
+/*
+ * The producer's newest row.
+ *
+ * Locks: the producer's for SnapshotSelf: a commit between two looks at rows
+ * could hide both the old and the new one.
+ */
+void
+pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
+							ProducerState *state)
+{
+	ScanKeyData keys[1];
+	RowScan		scan;
+	HeapTuple	tuple;
+
+	memset(state, 0, sizeof(*state));
+	state->last_sequence = NO_SEQUENCE;
+	pgqueue_rows_begin(&scan, &pgqueue_batch_table, false, snapshot, producer,
+					   keys, lengthof(keys));
+	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		fill_state(state, scan.rel, tuple);
+	pgqueue_rows_end(&scan);
+}
+
+/* ---------------- writing ---------------- */
+
+/*
+ * Add a row.  map: the places of first_sequence to state->last_sequence; or
+ * NULL for a row without messages.
+ *
+ * Locks: the producer's.
+ */
+void
+pgqueue_producer_state_write(int32 producer, const ProducerState *state,
+							 int64 first_sequence, const SequenceMap *map)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER_BATCH);
+	Datum		values[BATCH_NATTS];
+	bool		nulls[BATCH_NATTS] = {false};
+	bytea	   *places = map == NULL ? NULL : pgqueue_map_encode(map);
+
+	values[ROW_ATTR_PRODUCER - 1] = Int32GetDatum(producer);
+	values[ROW_ATTR_SERIES - 1] = Int32GetDatum(state->series);
+	values[ROW_ATTR_LAST_SEQUENCE - 1] = Int64GetDatum(state->last_sequence);
+	values[BATCH_ATTR_GENERATION - 1] = Int64GetDatum(state->generation);
+	values[BATCH_ATTR_EPOCH - 1] = Int32GetDatum(state->epoch);
+	values[BATCH_ATTR_FIRST_SEQUENCE - 1] = Int64GetDatum(first_sequence);
+	values[BATCH_ATTR_PARTITION - 1] = Int32GetDatum(state->place.partition);
+	values[BATCH_ATTR_OFFSET - 1] = Int64GetDatum(state->place.offset);
+	nulls[BATCH_ATTR_PARTITION - 1] = !state->has_place;
+	nulls[BATCH_ATTR_OFFSET - 1] = !state->has_place;
+	values[BATCH_ATTR_ACCEPTED - 1] = Int64GetDatum(state->accepted);
+	values[BATCH_ATTR_DUPLICATES - 1] = Int64GetDatum(state->duplicates);
+	values[BATCH_ATTR_GAPS - 1] = Int64GetDatum(state->gaps);
+	values[BATCH_ATTR_PRODUCED_AT - 1] =
+		TimestampTzGetDatum(state->produced_at);
+	values[BATCH_ATTR_WATERMARK - 1] = state->watermark;
+	nulls[BATCH_ATTR_WATERMARK - 1] = !state->has_watermark;
+	values[BATCH_ATTR_PLACES - 1] = PointerGetDatum(places);
+	nulls[BATCH_ATTR_PLACES - 1] = places == NULL;
+	/* a row with messages was written at produced_at */
+	nulls[BATCH_ATTR_USED_AT - 1] = map != NULL;
+	values[BATCH_ATTR_USED_AT - 1] =
+		map != NULL ? (Datum) 0 : TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[BATCH_ATTR_INCARNATION - 1] = map == NULL;
+	values[BATCH_ATTR_INCARNATION - 1] =
+		map == NULL ? (Datum) 0 : Int64GetDatum(map->incarnation);
+
+	pgqueue_registry_insert(rel, BATCH_NATTS, values, nulls);
+	pgqueue_producer_changes++;
+	if (places != NULL)
+		pfree(places);
+	table_close(rel, NoLock);
+}

@@ -1,0 +1,278 @@
+/*-------------------------------------------------------------------------
+ *
+ * append.c
+ *	  Append messages to a partition: choose the segment, and the next one
+ *	  when it is full.
+ *
+ * produce, produce_batch, INSERT and COPY into topic.<name> come through
+ * pgqueue_append(), which assigns offsets; COPY and INSERT into a segment
+ * (what pg_restore does) through pgqueue_append_given() (log/append.c),
+ * which checks them.
+ *
+ * The argument why readers never pass a message that may still appear, and
+ * why a closed segment does not reopen, is in README.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+
+#include "log/log.h"
+#include "log/write.h"
+#include "wait/wait.h"
+#include "topic/message.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/*
+ * How many records to prepare for a segment.  What is toasted and then does
+ * not fit the segment's offsets is toasted again for the next, and the first
+ * copy stays; so with large values look at the tail, without the lock.
+ */
+static int
+records_for(Relation leaf, const Segment *segment, HeapTuple *tuples,
+			int ntuples)
+{
+	int			n = Min(ntuples, CHUNK_RECORDS);
+	LogTail		tail;
+	int64		room;
+
+	for (int i = 0; i < n; i++)
+		if (pgqueue_needs_toast(tuples[i]))
+		{
+			pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
+			room = segment->end -
+				(tail.found ? tail.offset + 1 : segment->first);
+			/* one, even so: the lock will tell that the segment is full */
+			return (int) Max(1, Min(n, room));
+		}
+	return ntuples;
+}
+
+/* ---------------- choosing the segment ---------------- */
+
+/* The time of the last record before a segment; 0 if there is none. */
+static TimestampTz
+timestamp_before(Topic *topic, Partition *part, int segment)
+{
+	while (--segment >= 0)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[segment],
+												AccessShareLock);
+		LogTail		tail;
+
+		if (leaf == NULL)
+			break;
+		pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
+		table_close(leaf, AccessShareLock);
+		if (tail.found)
+			return tail.timestamp;
+	}
+	return 0;
+}
+
+/*
+ * Make sure that part->active is the segment that takes appends, as of roll
+ * counter part->active_rolls.	Returns the topic, which may be a new
+ * description.
+ *
+ * The counter is read before the list.	 If the segment in use is the last one
+ * that we see, a later one may exist that is not committed yet (made inside a
+ * producer's transaction); its maker holds the table's lock, so wait for that.
+ */
+static Topic *
+choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
+{
+	bool		waited = false;
+
+	for (;;)
+	{
+		Partition  *part = &topic->partitions[partition];
+		uint64		rolls = pgqueue_slot_rolls(slot);
+		int			active;
+
+		if (topic->valid && part->active >= 0 && part->active_rolls == rolls)
+			return topic;
+
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_check_segments(topic, partition);
+		part = &topic->partitions[partition];
+		active = pgqueue_last_used_segment(topic, part);
+		if (active < 0)
+			continue;			/* a segment went away: list again */
+		if (active == part->nsegments - 1 && !waited)
+		{
+			LockRelationOid(topic->log, ShareUpdateExclusiveLock);
+			UnlockRelationOid(topic->log, ShareUpdateExclusiveLock);
+			waited = true;
+			continue;
+		}
+		if (!topic->valid)
+			continue;
+		part->active = active;
+		part->active_rolls = rolls;
+		return topic;
+	}
+}
+
+/*
+ * Append messages to a partition; each gets the next offset.
+ *
+ * The first ones say where the log's incarnation begins (topic/incarnation.c).
+ *
+ * Locks: takes ROW EXCLUSIVE on the segment's table, kept to the end of the
+ * transaction (queue.blockers finds it there), and the append lock for moments.
+ * Errors: those of a right or a state were checked before; here I/O, disk full
+ * and 55000 for a segment that has lost its shape.
+ */
+void
+pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	CommandId	cid = GetCurrentCommandId(true);
+	AppendSlot *slot = pgqueue_slot(topic->log, partition);
+	int			done = 0;
+	HeapTuple	single;
+	HeapTuple  *stored = nrecords == 1 ? &single :
+		palloc(Min(nrecords, CHUNK_RECORDS) * sizeof(HeapTuple));
+
+	pgqueue_note_produced(topic->id, partition,
+						  topic->notify ? topic->name : NULL);
+	while (done < nrecords)
+	{
+		HeapTuple  *tuples = records + done;
+		Partition  *part;
+		Segment		segment;
+		AppendBounds bounds = {0};
+		Relation	leaf;
+		LogExtras  *extras;
+		int			offered;
+		Outcome		outcome;
+
+		topic = choose_segment(topic, partition, slot);
+		if (unlikely(topic->old != NULL))
+			pgqueue_topic_forget_old(topic);
+		part = &topic->partitions[partition];
+		pgqueue_incarnation_begin(topic, partition);
+		segment = part->segments[part->active];
+		leaf = pgqueue_open_segment(topic, &segment, RowExclusiveLock);
+		if (leaf == NULL)
+		{
+			part->active = -1;
+			continue;
+		}
+		extras = pgqueue_extras_begin(leaf);
+
+		offered = records_for(leaf, &segment, tuples, nrecords - done);
+		/* before toasting: a constraint's function may produce, too */
+		if (extras != NULL)
+			pgqueue_extras_check(extras, tuples, offered);
+		offered = pgqueue_next_chunk(leaf, tuples, offered, stored, xid, cid);
+		bounds.first = segment.first;
+		bounds.end = segment.end;
+		bounds.has_floor = (part->active == 0);
+
+		for (;;)
+		{
+			int			written = offered;
+
+			pgqueue_slot_lock(slot);
+			outcome = pgqueue_append_locked(leaf, slot, &bounds, stored, &written,
+									done + offered == nrecords,
+									&part->active_rolls);
+			pgqueue_slot_unlock(slot);
+
+			if (outcome == TAIL_UNKNOWN)
+				pgqueue_slot_find_tail(slot, leaf);
+			else if (outcome == FLOOR_UNKNOWN)
+			{
+				bounds.floor = timestamp_before(topic, part, part->active);
+				bounds.has_floor = true;
+			}
+			else
+			{
+				if (outcome == WRITTEN)
+				{
+					pgqueue_copy_stored(tuples, stored, written);
+					if (extras != NULL)
+						pgqueue_extras_index(extras, stored, written);
+					done += written;
+				}
+				break;
+			}
+		}
+
+		pgqueue_free_toasted(tuples, stored, offered);
+		pgqueue_extras_end(extras);
+		if (outcome == WRITTEN)
+		{
+			pgstat_count_heap_insert(leaf, done - (tuples - records));
+			CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
+		}
+		table_close(leaf, NoLock);
+
+		if (outcome == FULL)
+		{
+			if (part->active + 1 < part->nsegments)
+			{
+				part->active++;
+				/* the first roll of many: have the next ones made meanwhile */
+				if (part->nsegments - 1 - part->active < SEGMENTS_AHEAD)
+					pgqueue_segment_worker(topic, partition, 0, false);
+			}
+			else
+				pgqueue_need_segment(topic, partition,
+									 segment.end + nrecords - done);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	if (stored != &single)
+		pfree(stored);
+}
+
+/*
+ * Group records by partition, their order kept within each.  Returns a new
+ * array; *bounds: those of partition p are bounds[p] up to bounds[p + 1].
+ */
+HeapTuple *
+pgqueue_group_records(HeapTuple *records, int n, int npartitions, int **bounds)
+{
+	HeapTuple  *grouped = palloc(n * sizeof(HeapTuple));
+	int		   *end = palloc0((npartitions + 1) * sizeof(int));
+	int		   *next = palloc(npartitions * sizeof(int));
+
+	for (int i = 0; i < n; i++)
+		end[log_fixed(records[i]->t_data)->partition + 1]++;
+	for (int p = 0; p < npartitions; p++)
+		end[p + 1] += end[p];
+	memcpy(next, end, npartitions * sizeof(int));
+	for (int i = 0; i < n; i++)
+		grouped[next[log_fixed(records[i]->t_data)->partition]++] = records[i];
+	pfree(next);
+	*bounds = end;
+	return grouped;
+}
+
+/*
+ * Append records that are grouped by partition.
+ *
+ * Append locks are taken one partition at a time, in ascending order.
+ */
+void
+pgqueue_append_grouped(Topic *topic, HeapTuple *grouped, const int *bounds,
+					   int npartitions)
+{
+	for (int32 p = 0; p < npartitions; p++)
+	{
+		if (bounds[p] == bounds[p + 1])
+			continue;
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_append(topic, p, grouped + bounds[p], bounds[p + 1] - bounds[p]);
+	}
+}

@@ -1,0 +1,214 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *	  Loops over topics: a fault of one topic does not stop the others.
+ *
+ * A loop leaves out the topics whose descriptions say that they are broken.  What
+ * else may fail, from a segment without its shape or a damaged page to a lock that
+ * another transaction holds, fails in a subtransaction, and becomes a WARNING.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/lmgr.h"
+#include "utils/resowner.h"
+
+#include "base/lock.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/*
+ * Return true if an error concerns the session or its transaction, not the
+ * topic: a cancel, a shutdown, a lack of memory or disk, a serialization failure
+ * or a deadlock.
+ */
+static bool
+is_ours(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Set whether to wait for no lock to look at a topic's tables from here on.  Return
+ * what was set before, which the caller is to set again, also after an error.
+ */
+bool
+pgqueue_look_at_once(bool at_once)
+{
+	bool		before = pgqueue_attempting;
+
+	pgqueue_attempting = at_once;
+	return before;
+}
+
+/*
+ * Find a topic for a loop, as pgqueue_topic_find(), but wait for no lock.
+ *
+ * *locked: set if the topic's description has to be built anew, and another
+ * transaction has locked the topic's table; the result is NULL then.
+ */
+Topic *
+pgqueue_attempt_find(const char *name, bool *locked)
+{
+	Topic	   *topic;
+	Oid			log;
+
+	*locked = false;
+	if (pgqueue_topic_is_known(name))
+		return pgqueue_topic_find(name);
+	log = pgqueue_log_of_topic(name);
+	if (!OidIsValid(log))
+		return NULL;
+	if (!ConditionalLockRelationOid(log, AccessShareLock))
+	{
+		*locked = true;
+		return NULL;
+	}
+	topic = pgqueue_topic_find(name);
+	UnlockRelationOid(log, AccessShareLock);
+	return topic;
+}
+
+/*
+ * Find a topic for a view over all topics.  Return NULL if it is not to be shown:
+ * it was dropped, or the user may neither read nor write it, or it is broken; or,
+ * which a WARNING tells, another transaction has locked its table.
+ */
+Topic *
+pgqueue_attempt_topic(const char *name)
+{
+	bool		locked;
+	Topic	   *topic = pgqueue_attempt_find(name, &locked);
+
+	if (locked && pgqueue_may_see_locked(name))
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("topic \"%s\" is left out: another transaction has locked its table",
+						name)));
+	return topic == NULL || topic->broken != NULL || !pgqueue_may_see(topic) ?
+		NULL : topic;
+}
+
+/* ---------------- attempts ---------------- */
+
+/* Warn that a topic is left out; not if it was dropped in the meantime. */
+static void
+warn(const char *name, int32 id, const ErrorData *error)
+{
+	if (pgqueue_topic_id(name) != id)
+		return;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("topic \"%s\" is left out, at least in part: %s",
+					name, error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0));
+}
+
+/*
+ * Do something with a topic in a subtransaction.  The topic is looked up again
+ * before, so it can be used, and is the same.  Return NULL if that succeeded;
+ * else the error, after the subtransaction was rolled back.
+ *
+ * Errors: those that concern the session or its transaction.
+ */
+ErrorData *
+pgqueue_error_of(Topic *topic, TopicTask run, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run(pgqueue_topic_refresh(topic), arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (error != NULL && is_ours(error))
+		ReThrowError(error);
+	return error;
+}
+
+/*
+ * The same, but without waiting for locks on the topic's tables.  Return true if
+ * it succeeded; else a WARNING tells the error.
+ *
+ * warned: NULL; or no WARNING if it is set; it becomes set.
+ */
+bool
+pgqueue_attempt(Topic *topic, TopicTask run, void *arg, bool *warned)
+{
+	int32		id = topic->id;
+	char		name[NAMEDATALEN];
+	ErrorData  *error;
+
+	strlcpy(name, topic->name, NAMEDATALEN);
+	PG_TRY();
+	{
+		pgqueue_attempting = true;
+		error = pgqueue_error_of(topic, run, arg);
+	}
+	PG_FINALLY();
+	{
+		pgqueue_attempting = false;
+	}
+	PG_END_TRY();
+	if (error == NULL)
+		return true;
+	if (warned == NULL || !*warned)
+		warn(name, id, error);
+	if (warned != NULL)
+		*warned = true;
+	FreeErrorData(error);
+	return false;
+}
+
+typedef struct EndsTask
+{
+	int32		partition;
+	LogEnds    *ends;
+} EndsTask;
+
+static void
+find_ends(Topic *topic, void *arg)
+{
+	EndsTask   *task = arg;
+
+	pgqueue_log_ends(topic, task->partition, task->ends);
+}
+
+/*
+ * Find the ends of a partition.  Return false if that fails, or if the partition
+ * is broken, which queue.verify() tells.
+ *
+ * warned: as for pgqueue_attempt().
+ */
+bool
+pgqueue_attempt_log_ends(Topic *topic, int32 partition, LogEnds *ends,
+						 bool *warned)
+{
+	EndsTask	task = {partition, ends};
+
+	return !pgqueue_partition_broken(topic, partition) &&
+		pgqueue_attempt(topic, find_ends, &task, warned);
+}

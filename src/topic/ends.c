@@ -1,0 +1,246 @@
+/*-------------------------------------------------------------------------
+ *
+ * ends.c
+ *	  The ends of a partition's log: log start, stable end, log end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/lock.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/* ---------------- the ends of the log ---------------- */
+
+/* First offset that is kept. */
+int64
+pgqueue_log_start(const Topic *topic, int32 partition)
+{
+	pgqueue_check_segments(topic, partition);
+	return topic->partitions[partition].segments[0].first;
+}
+
+/*
+ * Next offset to be assigned, as of now: behind the last record, dead or
+ * alive.
+ */
+int64
+pgqueue_log_end(Topic *topic, int32 partition)
+{
+	Partition  *part = &topic->partitions[partition];
+
+	pgqueue_check_segments(topic, partition);
+	for (int i = part->nsegments - 1; i >= 0; i--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		LogTail		tail;
+		bool		used;
+
+		if (leaf == NULL)
+			continue;
+		used = RelationGetNumberOfBlocks(leaf) > 0;
+		pgqueue_whole_segment_tail(topic, partition, leaf, &tail);
+		table_close(leaf, AccessShareLock);
+		if (tail.found)
+			return Min(tail.offset + 1, part->segments[i].end);
+		if (used)
+			return part->segments[i].first;
+	}
+	return pgqueue_log_start(topic, partition);
+}
+
+/*
+ * Does the log end before the offset?	Not decided by a list of segments that
+ * may be old.
+ */
+bool
+pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
+{
+	if (offset <= pgqueue_log_end(topic, partition))
+		return false;
+	topic = pgqueue_topic_reload(topic);
+	return offset > pgqueue_log_end(topic, partition);
+}
+
+/*
+ * The first segment in which somebody may have appended and not ended yet, or
+ * we ourselves, in this very command: who appends holds ROW EXCLUSIVE on the leaf
+ * to the end of the transaction.  -1: none.  On a standby the primary's locks are
+ * not known.
+ */
+static int
+first_disputed_segment(Partition *part)
+{
+	if (RecoveryInProgress())
+		return part->nsegments > 0 ? 0 : -1;
+	for (int i = 0; i < part->nsegments; i++)
+	{
+		LOCKTAG		tag;
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->segments[i].relid);
+		if (pgqueue_lock_is_held(&tag, ShareLock) ||
+			PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
+			return i;
+	}
+	return -1;
+}
+
+/* The last message before offset end that the snapshot shows, or -1. */
+static int64
+last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
+{
+	Partition  *part = &topic->partitions[partition];
+
+	for (int i = part->nsegments - 1; i >= 0; i--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		BlockNumber block;
+		int64		last = -1;
+
+		if (leaf == NULL)
+			continue;
+		block = RelationGetNumberOfBlocks(leaf);
+		while (block > 0 && last < 0)
+		{
+			Buffer		buffer = ReadBuffer(leaf, --block);
+			Page		page = BufferGetPage(buffer);
+
+			CHECK_FOR_INTERRUPTS();
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			for (OffsetNumber lp = PageIsNew(page) ? 0 :
+				 PageGetMaxOffsetNumber(page); lp > 0 && last < 0; lp--)
+			{
+				ItemId		item = PageGetItemId(page, lp);
+				HeapTupleData tuple;
+
+				if (!ItemIdIsNormal(item))
+					continue;
+				tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+				tuple.t_len = ItemIdGetLength(item);
+				tuple.t_tableOid = RelationGetRelid(leaf);
+				ItemPointerSet(&tuple.t_self, block, lp);
+				if (log_fixed(tuple.t_data)->offset < end &&
+					HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
+					last = log_fixed(tuple.t_data)->offset;
+			}
+			UnlockReleaseBuffer(buffer);
+		}
+		table_close(leaf, AccessShareLock);
+		if (last >= 0)
+			return last;
+	}
+	return -1;
+}
+
+/*
+ * Return the offset behind the last message that is committed, as of now; the log
+ * start if there is none.
+ */
+int64
+pgqueue_committed_end(const Topic *topic, int32 partition)
+{
+	int64		log_start = pgqueue_log_start(topic, partition);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		last = last_visible(topic, partition, PG_INT64_MAX, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return Max(log_start, last + 1);
+}
+
+/* The same of a partition, from a segment on. */
+static bool
+first_unstable_from(Topic *topic, int32 partition, int segment,
+					Snapshot snapshot, int64 *offset)
+{
+	Partition  *part = &topic->partitions[partition];
+	bool		found = false;
+
+	for (int i = segment; i < part->nsegments && !found; i++)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+
+		if (leaf == NULL)
+			continue;
+		found = pgqueue_first_unstable(leaf, pgqueue_slot(topic->log, partition),
+							   snapshot, offset);
+		table_close(leaf, AccessShareLock);
+	}
+	return found;
+}
+
+/*
+ * All ends of a partition, as of now.
+ *
+ * The log end is read first.  If then nobody holds a leaf's lock, whoever
+ * wrote before that end has ended, and a snapshot taken afterwards knows the
+ * outcome: the log end is stable.	Otherwise the records are judged, from the
+ * first segment in question on: that may read up to a segment, if nobody has
+ * asked before, and is not for the hot path.
+ */
+void
+pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
+{
+	Partition  *part = &topic->partitions[partition];
+	int			disputed;
+	Snapshot	snapshot;
+	int64		stopped_at;
+
+	ends->log_start = pgqueue_log_start(topic, partition);
+	ends->log_end = pgqueue_log_end(topic, partition);
+	ends->stable_end = ends->log_end;
+
+	disputed = first_disputed_segment(part);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (disputed >= 0 &&
+		first_unstable_from(topic, partition, disputed, snapshot, &stopped_at))
+		ends->stable_end = Min(stopped_at, ends->log_end);
+	ends->latest = Max(ends->log_start,
+					   last_visible(topic, partition, ends->stable_end,
+									snapshot) + 1);
+	UnregisterSnapshot(snapshot);
+}
+
+void
+pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
+							const char *whose)
+{
+	int64		start;
+	int64		end;
+
+	topic = pgqueue_topic_refresh(topic);
+	start = pgqueue_log_start(topic, partition);
+	end = pgqueue_log_end(topic, partition);
+	ereport(ERROR,
+			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
+			 errmsg("%s " INT64_FORMAT " is outside partition %d of topic \"%s\"",
+					whose, offset, partition, topic->name),
+			 errdetail("The log starts at offset " INT64_FORMAT
+					   " and ends before offset " INT64_FORMAT ".",
+					   start, end)));
+}
+
+/* The same for a position that was to be stored: it may not pass latest. */
+void
+pgqueue_offset_beyond(const Topic *topic, int32 partition, int64 offset,
+					  const LogEnds *ends)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
+			 errmsg("offset " INT64_FORMAT " is outside partition %d of topic \"%s\"",
+					offset, partition, topic->name),
+			 errdetail("The log starts at offset " INT64_FORMAT
+					   "; a group may be put at offset " INT64_FORMAT
+					   " at most, behind the last committed message.",
+					   ends->log_start, ends->latest)));
+}

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * message.c
+ *	  From a message's columns to a record: checks, and the choice of the
+ *	  partition.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "utils/jsonb.h"
+
+#include "base/data.h"
+#include "log/log.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+
+/* ---------------- checks ---------------- */
+
+/*
+ * What every message must keep: a NULL value deletes a key, without a key it
+ * means nothing.  And without one compaction could never take it away.
+ *
+ * Errors: 22004, 22023.
+ */
+void
+pgqueue_check_message(const Topic *topic, bool value_null, bool key_null,
+					  bool headers_null, Datum headers)
+{
+	if (key_null && (topic->cleanup_policy & CLEANUP_COMPACT))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("key must not be NULL"),
+				 errdetail("Topic \"%s\" is compacted: the latest message of each key is kept.",
+						   topic->name)));
+	if (value_null && key_null)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("value must not be NULL"),
+				 errhint("Only a message with a key may have a NULL value: a tombstone.")));
+	if (!headers_null && !JB_ROOT_IS_OBJECT(DatumGetJsonbP(headers)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("headers must be a JSON object")));
+}
+
+/* ---------------- choosing a partition ---------------- */
+
+/*
+ * Return a key's bytes in UTF-8.  The bytes stay as they are if they cannot be
+ * converted: in a database without encoding (SQL_ASCII), or for characters that
+ * Unicode does not have.  A key must not fail for the number of partitions.
+ */
+static char *
+key_in_utf8(char *data, int *len)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			conversion = encoding == PG_SQL_ASCII ? InvalidOid :
+		FindDefaultConversionProc(encoding, PG_UTF8);
+	Size		size = (Size) *len * MAX_CONVERSION_GROWTH + 1;
+	char	   *utf8;
+
+	if (!OidIsValid(conversion) || size > PG_INT32_MAX)
+		return data;
+	utf8 = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	if (pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
+									  (unsigned char *) data, *len,
+									  (unsigned char *) utf8, (int) size,
+									  true) != *len)
+		return data;
+	*len = strlen(utf8);
+	return utf8;
+}
+
+/* As Kafka's StringSerializer and default partitioner do: over UTF-8. */
+int32
+pgqueue_partition_for_text(text *key, int npartitions)
+{
+	char	   *data = VARDATA_ANY(key);
+	int			len = VARSIZE_ANY_EXHDR(key);
+
+	if (npartitions == 1)
+		return 0;
+	if (GetDatabaseEncoding() != PG_UTF8)
+		data = key_in_utf8(data, &len);
+	return pgqueue_partition_for_key(data, len, npartitions);
+}
+
+/* Round robin, for messages that name neither partition nor key. */
+int32
+pgqueue_next_sticky(Topic *topic)
+{
+	topic->sticky = (topic->sticky + 1) % topic->npartitions;
+	return topic->sticky;
+}
+
+/* ---------------- one message ---------------- */
+
+/* The record of one message. */
+HeapTuple
+pgqueue_form_message(Topic *topic, int32 partition, Datum value,
+					 bool value_null, Datum key, bool key_null,
+					 Datum headers, bool headers_null)
+{
+	Datum		values[LOG_NATTS];
+	bool		nulls[LOG_NATTS];
+
+	values[LOG_ATTR_KEY - 1] = key;
+	nulls[LOG_ATTR_KEY - 1] = key_null;
+	values[LOG_ATTR_VALUE - 1] = value;
+	nulls[LOG_ATTR_VALUE - 1] = value_null;
+	values[LOG_ATTR_HEADERS - 1] = headers;
+	nulls[LOG_ATTR_HEADERS - 1] = headers_null;
+	return pgqueue_form_record(topic->desc, partition, values, nulls);
+}

@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * message.h
+ *	  Messages: from SQL values to the log, and back.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_MESSAGE_H
+#define QUEUE_MESSAGE_H
+
+#include "topic/topic.h"
+
+/* ---------------- append.c ---------------- */
+
+/* Segments kept ready behind the one that takes appends. */
+#define SEGMENTS_AHEAD 2
+
+extern void pgqueue_append(Topic *topic, int32 partition, HeapTuple *records,
+						   int nrecords);
+extern HeapTuple *pgqueue_group_records(HeapTuple *records, int n,
+										int npartitions, int **bounds);
+extern void pgqueue_append_grouped(Topic *topic, HeapTuple *grouped,
+								   const int *bounds, int npartitions);
+
+/* ---------------- read.c ---------------- */
+
+/* A message found. */
+typedef struct LogPlace
+{
+	bool		found;
+	int64		offset;
+	TimestampTz timestamp;
+} LogPlace;
+
+extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
+							Snapshot snapshot, LogReceiver receiver, void *arg,
+							int64 *stopped_at);
+extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
+								   Snapshot snapshot, LogPlace *place);
+extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
+							  Snapshot snapshot, LogPlace *place);
+
+/* ---------------- value.c ---------------- */
+
+extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
+extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
+									  bool isnull);
+
+/* ---------------- message.c ---------------- */
+
+extern void pgqueue_check_message(const Topic *topic, bool value_null,
+								  bool key_null, bool headers_null,
+								  Datum headers);
+extern int32 pgqueue_partition_for_text(text *key, int npartitions);
+extern int32 pgqueue_next_sticky(Topic *topic);
+extern HeapTuple pgqueue_form_message(Topic *topic, int32 partition,
+									  Datum value, bool value_null,
+									  Datum key, bool key_null,
+									  Datum headers, bool headers_null);
+
+/* ---------------- row.c ---------------- */
+
+typedef struct MessageSink
+{
+	struct Tuplestorestate *store;
+	TupleDesc	desc;
+	Datum		topic_name;
+	char	   *row;			/* row being made: the topic's name, then ... */
+	Size		row_prefix;		/* bytes before the message's own columns */
+	bool		plain;			/* those can be copied as they lie */
+	int64		messages_left;
+	int64		bytes_left;
+	int64		taken;
+	int64		next;			/* offset behind the last message taken */
+	int			natts;			/* columns that are filled */
+	bool		has_epoch;		/* the last of them is an epoch ... */
+	int64		epoch;			/* ... this one */
+	ReturnSetInfo *rsinfo;
+	Oid			kept_open;		/* the last segment that rows point to */
+} MessageSink;
+
+extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
+							  int max_messages_arg, int max_bytes_arg,
+							  bool has_epoch);
+extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
+							   const char *call);
+
+/* Counts the messages that the session got. */
+extern uint64 pgqueue_messages_taken;
+extern bool pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg);
+
+#endif							/* QUEUE_MESSAGE_H */

@@ -1,0 +1,126 @@
+/*-------------------------------------------------------------------------
+ *
+ * read.c
+ *	  Read a partition from an offset on, segment by segment; find an
+ *	  offset or a time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/message.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/*
+ * Were the segment's messages let go since the topic was looked up?  Asked with
+ * the segment locked.
+ */
+static bool
+was_let_go(Topic *topic, int32 partition, const Segment *segment)
+{
+	return segment->end <=
+		pgqueue_log_start(pgqueue_topic_refresh(topic), partition);
+}
+
+/*
+ * Read a partition's messages at or behind a place, in offset order, as the
+ * snapshot shows them, up to the first that may still appear (*stopped_at).
+ *
+ * SCAN_GONE: a segment that should be read was let go since the topic was looked
+ * up.  Those before it gave nothing then, since one that did is held, and what is
+ * let go is a prefix (cleanup/retention.c).
+ *
+ * Locks: ACCESS SHARE on each leaf read, kept if it gave messages.
+ */
+static ScanEnd
+scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
+		  LogReceiver receiver, void *arg, int64 *stopped_at)
+{
+	Partition  *part = &topic->partitions[partition];
+	AppendSlot *slot = pgqueue_slot(topic->log, partition);
+	ScanEnd		end = SCAN_EXHAUSTED;
+
+	pgqueue_check_segments(topic, partition);
+	for (int i = pgqueue_seek_segment(topic, partition, from);
+		 i < part->nsegments && end == SCAN_EXHAUSTED; i++)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		bool		emitted = false;
+
+		/* gone; or emptied, which we have been told with the lock */
+		if (leaf == NULL)
+			return SCAN_GONE;
+		if (!topic->valid && was_let_go(topic, partition, &part->segments[i]))
+		{
+			table_close(leaf, AccessShareLock);
+			return SCAN_GONE;
+		}
+		end = pgqueue_scan_segment(leaf, slot, from, snapshot, receiver, arg,
+								   stopped_at, &emitted);
+		/* messages may point to the leaf's TOAST table: keep the lock */
+		table_close(leaf, emitted ? NoLock : AccessShareLock);
+	}
+	return end;
+}
+
+/* The same from an offset on. */
+ScanEnd
+pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
+			 LogReceiver receiver, void *arg, int64 *stopped_at)
+{
+	LogSeek		seek = {.by_time = false,.at = from};
+
+	return scan_from(topic, partition, &seek, snapshot, receiver, arg,
+					 stopped_at);
+}
+
+static bool
+take_place(HeapTuple tuple, Relation leaf, void *arg)
+{
+	LogPlace   *place = arg;
+
+	place->found = true;
+	place->offset = log_fixed(tuple->t_data)->offset;
+	place->timestamp = log_fixed(tuple->t_data)->timestamp;
+	return false;
+}
+
+/*
+ * The first message at or behind an offset; none that may still appear, which
+ * the result tells.
+ */
+ScanEnd
+pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
+					Snapshot snapshot, LogPlace *place)
+{
+	int64		stopped_at;
+
+	place->found = false;
+	return pgqueue_scan(topic, partition, from, snapshot, take_place, place,
+						&stopped_at);
+}
+
+/*
+ * The first message of that time or later; none behind one in progress.
+ *
+ * Errors: QU001 if retention was faster.
+ */
+void
+pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
+				  Snapshot snapshot, LogPlace *place)
+{
+	LogSeek		seek = {.by_time = true,.at = time};
+	int64		start = pgqueue_log_start(topic, partition);
+	int64		stopped_at;
+
+	place->found = false;
+	if (scan_from(topic, partition, &seek, snapshot, take_place, place,
+				  &stopped_at) == SCAN_GONE)
+		pgqueue_offset_out_of_range(topic, partition, start, "offset");
+}

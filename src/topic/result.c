@@ -1,0 +1,298 @@
+/*-------------------------------------------------------------------------
+ *
+ * result.c
+ *	  Records to the rows that consume and fetch return.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/table.h"
+#include "catalog/pg_type_d.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/relcache.h"
+#include "utils/tuplestore.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#include "base/base.h"
+#include "log/log.h"
+#include "log/write.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+
+/* Columns of queue.message. */
+#define MESSAGE_ATTR_TOPIC		1
+#define MESSAGE_ATTR_PARTITION	2
+#define MESSAGE_ATTR_OFFSET		3
+#define MESSAGE_ATTR_TIMESTAMP	4
+#define MESSAGE_ATTR_KEY		5
+#define MESSAGE_ATTR_VALUE		6
+#define MESSAGE_ATTR_HEADERS	7
+#define MESSAGE_NATTS			7
+/* Behind them in queue.leased_message. */
+#define MESSAGE_ATTR_EPOCH		8
+#define MESSAGE_MAX_NATTS		8
+
+uint64		pgqueue_messages_taken = 0;
+
+/* Bytes of a message, as they count for max_bytes: not compressed. */
+static int64
+message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
+{
+	int64		bytes = 0;
+
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+	{
+		if (nulls[i])
+			continue;
+		bytes += TupleDescAttr(desc, i)->attlen == -1 ?
+			toast_raw_datum_size(values[i]) - VARHDRSZ :
+			TupleDescAttr(desc, i)->attlen > 0 ?
+			TupleDescAttr(desc, i)->attlen : 0;
+	}
+	return bytes;
+}
+
+/*
+ * A row may end before columns that the type has behind those that are known, as
+ * rows do that were stored before the columns were added: they are NULL.
+ *
+ * Can a message's own columns be copied from record to row as they lie?
+ *
+ *	 record	 | offset 8 | timestamp 8 | partition 4 | key value headers
+ *	 row	 | topic, partition, offset, timestamp	| key value headers
+ *
+ * Both begin them at a multiple of four, so a value type of int alignment
+ * keeps its padding.
+ */
+static bool
+can_copy(TupleDesc desc)
+{
+	Form_pg_attribute value = TupleDescAttr(desc, MESSAGE_ATTR_VALUE - 1);
+
+	return value->attlen == -1 && value->attalign == TYPALIGN_INT;
+}
+
+#define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
+#define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
+
+/* The part of every row that comes before the message's own columns. */
+static void
+prepare_row(MessageSink *sink, const Topic *topic)
+{
+	char	   *data;
+	Size		len = strlen(topic->name);
+
+	sink->plain = can_copy(sink->desc);
+	if (!sink->plain)
+		return;
+	if (sink->row == NULL)
+		sink->row = palloc0(HEAPTUPLESIZE + ROW_MAX_PREFIX + BLCKSZ + 16);
+	data = sink->row + HEAPTUPLESIZE + ROW_HEADER_BYTES;
+	SET_VARSIZE_SHORT(data, len + VARHDRSZ_SHORT);
+	memcpy(data + VARHDRSZ_SHORT, topic->name, len);
+	/* partition, then offset and timestamp: see copy_row */
+	sink->row_prefix = MAXALIGN(INTALIGN(VARHDRSZ_SHORT + len) + sizeof(int32)) +
+		2 * sizeof(int64);
+}
+
+/* A row of a record whose columns can be copied. */
+static void
+copy_row(MessageSink *sink, HeapTuple record)
+{
+	HeapTuple	row = (HeapTuple) sink->row;
+	HeapTupleHeader header = (HeapTupleHeader) (sink->row + HEAPTUPLESIZE);
+	char	   *base = (char *) header + ROW_HEADER_BYTES;
+	LogFixed   *fixed = log_fixed(record->t_data);
+	Size		tail = record->t_len - record->t_data->t_hoff -
+		PGQUEUE_FIXED_BYTES;
+	char	   *place = base + sink->row_prefix;
+
+	header->t_infomask = HEAP_HASVARWIDTH |
+		(record->t_data->t_infomask & (HEAP_HASNULL | HEAP_HASEXTERNAL));
+	if (header->t_infomask & HEAP_HASNULL)
+		header->t_bits[0] = 0x8f | (record->t_data->t_bits[0] & 0x38) << 1;
+	HeapTupleHeaderSetNatts(header, sink->natts);
+	header->t_hoff = ROW_HEADER_BYTES;
+
+	memcpy(place - 16, &fixed->offset, sizeof(int64));
+	memcpy(place - 8, &fixed->timestamp, sizeof(int64));
+	memcpy(base + INTALIGN(VARSIZE_SHORT(base)), &fixed->partition,
+		   sizeof(int32));
+	memcpy(place, (char *) fixed + PGQUEUE_FIXED_BYTES, tail);
+	row->t_len = ROW_HEADER_BYTES + sink->row_prefix + tail;
+	if (sink->has_epoch)
+	{
+		row->t_len = MAXALIGN(row->t_len);
+		memcpy((char *) header + row->t_len, &sink->epoch, sizeof(int64));
+		row->t_len += sizeof(int64);
+	}
+
+	row->t_data = header;
+	row->t_tableOid = InvalidOid;
+	ItemPointerSetInvalid(&row->t_self);
+	tuplestore_puttuple(sink->store, row);
+}
+
+/* A row of any record. */
+static void
+form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
+{
+	Datum		values[MESSAGE_MAX_NATTS];
+	bool		nulls[MESSAGE_MAX_NATTS] = {false};
+
+	values[MESSAGE_ATTR_TOPIC - 1] = sink->topic_name;
+	values[MESSAGE_ATTR_PARTITION - 1] = record[LOG_ATTR_PARTITION - 1];
+	values[MESSAGE_ATTR_OFFSET - 1] = record[LOG_ATTR_OFFSET - 1];
+	values[MESSAGE_ATTR_TIMESTAMP - 1] = record[LOG_ATTR_TIMESTAMP - 1];
+	values[MESSAGE_ATTR_KEY - 1] = record[LOG_ATTR_KEY - 1];
+	nulls[MESSAGE_ATTR_KEY - 1] = record_nulls[LOG_ATTR_KEY - 1];
+	values[MESSAGE_ATTR_VALUE - 1] = record[LOG_ATTR_VALUE - 1];
+	nulls[MESSAGE_ATTR_VALUE - 1] = record_nulls[LOG_ATTR_VALUE - 1];
+	values[MESSAGE_ATTR_HEADERS - 1] = record[LOG_ATTR_HEADERS - 1];
+	nulls[MESSAGE_ATTR_HEADERS - 1] = record_nulls[LOG_ATTR_HEADERS - 1];
+	values[MESSAGE_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch);
+	pgqueue_put_row(sink->rsinfo, values, nulls, sink->natts);
+}
+
+static void
+close_leaf(Datum leaf)
+{
+	table_close((Relation) DatumGetPointer(leaf), NoLock);
+}
+
+/*
+ * Keep a segment open until the statement, or its cursor, ends: rows of its
+ * messages point to its TOAST table.  Our lock keeps other sessions from dropping
+ * or emptying it, this our own, which is told that it is in use.
+ */
+static void
+keep_open(MessageSink *sink, Relation leaf)
+{
+	if (sink->kept_open == RelationGetRelid(leaf))
+		return;
+	sink->kept_open = RelationGetRelid(leaf);
+	RelationIncrementReferenceCount(leaf);
+	RegisterExprContextCallback(sink->rsinfo->econtext, close_leaf,
+								PointerGetDatum(leaf));
+}
+
+/* A LogReceiver.  The first message is taken whatever its size. */
+bool
+pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
+{
+	MessageSink *sink = arg;
+	bool		limited = sink->bytes_left != PG_INT64_MAX;
+
+	if (sink->plain && !limited)
+		copy_row(sink, tuple);
+	else
+	{
+		Datum		record[LOG_NATTS];
+		bool		nulls[LOG_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(leaf), record, nulls);
+		if (limited)
+		{
+			int64		bytes = message_bytes(record, nulls,
+											  RelationGetDescr(leaf));
+
+			if (sink->taken > 0 && bytes > sink->bytes_left)
+				return false;
+			sink->bytes_left = Max(sink->bytes_left - bytes, 0);
+		}
+		form_row(sink, record, nulls);
+	}
+	if (HeapTupleHasExternal(tuple))
+		keep_open(sink, leaf);
+
+	sink->taken++;
+	pgqueue_messages_taken++;
+	sink->next = log_fixed(tuple->t_data)->offset + 1;
+	return --sink->messages_left > 0;
+}
+
+/*
+ * Prepare the result of a function that returns messages.
+ *
+ * has_epoch: they are leased; then max_messages may be 0.
+ * Errors: 22004, 22023 for the limits; 55000 for an altered row type.
+ */
+void
+pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
+				  int max_messages_arg, int max_bytes_arg, bool has_epoch)
+{
+	static const Oid types[MESSAGE_MAX_NATTS] =
+	{TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, InvalidOid, JSONBOID,
+	INT8OID};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			least = has_epoch ? 0 : 1;
+
+	memset(sink, 0, sizeof(MessageSink));
+	if (PG_ARGISNULL(max_messages_arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("max_messages must not be NULL"),
+				 errhint("For the type of the values write value_type => NULL::type.")));
+	sink->messages_left = PG_GETARG_INT32(max_messages_arg);
+	if (sink->messages_left < least)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg(least > 0 ?
+						"max_messages must be positive, not " INT64_FORMAT :
+						"max_messages must not be negative, but is " INT64_FORMAT,
+						sink->messages_left)));
+	sink->bytes_left = PG_INT64_MAX;
+	if (!PG_ARGISNULL(max_bytes_arg))
+	{
+		sink->bytes_left = PG_GETARG_INT32(max_bytes_arg);
+		if (sink->bytes_left <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("max_bytes must be positive, not " INT64_FORMAT,
+							sink->bytes_left)));
+	}
+
+	InitMaterializedSRF(fcinfo, 0);
+	sink->rsinfo = rsinfo;
+	sink->store = rsinfo->setResult;
+	sink->desc = rsinfo->setDesc;
+	sink->has_epoch = has_epoch;
+	sink->natts = has_epoch ? MESSAGE_MAX_NATTS : MESSAGE_NATTS;
+	pgqueue_check_result(sink->desc, types, sink->natts);
+}
+
+/*
+ * From here on the messages are those of a topic.
+ *
+ * call: the call that would be right for another type of value, with %s for
+ * topic and type; for the hint.
+ *
+ * Errors: 42804 if the function's value column has another type than the topic.
+ */
+void
+pgqueue_sink_topic(MessageSink *sink, const Topic *topic, const char *call)
+{
+	Oid			type = TupleDescAttr(sink->desc, MESSAGE_ATTR_VALUE - 1)->atttypid;
+
+	if (type != topic->value_type)
+	{
+		char	   *right = psprintf(call, quote_literal_cstr(topic->name),
+									 format_type_be(topic->value_type));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("topic \"%s\" has values of type %s, not %s",
+						topic->name,
+						format_type_be(topic->value_type),
+						format_type_be(type)),
+				 errhint("Call %s.", right)));
+	}
+	sink->topic_name = CStringGetTextDatum(topic->name);
+	prepare_row(sink, topic);
+}

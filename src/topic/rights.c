@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ *
+ * rights.c
+ *	  Rights on a topic: those of its view, and its owner's.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "pgstat.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/* ---------------- rights ---------------- */
+
+/* May the user know of the topic? */
+bool
+pgqueue_may_see(const Topic *topic)
+{
+	return OidIsValid(topic->face) &&
+		(pg_class_aclcheck(topic->face, GetUserId(),
+						   ACL_SELECT) == ACLCHECK_OK ||
+		 pg_class_aclcheck(topic->face, GetUserId(),
+						   ACL_INSERT) == ACLCHECK_OK);
+}
+
+/*
+ * The same of a topic whose table is locked, so that it cannot be looked at, also
+ * for the table's owner.
+ */
+bool
+pgqueue_may_see_locked(const char *name)
+{
+	Topic		topic = {.broken = ""};
+
+	strlcpy(topic.name, name, NAMEDATALEN);
+	if (!pgqueue_load_row(&topic))
+		return false;
+	topic.owner = pgqueue_owner_of(topic.log);
+	(void) pgqueue_load_view(&topic);
+	return pgqueue_may_see(&topic) ||
+		has_privs_of_role(GetUserId(), topic.owner);
+}
+
+/*
+ * The rights of the topic are those of its view.  The C path bypasses the
+ * executor, so it asks itself.
+ *
+ * Errors: 42501.
+ */
+void
+pgqueue_check_right(const Topic *topic, AclMode mode)
+{
+	AclResult	result = pg_class_aclcheck(topic->face, GetUserId(), mode);
+
+	if (result != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for topic \"%s\"", topic->name),
+				 errhint("Grant %s ON %s.",
+						 mode == ACL_INSERT ? "INSERT" : "SELECT",
+						 quote_qualified_identifier(PGQUEUE_FACE_SCHEMA,
+													topic->name))));
+}
+
+/*
+ * Return true if the user owns the topic, that is, its table.  What is left of a
+ * topic whose table is missing belongs to the extension's owner.
+ */
+bool
+pgqueue_owns_topic(const Topic *topic)
+{
+	if (topic->desc == NULL)
+		return has_privs_of_role(GetUserId(), pgqueue_extension_owner());
+	return pgqueue_owns_relation(topic->log, GetUserId());
+}
+
+/* Errors: 42501. */
+void
+pgqueue_check_owner(const Topic *topic)
+{
+	if (!pgqueue_owns_topic(topic))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of topic \"%s\"", topic->name)));
+}

@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * segment.h
+ *	  Segments of a topic: opening, making, what is known of them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_SEGMENT_H
+#define QUEUE_SEGMENT_H
+
+#include "topic/topic.h"
+
+/* ---------------- segment.c ---------------- */
+
+extern void pgqueue_check_segments(const Topic *topic, int32 partition);
+extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
+									 LOCKMODE lockmode);
+extern bool pgqueue_partition_broken(const Topic *topic, int32 partition);
+extern const char *pgqueue_partition_flaw(const Topic *topic, int32 partition);
+extern const char *pgqueue_topic_flaw(const Topic *topic);
+extern int	pgqueue_segments_sealed(Topic *topic, Partition *part);
+extern int pgqueue_last_used_segment(Topic *topic, Partition *part);
+extern int pgqueue_segments_ahead(Topic *topic, Partition *part);
+
+/* ---------------- incarnation.c ---------------- */
+
+extern int64 pgqueue_incarnation(const Topic *topic);
+extern void pgqueue_incarnation_begin(const Topic *topic, int32 partition);
+extern int64 pgqueue_incarnation_reach(const Topic *topic, int32 partition,
+									   int64 number, int64 committed_end);
+extern void pgqueue_incarnations_delete(const Topic *topic);
+pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
+											int32 partition, int64 offset,
+											int64 reach, const char *whose,
+											const char *hint);
+
+/* ---------------- segment_make.c ---------------- */
+
+/* Columns of a topic's table and its segments; %s is the value's type. */
+#define PGQUEUE_LOG_COLUMNS \
+	"\"offset\" bigint NOT NULL," \
+	" \"timestamp\" timestamptz NOT NULL," \
+	" partition int NOT NULL," \
+	" key text," \
+	" value %s," \
+	" headers jsonb"
+
+extern Oid	pgqueue_owner_of(Oid relid);
+extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
+extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
+extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
+extern Oid	pgqueue_log_owner(const Topic *topic);
+extern bool pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto,
+								   bool wait);
+
+/* ---------------- checkpoint.c ---------------- */
+
+typedef struct Checkpoint
+{
+	int64		log_start;		/* 0: the first segment's */
+	int64		compacted_to;	/* below, a key has at most one message */
+	bool		has_tombstones; /* below compacted_to, ... */
+	TimestampTz oldest_tombstone;	/* none older than this */
+} Checkpoint;
+
+extern void pgqueue_load_checkpoints(Topic *topic);
+extern void pgqueue_checkpoint_read(const Topic *topic, int32 partition,
+									Checkpoint *checkpoint);
+extern void pgqueue_checkpoint_write(const Topic *topic, int32 partition,
+									 const Checkpoint *checkpoint);
+extern void pgqueue_checkpoints_delete(const Topic *topic);
+
+/* ---------------- tablespace.c ---------------- */
+
+extern Oid	pgqueue_tablespace(const char *name, Oid role);
+
+#endif							/* QUEUE_SEGMENT_H */

@@ -1,0 +1,472 @@
+/*-------------------------------------------------------------------------
+ *
+ * segment_make.c
+ *	  Making segments: DDL, run by the extension for whoever needs it.
+ *
+ * A segment is made in a transaction of its own, by a background worker
+ * (log_worker.c): made inside a producer's transaction it would stop every
+ * other producer of the topic at the same bound until that transaction ends.
+ * It is made there all the same if the topic itself was made in the same
+ * transaction, or if no worker can be had.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <inttypes.h>
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_tablespace.h"
+#include "commands/tablecmds.h"
+#include "commands/tablespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/bufmgr.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/base.h"
+#include "base/lock.h"
+#include "log/log.h"
+#include "topic/message.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/* Offsets of a segment when nothing is known of the messages' size. */
+#define FIRST_SEGMENT_MESSAGES	131072
+/* What an adaptive segment aims at. */
+#define SEGMENT_BYTES			(INT64CONST(1) << 30)
+#define MIN_SEGMENT_MESSAGES	1024
+/* How many segments one call makes at most. */
+#define SEGMENTS_PER_CALL		64
+
+/* ---------------- width ---------------- */
+
+/*
+ * Offsets of the next segment: as configured, else what makes about
+ * SEGMENT_BYTES of messages like those of the last used segment.
+ */
+static int64
+segment_width(Topic *topic, Partition *part)
+{
+	if (topic->segment_messages > 0)
+		return topic->segment_messages;
+
+	for (int i = part->nsegments - 1; i >= 0; i--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		BlockNumber nblocks;
+		LogTail		tail;
+		int64		messages;
+		int64		bytes;
+
+		if (leaf == NULL)
+			continue;
+		if (part->segments[i].end <= part->compacted_to)
+		{
+			/* what compaction has left says nothing: as wide as the last */
+			const Segment *last = &part->segments[part->nsegments - 1];
+
+			table_close(leaf, AccessShareLock);
+			return last->end - last->first;
+		}
+		nblocks = RelationGetNumberOfBlocks(leaf);
+		pgqueue_segment_tail(leaf, nblocks, &tail);
+		bytes = (int64) nblocks * BLCKSZ;
+		if (OidIsValid(leaf->rd_rel->reltoastrelid))
+		{
+			Relation	toast = table_open(leaf->rd_rel->reltoastrelid,
+										   AccessShareLock);
+
+			bytes += (int64) RelationGetNumberOfBlocks(toast) * BLCKSZ;
+			table_close(toast, AccessShareLock);
+		}
+		table_close(leaf, AccessShareLock);
+		messages = tail.found ? tail.offset - part->segments[i].first + 1 : 0;
+		/* a few messages say nothing about the many */
+		if (messages < MIN_SEGMENT_MESSAGES)
+			continue;
+		return Max(MIN_SEGMENT_MESSAGES,
+				   SEGMENT_BYTES / Max(bytes / messages, 1));
+	}
+	return FIRST_SEGMENT_MESSAGES;
+}
+
+/* ---------------- making ---------------- */
+
+Oid
+pgqueue_log_owner(const Topic *topic)
+{
+	Relation	log = table_open(topic->log, AccessShareLock);
+	Oid			owner = log->rd_rel->relowner;
+
+	table_close(log, AccessShareLock);
+	return owner;
+}
+
+/*
+ * "ALTER TABLE name ADD CONSTRAINT ..." for each CHECK of the topic's table: a
+ * partition must have them all.
+ */
+static char *
+copy_constraints(const Topic *topic, const char *name)
+{
+	Relation	log = table_open(topic->log, AccessShareLock);
+	TupleConstr *constr = RelationGetDescr(log)->constr;
+	StringInfoData sql;
+	int			nest = pgqueue_pin_search_path();	/* names are read as written */
+
+	initStringInfo(&sql);
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		Oid			oid = get_relation_constraint_oid(topic->log,
+													  constr->check[i].ccname,
+													  false);
+		Datum		def = DirectFunctionCall1(pg_get_constraintdef,
+											  ObjectIdGetDatum(oid));
+
+		appendStringInfo(&sql, "ALTER TABLE %s ADD CONSTRAINT %s %s;",
+						 name, quote_identifier(constr->check[i].ccname),
+						 TextDatumGetCString(def));
+	}
+	AtEOXact_GUC(true, nest);
+	table_close(log, AccessShareLock);
+	return sql.data;
+}
+
+/*
+ * " TABLESPACE name", or nothing: for the default, and, so that no producer fails
+ * for it, if the tablespace is gone (a restore into another server) or the owner
+ * of the topic may not create there any more.  TOAST lies with its table.
+ */
+static const char *
+tablespace_clause(const Topic *topic, Oid owner)
+{
+	Oid			tablespace;
+
+	if (topic->tablespace[0] == '\0')
+		return "";
+	tablespace = get_tablespace_oid(topic->tablespace, true);
+	if (OidIsValid(tablespace) &&
+		(tablespace == MyDatabaseTableSpace ||
+		 pgqueue_tablespace_aclcheck(tablespace, owner,
+									 ACL_CREATE) == ACLCHECK_OK))
+		return psprintf(" TABLESPACE %s", quote_identifier(topic->tablespace));
+	ereport(WARNING,
+			(errmsg("tablespace \"%s\" cannot be used for topic \"%s\"",
+					topic->tablespace, topic->name),
+			 OidIsValid(tablespace) ?
+			 errdetail("The topic's owner may not create tables there.") :
+			 errdetail("It does not exist."),
+			 errhint("New segments are made in the database's default tablespace; queue.alter_topic() changes it.")));
+	return "";
+}
+
+/*
+ * Return a segment's name: after its first offset, as Kafka's files are.	 If the
+ * name is taken, by a segment that was detached, a number is added.
+ */
+static char *
+segment_name(const Topic *topic, int32 partition, int64 first)
+{
+	char	   *base = psprintf("log_%d_%05d_%020" PRId64, topic->id, partition,
+								first);
+	char	   *name = base;
+	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, false);
+
+	for (int i = 2; OidIsValid(get_relname_relid(name, schema)); i++)
+		name = psprintf("%s_%d", base, i);
+	return name;
+}
+
+/*
+ * Make one segment.
+ *
+ * A sealed segment is frozen by one vacuum and then left alone; the empty
+ * pages behind an aborted tail are kept for what comes next.
+ */
+static void
+make_segment(Topic *topic, int32 partition, int64 first, int64 end)
+{
+	char	   *relname = segment_name(topic, partition, first);
+	const char *name = quote_qualified_identifier(PGQUEUE_SCHEMA, relname);
+	Oid			owner = pgqueue_log_owner(topic);
+
+	pgqueue_check_code(topic->log, true);
+	/* nothing of the user's but the type's name */
+	pgqueue_run_ddl(pgqueue_extension_owner(),
+					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
+							 " USING queue_log"
+							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
+							 " toast.autovacuum_freeze_min_age = 0)%s;"
+							 "ALTER TABLE %s OWNER TO %s",
+							 name, pgqueue_type_name(topic->value_type),
+							 tablespace_clause(topic, owner), name, quote_identifier(GetUserNameFromId(owner, false))));
+	/* this looks at the topic's table, and may run its constraints' code */
+	pgqueue_code_begin(topic->log, true);
+	pgqueue_run_ddl_for(owner,
+			psprintf("%sALTER TABLE %s.log_%d ATTACH PARTITION %s"
+					 " FOR VALUES FROM (%d, " INT64_FORMAT ")"
+					 " TO (%d, " INT64_FORMAT ")",
+					 copy_constraints(topic, name),
+					 PGQUEUE_SCHEMA, topic->id, name,
+					 partition, first, partition, end),
+			false,
+			get_relname_relid(relname,
+							  get_namespace_oid(PGQUEUE_SCHEMA, false)));
+	pgqueue_code_end();
+}
+
+/* The first segments of partitions from_partition and up, one ahead of need. */
+void
+pgqueue_create_first_segments(Topic *topic, int32 from_partition)
+{
+	int64		width = topic->segment_messages > 0 ?
+		topic->segment_messages : FIRST_SEGMENT_MESSAGES;
+
+	for (int32 p = from_partition; p < topic->npartitions; p++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		make_segment(topic, p, 0, width);
+		make_segment(topic, p, width, width * 2);
+	}
+}
+
+/* A relation's owner, as of now; InvalidOid if it is gone. */
+Oid
+pgqueue_owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * Give the segments of a partition that REASSIGN OWNED has missed to the owner of
+ * the topic.  It lists what a role owns before it locks anything, so it misses a
+ * segment that is being made; but it waits for the maker, who has the topic's
+ * table locked, before it changes that table's owner.  So the next maker knows
+ * both.
+ *
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.  Takes
+ * ACCESS EXCLUSIVE on such segments, conditionally, to the end of the transaction.
+ */
+static void
+own_segments(const Topic *topic, int32 partition)
+{
+	const Partition *part = &topic->partitions[partition];
+
+	for (int i = 0; i < part->nsegments; i++)
+	{
+		Oid			relid = part->segments[i].relid;
+		Oid			owner = pgqueue_owner_of(relid);
+
+		if (OidIsValid(owner) && owner != topic->owner &&
+			pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+			ATExecChangeOwner(relid, topic->owner, true, AccessExclusiveLock);
+	}
+}
+
+/*
+ * Make the segments that a partition lacks: those up to offset upto, and
+ * SEGMENTS_AHEAD empty ones.  The caller holds SHARE UPDATE EXCLUSIVE on the
+ * topic's table, so two makers do not meet.
+ */
+void
+pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
+{
+	topic = pgqueue_topic_refresh(topic);
+	own_segments(topic, partition);
+	for (int i = 0; i < SEGMENTS_PER_CALL; i++)
+	{
+		Partition  *part;
+		int64		first;
+
+		CommandCounterIncrement();
+		topic = pgqueue_topic_refresh(topic);
+		part = &topic->partitions[partition];
+		pgqueue_check_segments(topic, partition);
+		first = part->segments[part->nsegments - 1].end;
+		if (first >= upto && pgqueue_segments_ahead(topic,
+													part) >= SEGMENTS_AHEAD)
+			return;
+		make_segment(topic, partition, first,
+					 first + segment_width(topic, part));
+	}
+}
+
+/* Was the topic's table made in this transaction?  Nobody else can see it. */
+static bool
+made_in_this_transaction(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	bool		result = rel->rd_createSubid != InvalidSubTransactionId;
+
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static bool
+has_segment_after(Topic **topic, int32 partition, int64 end)
+{
+	Partition  *part;
+
+	*topic = pgqueue_topic_refresh(*topic);
+	part = &(*topic)->partitions[partition];
+	return part->nsegments > 0 && part->segments[part->nsegments - 1].end > end;
+}
+
+/*
+ * A producer has used up the last segment of a partition: wait until there is
+ * another one.	 upto: how far the producer's messages reach.
+ *
+ * Locks: none of ours may be held.	 One session per partition asks a worker,
+ * the others wait for it.
+ */
+void
+pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
+{
+	Partition  *part = &topic->partitions[partition];
+	int64		end = part->segments[part->nsegments - 1].end;
+	LOCKTAG		tag;
+
+	if (!made_in_this_transaction(topic->log))
+	{
+		SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, topic->id, partition,
+							 PGQUEUE_LOCK_SEGMENT);
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		if (!has_segment_after(&topic, partition, end))
+			(void) pgqueue_segment_worker(topic, partition, upto, true);
+		LockRelease(&tag, ExclusiveLock, false);
+		if (has_segment_after(&topic, partition, end))
+			return;
+	}
+
+	/* no worker, or one that our own transaction keeps from working */
+	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
+	if (!has_segment_after(&topic, partition, end))
+		pgqueue_make_segments(topic, partition, upto);
+}
+
+/* How long the worker tries to lock the topic's table, in milliseconds. */
+#define LOCK_PATIENCE	500
+/* How long it waits for any other lock. */
+#define WORKER_LOCK_TIMEOUT "500ms"
+
+/* What the worker is told, in bgw_extra. */
+typedef struct WorkerTask
+{
+	Oid			database;
+	Oid			log;
+	int32		partition;
+	int64		upto;
+	char		topic[NAMEDATALEN];
+} WorkerTask;
+
+StaticAssertDecl(sizeof(WorkerTask) <= BGW_EXTRALEN,
+				 "worker task must fit bgw_extra");
+
+PGDLLEXPORT void pgqueue_segment_worker_main(Datum arg);
+
+/*
+ * Start a worker for one partition; wait: until it is done.  False if none
+ * could be started.  Whether it succeeded shows in the segment list.
+ */
+bool
+pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+	WorkerTask	task = {0};
+
+	task.database = MyDatabaseId;
+	task.log = topic->log;
+	task.partition = partition;
+	task.upto = upto;
+	strlcpy(task.topic, topic->name, NAMEDATALEN);
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "pgqueue_segment_worker_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, PGQUEUE_SEGMENT_WORKER " for %s",
+			 topic->name);
+	strlcpy(worker.bgw_type, PGQUEUE_SEGMENT_WORKER, BGW_MAXLEN);
+	memcpy(worker.bgw_extra, &task, sizeof(task));
+	worker.bgw_notify_pid = wait ? MyProcPid : 0;
+
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		return false;
+	if (wait)
+	{
+		if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
+			ereport(FATAL,
+					(errcode(ERRCODE_ADMIN_SHUTDOWN),
+					 errmsg("postmaster exited while a segment was made")));
+		pfree(handle);
+	}
+	return true;
+}
+
+void
+pgqueue_segment_worker_main(Datum arg)
+{
+	WorkerTask	task;
+	Topic	   *topic;
+
+	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	/* the task is from a session that may have another library */
+	pgqueue_shared_attach();
+
+	pgqueue_set_code_rule(CODE_LIMITED);
+	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
+					PGC_S_OVERRIDE);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "making queue segments");
+	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock, LOCK_PATIENCE))
+	{
+		topic = pgqueue_topic_find(task.topic);
+		/* the topic may have been dropped meanwhile, or another one made */
+		if (topic != NULL && topic->log == task.log &&
+			topic->broken == NULL &&
+			task.partition < topic->npartitions)
+			pgqueue_make_segments(topic, task.partition, task.upto);
+	}
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	proc_exit(0);
+}

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * tablespace.c
+ *	  Where segments lie: queue.move_segments().
+ *
+ * A topic's tablespace is where its new segments are made (log_segment.c).	 It is
+ * kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
+ * segments can be moved: PostgreSQL copies the files, and nothing of a topic's
+ * description changes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_tablespace.h"
+#include "commands/tablespace.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "topic/segment.h"
+#include "topic/topic.h"
+
+/*
+ * The tablespace of that name, in which the role may create tables.
+ *
+ * Errors: 42704 if there is none, 42501, 22023 for the one of shared tables.
+ */
+Oid
+pgqueue_tablespace(const char *name, Oid role)
+{
+	Oid			tablespace = get_tablespace_oid(name, false);
+
+	if (tablespace == GLOBALTABLESPACE_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("segments cannot be placed in tablespace \"%s\"", name)));
+	if (tablespace == MyDatabaseTableSpace ||
+		pgqueue_tablespace_aclcheck(tablespace, role,
+									ACL_CREATE) == ACLCHECK_OK)
+		return tablespace;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for tablespace \"%s\"", name),
+			 errhint("Grant CREATE ON TABLESPACE %s to \"%s\".",
+					 quote_identifier(name), GetUserNameFromId(role, false))));
+}

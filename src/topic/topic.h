@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * topic.h
+ *	  Topics: descriptions, segments of all partitions, messages, appending and
+ *	  reading across segments.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_TOPIC_H
+#define QUEUE_TOPIC_H
+
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "log/log.h"
+
+/* ---------------- topics.c ---------------- */
+
+/* One leaf of the topic's table: the offsets [first, end) of a partition. */
+typedef struct Segment
+{
+	Oid			relid;
+	int64		first;
+	int64		end;
+} Segment;
+
+typedef struct Partition
+{
+	int			nsegments;
+	Segment    *segments;		/* ascending */
+	bool		has_hole;		/* they do not touch each other ... */
+	int64		hole;			/* ... at this offset */
+	int64		log_start;		/* as stored; 0: none; see cleanup/retention.c */
+	int64		compacted_to;	/* offsets below are compacted; see cleanup/compact.c */
+	int			nemptied;		/* segments before it, not dropped yet */
+	Oid		   *emptied;
+
+	/* the segment that takes appends, as seen at roll counter active_rolls */
+	int			active;			/* -1: not known */
+	uint64		active_rolls;
+
+	TransactionId begun;		/* see pgqueue_incarnation_begin() */
+} Partition;
+
+/* Whoever sends sequences; see producer/producer.c. */
+#define PGQUEUE_MAX_PRODUCER_NAME 255
+
+typedef struct Producer
+{
+	int32		id;
+	bool		strict;			/* sequences without gaps */
+	bool		committed;		/* not made by the transaction under way */
+	TimestampTz created_at;
+	RoleRef		owner;
+} Producer;
+
+typedef struct OldDescription OldDescription;
+
+typedef struct Topic
+{
+	char		name[NAMEDATALEN];	/* hash key */
+	bool		valid;			/* description is current */
+	bool		changed;		/* invalidated while being built */
+	int32		id;
+	Oid			log;			/* the partitioned parent, queue.log_<id> */
+	Oid			face;			/* the view topic.<name>; may be invalid */
+	Oid			owner;			/* of the table */
+	const char *broken;			/* why it cannot be used, or NULL */
+	Oid			value_type;
+	int64		segment_messages;	/* 0: adaptive */
+	bool		notify;			/* NOTIFY with each produce */
+	int64		retention;		/* ms; 0: without limit */
+	int64		retention_bytes;	/* of a partition; 0: without limit */
+	int64		group_expiry;	/* ms, of implicit groups; 0: never */
+	bool		retention_force;	/* also what groups have yet to read */
+	int			cleanup_policy; /* of CLEANUP_DELETE and CLEANUP_COMPACT */
+	int64		tombstone_retention;	/* ms */
+	char		tablespace[NAMEDATALEN];	/* of new segments; "": default */
+	int			npartitions;
+	Partition  *partitions;
+	TupleDesc	desc;			/* the log's columns */
+	MemoryContext context;		/* owns the description's pointers */
+	OldDescription *old;		/* descriptions that were replaced ... */
+	uint64		old_in;			/* ... in this transaction (topic/topic.c) */
+
+	/* text to value: the type's input function (topic/value.c) */
+	bool		input_ready;
+	FmgrInfo	input;
+	Oid			input_ioparam;
+	Oid			domain_base;	/* base type when the type is a domain */
+	void	   *domain_extra;
+
+	int			sticky;			/* next partition for messages without key */
+	uint32		rotation;		/* partition where the next consume starts */
+
+	/* the producer last used, if the name is not empty (producer/producer.c) */
+	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
+	uint64		producers_gone; /* pgqueue_producers_gone before its look-up */
+	Producer	producer;
+} Topic;
+
+#define TOPIC_ATTR_NAME				2
+
+extern void pgqueue_catalog_init(void);
+extern bool pgqueue_topic_is_known(const char *name);
+extern Topic *pgqueue_topic_find(const char *name);
+extern Topic *pgqueue_topic(const char *name);
+extern Topic *pgqueue_topic_arg(text *name);
+extern int32 pgqueue_topic_id(const char *name);
+extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
+extern Oid	pgqueue_log_of_topic(const char *name);
+extern Topic *pgqueue_topic_refresh(Topic *topic);
+extern Topic *pgqueue_topic_reload(Topic *topic);
+extern Topic *pgqueue_topic_hold(Topic *topic);
+extern void pgqueue_check_same(const Topic *topic, int32 id);
+extern List *pgqueue_topic_names(void);
+extern void pgqueue_producers_changed(void);
+extern uint64 pgqueue_group_changes;
+extern uint64 pgqueue_producers_gone;
+extern void pgqueue_groups_changed(void);
+extern void pgqueue_check_partition(const Topic *topic, int32 partition);
+
+/* ---------------- description.c ---------------- */
+
+/* What becomes of old messages. */
+#define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
+#define CLEANUP_COMPACT 2		/* the latest message of each key stays */
+
+/* Columns of queue.topic. */
+#define TOPIC_ATTR_ID				1
+
+#define TOPIC_ATTR_LOG				3
+
+extern void pgqueue_topic_forget_old(Topic *topic);
+extern int	pgqueue_cleanup_policy(const text *policy);
+extern void pgqueue_transaction_ends(XactEvent event, void *arg);
+extern bool pgqueue_load_topic(Topic *topic);
+extern bool pgqueue_load_row(Topic *topic);
+extern const char * pgqueue_load_view(Topic *topic);
+
+/* ---------------- rights.c ---------------- */
+
+extern bool pgqueue_may_see(const Topic *topic);
+extern bool pgqueue_may_see_locked(const char *name);
+extern bool pgqueue_owns_topic(const Topic *topic);
+extern void pgqueue_check_right(const Topic *topic, AclMode mode);
+extern void pgqueue_check_owner(const Topic *topic);
+
+/* ---------------- seek.c ---------------- */
+
+extern int	pgqueue_seek_segment(Topic *topic, int32 partition,
+								 const LogSeek *seek);
+extern void pgqueue_whole_segment_tail(Topic *topic, int32 partition,
+									   Relation leaf, LogTail *tail);
+
+/* ---------------- ends.c ---------------- */
+
+/* What a partition looks like from outside. */
+typedef struct LogEnds
+{
+	int64		log_start;
+	int64		stable_end;
+	int64		log_end;
+	int64		latest;			/* min(stable end, last committed + 1) */
+} LogEnds;
+
+extern int64 pgqueue_log_start(const Topic *topic, int32 partition);
+extern int64 pgqueue_committed_end(const Topic *topic, int32 partition);
+extern int64 pgqueue_log_end(Topic *topic, int32 partition);
+extern bool pgqueue_behind_log_end(Topic *topic, int32 partition,
+								   int64 offset);
+extern void pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends);
+pg_noreturn extern void pgqueue_offset_beyond(const Topic *topic,
+											  int32 partition, int64 offset,
+											  const LogEnds *ends);
+pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
+													int32 partition,
+													int64 offset,
+													const char *whose);
+
+/* ---------------- attempt.c ---------------- */
+
+typedef void (*TopicTask) (Topic *topic, void *arg);
+
+extern bool pgqueue_look_at_once(bool at_once);
+extern Topic *pgqueue_attempt_find(const char *name, bool *locked);
+extern Topic *pgqueue_attempt_topic(const char *name);
+extern ErrorData *pgqueue_error_of(Topic *topic, TopicTask run, void *arg);
+extern bool pgqueue_attempt(Topic *topic, TopicTask run, void *arg,
+							bool *warned);
+extern bool pgqueue_attempt_log_ends(Topic *topic, int32 partition,
+									 LogEnds *ends, bool *warned);
+
+#endif							/* QUEUE_TOPIC_H */

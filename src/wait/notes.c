@@ -1,0 +1,195 @@
+/*-------------------------------------------------------------------------
+ *
+ * notes.c
+ *	  Notes of what a transaction did, and waking those whom it concerns.
+ *
+ * Notes are kept until the transaction ends; the end of a subtransaction
+ * that is rolled back wakes those who are blocked, too.  To wake once too
+ * often does no harm.  waiters.c has the lists of those who wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/async.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "base/base.h"
+#include "wait/wait.h"
+
+/* In TopTransactionContext. */
+static Note *notes = NULL;
+static int	nnotes = 0;
+static int	room = 0;
+
+static Note *
+note_of(int32 topic_id, int32 group)
+{
+	for (int i = 0; i < nnotes; i++)
+		if (notes[i].topic_id == topic_id && notes[i].group == group)
+			return &notes[i];
+	if (pgqueue_waiters == NULL)
+		pgqueue_shared_attach();
+	if (nnotes == room)
+	{
+		int			n = Max(8, 2 * room);
+
+		notes = notes == NULL ?
+			MemoryContextAlloc(TopTransactionContext, n * sizeof(Note)) :
+			repalloc(notes, n * sizeof(Note));
+		room = n;
+	}
+	memset(&notes[nnotes], 0, sizeof(Note));
+	notes[nnotes].topic_id = topic_id;
+	notes[nnotes].group = group;
+	return &notes[nnotes++];
+}
+
+static void
+forget_notes(void)
+{
+	notes = NULL;
+	nnotes = room = 0;
+}
+
+/*
+ * Add a partition to a note.  -1 stands for all of them, and for what concerns
+ * a waiter that owns none: the topic or its members have changed.
+ */
+static void
+note_partition(Note *note, int32 partition)
+{
+	uint64		bit = PGQUEUE_PARTITION_BIT(partition);
+
+	if (partition < 0)
+	{
+		note->everyone = true;
+		note->partitions = PGQUEUE_ALL_PARTITIONS;
+		note->n = ENTRIES;
+		return;
+	}
+	note->partitions |= bit;
+	if (note->n >= ENTRIES)
+		return;
+	if (partition < 64 && (note->counted & bit) == 0)
+	{
+		note->counted |= bit;
+		note->n++;
+	}
+	else if (partition >= 64 && partition != note->last)
+	{
+		note->last = partition;
+		note->n++;
+	}
+}
+
+/*
+ * Note that the transaction has produced to a partition: the topic's waiters are
+ * told when it is over.  channel: where NOTIFY announces it, or NULL.
+ */
+void
+pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
+{
+	note_partition(note_of(topic_id, 0), partition);
+	if (unlikely(channel != NULL))
+		Async_Notify(channel, "");
+}
+
+/* It has changed or dropped the topic: all its waiters are to look. */
+void
+pgqueue_note_topic_changed(int32 topic_id)
+{
+	note_partition(note_of(topic_id, 0), -1);
+}
+
+/*
+ * It has moved a group's offset in a partition (-1: in all), or may let others
+ * do so; more: for sure.
+ */
+void
+pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
+{
+	Note	   *note = note_of(topic_id, group);
+
+	note_partition(note, partition);
+	note->more |= more;
+}
+
+/*
+ * It has locked a group's partition.  If it writes, or gives it back, it says so
+ * itself; but it may fail before.
+ */
+void
+pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
+{
+	note_of(topic_id, group)->held |= PGQUEUE_PARTITION_BIT(partition);
+}
+
+/* A group's partition was given back, in the middle of a transaction. */
+void
+pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
+{
+	Note		note = {0};
+
+	if (pgqueue_waiters == NULL)
+		pgqueue_shared_attach();
+	note.topic_id = topic_id;
+	note.group = group;
+	note_partition(&note, partition);
+	pg_memory_barrier();
+	pgqueue_waiters_wake(&note, true);
+}
+
+/*
+ * A transaction has ended, or a subtransaction is rolled back, and has given
+ * back its locks.	Called for each of its resource owners; of a transaction's
+ * the first call does it all.	Must not fail.
+ */
+static void
+transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
+				 void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || nnotes == 0)
+		return;
+	if (!isTopLevel &&
+		(isCommit || CurrentResourceOwner != CurTransactionResourceOwner))
+		return;
+	pg_memory_barrier();
+	for (int i = 0; i < nnotes; i++)
+	{
+		pgqueue_waiters_wake(&notes[i], isCommit);
+		notes[i].undone = true;
+	}
+	if (isTopLevel)
+		forget_notes();
+}
+
+/* What is prepared is not over, and its end will be another session's. */
+static void
+transaction_prepared(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PREPARE)
+		forget_notes();
+}
+
+void
+pgqueue_wakeup_init(void)
+{
+	static const SharedPart part =
+		{sizeof(SharedWaiters), pgqueue_waiters_init,
+									pgqueue_waiters_attached};
+
+	DefineCustomIntVariable("queue.recheck_interval",
+							"Sets how often a session that waits for messages looks itself.",
+							"Commits wake it; this is for what cannot: prepared "
+							"transactions, leases that run out, and a standby.",
+							&pgqueue_recheck_interval,
+							1000, 10, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	RegisterResourceReleaseCallback(transaction_over, NULL);
+	RegisterXactCallback(transaction_prepared, NULL);
+	pgqueue_shared_add(&part);
+}

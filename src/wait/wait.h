@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait.h
+ *	  Sleeping until a topic has something new, and waking.  Knows topics and groups
+ *	  by their numbers only.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_WAIT_H
+#define QUEUE_WAIT_H
+
+#include "storage/latch.h"
+#include "base/base.h"
+
+/* ---------------- notes.c ---------------- */
+
+/* Sets of partitions, by the numbers' remainders. */
+#define PGQUEUE_PARTITION_BIT(p) (UINT64CONST(1) << ((uint32) (p) % 64))
+#define PGQUEUE_ALL_PARTITIONS PG_UINT64_MAX
+
+extern void pgqueue_wakeup_init(void);
+extern void pgqueue_note_produced(int32 topic_id, int32 partition,
+								  const char *channel);
+extern void pgqueue_note_topic_changed(int32 topic_id);
+extern void pgqueue_note_progress(int32 group, int32 topic_id,
+								  int32 partition, bool more);
+extern void pgqueue_note_held(int32 group, int32 topic_id, int32 partition);
+extern void pgqueue_wake_blocked(int32 group, int32 topic_id,
+								 int32 partition);
+
+/* ---------------- waiters.c ---------------- */
+
+typedef struct Note
+{
+	int32		topic_id;
+	int32		group;			/* 0: it produced */
+	bool		more;			/* it left messages behind */
+	bool		undone;			/* some of it was rolled back to a savepoint */
+	bool		everyone;		/* it concerns waiters of any partition, or of none */
+	uint64		partitions;		/* bit for number % 64 */
+	uint64		counted;		/* those below 64 */
+	int32		last;			/* of the others */
+	int			n;				/* how many there are, or a few more */
+	uint64		held;			/* those it has held; matters if it fails */
+} Note;
+
+#define SLOTS			256
+#define ENTRIES			1024
+
+typedef struct WaitEntry
+{
+	pg_atomic_uint32 woken;
+	pg_atomic_uint32 blocked;
+	pg_atomic_uint64 wanted;
+	bool		picky;
+	int32		process;		/* number of its PGPROC */
+	Oid			database;
+	int32		topic_id;
+	int32		group;			/* 0: none yet */
+	int32		head;			/* the process's first entry */
+	int32		next;			/* in the slot, or among the free ones */
+	int32		prev;
+} WaitEntry;
+
+typedef struct WaitSlot
+{
+	pg_atomic_uint32 waiting;
+	int32		first;
+	int32		last;
+} WaitSlot;
+
+typedef struct SharedWaiters
+{
+	int			tranche;
+	LWLock		lock;			/* lists; shared to read them */
+	int32		free;
+	WaitSlot	slots[SLOTS];
+	WaitEntry	entries[ENTRIES];
+} SharedWaiters;
+
+/* Topics in one call, at the most. */
+#define PGQUEUE_MAX_TOPICS 64
+
+extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
+							   int32 group, bool picky);
+extern void pgqueue_wait_end(int code, Datum arg);
+extern void pgqueue_wait_look(void);
+extern void pgqueue_wait_again(void);
+extern bool pgqueue_wait_sleep(int64 timeout, bool blocked,
+							   const uint64 *wanted);
+extern void pgqueue_wait_heed(void);
+extern void pgqueue_waiters_wake(const Note *note, bool isCommit);
+extern void pgqueue_waiters_init(void *ptr);
+extern void pgqueue_waiters_attached(void *memory);
+extern SharedWaiters *pgqueue_waiters;
+extern int pgqueue_recheck_interval;
+
+#endif							/* QUEUE_WAIT_H */
