@@ -71,6 +71,8 @@ GRANT SELECT ON topic.fine, topic.column TO regress_broken_other;
 SET ROLE regress_broken_other;
 SELECT topic, problem IS NULL AS usable FROM queue.topics ORDER BY 1;
 SELECT queue.topic_problem('view'), queue.topic_problem('table'), queue.topic_problem('column') IS NOT NULL AS column;
+-- nor what is wrong with a topic that it may not see
+SELECT queue.log_end('view', 0);
 
 -- Views, for each of them.
 SET client_min_messages = error;

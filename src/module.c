@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "utils/guc.h"
+
 #include "base/base.h"
 #include "base/lock.h"
 #include "log/write.h"
@@ -15,6 +18,8 @@
 #include "cleanup/cleanup.h"
 #include "api/api.h"
 #include "api/maintain.h"
+
+PG_MODULE_MAGIC;
 
 void		_PG_init(void);
 

@@ -10,7 +10,7 @@
 
 #include "access/heapam.h"
 #include "catalog/pg_database.h"
-#include "pgstat.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"

@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "pgstat.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 
 #include "base/base.h"

@@ -13,7 +13,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "pgstat.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/resowner.h"
 
@@ -47,6 +48,24 @@ pgqueue_look_at_once(bool at_once)
 
 	pgqueue_attempting = at_once;
 	return before;
+}
+
+/*
+ * Return true if the user may know of a topic, or owns it, whose table is locked so
+ * that it cannot be looked at.
+ */
+bool
+pgqueue_may_see_locked(const char *name)
+{
+	Topic		topic = {.broken = ""};
+
+	strlcpy(topic.name, name, NAMEDATALEN);
+	if (!pgqueue_load_row(&topic))
+		return false;
+	topic.owner = pgqueue_owner_of(topic.log);
+	(void) pgqueue_load_view(&topic);
+	return pgqueue_may_see(&topic) ||
+		has_privs_of_role(GetUserId(), topic.owner);
 }
 
 /*

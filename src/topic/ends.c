@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
-#include "pgstat.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 
 #include "base/compat.h"

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "pgstat.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
@@ -26,24 +26,6 @@ pgqueue_may_see(const Topic *topic)
 						   ACL_SELECT) == ACLCHECK_OK ||
 		 pg_class_aclcheck(topic->face, GetUserId(),
 						   ACL_INSERT) == ACLCHECK_OK);
-}
-
-/*
- * The same of a topic whose table is locked, so that it cannot be looked at, also
- * for the table's owner.
- */
-bool
-pgqueue_may_see_locked(const char *name)
-{
-	Topic		topic = {.broken = ""};
-
-	strlcpy(topic.name, name, NAMEDATALEN);
-	if (!pgqueue_load_row(&topic))
-		return false;
-	topic.owner = pgqueue_owner_of(topic.log);
-	(void) pgqueue_load_view(&topic);
-	return pgqueue_may_see(&topic) ||
-		has_privs_of_role(GetUserId(), topic.owner);
 }
 
 /*

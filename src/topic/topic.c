@@ -20,7 +20,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
-#include "pgstat.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -178,7 +178,8 @@ report_broken(const Topic *topic)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("topic \"%s\" cannot be used", topic->name),
-			 errdetail_internal("%s", topic->broken),
+			 pgqueue_may_see(topic) || pgqueue_owns_topic(topic) ?
+			 errdetail_internal("%s", topic->broken) : 0,
 			 errhint("Undo the change as a superuser with queue.allow_ddl set, or drop the topic with queue.drop_topic().")));
 }
 

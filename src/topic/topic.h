@@ -141,7 +141,6 @@ extern const char * pgqueue_load_view(Topic *topic);
 /* ---------------- rights.c ---------------- */
 
 extern bool pgqueue_may_see(const Topic *topic);
-extern bool pgqueue_may_see_locked(const char *name);
 extern bool pgqueue_owns_topic(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
@@ -185,6 +184,7 @@ typedef void (*TopicTask) (Topic *topic, void *arg);
 extern bool pgqueue_look_at_once(bool at_once);
 extern Topic *pgqueue_attempt_find(const char *name, bool *locked);
 extern Topic *pgqueue_attempt_topic(const char *name);
+extern bool pgqueue_may_see_locked(const char *name);
 extern ErrorData *pgqueue_error_of(Topic *topic, TopicTask run, void *arg);
 extern bool pgqueue_attempt(Topic *topic, TopicTask run, void *arg,
 							bool *warned);
