@@ -12,194 +12,14 @@ use strict;
 use warnings;
 
 use FindBin;
-use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes 'usleep';
+use Examples;
 use QueueTest;
 
 my $node = new_server('recipes', undef, allows_streaming => 'logical');
 my $deadly_rounds = $ENV{RECIPE_ROUNDS} || 2;
-
-# ---------------- reading the file ----------------
-
-# A block's statements: { sql, shown, waits }. A statement ends with a line that
-# ends with ";" or "\gset", or is a backslash command, or is COPY's data down to
-# "\."; the lines behind it, down to an empty one, are its output if the first
-# begins with a blank or "ERROR:".
-sub parse_block
-{
-	my (@lines) = @_;
-	my %block = (session => 'main', statements => []);
-	my ($sql, $waits) = ('', 0);
-
-	if (@lines && $lines[0] =~ /^-- session (.+)$/)
-	{
-		$block{session} = $1;
-		shift @lines;
-	}
-	if (@lines && $lines[-1] =~ /^-- session \Q$block{session}\E dies$/)
-	{
-		$block{dies} = 1;
-		pop @lines;
-	}
-	while (defined(my $line = shift @lines))
-	{
-		next if $sql eq '' && $line eq '';
-		if ($sql eq '' && $line eq '-- waits')
-		{
-			$waits = 1;
-			next;
-		}
-		$sql .= "$line\n";
-		if ($line =~ /^COPY .* FROM STDIN;$/)
-		{
-			$sql .= "$line\n"
-			  while defined($line = shift @lines) && $line ne '\.';
-			$sql .= "\\.\n";
-		}
-		elsif ($line !~ /;$|\\gset$|^\\/)
-		{
-			next;
-		}
-
-		my $shown;
-		if (@lines && $lines[0] =~ /^(?: |ERROR:)/)
-		{
-			$shown = '';
-			$shown .= "$line\n"
-			  while defined($line = shift @lines) && $line ne '';
-		}
-		push @{ $block{statements} },
-		  { sql => $sql, shown => $shown, waits => $waits };
-		($sql, $waits) = ('', 0);
-	}
-	die "no end of statement: $sql" if $sql ne '';
-	return \%block;
-}
-
-# The recipes: { title, blocks }, one for each section that has blocks.
-sub read_recipes
-{
-	my ($file) = @_;
-	my (@recipes, $title, $block);
-
-	foreach my $line (split /\n/, slurp_file($file))
-	{
-		if (defined $block)
-		{
-			if ($line ne '```')
-			{
-				push @$block, $line;
-				next;
-			}
-			push @recipes, { title => $title, blocks => [] }
-			  if !@recipes || $recipes[-1]{title} ne $title;
-			push @{ $recipes[-1]{blocks} }, parse_block(@$block);
-			undef $block;
-		}
-		elsif ($line =~ /^## (.+)$/)
-		{
-			$title = $1;
-		}
-		elsif ($line eq '```sql')
-		{
-			$block = [];
-		}
-	}
-	return @recipes;
-}
-
-# ---------------- sessions ----------------
-
-# A psql that stays open: send() and answer(), or both in one, run().
-{
-
-	package Session;
-
-	my $number = 0;
-
-	sub new
-	{
-		my ($class, $db) = @_;
-		my $self = bless { in => '', out => '' }, $class;
-
-		$self->{run} = IPC::Run::start(
-			[ 'psql', '-X', '-q', '-d', $node->connstr($db), '-f', '-' ],
-			'<', \$self->{in}, '>', \$self->{out}, '2>&1',
-			$self->{timeout} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-		$self->run('\pset footer on');
-		($self->{pid}) = $self->run('SELECT pg_backend_pid() AS pid;') =~ /(\d+)/;
-		return $self;
-	}
-
-	sub send
-	{
-		my ($self, $sql) = @_;
-
-		$self->{end} = 'end of answer ' . ++$number;
-		$self->{in} .= "$sql\n\\echo $self->{end} :SQLSTATE\n";
-		$self->{run}->pump_nb;
-		return;
-	}
-
-	# The output as the file shows it: no blanks at the ends of lines, no empty
-	# line at the end. The SQLSTATE is kept.
-	sub answer
-	{
-		my ($self) = @_;
-
-		$self->{timeout}->start;
-		$self->{run}->pump until $self->{out} =~ /$self->{end} (\S+)\n/;
-		my ($out, $state) = ($`, $1);
-		$self->{out} = '';
-		$self->{sqlstate} = $state;
-		$out =~ s/^psql:<stdin>:\d+: //mg;
-		$out =~ s/[ \t]+$//mg;
-		$out =~ s/\n+\z/\n/;
-		return $out;
-	}
-
-	sub run
-	{
-		my ($self, $sql) = @_;
-
-		$self->send($sql);
-		return $self->answer;
-	}
-
-	# Does it wait for a lock, or in queue.wait()?
-	sub waits
-	{
-		my ($self) = @_;
-
-		return $node->poll_query_until('postgres',
-			"SELECT wait_event_type IN ('Lock', 'Extension')
-			   FROM pg_stat_activity WHERE pid = $self->{pid}");
-	}
-
-	# Kill the client, and wait for its backend to notice.
-	sub kill
-	{
-		my ($self) = @_;
-
-		$self->{run}->kill_kill;
-		$node->poll_query_until('postgres',
-			"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $self->{pid})")
-		  or die 'a killed client leaves its backend behind';
-		return;
-	}
-
-	sub quit
-	{
-		my ($self) = @_;
-
-		$self->{in} .= "\\q\n";
-		eval { $self->{run}->finish };
-		return;
-	}
-}
 
 # ---------------- running ----------------
 
@@ -253,7 +73,7 @@ sub run_recipe
 	foreach my $block (@{ $recipe->{blocks} })
 	{
 		my $name = $block->{session};
-		my $session = $sessions{$name} //= Session->new($db);
+		my $session = $sessions{$name} //= Session->new($node, $db);
 		my @statements = @{ $block->{statements} };
 
 		if (my $waiting = shift @waiting)
@@ -295,7 +115,7 @@ sub statements_with
 sub run_apart
 {
 	my ($statements, $dies_at, $set) = @_;
-	my $session = Session->new($db);
+	my $session = Session->new($node, $db);
 	my $out = $session->run($set // '');
 	my $n = 0;
 
@@ -380,8 +200,8 @@ my %promise = (
 		{
 			my $set = "\\set client 'client-17'\n\\set item 'desk'\n\\set request "
 			  . ++$request;
-			my $first = Session->new($db);
-			my $retry = Session->new($db);
+			my $first = Session->new($node, $db);
+			my $retry = Session->new($node, $db);
 
 			$first->run("$set\n" . join '', @handler[ 0 .. $#handler - 1 ]);
 			$retry->send("$set\n" . join '', @handler);
@@ -437,7 +257,7 @@ my %promise = (
 		# that overlap, roll back, are of no interest, and COPYs
 		$node->safe_psql('source', q{SELECT FROM pg_create_logical_replication_slot('check', 'test_decoding');
 			CREATE TABLE other (n int)});
-		my @writers = map { Session->new('source') } 1 .. 3;
+		my @writers = map { Session->new($node, 'source') } 1 .. 3;
 		foreach my $n (1 .. 40)
 		{
 			my $writer = $writers[ $n % 3 ];
@@ -495,7 +315,7 @@ my %promise = (
 		query(q{SELECT queue.create_topic('wrong', value_type => 'text');
 			SELECT queue.create_producer('wrong', 'source', 'monotonic')});
 		$node->safe_psql('source', q{SELECT FROM pg_create_logical_replication_slot('wrong', 'test_decoding')});
-		my ($first, $second) = map { Session->new('source') } 1 .. 2;
+		my ($first, $second) = map { Session->new($node, 'source') } 1 .. 2;
 		$first->run("BEGIN;\nINSERT INTO stock VALUES ('early', 1);");
 		$second->run("COPY stock FROM STDIN;\ncopy\t1\ncopy\t2\n\\.");
 		$first->run('COMMIT;');
@@ -557,8 +377,8 @@ my %promise = (
 			'consumer: every order, once');
 
 		# killed while it waits: nobody is left waiting, and the next is woken
-		my $killed = Session->new($db);
-		my $next = Session->new($db);
+		my $killed = Session->new($node, $db);
+		my $next = Session->new($node, $db);
 
 		$killed->send($round[0]);
 		ok($killed->waits, 'consumer: waits');
@@ -611,8 +431,8 @@ my %promise = (
 		}
 
 		# and while a consumer is at work: it waits for it
-		my $consumer = Session->new($db);
-		my $operator = Session->new($db);
+		my $consumer = Session->new($node, $db);
+		my $operator = Session->new($node, $db);
 
 		query(q{INSERT INTO topic.orders (key, value) VALUES ('customer-0', '{"id": 501, "net": 5010}')});
 		$consumer->run("$consumer[0]$consumer[1]");
@@ -631,7 +451,14 @@ my %promise = (
 			0, 'lag: nobody is left');
 	});
 
-my @recipes = read_recipes("$FindBin::RealBin/../../docs/recipes.md");
+# One recipe for each section that has blocks.
+my @recipes;
+foreach my $block (read_examples("$FindBin::RealBin/../../docs/recipes.md"))
+{
+	push @recipes, { title => $block->{title}, blocks => [] }
+	  if !@recipes || $recipes[-1]{title} ne $block->{title};
+	push @{ $recipes[-1]{blocks} }, $block;
+}
 
 is_deeply(
 	[ sort map { $_->{title} } @recipes ],
