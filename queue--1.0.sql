@@ -1117,7 +1117,7 @@ CREATE FUNCTION queue.segment_info(
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.segment_info(regclass, boolean) IS
-'What view queue.segments shows of a segment: its messages, its size, and whether its file has a page. compacted: the number of messages is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist, or another transaction has locked a topic''s one (a WARNING). Errors: 42809 not a segment, 42501 no right. Right: SELECT or INSERT on the topic''s view; of a table that is not a segment of a topic, such as an archived one, SELECT on it. Since 1.0.';
+'What view queue.segments shows of a segment: its messages, its size, and whether its file has a page. compacted: the number of messages is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist, belongs to a topic that the user may neither read nor write, or another transaction has locked a topic''s one (a WARNING). Errors: 42809 not a segment, 42501 no right. Right: SELECT or INSERT on the topic''s view, else all is NULL; of a table that is not a segment of a topic, such as an archived one, SELECT on it. Since 1.0.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,

@@ -228,11 +228,83 @@ sub run_page
 	return;
 }
 
+# ---------------- the reference names everything ----------------
+
+# A function's input arguments as docs/reference.md writes them.
+sub arguments
+{
+	my ($text) = @_;
+
+	$text =~ s/\s+/ /g;
+	$text =~ s/,? ?\bOUT .*//;
+	$text =~ s/\bIN (?=\w)//g;
+	$text =~ s/::[a-z ]+(\[\])?//g;
+	$text =~ s/\binteger\b/int/g;
+	$text =~ s/timestamp with time zone/timestamptz/g;
+	$text =~ s/'00:01:00'/'1 minute'/g;
+	return $text;
+}
+
+sub check_reference
+{
+	my ($node) = @_;
+	my $text = slurp_file("$FindBin::RealBin/../../docs/reference.md");
+	my $in_queue = q{= 'queue'::regnamespace};
+
+	# what there is
+	foreach my $name (split /\n/, $node->safe_psql('postgres', qq{
+		SELECT 'queue.' || proname FROM pg_proc WHERE pronamespace $in_queue
+		UNION SELECT 'queue.' || relname FROM pg_class
+		 WHERE relnamespace $in_queue AND relkind IN ('r', 'v', 'c')
+		UNION SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'queue%'
+		UNION SELECT name FROM pg_settings WHERE name LIKE 'queue.%' ORDER BY 1}))
+	{
+		ok($text =~ /\b\Q$name\E\b/, "reference.md has $name");
+	}
+
+	# the columns of each view, in their order
+	foreach my $row (split /\n/, $node->safe_psql('postgres', qq{
+		SELECT relname, string_agg(attname, ' ' ORDER BY attnum)
+		  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+		 WHERE relnamespace $in_queue AND relkind = 'v' AND attnum > 0 GROUP BY 1}))
+	{
+		my ($view, $columns) = split /\|/, $row;
+		my ($section) = $text =~ /^### queue\.$view\n(.*?)^(?:###|---)/ms;
+		my @named;
+
+		push @named, $1 =~ /`(\w+)`/g while ($section // '') =~ /^\| (`[^|]*) \|/mg;
+		is("@named", $columns, "reference.md has the columns of queue.$view");
+	}
+
+	# the arguments of each function that has a heading, but what stands for "the same";
+	# not those of an example
+	my %documented;
+	while ($text =~ /^(?:CALL )?(queue\.\w+)\((?!')((?:[^()]|\([^()]*\))*)\)/mg)
+	{
+		push @{ $documented{$1} }, arguments($2) if index($2, '…') < 0;
+	}
+	foreach my $function (sort keys %documented)
+	{
+		my @catalog = map { arguments(s/^\(|\)$//gr) } split /\n/, $node->safe_psql('postgres',
+			"SELECT '(' || pg_get_function_arguments(oid) || ')' FROM pg_proc
+			  WHERE 'queue.' || proname = '$function' AND pronamespace $in_queue");
+
+		foreach my $arguments (@{ $documented{$function} })
+		{
+			ok((grep { $_ eq $arguments } @catalog),
+				"reference.md has the arguments of $function")
+			  or diag("$function($arguments)\n", join "\n", @catalog);
+		}
+	}
+	return;
+}
+
 my $node = new_server('documents', undef, allows_streaming => 'logical');
 
 chdir PostgreSQL::Test::Utils::tempdir;
 run_page($node, $_) foreach grep { !$ENV{PAGE} || $_ eq $ENV{PAGE} } sort keys %PAGES;
-run_inline($node, 'docs/kafka.md');
+run_inline($node, 'docs/kafka.md') unless $ENV{PAGE};
+check_reference($node);
 
 $node->stop;
 done_testing();
