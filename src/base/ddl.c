@@ -67,6 +67,38 @@ pgqueue_pin_search_path(void)
 }
 
 /*
+ * Raise the error at hand again.  GRANT, COMMENT and others lock no relation: if
+ * another session's has changed the catalog's row of a relation meanwhile, DDL on
+ * that relation fails with an internal error.  For the user it is a conflict of two
+ * transactions.
+ */
+pg_noreturn static void rethrow_conflict(void);
+
+static void
+rethrow_conflict(void)
+{
+	static const char *const conflicts[] = {
+		"tuple concurrently ", "cache lookup failed for ", "could not find tuple for "
+	};
+	ErrorData  *error;
+
+	if (geterrcode() != ERRCODE_INTERNAL_ERROR)
+		PG_RE_THROW();
+	error = CopyErrorData();
+	for (int i = 0; i < lengthof(conflicts); i++)
+		if (strncmp(error->message, conflicts[i], strlen(conflicts[i])) == 0)
+		{
+			FlushErrorState();
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("another session has changed the same relation, or its rights, meanwhile"),
+					 errdetail_internal("%s", error->message),
+					 errhint("Try again.")));
+		}
+	PG_RE_THROW();
+}
+
+/*
  * Run DDL as a role, with a search_path that nobody can bend.	The caller has
  * checked the user's rights.
  *
@@ -83,6 +115,7 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 	Oid			save_userid;
 	int			save_sec;
 	int			save_nest;
+	MemoryContext context = CurrentMemoryContext;
 
 	GetUserIdAndSecContext(&save_userid, &save_sec);
 	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
@@ -108,12 +141,16 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 			elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
 		SPI_finish();
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		removing = save_removing;
 		attaching = save_attaching;
+		MemoryContextSwitchTo(context);
+		rethrow_conflict();
 	}
 	PG_END_TRY();
+	removing = save_removing;
+	attaching = save_attaching;
 	pgqueue_unpin();
 	AtEOXact_GUC(false, save_nest);
 	SetUserIdAndSecContext(save_userid, save_sec);
