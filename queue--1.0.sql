@@ -139,7 +139,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in th
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged.';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged, maintenance stopped (queue.code_timeout).';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
 
@@ -196,7 +196,7 @@ COMMENT ON COLUMN queue.progress.epoch IS 'By which messages were last handed to
 COMMENT ON COLUMN queue.progress.handed_to IS 'Offset behind the last message that was handed to the member.';
 COMMENT ON COLUMN queue.progress.committed_by IS 'Role that moved the offset.';
 COMMENT ON COLUMN queue.progress.member IS 'Member that messages were last handed to; NULL: none, or taken back.';
-COMMENT ON COLUMN queue.progress.metadata IS 'What was said with the commit.';
+COMMENT ON COLUMN queue.progress.metadata IS 'Application metadata stored with the commit.';
 COMMENT ON COLUMN queue.progress.missed IS 'Offsets that retention took before the group had read them, until then; NULL: none.';
 COMMENT ON COLUMN queue.progress.released IS 'Whether the group holds no messages of the partition until it is used again (queue.expire_group); NULL: no.';
 COMMENT ON COLUMN queue.progress.incarnation IS 'Incarnation of the log that the offset belongs to (queue.incarnation): in another one it is good as far as the messages were restored.';
@@ -511,7 +511,7 @@ COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, in
 'Appends one message; it becomes visible with COMMIT. value: parsed as the topic''s type; NULL, with a key, is a tombstone. key: chooses the partition as Kafka does (murmur2). headers: a JSON object. partition: overrides the key. Without key and partition: round robin.
 producer_id: 1 to 255 bytes, chosen by the application, known to the topic from its first use on; it needs sequence: the message''s number, 0 to 2^63 - 2, by default the last one + 1 exactly (see queue.create_producer). A sequence that was stored before stores nothing. epoch: default 0; a lower one than the current is refused, a higher one becomes the current and the sequences restart (see queue.fence_producer). Waits for another transaction that has produced with the same id.
 Returns partition, offset and timestamp, provisional until COMMIT; for a duplicate those of the original message, without timestamp.
-Errors: 42704 no such topic, 22P02 and the like if the value does not parse, 22004 NULL, 22023 bad argument, 42602 bad producer_id, 54000 too large, 42501 no right, 25006 read-only, QU002 sequence out of order, QU003 producer fenced, 40001 under REPEATABLE READ if the producer moved on. Right: INSERT on the topic''s view; membership in the role that first used the producer_id. Idea: Kafka''s idempotent producer. Since 1.0.';
+Errors: 42704 no such topic, 22P02 and the like if the value does not parse, 22004 NULL, 22023 bad argument, 42602 bad producer_id, 54000 too large, 42501 no right, 25006 read-only, QU002 sequence out of order, QU003 producer fenced, 40001 under REPEATABLE READ if the producer moved on, QU001 a duplicate whose original was not restored. Right: INSERT on the topic''s view; membership in the producer''s role. Idea: Kafka''s idempotent producer. Since 1.0.';
 
 CREATE FUNCTION queue.produce(
     topic       text,
@@ -612,7 +612,7 @@ CREATE FUNCTION queue.producer_state(
 AS 'MODULE_PATHNAME', 'pgqueue_producer_state'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.producer_state(text, text) IS
-'Where a producer goes on: its epoch, the last sequence that was stored, that message''s partition and offset, the watermark kept with the last batch, and when. As of now, without what others have not committed. One row; all NULL for a producer that is not known, last_sequence NULL for one that has stored nothing in its epoch.
+'Where a producer goes on: its epoch, the last sequence that was stored, that message''s partition and offset, the watermark kept with the last batch, and when that message was stored (of a producer without messages: when it was first fenced or stored a watermark). As of now, without what others have not committed. One row; all NULL for a producer that is not known, last_sequence NULL for one that has stored nothing in its epoch.
 Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic. Since 1.0.';
 
 CREATE FUNCTION queue.prune_producers(topic text) RETURNS bigint
@@ -716,7 +716,7 @@ CREATE FUNCTION queue.reset_offsets(
 AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
-'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (messages to leave out, or, negative, to read again; stops at the ends of the log). partition: default all. dry_run: only tells.
+'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (so many offsets forward, or, negative, back; stops at the ends of the log). partition: default all. dry_run: only tells.
 Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after. If the log started behind the group''s offset, what lies between counts as missed (queue.alter_group).
 Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; membership in the group''s role or ownership of the topic. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
 
@@ -1117,7 +1117,7 @@ CREATE FUNCTION queue.segment_info(
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.segment_info(regclass, boolean) IS
-'What view queue.segments shows of a segment: its messages, its size, and whether its file has a page. compacted: the number of messages is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist, belongs to a topic that the user may neither read nor write, or another transaction has locked a topic''s one (a WARNING). Errors: 42809 not a segment, 42501 no right. Right: SELECT or INSERT on the topic''s view, else all is NULL; of a table that is not a segment of a topic, such as an archived one, SELECT on it. Since 1.0.';
+'What view queue.segments shows of a segment: its messages, its size, and whether its file has a page. compacted: the number of messages is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist, or another transaction has locked a topic''s one (a WARNING). Errors: 42809 not a segment. Right: SELECT or INSERT on the topic''s view; of a table that is not a segment of a topic, such as an archived one, SELECT on it; without, all is NULL. Since 1.0.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
@@ -1386,7 +1386,7 @@ COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Messages handed to a member 
 COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paused for the group.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
 COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'By which role.';
-COMMENT ON COLUMN queue.consumer_groups.metadata IS 'What was said with the commit.';
+COMMENT ON COLUMN queue.consumer_groups.metadata IS 'Application metadata stored with the commit.';
 COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition, or one that shares its lock, being 1,024 apart.';
 COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets that retention took before the group had read them, ever; those between current_offset and the log start included, which its next call will be told of.';
 COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read and does not hold them any more, since it was not used for its expiry.';
@@ -1512,7 +1512,7 @@ COMMENT ON COLUMN queue.offset_history.to_offset IS 'Where it was then: the next
 COMMENT ON COLUMN queue.offset_history.committed_at IS 'When.';
 COMMENT ON COLUMN queue.offset_history.committed_by IS 'By which role.';
 COMMENT ON COLUMN queue.offset_history.member IS 'By which member, if by one.';
-COMMENT ON COLUMN queue.offset_history.metadata IS 'What was said with it.';
+COMMENT ON COLUMN queue.offset_history.metadata IS 'Application metadata stored with it.';
 
 CREATE VIEW queue.producers WITH (security_barrier) AS
 SELECT t.topic,
