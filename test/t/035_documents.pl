@@ -299,7 +299,12 @@ sub check_reference
 	return;
 }
 
-my $node = new_server('documents', undef, allows_streaming => 'logical');
+# The figures are without the WAL of checkpoints and of autovacuum.
+my $node = new_server('documents', q{
+autovacuum = off
+checkpoint_timeout = '1h'
+max_wal_size = '4GB'
+}, allows_streaming => 'logical');
 
 chdir PostgreSQL::Test::Utils::tempdir;
 run_page($node, $_) foreach grep { !$ENV{PAGE} || $_ eq $ENV{PAGE} } sort keys %PAGES;
