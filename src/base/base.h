@@ -26,6 +26,7 @@
 extern bool pgqueue_allow_ddl;
 extern Oid	pgqueue_extension_owner(void);
 extern char *pgqueue_type_name(Oid type);
+pg_noreturn extern void pgqueue_rethrow_conflict(MemoryContext context);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern void pgqueue_run_removal(Oid role, const char *sql);
 extern bool pgqueue_removing(void);

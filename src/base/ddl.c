@@ -67,15 +67,17 @@ pgqueue_pin_search_path(void)
 }
 
 /*
- * Raise the error at hand again.  GRANT, COMMENT and others lock no relation: if
- * another session's has changed the catalog's row of a relation meanwhile, DDL on
- * that relation fails with an internal error.  For the user it is a conflict of two
- * transactions.
+ * Raise the error at hand again, in a PG_CATCH() of what changes rows of the
+ * catalog.  context: that of the caller, before the error.
+ *
+ * GRANT, COMMENT and others lock no relation: if another session's has changed the
+ * catalog's row of a relation meanwhile, DDL on that relation fails with an internal
+ * error.  For the user it is a conflict of two transactions.
+ *
+ * Errors: the one at hand, or 40001 in place of it.
  */
-pg_noreturn static void rethrow_conflict(void);
-
-static void
-rethrow_conflict(void)
+void
+pgqueue_rethrow_conflict(MemoryContext context)
 {
 	static const char *const conflicts[] = {
 		"tuple concurrently ", "cache lookup failed for ", "could not find tuple for "
@@ -84,6 +86,7 @@ rethrow_conflict(void)
 
 	if (geterrcode() != ERRCODE_INTERNAL_ERROR)
 		PG_RE_THROW();
+	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	for (int i = 0; i < lengthof(conflicts); i++)
 		if (strncmp(error->message, conflicts[i], strlen(conflicts[i])) == 0)
@@ -145,8 +148,7 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 	{
 		removing = save_removing;
 		attaching = save_attaching;
-		MemoryContextSwitchTo(context);
-		rethrow_conflict();
+		pgqueue_rethrow_conflict(context);
 	}
 	PG_END_TRY();
 	removing = save_removing;

@@ -144,6 +144,7 @@ empty_segment(Oid relid)
 	Relation	leaf = table_open(relid, NoLock);
 	Oid			toast = leaf->rd_rel->reltoastrelid;
 	bool		save = pgqueue_allow_ddl;
+	MemoryContext context = CurrentMemoryContext;
 
 	pgqueue_check_code(relid, false);
 	CheckTableForSerializableConflictIn(leaf);
@@ -159,11 +160,13 @@ empty_segment(Oid relid)
 			table_close(rel, NoLock);
 		}
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		pgqueue_allow_ddl = save;
+		pgqueue_rethrow_conflict(context);
 	}
 	PG_END_TRY();
+	pgqueue_allow_ddl = save;
 	table_close(leaf, NoLock);
 	pgqueue_pin();
 	pgqueue_code_begin(relid, false);
@@ -211,9 +214,18 @@ static void
 drop_segment(Oid relid)
 {
 	ObjectAddress leaf;
+	MemoryContext context = CurrentMemoryContext;
 
 	ObjectAddressSet(leaf, RelationRelationId, relid);
-	performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	PG_TRY();
+	{
+		performDeletion(&leaf, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	}
+	PG_CATCH();
+	{
+		pgqueue_rethrow_conflict(context);
+	}
+	PG_END_TRY();
 }
 
 /*

@@ -216,6 +216,7 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	Copy		copy = {.stays = stays,.arg = arg};
 	bool		copied;
 	Oid			new;
+	MemoryContext context = CurrentMemoryContext;
 
 	/* before the work is done */
 	if (!is_free_soon(relid))
@@ -244,8 +245,16 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	}
 	pgqueue_pin();
 	pgqueue_code_begin(relid, false);
-	finish_heap_swap(relid, new, false, by_content, false, true, frozen, multi,
-					 RELPERSISTENCE_PERMANENT);
+	PG_TRY();
+	{
+		finish_heap_swap(relid, new, false, by_content, false, true, frozen,
+						 multi, RELPERSISTENCE_PERMANENT);
+	}
+	PG_CATCH();
+	{
+		pgqueue_rethrow_conflict(context);
+	}
+	PG_END_TRY();
 	pgqueue_code_end();
 	pgqueue_unpin();
 	CommandCounterIncrement();
