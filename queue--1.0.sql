@@ -1526,7 +1526,7 @@ SELECT t.topic,
        coalesce(b.accepted, 0) AS accepted,
        coalesce(b.duplicates, 0) AS duplicates,
        coalesce(b.gaps, 0) AS gaps,
-       b.produced_at,
+       CASE WHEN b.accepted > 0 THEN b.produced_at END AS produced_at,
        p.created_at,
        coalesce(b.used_at, b.produced_at, p.created_at) AS used_at
   FROM queue.producer p
@@ -1550,7 +1550,7 @@ COMMENT ON COLUMN queue.producers."offset" IS 'Offset of that message.';
 COMMENT ON COLUMN queue.producers.accepted IS 'Messages stored.';
 COMMENT ON COLUMN queue.producers.duplicates IS 'Messages that were sent again and left out.';
 COMMENT ON COLUMN queue.producers.gaps IS 'Times that a sequence left some out.';
-COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stored.';
+COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stored; NULL: none was.';
 COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
 COMMENT ON COLUMN queue.producers.used_at IS 'When it was last used: also by a duplicate, a watermark alone or a fence. See queue.forget_producers().';
 

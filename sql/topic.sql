@@ -155,6 +155,18 @@ SET ROLE regress_topic_owner;
 SELECT queue.drop_topic('kept');
 SELECT queue.drop_topic('kept', cascade => NULL);
 \set VERBOSITY default
+-- the hint names what the owner can call, not DROP ... CASCADE
+DO $$
+DECLARE
+	hint text;
+BEGIN
+	PERFORM queue.drop_topic('kept');
+EXCEPTION WHEN dependent_objects_still_exist THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RAISE NOTICE '%', hint;
+END $$;
+SELECT queue.drop_topic('topic.kept');
+SELECT queue.consume('g', '{kept,select}');
 SELECT queue.drop_topic('kept', cascade => true);
 RESET ROLE;
 SELECT relname FROM pg_class WHERE relnamespace = 'stranger'::regnamespace

@@ -88,7 +88,10 @@ produce(FunctionCallInfo fcinfo, Oid type)
 									 "sequence");
 	if (producer.name != NULL)
 	{
-		pgqueue_check_not_null(fcinfo, 6, "sequence");
+		if (PG_ARGISNULL(6))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("sequence must be given with a producer_id")));
 		sequence = PG_GETARG_INT64(6);
 	}
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));

@@ -285,6 +285,7 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	values[4] = state.watermark;
 	nulls[4] |= !state.has_watermark;
 	values[5] = TimestampTzGetDatum(state.produced_at);
+	nulls[5] |= state.accepted == 0;
 	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 

@@ -106,26 +106,57 @@ forget_users(const Topic *topic)
 }
 
 /*
+ * Drop a view or a table of the topic.
+ *
+ * Errors: 2BP01, with a hint that helps: users cannot use DROP ... CASCADE.
+ */
+static void
+drop_relation(const char *topic, const char *command, const char *relation,
+			  bool cascade)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		pgqueue_run_removal(pgqueue_extension_owner(),
+							psprintf("%s %s %s", command, relation,
+									 cascade ? "CASCADE" : "RESTRICT"));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (geterrcode() != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		error->hint = psprintf("Call queue.drop_topic(%s, cascade => true) to drop the dependent objects too.",
+							   quote_literal_cstr(topic));
+		error->context = NULL;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/*
  * Drop the topic's view and table, as far as they are there.  The table may have
  * been renamed or moved, and may be another kind of table.
  */
 static void
 drop_relations(const Topic *topic, bool cascade)
 {
-	const char *behavior = cascade ? "CASCADE" : "RESTRICT";
 	char	   *relation;
 
 	if (OidIsValid(topic->face))
-		pgqueue_run_removal(pgqueue_extension_owner(),
-							psprintf("DROP VIEW %s %s", pgqueue_face_name(topic->name),
-									 behavior));
+		drop_relation(topic->name, "DROP VIEW", pgqueue_face_name(topic->name),
+					  cascade);
 	relation = get_rel_name(topic->log);
 	if (relation != NULL)
-		pgqueue_run_removal(pgqueue_extension_owner(),
-							psprintf("DROP TABLE %s %s",
-									 quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
-																relation),
-									 behavior));
+		drop_relation(topic->name, "DROP TABLE",
+					  quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
+												 relation),
+					  cascade);
 }
 
 /* (topic, if_exists, cascade) */

@@ -252,7 +252,7 @@ pgqueue_group_must_exist(const ConsumerGroup *group)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("consumer group \"%s\" does not exist", group->name),
-				 errhint("Create it with queue.create_group().")));
+				 errhint("A group begins with queue.create_group(), or with its first queue.consume() or queue.poll().")));
 }
 
 /* A row to what it says; strings are copied. */

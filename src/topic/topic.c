@@ -183,6 +183,19 @@ report_broken(const Topic *topic)
 			 errhint("Undo the change as a superuser with queue.allow_ddl set, or drop the topic with queue.drop_topic().")));
 }
 
+/*
+ * Say what the caller may have meant by the name of a topic that does not exist.
+ */
+static int
+errhint_missing(const char *name)
+{
+	if (strncmp(name, PGQUEUE_FACE_SCHEMA ".", strlen(PGQUEUE_FACE_SCHEMA) + 1) == 0)
+		return errhint("A topic is named without its schema.");
+	if (name[0] == '{')
+		return errhint("Several topics are given as an array, for example ARRAY['a', 'b'].");
+	return errhint("Create it with queue.create_topic().");
+}
+
 /* Errors: 42704 if there is no such topic; 55000 if it cannot be used. */
 Topic *
 pgqueue_topic(const char *name)
@@ -193,7 +206,7 @@ pgqueue_topic(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("topic \"%s\" does not exist", name),
-				 errhint("Create it with queue.create_topic().")));
+				 errhint_missing(name)));
 	if (unlikely(topic->broken != NULL))
 		report_broken(topic);
 	return topic;
