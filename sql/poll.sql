@@ -194,6 +194,16 @@ SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
 SELECT partitions FROM queue.members WHERE consumer_group = 'assigned';
 UPDATE queue.assignment SET partitions = '{NULL,0}' WHERE group_id = (SELECT group_id FROM queue.consumer_group WHERE name = 'assigned');
 SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
+-- Nor does it matter that two own the same, which only a superuser can say.
+SELECT queue.create_topic('four', 4);
+SELECT count(*) FROM queue.poll('four', 'four', 'a', 0);
+SELECT count(*) FROM queue.poll('four', 'four', 'b', 0);
+UPDATE queue.assignment SET partitions = CASE name WHEN 'a' THEN '{1,2,3,0}' ELSE '{0}' END::int[]
+ WHERE group_id = (SELECT group_id FROM queue.consumer_group WHERE name = 'four');
+SELECT count(*) FROM queue.poll('four', 'four', 'b', 0);
+SELECT member, partitions FROM queue.members WHERE consumer_group = 'four' ORDER BY 1;
+SELECT count(*) FROM queue.poll('four', 'four', 'a', 0);
+SELECT member, partitions FROM queue.members WHERE consumer_group = 'four' ORDER BY 1;
 
 SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;
 SELECT count(*) FROM queue.member;

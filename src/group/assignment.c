@@ -159,8 +159,10 @@ one_to_take(int32 group, const Topic *topic, const Survey *s, const Member *me)
 
 		if (owner == me || owner->npartitions <= s->quotas[i])
 			continue;
+		/* two own the same if a superuser has written to queue.assignment */
 		for (int k = owner->npartitions - 1; k >= 0; k--)
 			if (owner->partitions[k] < s->npartitions &&
+				s->owners[owner->partitions[k]] == owner &&
 				!in_owners_hand(group, topic, owner, owner->partitions[k]))
 				return owner->partitions[k];
 	}
