@@ -236,6 +236,8 @@ prune_producers(Topic *topic, int32 partition, void *arg)
 {
 	ProducerRun *run = arg;
 
+	/* if the table is locked, that ends the step, not each producer's part of it */
+	pgqueue_lock_to_look(topic->log);
 	run->saved += pgqueue_producers_prune_due(topic, run->after, run->limit,
 											  &run->n);
 	run->done = true;
