@@ -94,6 +94,12 @@ SELECT segments FROM queue.delete_messages('used', 0, 2, force => true);
 COMMIT;
 SELECT m.offset, d.segments, pg_temp.same(m.offset, value) FROM queue.consume('g', 'used', NULL::text) m,
 	LATERAL queue.delete_messages('used', 0, 4, force => m.offset >= 0) d;
+-- Also if the plan goes over the rows again, without another call.
+SET enable_material = off;
+SELECT n, m.offset, d.segments, pg_temp.same(m.offset, value)
+  FROM generate_series(1, 2) n LEFT JOIN queue.fetch('used', 0, 2, NULL::text) m ON true,
+	LATERAL queue.delete_messages('used', 0, 4, force => m.offset + n >= 0) d;
+RESET enable_material;
 DO $$
 DECLARE
 	m record;

@@ -166,20 +166,40 @@ close_leaf(Datum leaf)
 	table_close((Relation) DatumGetPointer(leaf), NoLock);
 }
 
+/* Return true if a segment is kept open by a call of the same statement. */
+static bool
+is_kept_open(const ExprContext *context, Relation leaf)
+{
+	for (const ExprContext_CB *callback = context->ecxt_callbacks;
+		 callback != NULL; callback = callback->next)
+		if (callback->function == close_leaf &&
+			callback->arg == PointerGetDatum(leaf))
+			return true;
+	return false;
+}
+
 /*
  * Keep a segment open until the statement, or its cursor, ends: rows of its
  * messages point to its TOAST table.  Our lock keeps other sessions from dropping
  * or emptying it, this our own, which is told that it is in use.
+ *
+ * The context is one of the whole statement.  That of the call ends with a rescan
+ * of the plan node, which reads the rows again but does not call again.
  */
 static void
 keep_open(MessageSink *sink, Relation leaf)
 {
+	ExprContext *context = sink->rsinfo->econtext;
+
 	if (sink->kept_open == RelationGetRelid(leaf))
 		return;
 	sink->kept_open = RelationGetRelid(leaf);
+	if (context->ecxt_estate != NULL)
+		context = GetPerTupleExprContext(context->ecxt_estate);
+	if (is_kept_open(context, leaf))
+		return;
 	RelationIncrementReferenceCount(leaf);
-	RegisterExprContextCallback(sink->rsinfo->econtext, close_leaf,
-								PointerGetDatum(leaf));
+	RegisterExprContextCallback(context, close_leaf, PointerGetDatum(leaf));
 }
 
 /* A LogReceiver.  The first message is taken whatever its size. */
