@@ -200,8 +200,8 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
  * bytes)
  *
  * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, only tried, for a
- * moment; to the end of the transaction.	What is waited for with them, a schema that is being
- * dropped, a name that is being taken, is waited for only a moment.
+ * moment; to the end of the transaction.  What is waited for with them, a schema
+ * that is being dropped, a name that is being taken, is waited for only a moment.
  */
 Datum
 pgqueue_archive_segment(PG_FUNCTION_ARGS)

@@ -3,8 +3,8 @@
  * guard_check.c
  *	  Checks of a topic's table, segments and view after a DDL command.
  *
- * guard.c calls them for what the command touched; topic/topic.c checks the
- * same when it opens a topic (log/shape.c).
+ * guard.c calls them for what the command touched; topic/description.c checks
+ * the same when it looks a topic up (log/shape.c).
  *
  *-------------------------------------------------------------------------
  */

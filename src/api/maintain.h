@@ -31,7 +31,7 @@ extern void pgqueue_maintain_handed_over(const char *name, Oid log,
 extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
 										int32 n, const StepEnds *ends);
 
-/* ---------------- maintain_pass.c ---------------- */
+/* ---------------- maintain.c ---------------- */
 
 extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
 								   const StepEnds *ends);

@@ -112,7 +112,7 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
  * Start a worker and wait until it is ready.	Return its process, or 0.  One that
  * does not get ready is given up, else it might come later.
  *
- * Locks: lock_starter().
+ * Locks: pgqueue_lock_starter().
  * Errors: 53400 if the server has no room for it.
  */
 int

@@ -61,7 +61,10 @@ topics_now(MemoryContext context, bool *there)
 	return names;
 }
 
-/* Do something that may fail: that is logged, and left to the next pass. */
+/*
+ * After an error: log it, unless the process is to end, and abort the transaction.
+ * What failed is left to the next pass.
+ */
 void
 pgqueue_report_failure(MemoryContext context)
 {

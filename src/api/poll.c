@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * poll.c
- *	  queue.poll(), commit_offset(), leave(): batches for work outside the
- *	  database.
+ *	  queue.poll(): batches for work outside the database.  What was polled is
+ *	  committed by queue.commit_offset() (commit_offset.c).
  *
  * poll is short: it hands out what follows the committed offset of the member's
  * partitions, and notes in the partition's progress that the messages are in

@@ -3,8 +3,8 @@
  * producers.c
  *	  SQL functions about a producer: create, alter, fence, look at, forget.
  *
- * Producing itself is in produce.c and face.c; producer_prune.c is about many
- * producers at a time.
+ * Producing itself is in produce.c, produce_batch.c and view_insert.c;
+ * producer_prune.c is about many producers at a time.
  *
  *-------------------------------------------------------------------------
  */

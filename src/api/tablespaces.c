@@ -3,8 +3,8 @@
  * tablespaces.c
  *	  Where segments lie: queue.move_segments().
  *
- * A topic's tablespace is where its new segments are made (log_segment.c).	 It is
- * kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
+ * A topic's tablespace is where its new segments are made (topic/segment_make.c).
+ * It is kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
  * segments can be moved: PostgreSQL copies the files, and nothing of a topic's
  * description changes.
  *

@@ -4,7 +4,7 @@
  *	  Maintenance of one topic in a process of its own, which may end.
  *
  * A pass of maintenance hands a topic over when the topic's own code has to run
- * (code.c).  The process that does the pass starts a background worker, waits for
+ * (base/code.c).  The process that does the pass starts a background worker, waits for
  * it and repeats what it reports; if that ends before it is done, since the code
  * ran too long, only the rest of this topic's part of the pass is lost.  The
  * maintenance worker then leaves the topic's code alone for a while, which grows

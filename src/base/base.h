@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * base.h
- *	  What every other folder may use: registry tables, locks, shared memory, settings
- *	  of a step, DDL, and data structures that know nothing of topics.
+ *	  The extension's own tables, shared memory, roles, DDL, and the arguments
+ *	  and results of SQL functions.
  *
  *-------------------------------------------------------------------------
  */

@@ -6,8 +6,9 @@
  * Constraints and indexes of a topic's table belong to the topic's owner, who may
  * have them call functions.  They run, as the owner, where the extension makes a
  * segment (CHECKs are proved and folded, indexes are made), empties or compacts
- * one (indexes are made anew) and freezes one (BRIN indexes are summarized).  Such code may sleep, and it may swallow the error by which it is
- * canceled; only the end of its process is sure to end it.
+ * one (indexes are made anew) and freezes one (BRIN indexes are summarized).  Such
+ * code may sleep, and it may swallow the error by which it is canceled; only the
+ * end of its process is sure to end it.
  *
  * So each process has a rule:
  *
@@ -15,9 +16,10 @@
  *					there, as it does in an INSERT
  *	 CODE_ELSEWHERE	a pass of maintenance over other owners' topics: the code
  *					does not run there; a step that needs it is rolled back, and
- *					the topic is handed to a process of its own (topic_worker.c)
+ *					the topic is handed to a process of its own
+ *					(api/topic_worker.c)
  *	 CODE_LIMITED	such a process, and the one that makes segments
- *					(log_worker.c): it ends when queue.code_timeout is over
+ *					(topic/segment_make.c): it ends when queue.code_timeout is over
  *
  *-------------------------------------------------------------------------
  */

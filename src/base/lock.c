@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * lock.c
- *	  Loops over topics: a fault of one topic does not stop the others.
+ *	  Take and give back heavyweight locks: the extension's own, and those on tables
+ *	  of topics.
  *
- * A loop leaves out the topics whose descriptions say that they are broken.  What
- * else may fail, from a segment without its shape or a damaged page to a lock that
- * another transaction holds, fails in a subtransaction, and becomes a WARNING.
+ * A lock that guards rows is taken for the subtransaction, whatever portal is
+ * running: it lasts as long as what is written under it.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +54,11 @@ pgqueue_lock_to_look(Oid relid)
 	}
 }
 
-/* Open a relation to look at it, or return NULL if it is gone.  Locks, errors: as above. */
+/*
+ * Open a relation to look at it, or return NULL if it is gone.
+ *
+ * Locks, errors: those of pgqueue_lock_to_look().
+ */
 Relation
 pgqueue_open_to_look(Oid relid)
 {
@@ -256,8 +260,9 @@ try_for_a_while(bool (*try) (Oid relid, LOCKMODE mode), Oid relid,
 /*
  * Lock a table to the end of the transaction if that can be had within so many
  * milliseconds, 0: at once; later, if only the extension's own workers or
- * autovacuum are in the way: they end soon; -1: at once in any case.  The lock is tried again and again:
- * no other session waits behind this one, and no deadlock can come of it.
+ * autovacuum are in the way: they end soon; -1: at once in any case.  The lock is
+ * tried again and again: no other session waits behind this one, and no deadlock
+ * can come of it.
  */
 bool
 pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int patience)
@@ -274,7 +279,7 @@ pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience)
 						   patience);
 }
 
-/* ---------------- what may go ---------------- */
+/* ---------------- sizes ---------------- */
 
 /*
  * Return the bytes on disk of a segment with TOAST and indexes, or 0 if it is gone:

@@ -5,7 +5,7 @@
  *
  * A domain's CHECK, a constraint or an index expression may produce to the topic
  * whose description the caller is using.  While a call has a pin, descriptions that
- * are replaced are kept (catalog.c).
+ * are replaced are kept (topic/description.c).
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * registry.c
- *    The extension's own tables: find, open, check, read and write them.
+ *    The extension's own tables: find, open and check them.
  *
  * The rest of the library knows the columns of these tables by number, and the
  * types of their values.  A table may have been made, or altered, by another
@@ -17,7 +17,7 @@
  *  the table has fewer columns: the library reads NULL, and does not store its
  *  own value.
  *
- * Whatever else differs is an error, raised when the table is opened.  The
+ * registry_row.c reads and writes rows so.  Whatever else differs is an error, raised when the table is opened.  The
  * check is remembered until the relation changes.
  *
  *-------------------------------------------------------------------------

@@ -12,7 +12,7 @@
  *    "queue"                    "queue state"
  *    +---------+--------+       +--------------+---------------+
  *    | version | unused |       | append slots | waiters       |
- *    | u32     | 60 B   |       | log_slot.c   | wakeup.c      |
+ *    | u32     | 60 B   |       | log/slot.c   | waiters.c     |
  *    +---------+--------+       +--------------+---------------+
  *
  * version 0: the state is not made yet.  A library that needs another version
@@ -22,7 +22,7 @@
  *
  * The version stands for all that sessions agree upon, besides tables and
  * files: the layout of the state, the meaning of its fields, the lock tags
- * (queue.h), the arguments of background workers.  Raise PGQUEUE_SHARED_VERSION
+ * (lock.h), the arguments of background workers.  Raise PGQUEUE_SHARED_VERSION
  * when any of these changes after a release.  No session takes one of the
  * extension's own locks before it has compared versions (lock.c).
  *

@@ -17,8 +17,8 @@
  * with those behind it, until the next pass.  Maintenance drops what goes if it
  * can have the topic's table for itself for a moment.  Else, and when a user lets
  * messages go, it is emptied, which gives back the disk and needs no lock on that
- * table; a topic's description leaves it out from then on (catalog.c), and
- * maintenance drops the empty table later.
+ * table; a topic's description leaves it out from then on
+ * (topic/description.c), and maintenance drops the empty table later.
  *
  *-------------------------------------------------------------------------
  */

@@ -314,7 +314,8 @@ add_held(int32 group, const Topic *topic, Member *me)
 		if (pgqueue_member_owns(me, p))
 			continue;
 		pgqueue_progress_look(group, topic, p, &progress);
-		if (pgqueue_member_holds(&progress, me) && pgqueue_member_handed(me, &progress))
+		if (pgqueue_member_holds(&progress, me) &&
+			pgqueue_member_handed(me, &progress))
 			add_partition(me, p);
 	}
 }

@@ -22,8 +22,9 @@
  * and whatever next moves the group, or hands it messages, writes one that does
  * not.
  *
- * Otherwise nothing is written when a group expires, and nothing when it comes back: its
- * offsets stay, and are as good as ever if retention had nothing to take.
+ * Otherwise nothing is written when a group expires, and nothing when it comes
+ * back: its offsets stay, and are as good as ever if retention had nothing to
+ * take.
  *
  *-------------------------------------------------------------------------
  */

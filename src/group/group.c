@@ -3,7 +3,7 @@
  * group.c
  *	  Consumer groups: names, and whose they are.
  *
- * A group belongs to the role that first used it (role.c), or to which
+ * A group belongs to the role that first used it (base/role.c), or to which
  * queue.alter_group() gave it; other roles need membership in that role.  The
  * owner of a topic may reset, expire and drop what any group has in that topic.
  *

@@ -167,7 +167,8 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 		/* it may be polling, at this moment */
 		pgqueue_progress_look(group->id, topic, p, &progress);
 		if (!pgqueue_member_holds(&progress, me) &&
-			!(pgqueue_member_owns(me, p) && pgqueue_progress_busy(group->id, topic->id, p)))
+			!(pgqueue_member_owns(me, p) &&
+			  pgqueue_progress_busy(group->id, topic->id, p)))
 			continue;
 		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
 		pgqueue_progress_read(group->id, topic, p, &progress);

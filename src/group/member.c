@@ -3,7 +3,7 @@
  * member.c
  *	  Members of a consumer group: their leases, and the partitions they own.
  *
- * Who works outside the database polls under a member's name (poll.c).	 Two
+ * Who works outside the database polls under a member's name (api/poll.c).  Two
  * tables, a row of each for a member and a topic:
  *
  *	 queue.member		group_id int4 | topic_id int4 | lease int8, ms |
@@ -21,7 +21,7 @@
  * and balances another time.
  *
  * Partitions are balanced by whoever polls and finds that it has too few or too
- * many (balance.c).  It takes what nobody alive owns, then from those who have
+ * many (assignment.c).  It takes what nobody alive owns, then from those who have
  * too many what they have no messages in hand of; it gives up what it has too
  * many of.	 So a partition moves only when its owner is done with its batch, or
  * is dead.	 Dead is whose lease is over and who is not about to renew it: its

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * member.h
- *	  Members of a group, their leases, and what they may do.
+ *	  Members of a group: what they own, wait for and commit.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,6 @@
 
 /* Columns of queue.member. */
 #define MEMBER_ATTR_GROUP		1
-
 #define MEMBER_ATTR_TOPIC		2
 #define MEMBER_ATTR_LEASE		3
 #define MEMBER_ATTR_EXPIRES		4

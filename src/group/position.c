@@ -54,7 +54,7 @@ place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
  * group that has not begun the partition is where it begins.
  *
  * What is let go between our look at the log start and the scan gave us no
- * message (log/scan.c): look and scan again.  The log start has moved beyond
+ * message (topic/read.c): look and scan again.  The log start has moved beyond
  * *from then, so that ends.
  *
  * Locks: the group's progress in the partition.

@@ -20,7 +20,7 @@
  * does released, which is NULL or true.
  *
  * An offset belongs to the incarnation of the log in which it was stored
- * (incarnation.c).  After a restore it is good as far as the messages were restored
+ * (topic/incarnation.c).  After a restore it is good as far as the messages were restored
  * as well; else it is lost: reading raises QU001, and what does not move the
  * offset leaves the incarnation as it is.
  *

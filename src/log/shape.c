@@ -8,16 +8,17 @@
  * owner, who may run DDL on them, so no code may trust their shape.  Each table
  * and view is checked where it is opened:
  *
- *	 the topic's table and its view		catalog.c, when the topic is looked up;
- *										remembered in the topic's description
+ *	 the topic's table and its view		topic/description.c, when the topic is
+ *										looked up; remembered in its description
  *	 a segment							pgqueue_segment_sound(); remembered in
  *										the relation cache (rd_amcache)
  *	 any other table USING queue_log	pgqueue_append_place(); likewise; or, to
  *										read it, pgqueue_has_log_columns()
  *
- * What is remembered goes with the next invalidation of the relation.  guard.c
- * asks the same functions after each DDL command, so that DDL which would spoil
- * a topic fails when it is tried.  README, "The wall", has the reasons.
+ * What is remembered goes with the next invalidation of the relation.
+ * api/guard_check.c asks the same functions after each DDL command, so that DDL
+ * which would spoil a topic fails when it is tried.  README, section 16, has the
+ * reasons.
  *
  *-------------------------------------------------------------------------
  */
@@ -272,8 +273,9 @@ known_shape(Relation leaf)
 
 /*
  * Check a table that is opened as a segment of a topic: of its table, owner and
- * type.  Return false if it cannot be read as one; then *flaw says why, or is NULL if it is no partition of
- * the topic's table any more.  Costs a few comparisons once the shape is known.
+ * type.  Return false if it cannot be read as one; then *flaw says why, or is NULL
+ * if it is no partition of the topic's table any more.  Costs a few comparisons
+ * once the shape is known.
  *
  * Locks: any on the segment.
  */

@@ -29,7 +29,7 @@
  *			that a walker knows whether the tail is still what it was.
  *
  * Backends with another version of the library may share it: any change of the
- * layout, or of what a field means, raises PGQUEUE_SHARED_VERSION (shmem.c).
+ * layout, or of what a field means, raises PGQUEUE_SHARED_VERSION (base/shmem.c).
  *
  *-------------------------------------------------------------------------
  */

@@ -4,7 +4,7 @@
  *	  Producers: ids, epochs and sequences that the application chooses.
  *
  * A producer is a row of queue.producer, made when its id is first used; it
- * belongs to that role.  Its rows in queue.producer_batch (producer_state.c)
+ * belongs to that role.  Its rows in queue.producer_batch (state.c)
  * say what it has stored.	Who produces with a sequence
  *
  *	 1. claims it (pgqueue_claim): locks the producer to the end of the
@@ -34,8 +34,6 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-#if PG_VERSION_NUM >= 160000
-#endif
 
 #include "base/base.h"
 #include "base/lock.h"

@@ -9,13 +9,13 @@
  *	 producer_id | series | last_sequence | generation |	the index
  *	 epoch | first_sequence | partition, offset of last_sequence |
  *	 accepted, duplicates, gaps: totals | produced_at | watermark |
- *	 places of first_sequence to last_sequence (sequence_map.c) | used_at |
- *	 incarnation of the log that the places are of (incarnation.c)
+ *	 places of first_sequence to last_sequence (base/sequence_map.c) | used_at |
+ *	 incarnation of the log that the places are of (topic/incarnation.c)
  *
  * Later rows have the greater (series, last_sequence, generation), so the
  * newest is read from the index's end, and the row of an earlier sequence is the
  * first whose last_sequence is not below it; unless pruning has moved it to
- * queue.producer_history (producer_history.c).  A row without messages (a fence,
+ * queue.producer_history (history.c).  A row without messages (a fence,
  * a call of duplicates only, a watermark alone) repeats last_sequence, has no
  * places, and comes behind the row that has.
  *

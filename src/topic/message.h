@@ -58,7 +58,7 @@ extern HeapTuple pgqueue_form_message(Topic *topic, int32 partition,
 									  Datum key, bool key_null,
 									  Datum headers, bool headers_null);
 
-/* ---------------- row.c ---------------- */
+/* ---------------- result.c ---------------- */
 
 typedef struct MessageSink
 {

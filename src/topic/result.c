@@ -59,9 +59,6 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 }
 
 /*
- * A row may end before columns that the type has behind those that are known, as
- * rows do that were stored before the columns were added: they are NULL.
- *
  * Can a message's own columns be copied from record to row as they lie?
  *
  *	 record	 | offset 8 | timestamp 8 | partition 4 | key value headers
@@ -101,7 +98,11 @@ prepare_row(MessageSink *sink, const Topic *topic)
 		2 * sizeof(int64);
 }
 
-/* A row of a record whose columns can be copied. */
+/*
+ * A row of a record whose columns can be copied.  It may end before columns that
+ * the type has behind those that are known, as rows do that were stored before the
+ * columns were added: they are NULL.
+ */
 static void
 copy_row(MessageSink *sink, HeapTuple record)
 {

@@ -4,9 +4,9 @@
  *	  Making segments: DDL, run by the extension for whoever needs it.
  *
  * A segment is made in a transaction of its own, by a background worker
- * (log_worker.c): made inside a producer's transaction it would stop every
- * other producer of the topic at the same bound until that transaction ends.
- * It is made there all the same if the topic itself was made in the same
+ * (below): made inside a producer's transaction it would stop every other
+ * producer of the topic at the same bound until that transaction ends.  It is
+ * made there all the same if the topic itself was made in the same
  * transaction, or if no worker can be had.
  *
  *-------------------------------------------------------------------------
@@ -219,7 +219,8 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 " toast.autovacuum_freeze_min_age = 0)%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
-							 tablespace_clause(topic, owner), name, quote_identifier(GetUserNameFromId(owner, false))));
+							 tablespace_clause(topic, owner), name,
+							 quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_code_begin(topic->log, true);
 	pgqueue_run_ddl_for(owner,

@@ -1,12 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * tablespace.c
- *	  Where segments lie: queue.move_segments().
+ *	  Check a tablespace in which segments are to lie.
  *
- * A topic's tablespace is where its new segments are made (log_segment.c).	 It is
- * kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
- * segments can be moved: PostgreSQL copies the files, and nothing of a topic's
- * description changes.
+ * api/tablespaces.c moves segments there, segment_make.c makes them there.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * topic.h
- *	  Topics: descriptions, segments of all partitions, messages, appending and
- *	  reading across segments.
+ *	  Topics: their descriptions, the rights on them, the ends of their logs, and
+ *	  loops over them.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 
 #include "log/log.h"
 
-/* ---------------- topics.c ---------------- */
+/* ---------------- topic.c ---------------- */
 
 /* One leaf of the topic's table: the offsets [first, end) of a partition. */
 typedef struct Segment
@@ -99,8 +99,6 @@ typedef struct Topic
 	Producer	producer;
 } Topic;
 
-#define TOPIC_ATTR_NAME				2
-
 extern void pgqueue_catalog_init(void);
 extern bool pgqueue_topic_is_known(const char *name);
 extern Topic *pgqueue_topic_find(const char *name);
@@ -126,9 +124,9 @@ extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 #define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
 #define CLEANUP_COMPACT 2		/* the latest message of each key stays */
 
-/* Columns of queue.topic. */
+/* Columns of queue.topic; description.c has the others. */
 #define TOPIC_ATTR_ID				1
-
+#define TOPIC_ATTR_NAME				2
 #define TOPIC_ATTR_LOG				3
 
 extern void pgqueue_topic_forget_old(Topic *topic);

@@ -3,7 +3,7 @@
  * waiters.c
  *	  Sleeping until there may be something to read, and waking who sleeps.
  *
- * Shared memory, made on first use (shmem.c, where its version is):
+ * Shared memory, made on first use (base/shmem.c, where its version is):
  *
  *	 +------+------+-----------------+---------------------------------------+
  *	 | lock | free | 256 x slot		 | 1,024 x entry						 |
