@@ -1156,15 +1156,16 @@ SELECT p.pid,
        s.topic,
        s.partition,
        s.segment,
-       CASE p.param2 WHEN 1 THEN 'reading' WHEN 4 THEN 'copying'
-                     ELSE 'swapping' END AS phase,
-       p.param6 AS blocks_total,
-       p.param7 AS blocks_done
-  FROM pg_catalog.pg_stat_get_progress_info('CLUSTER') p
+       CASE p.phase WHEN 'seq scanning heap' THEN 'reading'
+                    WHEN 'writing new heap' THEN 'copying'
+                    ELSE 'swapping' END AS phase,
+       p.heap_blks_total AS blocks_total,
+       p.heap_blks_scanned AS blocks_done
+  FROM pg_catalog.pg_stat_progress_cluster p
   JOIN queue.segment_list() s ON p.relid = s.segment
  WHERE p.datid = (SELECT oid FROM pg_catalog.pg_database
                    WHERE datname = pg_catalog.current_database())
-   AND p.param1 = 0;
+   AND p.command IS NULL;
 COMMENT ON VIEW queue.compaction_progress IS 'What is being compacted just now? One row for each process at it. Others'' processes are shown to members of pg_read_all_stats. The server keeps these figures with those of CLUSTER; VACUUM FULL of a segment is not shown here.';
 COMMENT ON COLUMN queue.compaction_progress.pid IS 'Process.';
 COMMENT ON COLUMN queue.compaction_progress.topic IS 'Topic.';

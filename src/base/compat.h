@@ -2,7 +2,7 @@
  *
  * compat.h
  *	  What differs between the server versions that queue is written for
- *	  (15 to 18), in one place.
+ *	  (15 to 19), in one place.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,10 +18,22 @@
 #if PG_VERSION_NUM < 150000
 #error "queue needs PostgreSQL 15 or newer"
 #endif
+#if PG_VERSION_NUM >= 200000
+#error "queue was not tried with PostgreSQL 20 or newer"
+#endif
 
 /* 18 has its own, and no pg_attribute_noreturn() any more */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* 19 has its own, and its compiler options take no comment for it */
+#if PG_VERSION_NUM < 190000
+#if __has_attribute(fallthrough)
+#define pg_fallthrough __attribute__((fallthrough))
+#else
+#define pg_fallthrough
+#endif
 #endif
 
 /* 16 renamed the relfilenode */
@@ -129,11 +141,24 @@
 	((void) (VacuumCostActive = VacuumCostDelay > 0))
 #endif
 
-/* later versions renamed the class of waits */
-#ifdef PG_WAIT_BUFFER_PIN
+/*
+ * The wait for other sessions' pins of a buffer.  Later versions renamed it; 19
+ * has waits for a buffer's lock in the same class.
+ */
+#if PG_VERSION_NUM >= 190000
+#define PGQUEUE_WAIT_BUFFER_PIN WAIT_EVENT_BUFFER_CLEANUP
+#elif defined(PG_WAIT_BUFFER_PIN)
 #define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFER_PIN
 #else
 #define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFERPIN
+#endif
+
+/* 19 lets the log of autovacuum tell ANALYZE from VACUUM */
+#if PG_VERSION_NUM >= 190000
+#define PGQUEUE_VACUUM_LOG_NOTHING(params) \
+	((params).log_vacuum_min_duration = (params).log_analyze_min_duration = -1)
+#else
+#define PGQUEUE_VACUUM_LOG_NOTHING(params) ((params).log_min_duration = -1)
 #endif
 
 /* 17 can ask for a stronger lock, too */
@@ -159,8 +184,11 @@
 	tuplesort_getdatum((state), true, (value), (isnull), NULL)
 #endif
 
-/* 16 knows summarizing indexes */
-#if PG_VERSION_NUM >= 160000
+/* 16 knows summarizing indexes, 19 has flags in place of booleans */
+#if PG_VERSION_NUM >= 190000
+#define pgqueue_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples((rri), (estate), 0, (slot), NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
 #define pgqueue_insert_index_tuples(rri, slot, estate) \
 	ExecInsertIndexTuples((rri), (slot), (estate), false, false, NULL, NIL, \
 						  false)
@@ -168,6 +196,92 @@
 #define pgqueue_insert_index_tuples(rri, slot, estate) \
 	ExecInsertIndexTuples((rri), (slot), (estate), false, false, NULL, NIL)
 #endif
+
+/* 19 made CLUSTER a form of REPACK: its progress, and the swap of files */
+#if PG_VERSION_NUM >= 190000
+#include "commands/repack.h"
+#define PGQUEUE_PROGRESS_COMMAND PROGRESS_COMMAND_REPACK
+#define PGQUEUE_PROGRESS_PHASE PROGRESS_REPACK_PHASE
+#define PGQUEUE_PROGRESS_PHASE_SEQ_SCAN_HEAP \
+	PROGRESS_REPACK_PHASE_SEQ_SCAN_HEAP
+#define PGQUEUE_PROGRESS_PHASE_WRITE_NEW_HEAP \
+	PROGRESS_REPACK_PHASE_WRITE_NEW_HEAP
+#define PGQUEUE_PROGRESS_TOTAL_HEAP_BLKS PROGRESS_REPACK_TOTAL_HEAP_BLKS
+#define PGQUEUE_PROGRESS_HEAP_BLKS_SCANNED PROGRESS_REPACK_HEAP_BLKS_SCANNED
+#define pgqueue_finish_heap_swap(old, new, by_content, frozen, multi) \
+	finish_heap_swap((old), (new), false, (by_content), false, true, true, \
+					 (frozen), (multi), RELPERSISTENCE_PERMANENT)
+#else
+#include "commands/cluster.h"
+#define PGQUEUE_PROGRESS_COMMAND PROGRESS_COMMAND_CLUSTER
+#define PGQUEUE_PROGRESS_PHASE PROGRESS_CLUSTER_PHASE
+#define PGQUEUE_PROGRESS_PHASE_SEQ_SCAN_HEAP \
+	PROGRESS_CLUSTER_PHASE_SEQ_SCAN_HEAP
+#define PGQUEUE_PROGRESS_PHASE_WRITE_NEW_HEAP \
+	PROGRESS_CLUSTER_PHASE_WRITE_NEW_HEAP
+#define PGQUEUE_PROGRESS_TOTAL_HEAP_BLKS PROGRESS_CLUSTER_TOTAL_HEAP_BLKS
+#define PGQUEUE_PROGRESS_HEAP_BLKS_SCANNED PROGRESS_CLUSTER_HEAP_BLKS_SCANNED
+#define pgqueue_finish_heap_swap(old, new, by_content, frozen, multi) \
+	finish_heap_swap((old), (new), false, (by_content), false, true, \
+					 (frozen), (multi), RELPERSISTENCE_PERMANENT)
+#endif
+
+/* 19 names a tranche of locks in shared memory, for all sessions at once */
+#if PG_VERSION_NUM >= 190000
+#define PGQUEUE_NEW_TRANCHE(name) LWLockNewTrancheId(name)
+#define PGQUEUE_REGISTER_TRANCHE(tranche, name) ((void) (tranche))
+#else
+#define PGQUEUE_NEW_TRANCHE(name) LWLockNewTrancheId()
+#define PGQUEUE_REGISTER_TRANCHE(tranche, name) \
+	LWLockRegisterTranche((tranche), (name))
+#endif
+
+/* 19 made the options of the table access method's callbacks unsigned */
+#if PG_VERSION_NUM >= 190000
+typedef uint32 TableAmOptions;
+#else
+typedef int TableAmOptions;
+#endif
+
+/*
+ * 17 has a registry of shared memory made at run time, and 19 hands the function
+ * that fills it an argument.
+ *
+ * Return shared memory of that name; make it, and let init fill it, if there is
+ * none.  Locks: the caller holds AddinShmemInitLock.
+ */
+#include "storage/shmem.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#endif
+
+typedef void (*NamedMemoryInit) (void *memory);
+
+#if PG_VERSION_NUM >= 190000
+static inline void
+pgqueue_call_init(void *memory, void *init)
+{
+	(*(NamedMemoryInit *) init) (memory);
+}
+#endif
+
+static inline void *
+pgqueue_named_memory(const char *name, Size size, NamedMemoryInit init)
+{
+	bool		found;
+	void	   *memory;
+
+#if PG_VERSION_NUM >= 190000
+	memory = GetNamedDSMSegment(name, size, pgqueue_call_init, &found, &init);
+#elif PG_VERSION_NUM >= 170000
+	memory = GetNamedDSMSegment(name, size, init, &found);
+#else
+	memory = ShmemInitStruct(name, size, &found);
+	if (!found)
+		init(memory);
+#endif
+	return memory;
+}
 
 /* 16 shows the function that finds a setting by its name */
 #include "utils/guc_tables.h"

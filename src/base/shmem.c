@@ -34,9 +34,6 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
-#if PG_VERSION_NUM >= 170000
-#include "storage/dsm_registry.h"
-#endif
 
 #include "base/base.h"
 
@@ -91,23 +88,6 @@ init_state(void *memory)
 	}
 }
 
-/* Find shared memory of that name, or make it.  Locks: AddinShmemInitLock. */
-static void *
-find_or_make(const char *name, Size size, void (*init) (void *))
-{
-	bool		found;
-	void	   *memory;
-
-#if PG_VERSION_NUM >= 170000
-	memory = GetNamedDSMSegment(name, size, init, &found);
-#else
-	memory = ShmemInitStruct(name, size, &found);
-	if (!found)
-		init(memory);
-#endif
-	return memory;
-}
-
 /*
  * Attach to the shared memory, if that has not been done.
  *
@@ -123,7 +103,7 @@ pgqueue_shared_attach(void)
 	if (pgqueue_shared_attached)
 		return;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	header = find_or_make(HEADER_NAME, sizeof(SharedHeader), init_header);
+	header = pgqueue_named_memory(HEADER_NAME, sizeof(SharedHeader), init_header);
 	version = header->version;
 	if (version != 0 && version != PGQUEUE_SHARED_VERSION)
 	{
@@ -135,7 +115,7 @@ pgqueue_shared_attach(void)
 						   version, (uint32) PGQUEUE_SHARED_VERSION),
 				 errhint("Restart the server, so that all sessions load the same library.")));
 	}
-	place = find_or_make(STATE_NAME, state_size(), init_state);
+	place = pgqueue_named_memory(STATE_NAME, state_size(), init_state);
 	header->version = PGQUEUE_SHARED_VERSION;
 	LWLockRelease(AddinShmemInitLock);
 

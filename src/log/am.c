@@ -54,16 +54,29 @@ refuse(Relation rel, const char *what)
 			 errdetail("A topic is a log: messages are appended and never changed.")));
 }
 
+#if PG_VERSION_NUM >= 190000
+static TM_Result
+log_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, uint32 options,
+				 Snapshot snapshot, Snapshot crosscheck, bool wait,
+				 TM_FailureData *tmfd)
+#else
 static TM_Result
 log_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
 				 Snapshot snapshot, Snapshot crosscheck, bool wait,
 				 TM_FailureData *tmfd, bool changing_part)
+#endif
 {
 	refuse(rel, "delete");
 	return TM_Ok;
 }
 
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+static TM_Result
+log_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
+				 CommandId cid, uint32 options, Snapshot snapshot,
+				 Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+				 LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes)
+#elif PG_VERSION_NUM >= 160000
 static TM_Result
 log_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
 				 CommandId cid, Snapshot snapshot, Snapshot crosscheck,
@@ -92,7 +105,7 @@ log_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
 
 static void
 log_tuple_insert_speculative(Relation rel, TupleTableSlot *slot,
-							 CommandId cid, int options,
+							 CommandId cid, TableAmOptions options,
 							 BulkInsertState bistate, uint32 token)
 {
 	ereport(ERROR,
@@ -128,7 +141,8 @@ refuse_logical_apply(Relation rel)
 /* Rows from COPY, or from the rewrite of a table, with offsets of their own. */
 static void
 log_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
-				 CommandId cid, int options, BulkInsertState bistate)
+				 CommandId cid, TableAmOptions options,
+				 BulkInsertState bistate)
 {
 	HeapTuple  *tuples = palloc(nslots * sizeof(HeapTuple));
 
@@ -146,7 +160,7 @@ log_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
 
 static void
 log_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid,
-				 int options, BulkInsertState bistate)
+				 TableAmOptions options, BulkInsertState bistate)
 {
 	log_multi_insert(rel, &slot, 1, cid, options, bistate);
 }
@@ -233,19 +247,51 @@ log_nontransactional_truncate(Relation rel)
 	GetHeapamTableAmRoutine()->relation_nontransactional_truncate(rel);
 }
 
-/* VACUUM FULL keeps the order of the file; an index order is another order. */
+/*
+ * VACUUM FULL keeps the order of the file; an index order is another order.
+ * PostgreSQL itself refuses REPACK (CONCURRENTLY), which would bring what is
+ * appended meanwhile in commit order, for every access method but heap.
+ *
+ * Errors: 0A000.
+ */
+static void
+refuse_index_order(Relation rel, Relation index, bool use_sort)
+{
+	if (index != NULL || use_sort)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cluster segment \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("A segment keeps its messages in offset order.")));
+}
+
+#if PG_VERSION_NUM >= 190000
+static void
+log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+					 TransactionId OldestXmin, Snapshot snapshot,
+					 TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
+					 double *num_tuples, double *tups_vacuumed,
+					 double *tups_recently_dead)
+{
+	refuse_index_order(old, index, use_sort);
+	GetHeapamTableAmRoutine()->relation_copy_for_cluster(old, new, index,
+														 use_sort, OldestXmin,
+														 snapshot,
+														 xid_cutoff,
+														 multi_cutoff,
+														 num_tuples,
+														 tups_vacuumed,
+														 tups_recently_dead);
+}
+
+#else
 static void
 log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
 					 TransactionId OldestXmin, TransactionId *xid_cutoff,
 					 MultiXactId *multi_cutoff, double *num_tuples,
 					 double *tups_vacuumed, double *tups_recently_dead)
 {
-	if (index != NULL || use_sort)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cluster segment \"%s\"",
-						RelationGetRelationName(old)),
-				 errdetail("A segment keeps its messages in offset order.")));
+	refuse_index_order(old, index, use_sort);
 	GetHeapamTableAmRoutine()->relation_copy_for_cluster(old, new, index,
 														 use_sort, OldestXmin,
 														 xid_cutoff,
@@ -254,6 +300,8 @@ log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
 														 tups_vacuumed,
 														 tups_recently_dead);
 }
+
+#endif
 
 /* Large values lie in an ordinary TOAST table. */
 static Oid

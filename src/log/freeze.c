@@ -30,6 +30,8 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/timeout.h"
 
@@ -141,8 +143,7 @@ static volatile sig_atomic_t pin_given_up;
 static void
 look_for_pin(void)
 {
-	if ((*(volatile uint32 *) my_wait_event_info & 0xFF000000) !=
-		PGQUEUE_WAIT_BUFFER_PIN)
+	if (*(volatile uint32 *) my_wait_event_info != PGQUEUE_WAIT_BUFFER_PIN)
 		pin_looks = 0;
 	else if (++pin_looks >= 2)
 	{
@@ -217,7 +218,7 @@ vacuum_relation(Relation rel)
 	/* ages 0: read what is visible to all but not frozen, and wait for pins */
 	params.freeze_table_age = visible > frozen ? 0 : INT_MAX;
 	params.multixact_freeze_table_age = params.freeze_table_age;
-	params.log_min_duration = -1;
+	PGQUEUE_VACUUM_LOG_NOTHING(params);
 	params.index_cleanup = VACOPTVALUE_ENABLED;
 	params.truncate = VACOPTVALUE_DISABLED;
 	params.nworkers = -1;

@@ -110,7 +110,7 @@ index_record(IndexEval *eval, Relation heap, TransactionId oldest_xmin,
 					CHECK_FOR_INTERRUPTS();
 					continue;
 				}
-				/* FALLTHROUGH */
+				pg_fallthrough;
 			default:
 				*alive = true;
 				return true;

@@ -226,7 +226,7 @@ put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
 		lp++;
 		ItemPointerSet(&tuple->t_self, block, lp);
 		tuple->t_data->t_ctid = tuple->t_self;
-		if (PageAddItem(page, (Item) tuple->t_data, tuple->t_len, lp, false,
+		if (PageAddItem(page, (void *) tuple->t_data, tuple->t_len, lp, false,
 						true) != lp)
 			elog(PANIC, "failed to add a record to a segment's page");
 	}

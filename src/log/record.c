@@ -89,7 +89,7 @@ static HeapTuple
 form_plain(int32 partition, const Datum *values, const bool *nulls)
 {
 	Size		pos = PGQUEUE_FIXED_BYTES;
-	bits8		present = 0x07;
+	uint8		present = 0x07;
 	HeapTuple	tuple;
 	HeapTupleHeader header;
 	char	   *base;

@@ -22,7 +22,6 @@
 #include "access/xloginsert.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
-#include "commands/cluster.h"
 #include "commands/progress.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -98,8 +97,8 @@ copy_segment(Relation leaf, Oid new_relid, Settled *settled, MultiXactId multi,
 		new->rd_toastoid = leaf->rd_rel->reltoastrelid;
 	copy->state = begin_heap_rewrite(leaf, new, settled->horizon,
 									 settled->horizon, multi);
-	pgstat_progress_update_param(PROGRESS_CLUSTER_PHASE,
-								 PROGRESS_CLUSTER_PHASE_WRITE_NEW_HEAP);
+	pgstat_progress_update_param(PGQUEUE_PROGRESS_PHASE,
+								 PGQUEUE_PROGRESS_PHASE_WRITE_NEW_HEAP);
 	visit = pgqueue_visit_settled(leaf, settled, 0, copy_record, copy);
 	end_heap_rewrite(copy->state);
 	new->rd_toastoid = InvalidOid;
@@ -247,8 +246,7 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	pgqueue_code_begin(relid, false);
 	PG_TRY();
 	{
-		finish_heap_swap(relid, new, false, by_content, false, true, frozen,
-						 multi, RELPERSISTENCE_PERMANENT);
+		pgqueue_finish_heap_swap(relid, new, by_content, frozen, multi);
 	}
 	PG_CATCH();
 	{

@@ -268,7 +268,7 @@ pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
 	Visit		result = VISITED_ALL;
 
-	pgstat_progress_update_param(PROGRESS_CLUSTER_TOTAL_HEAP_BLKS, nblocks);
+	pgstat_progress_update_param(PGQUEUE_PROGRESS_TOTAL_HEAP_BLKS, nblocks);
 	for (BlockNumber block = pgqueue_seek_block(leaf, nblocks, &seek);
 		 block < nblocks && result == VISITED_ALL; block++)
 	{
@@ -279,7 +279,7 @@ pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
 									strategy);
 		result = visit_page(leaf, buffer, settled, visitor, arg);
 		ReleaseBuffer(buffer);
-		pgstat_progress_update_param(PROGRESS_CLUSTER_HEAP_BLKS_SCANNED,
+		pgstat_progress_update_param(PGQUEUE_PROGRESS_HEAP_BLKS_SCANNED,
 									 block + 1);
 	}
 	FreeAccessStrategy(strategy);

@@ -92,7 +92,7 @@ init_slots(void *ptr)
 {
 	SharedSlots *s = ptr;
 
-	s->tranche = LWLockNewTrancheId();
+	s->tranche = PGQUEUE_NEW_TRANCHE(SLOT_TRANCHE);
 	for (int i = 0; i < SLOTS; i++)
 	{
 		AppendSlot *slot = &s->slots[i].slot;
@@ -110,7 +110,7 @@ slots_attached(void *memory)
 {
 	SharedSlots *s = memory;
 
-	LWLockRegisterTranche(s->tranche, SLOT_TRANCHE);
+	PGQUEUE_REGISTER_TRANCHE(s->tranche, SLOT_TRANCHE);
 	shared = s;
 }
 

@@ -67,7 +67,7 @@ pgqueue_is_settled(Settled *settled, HeapTuple tuple, Buffer buffer,
 		case HEAPTUPLE_LIVE:
 			if (TransactionIdPrecedes(xmin, settled->horizon))
 				break;
-			/* FALLTHROUGH */
+			pg_fallthrough;
 		default:
 			*unsettled = true;
 			return false;

@@ -79,7 +79,7 @@ pgqueue_waiters_init(void *ptr)
 {
 	SharedWaiters *s = ptr;
 
-	s->tranche = LWLockNewTrancheId();
+	s->tranche = PGQUEUE_NEW_TRANCHE(WAKEUP_TRANCHE);
 	LWLockInitialize(&s->lock, s->tranche);
 	for (int i = 0; i < SLOTS; i++)
 	{
@@ -101,7 +101,7 @@ pgqueue_waiters_attached(void *memory)
 {
 	SharedWaiters *s = memory;
 
-	LWLockRegisterTranche(s->tranche, WAKEUP_TRANCHE);
+	PGQUEUE_REGISTER_TRANCHE(s->tranche, WAKEUP_TRANCHE);
 	pgqueue_waiters = s;
 }
 
