@@ -215,6 +215,17 @@ ROLLBACK;
 -- Plain SQL over a topic: conditions reach the segments.
 SELECT count(*) FROM topic.face f JOIN topic.many m ON m.partition = f.partition AND m.offset = f.offset;
 SELECT value FROM topic.many WHERE partition = 1 AND "offset" = 10 AND value < 0;
-EXPLAIN (COSTS OFF) SELECT value FROM topic.many WHERE partition = 2 AND "offset" = 10;
+-- 19 adds a line on the table whose scan was left out.
+CREATE FUNCTION pg_temp.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		IF line !~ '^ *Replaces: ' THEN
+			RETURN NEXT line;
+		END IF;
+	END LOOP;
+END $$;
+SELECT * FROM pg_temp.plan('SELECT value FROM topic.many WHERE partition = 2 AND "offset" = 10');
 SELECT queue.drop_topic('face');
 SELECT queue.drop_topic('many');

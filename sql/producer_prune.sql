@@ -63,7 +63,7 @@ EXCEPTION WHEN SQLSTATE 'QU002' THEN
 	RETURN 'never stored';
 END $$;
 -- Every sequence that was stored, and those beside them that were not.
-CREATE VIEW wrong AS
+CREATE TEMP VIEW wrong AS
 WITH asked AS (
 	SELECT s.id, s.sequence, s.partition || ':' || s."offset" AS expected FROM stored s
 	UNION ALL
