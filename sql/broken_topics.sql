@@ -6,7 +6,7 @@ GRANT CREATE ON SCHEMA topic TO regress_broken;
 SET ROLE regress_broken;
 SELECT name, queue.create_topic(name, 2, value_type => 'text', segment_messages => 10) IS NOT NULL AS made
   FROM unnest(ARRAY['column', 'fine', 'foreign', 'heap', 'hole', 'none', 'policy', 'row', 'second', 'table', 'view']) name;
-SELECT queue.create_group('g', name), (queue.produce(name, 'a', partition => 0)).offset
+SELECT queue.create_group('broken', name), (queue.produce(name, 'a', partition => 0)).offset
   FROM unnest(ARRAY['column', 'fine', 'foreign', 'heap', 'hole', 'none', 'policy', 'row', 'second', 'table', 'view']) name;
 RESET ROLE;
 SELECT queue.produce_batch('fine', ARRAY['b', 'c'], partition => 0, producer_id => 'p', first_sequence => 0);
@@ -113,16 +113,16 @@ SELECT topic, regexp_replace(v.problem, 'log_\d+', 'log_n') AS problem FROM queu
 
 -- Commands over all topics.
 \set VERBOSITY terse
-SELECT queue.pause('g');
+SELECT queue.pause('broken');
 SET client_min_messages = error;
 SELECT topic, partition, paused FROM queue.consumer_groups ORDER BY 1, 2;
-SELECT queue.resume('g');
+SELECT queue.resume('broken');
 CALL queue.maintain();
 RESET client_min_messages;
 SELECT queue.create_topic('later', value_type => 'text');
 SELECT (queue.produce('fine', 'd', partition => 0)).offset, (queue.produce('later', 'a')).offset;
-SELECT value FROM queue.consume('g', 'fine', NULL::text) ORDER BY 1;
-SELECT queue.drop_group('g');
+SELECT value FROM queue.consume('broken', 'fine', NULL::text) ORDER BY 1;
+SELECT queue.drop_group('broken');
 \set VERBOSITY default
 
 -- Dropping: the view that was renamed away goes first.

@@ -312,8 +312,10 @@ Datum
 pgqueue_segment_info(PG_FUNCTION_ARGS)
 {
 	SegmentInfo info = {.relid = PG_GETARG_OID(0),.compacted = PG_GETARG_BOOL(1)};
-	Oid			log = get_rel_relispartition(info.relid) ?
-	get_partition_parent(info.relid, true) : InvalidOid;
+	/* not get_partition_parent(), which fails if the segment was just dropped */
+	List	   *ancestors = get_rel_relispartition(info.relid) ?
+		get_partition_ancestors(info.relid) : NIL;
+	Oid			log = ancestors != NIL ? linitial_oid(ancestors) : InvalidOid;
 	SegmentOwner *owner = NULL;
 
 	memset(info.nulls, true, sizeof(info.nulls));

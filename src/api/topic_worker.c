@@ -318,6 +318,8 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	dsm_segment *segment;
 	Shared	   *shared;
 	bool		done;
+	MemoryContext context;
+	MemoryContext old;
 
 	if (MyBgworkerEntry != NULL && is_suspended(log))
 		return true;
@@ -332,6 +334,10 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	for (int i = 0; i < lengthof(inherited); i++)
 		strlcpy(shared->settings[i], GetConfigOption(inherited[i], false, false),
 				SETTING_LENGTH);
+	/* the maintenance worker's context between steps lives as long as the process */
+	context = AllocSetContextCreate(CurrentMemoryContext, "queue topic worker",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		done = run_worker(&task, segment);
@@ -339,6 +345,8 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	PG_FINALLY();
 	{
 		dsm_detach(segment);
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
 	}
 	PG_END_TRY();
 	if (MyBgworkerEntry != NULL)
@@ -378,9 +386,11 @@ pgqueue_topic_worker_main(Datum arg)
 {
 	HandedOver	task;
 
-	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	/* before anything that the caller's library may have laid out otherwise */
+	pgqueue_shared_attach();
+	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
 	connect_to_caller(DatumGetUInt32(arg));
 	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);

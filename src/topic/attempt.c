@@ -180,16 +180,16 @@ pgqueue_attempt(Topic *topic, TopicTask run, void *arg, bool *warned)
 	int32		id = topic->id;
 	char		name[NAMEDATALEN];
 	ErrorData  *error;
+	bool		before = pgqueue_look_at_once(true);
 
 	strlcpy(name, topic->name, NAMEDATALEN);
 	PG_TRY();
 	{
-		pgqueue_attempting = true;
 		error = pgqueue_error_of(topic, run, arg);
 	}
 	PG_FINALLY();
 	{
-		pgqueue_attempting = false;
+		(void) pgqueue_look_at_once(before);
 	}
 	PG_END_TRY();
 	if (error == NULL)
