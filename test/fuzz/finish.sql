@@ -32,9 +32,9 @@ FROM pg_class c WHERE relkind IN ('v', 'm', 'r', 'p') AND relnamespace::regnames
 AND NOT (relnamespace = 'topic'::regnamespace AND relname IN (SELECT name FROM queue.topic)) ORDER BY c.oid \gexec
 
 -- Dropped by its owner, unless that role has lost the right to log in as such.
-SELECT format('SET SESSION AUTHORIZATION %I', r.rolname), format('SELECT queue.drop_topic(%L)', t.name), 'RESET SESSION AUTHORIZATION'
+SELECT format('SET SESSION AUTHORIZATION %I', r.rolname), format('SELECT queue.drop_topic(%L, cascade => true)', t.name), 'RESET SESSION AUTHORIZATION'
 FROM queue.topic t JOIN pg_class c ON c.oid = t.log JOIN pg_roles r ON r.oid = c.relowner ORDER BY topic_id \gexec
-SELECT format('SELECT queue.drop_topic(%L)', name) FROM queue.topic ORDER BY topic_id \gexec
+SELECT format('SELECT queue.drop_topic(%L, cascade => true)', name) FROM queue.topic ORDER BY topic_id \gexec
 
 -- Nothing of them stays behind.
 SELECT 'PROBLEM: left behind', c.oid::regclass FROM pg_class c
