@@ -183,7 +183,7 @@ remove_work()
 	local job
 
 	trap '' INT TERM HUP
-	for job in $(jobs -p); do
+	for job in $(builtin jobs -p); do
 		kill "$job" 2>/dev/null && wait "$job"
 	done
 	stop_servers
