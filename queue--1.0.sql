@@ -488,7 +488,7 @@ CREATE FUNCTION queue.drop_topic(
 AS 'MODULE_PATHNAME', 'pgqueue_drop_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_topic(text, boolean, boolean) IS
-'Drops a topic with its messages and the groups'' offsets in it. Waits for transactions that use the topic. cascade: also what depends on the topic''s view, table and segments, as DROP ... CASCADE does, whoever made it.
+'Drops a topic with its messages and the groups'' offsets in it. Waits for transactions that use the topic. cascade: also what depends on the topic''s view, table and segments, as DROP ... CASCADE does, whichever role made it.
 Errors: 42704 no such topic (a notice with if_exists), 2BP01 if a view or function depends on it, without cascade, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
 
 ------------------------------------------------------------------------------

@@ -170,64 +170,61 @@ pgqueue_topic_flaw(const Topic *topic)
 	return flaw;
 }
 
-/* The last segment with a block, or the first. */
+/*
+ * Return the number of the last segment that has a block, or 0.  *gone: set if one
+ * behind it is no partition of the table any more.
+ */
+static int
+last_used(const Topic *topic, const Partition *part, bool *gone)
+{
+	*gone = false;
+	for (int i = part->nsegments - 1; i > 0; i--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		bool		used;
+
+		if (leaf == NULL)
+		{
+			*gone = true;
+			continue;
+		}
+		used = RelationGetNumberOfBlocks(leaf) > 0;
+		table_close(leaf, AccessShareLock);
+		if (used)
+			return i;
+	}
+	return 0;
+}
+
+/*
+ * Return the number of the segment that takes appends: the last that has a block,
+ * or the first; -1 if the description is out of date.
+ */
 int
 pgqueue_last_used_segment(Topic *topic, Partition *part)
 {
-	for (int i = part->nsegments - 1; i > 0; i--)
-	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
-		BlockNumber nblocks;
+	bool		gone;
+	int			last = last_used(topic, part, &gone);
 
-		if (leaf == NULL)
-			return -1;
-		nblocks = RelationGetNumberOfBlocks(leaf);
-		table_close(leaf, AccessShareLock);
-		if (nblocks > 0)
-			return i;
-	}
-	return 0;
+	return gone ? -1 : last;
 }
 
-/* Empty segments behind the last one that has a block. */
-int
-pgqueue_segments_ahead(Topic *topic, Partition *part)
-{
-	int			ahead = 0;
-
-	for (int i = part->nsegments - 1; i > 0; i--, ahead++)
-	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
-		bool		used;
-
-		if (leaf == NULL)
-			continue;
-		used = RelationGetNumberOfBlocks(leaf) > 0;
-		table_close(leaf, AccessShareLock);
-		if (used)
-			break;
-	}
-	return ahead;
-}
-
-/* The last segment that has a block: those before it are sealed. */
+/*
+ * Return how many segments of a partition are sealed: those before the last that
+ * has a block.
+ */
 int
 pgqueue_segments_sealed(Topic *topic, Partition *part)
 {
-	for (int i = part->nsegments - 1; i > 0; i--)
-	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
-		bool		used;
+	bool		gone;
 
-		if (leaf == NULL)
-			continue;
-		used = RelationGetNumberOfBlocks(leaf) > 0;
-		table_close(leaf, AccessShareLock);
-		if (used)
-			return i;
-	}
-	return 0;
+	return last_used(topic, part, &gone);
+}
+
+/* Return how many segments lie behind the last that has a block, all empty. */
+int
+pgqueue_segments_ahead(Topic *topic, Partition *part)
+{
+	return Max(part->nsegments - 1 - pgqueue_segments_sealed(topic, part), 0);
 }
