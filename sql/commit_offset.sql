@@ -1,13 +1,8 @@
 --
 -- queue.commit_offset: what a member has in hand, and offsets of who reads by itself.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- Poll, and remember the epoch.
 CREATE TEMP TABLE hands (member text, n int, epoch bigint);
 CREATE FUNCTION pg_temp.take(member text, n int DEFAULT 100) RETURNS text LANGUAGE sql AS $$
@@ -21,9 +16,6 @@ CREATE FUNCTION pg_temp.epoch(member text, back int DEFAULT 0) RETURNS bigint LA
 $$;
 CREATE FUNCTION pg_temp.commit(next_offset bigint, member text, back int DEFAULT 0) RETURNS text LANGUAGE sql AS $$
 	SELECT pg_temp.error_of(format('SELECT queue.commit_offset(%L, %L, 0, %s, %L, %s)', 'g', 't', next_offset, member, pg_temp.epoch(member, back)))
-$$;
-CREATE FUNCTION pg_temp.die(member text) RETURNS void LANGUAGE sql AS $$
-	UPDATE queue.member SET expires_at = now() - interval '1 hour' WHERE name = $1
 $$;
 CREATE VIEW pg_temp.place AS
 	SELECT current_offset, lag, in_hand, metadata FROM queue.consumer_groups WHERE consumer_group = 'g';
@@ -66,7 +58,7 @@ SELECT queue.create_group('fresh', 't');
 SELECT pg_temp.error_of($$SELECT queue.commit_offset('fresh', 't', 0, 0, 'm', 0)$$);
 
 -- After the lease, while nobody took over: the work counts.
-SELECT pg_temp.die('m');
+SELECT pg_temp.expire('m');
 SELECT pg_temp.commit(7, 'm');
 -- After a takeover it does not; nor does it give the messages back.
 SELECT pg_temp.take('n');
@@ -152,7 +144,7 @@ SELECT member, expires_at > now() + interval '50 seconds' AS renewed FROM queue.
 -- Not of one that is dead: it has to poll.
 SELECT count(*) FROM queue.produce('t', 'r');
 SELECT pg_temp.take('n');
-SELECT pg_temp.die('n');
+SELECT pg_temp.expire('n');
 SELECT pg_temp.commit(18, 'n');
 SELECT member, alive FROM queue.members WHERE consumer_group = 'g' ORDER BY 1;
 
@@ -186,7 +178,7 @@ SELECT count(*) FROM held;
 SELECT queue.commit_offset('reader', 'u', 0, 0);
 INSERT INTO held SELECT * FROM queue.poll('reader', 'u', 'm', NULL::text);
 SELECT pg_temp.error_of($$SELECT queue.commit_offset('reader', 'u', 0, 3)$$);
-SELECT pg_temp.die('m');
+SELECT pg_temp.expire('m');
 SELECT queue.commit_offset('reader', 'u', 0, 1);
 SELECT pg_temp.error_of(format('SELECT queue.commit_offset(%L, %L, 0, 3, %L, %s)', 'reader', 'u', 'm', max(epoch))) FROM held;
 TRUNCATE held;

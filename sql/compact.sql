@@ -2,16 +2,8 @@
 \set VERBOSITY terse
 SET queue.compaction_min_dirty_ratio = 0;
 SET client_min_messages = warning;
--- The worker that makes segments ahead would be in the way: until it is done.
-CREATE FUNCTION settle(topic text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
-        EXISTS (SELECT FROM queue.segments s WHERE s.topic = settle.topic
-                 GROUP BY partition HAVING count(*) FILTER (WHERE messages = 0 AND NOT sealed) < 1)
-    LOOP
-        PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-    END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 
 -- What a topic says of it.
 SELECT queue.create_topic('bad', cleanup_policy => 'squash');
@@ -40,7 +32,7 @@ SELECT queue.produce('state', '1');
 -- Sealed segments are compacted, the others are not.
 SELECT count(*) FROM (SELECT queue.produce('state', to_jsonb(i)::text, key => 'k' || i % 4)
                         FROM generate_series(0, 34) i) s;
-SELECT settle('state');
+CALL pg_temp.settle('state');
 CALL queue.maintain('state');
 SELECT "offset", key, value FROM topic.state ORDER BY "offset";
 SELECT compacted_to, oldest_tombstone FROM queue.checkpoint;
@@ -61,7 +53,7 @@ SELECT count(*) FROM (SELECT queue.produce('state', NULL, key => 'k' || i % 2)
                         FROM generate_series(1, 2) i) s;
 SELECT count(*) FROM (SELECT queue.produce('state', to_jsonb(i)::text, key => 'other')
                         FROM generate_series(37, 52) i) s;
-SELECT settle('state');
+CALL pg_temp.settle('state');
 CALL queue.maintain('state');
 SELECT "offset", key, value FROM topic.state ORDER BY "offset";
 SELECT compacted_to, oldest_tombstone IS NOT NULL AS tombstones FROM queue.checkpoint;
@@ -77,7 +69,7 @@ SELECT queue.alter_topic('state', tombstone_retention => '1 day');
 SELECT queue.create_group('slower', 'state', start => 'earliest');
 SELECT count(*) FROM (SELECT queue.produce('state', CASE WHEN i > 1 THEN to_jsonb(i)::text END, key => 'k' || i)
                         FROM generate_series(1, 12) i) s;
-SELECT settle('state');
+CALL pg_temp.settle('state');
 CALL queue.maintain('state');
 SELECT "offset", key FROM topic.state WHERE value IS NULL;
 SELECT queue.alter_topic('state', tombstone_retention => '0');
@@ -101,11 +93,11 @@ SELECT count(*) FROM queue.checkpoint;
 RESET queue.compaction_min_dirty_ratio;
 SELECT queue.create_topic('little', segment_messages => 1000, cleanup_policy => 'compact');
 SELECT count FROM queue.produce_batch('little', ARRAY(SELECT '1' FROM generate_series(1, 3500)), ARRAY(SELECT 'k' || i FROM generate_series(1, 3500) i));
-SELECT settle('little');
+CALL pg_temp.settle('little');
 CALL queue.maintain('little');
 SELECT compacted_to FROM queue.checkpoint;
 SELECT count FROM queue.produce_batch('little', ARRAY(SELECT '1' FROM generate_series(1, 1000)), ARRAY(SELECT 'k' || i FROM generate_series(1, 1000) i));
-SELECT settle('little');
+CALL pg_temp.settle('little');
 CALL queue.maintain('little');
 SELECT compacted_to FROM queue.checkpoint;
 SET queue.compaction_min_dirty_ratio = 0.25;
@@ -126,7 +118,7 @@ SELECT count(*) AS toasted FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.
  WHERE i.inhparent = (SELECT log FROM queue.topic WHERE name = 'large') AND pg_relation_size(c.reltoastrelid) > 0;
 DO $$ BEGIN EXECUTE format('CREATE INDEX large_key ON %s (md5(key))', (SELECT log FROM queue.topic WHERE name = 'large')); END $$;
 SELECT queue.alter_topic('large', cleanup_policy => 'compact');
-SELECT settle('large');
+CALL pg_temp.settle('large');
 CALL queue.maintain('large');
 -- The same as they were sent, none but the latest of its key.
 SELECT m."offset", left(m.key, 3) AS key, length(m.value), m.value = s.value AND m."timestamp" = s."timestamp" AND m.key IS NOT DISTINCT FROM s.key AS same
@@ -142,7 +134,7 @@ SELECT messages, frozen FROM queue.segments WHERE topic = 'large' AND sealed ORD
 -- The width of the next segments does not follow from what is left.
 SELECT queue.alter_topic('large', segment_messages => 0);
 SELECT count FROM queue.produce_batch('large', ARRAY(SELECT 'v' FROM generate_series(1, 30)), ARRAY(SELECT 'k' FROM generate_series(1, 30)));
-SELECT settle('large');
+CALL pg_temp.settle('large');
 CALL queue.maintain('large');
 SELECT max(end_offset - first_offset) FROM queue.segments WHERE topic = 'large';
 SELECT queue.drop_topic('large');
@@ -151,7 +143,7 @@ DROP TABLE sent;
 -- Memory is bounded: then it takes several rounds, to the same end.
 SELECT queue.create_topic('many', segment_messages => 4000, cleanup_policy => 'compact');
 SELECT count FROM queue.produce_batch('many', ARRAY(SELECT '1' FROM generate_series(1, 20000) i), ARRAY(SELECT 'k' || (i * 7919) % 1500 FROM generate_series(1, 20000) i));
-SELECT settle('many');
+CALL pg_temp.settle('many');
 SET queue.compaction_memory = '128kB';
 CALL queue.maintain('many');
 SELECT count(*) > 3 AS rounds, sum(items) FROM queue.maintenance_log WHERE topic = 'many' AND action = 'messages compacted';
@@ -165,7 +157,7 @@ SELECT queue.drop_topic('many');
 SELECT hashtext('key 127527') = hashtext('key 173972') AS same_hash;
 SELECT queue.create_topic('hashes', segment_messages => 3, cleanup_policy => 'compact');
 SELECT count FROM queue.produce_batch('hashes', ARRAY['1', '2', '3', '4'], ARRAY['key 127527', 'key 173972', 'x', 'x']);
-SELECT settle('hashes');
+CALL pg_temp.settle('hashes');
 CALL queue.maintain('hashes');
 SELECT key FROM topic.hashes ORDER BY "offset";
 SELECT queue.drop_topic('hashes');
@@ -173,7 +165,7 @@ SELECT queue.drop_topic('hashes');
 -- An empty key is a key, also if it is the first.
 SELECT queue.create_topic('blank', segment_messages => 3, cleanup_policy => 'compact');
 SELECT count FROM queue.produce_batch('blank', ARRAY['1', '2', '3', '4', '5', '6', '7', '8'], ARRAY['', '', 'a', '', 'x', 'x', 'y', 'y']);
-SELECT settle('blank');
+CALL pg_temp.settle('blank');
 CALL queue.maintain('blank');
 SELECT key, value FROM topic.blank ORDER BY "offset";
 SELECT queue.drop_topic('blank');
@@ -186,7 +178,7 @@ BEGIN;
 SELECT "offset" FROM queue.produce('gone', '1', key => 'a');
 ROLLBACK;
 VACUUM;
-SELECT settle('gone');
+CALL pg_temp.settle('gone');
 CALL queue.maintain('gone');
 SELECT "offset" FROM topic.gone ORDER BY 1;
 SELECT "offset" FROM queue.produce('gone', '1', key => 'a');
@@ -196,4 +188,3 @@ SELECT queue.drop_topic('gone');
 
 -- The lock of a pass is given back.
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
-DROP FUNCTION settle(text);

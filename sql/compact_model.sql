@@ -1,5 +1,7 @@
 -- Compaction against a model: whatever is produced, rolled back, deleted and
 -- compacted in between, what is read is what the rules say.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 \set VERBOSITY terse
 SET queue.compaction_min_dirty_ratio = 0;
 SET client_min_messages = warning;
@@ -54,37 +56,27 @@ BEGIN
     END LOOP;
 END $$;
 
--- The worker that makes segments ahead would be in the way: until it is done.
-CREATE FUNCTION settle(topic text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
-        EXISTS (SELECT FROM queue.segments s WHERE s.topic = settle.topic
-                 GROUP BY partition HAVING count(*) FILTER (WHERE messages = 0 AND NOT sealed) < 1)
-    LOOP
-        PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-    END LOOP;
-END $$;
 
 SELECT setseed(0.5);
 CALL round(20);
-SELECT settle('model');
+CALL pg_temp.settle('model');
 CALL queue.maintain('model');
 SELECT * FROM wrong;
 CALL round(60);
 VACUUM;
-SELECT settle('model');
+CALL pg_temp.settle('model');
 CALL queue.maintain('model');
 SELECT * FROM wrong;
 SET queue.compaction_memory = '100kB';
 CALL round(100);
-SELECT settle('model');
+CALL pg_temp.settle('model');
 CALL queue.maintain('model');
 SELECT * FROM wrong;
 CALL round(10);
-SELECT settle('model');
+CALL pg_temp.settle('model');
 CALL queue.maintain('model');
 CALL round(200);
-SELECT settle('model');
+CALL pg_temp.settle('model');
 CALL queue.maintain('model');
 SELECT * FROM wrong;
 SELECT count(*) > 50 AS rolled_back FROM generate_series(0, (SELECT max("offset") FROM sent)) o
@@ -100,4 +92,3 @@ DROP VIEW wrong;
 DROP TABLE sent;
 DROP PROCEDURE round;
 SELECT queue.drop_topic('model');
-DROP FUNCTION settle(text);

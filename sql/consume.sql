@@ -1,13 +1,8 @@
 --
 -- queue.consume: limits, choice and rotation of partitions, several groups.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('c');
 SELECT count(queue.produce('c', to_jsonb(n), key => 'k' || n, headers => jsonb_build_object('h', n))) FROM generate_series(0, 9) n;
 

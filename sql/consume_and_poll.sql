@@ -1,17 +1,9 @@
 --
 -- queue.consume and queue.poll on one group respect each other.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE TEMP TABLE held (LIKE queue.leased_message);
-CREATE FUNCTION pg_temp.die(member text) RETURNS void LANGUAGE sql AS $$
-	UPDATE queue.member SET expires_at = now() - interval '1 hour' WHERE name = $1
-$$;
 SELECT queue.create_topic('t', 2);
 SELECT sum(count) FROM generate_series(0, 1) p, queue.produce_batch('t', ARRAY['1', '2', '3', '4'], partition => p);
 
@@ -38,7 +30,7 @@ SELECT sum(count) FROM generate_series(0, 1) p, queue.produce_batch('t', ARRAY['
 INSERT INTO held SELECT * FROM queue.poll('g', 't', 'm');
 SELECT queue.commit_offset('g', 't', partition, 5, 'm', epoch) IS NOT NULL AS committed FROM held GROUP BY partition, epoch ORDER BY partition;
 SELECT count(*) FROM queue.consume('g', 't');
-SELECT pg_temp.die('m');
+SELECT pg_temp.expire('m');
 SELECT partition, m.offset FROM queue.consume('g', 't', 2, partitions => ARRAY[0]) m ORDER BY 1, 2;
 SELECT partition, pg_temp.error_of(format('SELECT queue.commit_offset(%L, %L, %s, 8, %L, %s)', 'g', 't', partition, 'm', epoch))
   FROM held GROUP BY partition, epoch ORDER BY partition;
@@ -47,7 +39,7 @@ SELECT partition, current_offset, in_hand FROM queue.consumer_groups WHERE consu
 TRUNCATE held;
 INSERT INTO held SELECT * FROM queue.poll('g', 't', 'm');
 SELECT partition, h.offset FROM held h ORDER BY 1, 2;
-SELECT pg_temp.die('m');
+SELECT pg_temp.expire('m');
 BEGIN;
 SELECT count(*) FROM queue.consume('g', 't');
 ROLLBACK;

@@ -1,13 +1,8 @@
 --
 -- Several topics: arrays in queue.consume and queue.poll.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('a', 2, 'text');
 SELECT queue.create_topic('b', 1, 'text');
 SELECT queue.create_topic('c', 3, 'text');

@@ -1,13 +1,8 @@
 --
 -- queue.drop_group: nothing of the group is left, nothing of others goes.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE TEMP TABLE dropped (group_id int, name text);
 CREATE FUNCTION pg_temp.left_of(name text) RETURNS TABLE (groups bigint, offsets bigint, members bigint) LANGUAGE sql AS $$
 	SELECT (SELECT count(*) FROM queue.consumer_group g WHERE g.name = left_of.name),

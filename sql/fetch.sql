@@ -1,16 +1,8 @@
 --
 -- queue.fetch: reading from an offset, without a group.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ': ' || SQLERRM || coalesce(E'\n' || nullif(detail, ''), '');
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('f', 2);
 SELECT count FROM queue.produce_batch('f', ARRAY(SELECT to_jsonb(n) FROM generate_series(0, 499) n), partition => 1);
 
@@ -35,7 +27,7 @@ SELECT count(*) FROM queue.fetch('f', 0, 0);
 
 -- Outside the log: QU001, the detail tells where it is.
 SELECT * FROM queue.fetch('f', 1, 501);
-SELECT call, pg_temp.error_of('SELECT * FROM queue.fetch(' || call || ')')
+SELECT call, pg_temp.error_of('SELECT * FROM queue.fetch(' || call || ')', with_detail => true)
   FROM unnest(ARRAY[
     $$'f', 1, -1$$,
     $$'f', 1, 501$$,
@@ -74,7 +66,7 @@ SELECT m.offset, value FROM queue.fetch('fb', 0, 5, NULL::text) m;
 SELECT queue.log_start('fb', 0), queue.stable_end('fb', 0), queue.log_end('fb', 0);
 SELECT queue.log_start('f', 0), queue.stable_end('f', 0), queue.log_end('f', 0);
 SELECT queue.log_end(NULL, 0), queue.stable_end('f', NULL);
-SELECT call, pg_temp.error_of('SELECT queue.' || call)
+SELECT call, pg_temp.error_of('SELECT queue.' || call, with_detail => true)
   FROM unnest(ARRAY[$$log_start('nope', 0)$$, $$stable_end('f', 2)$$, $$log_end('f', -1)$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
 SELECT queue.drop_topic('f');

@@ -3,13 +3,8 @@
 --
 -- What happened long ago is written into the tables: nothing here waits.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- a topic of five messages for each entry in each partition, so many hours ago
 CREATE FUNCTION pg_temp.make(topic text, hours_ago float8[], partitions int DEFAULT 1) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -2,13 +2,8 @@
 -- Whose a group or a producer is, what the topic's owner may do with the groups of
 -- others, and what becomes of them when a role is renamed or dropped.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE ROLE regress_queue_owner;
 CREATE ROLE regress_queue_reader;
 CREATE ROLE regress_queue_app;

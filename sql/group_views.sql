@@ -2,13 +2,8 @@
 -- Views queue.consumer_groups and queue.group_summary, and what queue.blockers
 -- says about groups.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- The columns of kafka-consumer-groups --describe come first, in its order.
 SELECT attname FROM pg_attribute WHERE attrelid = 'queue.consumer_groups'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT attname FROM pg_attribute WHERE attrelid = 'queue.group_summary'::regclass AND attnum > 0 ORDER BY attnum;

@@ -1,13 +1,8 @@
 --
 -- Consumer groups: queue.create_group, where a group starts, names, the view.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('t', 3, 'text');
 SELECT count FROM queue.produce_batch('t', ARRAY['a', 'b', 'c'], partition => 0);
 SELECT count FROM queue.produce_batch('t', ARRAY['d'], partition => 1);

@@ -3,33 +3,8 @@
 -- that somebody has locked, while they have locks that others need. So they wait
 -- for nobody longer than a moment. The lock is kept by a prepared transaction.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
-CREATE PROCEDURE pg_temp.fill(topic text, n int) LANGUAGE plpgsql AS $$
-DECLARE
-	tries int := 0;
-BEGIN
-	FOR i IN 1..n LOOP
-		PERFORM queue.produce_batch(topic, ARRAY(SELECT g::text FROM generate_series(1, 10) g), partition => 0);
-		COMMIT;
-	END LOOP;
-	-- the worker that makes segments may be at it: its lock would be in the way
-	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
-		(SELECT count(*) FROM queue.segments s
-		  WHERE s.topic = fill.topic AND s.partition = 0 AND messages = 0 AND NOT sealed) < least(n, 2)
-	LOOP
-		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-		tries := tries + 1;
-		IF tries > 200 THEN			-- it had no room for more
-			CALL queue.maintain(topic);
-		END IF;
-	END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SET client_min_messages = error;
 SET allow_in_place_tablespaces = on;
 SET statement_timeout = '10min';			-- else it would be for ever

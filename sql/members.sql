@@ -1,6 +1,8 @@
 --
 -- Members of a group: who owns which partitions as members come, go and die.
 --
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- A poll that only keeps the lease, and one that takes messages; how many.
 CREATE FUNCTION pg_temp.live(member text, topic text DEFAULT 't') RETURNS bigint LANGUAGE sql AS $$
 	SELECT count(*) FROM queue.poll('g', topic, $1, 0)
@@ -24,9 +26,6 @@ BEGIN
 	END LOOP;
 	RETURN n;
 END $$;
-CREATE FUNCTION pg_temp.die(member text) RETURNS void LANGUAGE sql AS $$
-	UPDATE queue.member SET expires_at = now() - interval '1 hour' WHERE name = $1
-$$;
 CREATE VIEW pg_temp.owners AS
 	SELECT member, partitions, in_hand, alive FROM queue.members WHERE consumer_group = 'g' ORDER BY topic, member;
 
@@ -78,7 +77,7 @@ SELECT * FROM pg_temp.owners;
 -- A member that dies: the other takes what it had, in hand or not, with its next poll.
 SELECT sum(count) FROM generate_series(0, 5) p, queue.produce_batch('t', ARRAY['3', '4'], partition => p);
 SELECT pg_temp.take('a'), pg_temp.take('b');
-SELECT pg_temp.die('a');
+SELECT pg_temp.expire('a');
 SELECT * FROM pg_temp.owners;
 SELECT pg_temp.take('b');
 -- Its row is gone then; and it cannot commit.
@@ -94,11 +93,11 @@ SELECT * FROM pg_temp.owners;
 -- One that comes back after its lease, before anybody noticed, is new.
 SELECT pg_temp.live('c');
 SELECT * FROM pg_temp.owners;
-SELECT pg_temp.die('c');
+SELECT pg_temp.expire('c');
 SELECT pg_temp.live('c');
 SELECT * FROM pg_temp.owners;
 -- All are dead.
-SELECT pg_temp.die('b'), pg_temp.die('c');
+SELECT pg_temp.expire('b'), pg_temp.expire('c');
 SELECT pg_temp.live('d');
 SELECT * FROM pg_temp.owners;
 
@@ -106,7 +105,7 @@ SELECT * FROM pg_temp.owners;
 -- comes back, whoever owns the partition then.
 SELECT sum(count) FROM generate_series(0, 5) p, queue.produce_batch('t', ARRAY['5', '6'], partition => p);
 SELECT pg_temp.take('d');
-SELECT pg_temp.die('d');
+SELECT pg_temp.expire('d');
 SELECT pg_temp.live('e');
 SELECT pg_temp.live('d');
 SELECT * FROM pg_temp.owners;
@@ -119,7 +118,7 @@ SELECT queue.leave('g', 't', 'e');
 SELECT sum(count) FROM generate_series(0, 5) p, queue.produce_batch('t', ARRAY['6'], partition => p);
 SELECT pg_temp.take('d');
 SELECT pg_temp.live('e');
-SELECT pg_temp.die('d');
+SELECT pg_temp.expire('d');
 SELECT pg_temp.live('d'), pg_temp.live('e');
 SELECT * FROM pg_temp.owners;
 SELECT pg_temp.take('e'), pg_temp.take('d');

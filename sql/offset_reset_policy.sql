@@ -2,25 +2,8 @@
 -- auto_offset_reset: what a group does when messages are gone that it had yet to
 -- read; and what it has missed.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
--- n segments of ten messages
-CREATE PROCEDURE pg_temp.fill(topic text, n int, partition int DEFAULT 0) LANGUAGE plpgsql AS $$
-BEGIN
-	FOR i IN 1..n LOOP
-		PERFORM queue.produce_batch(topic, ARRAY(SELECT g::text FROM generate_series(1, 10) g), partition => partition);
-		COMMIT;
-	END LOOP;
-	-- the worker that makes segments may be at it
-	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') LOOP
-		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-	END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- messages of a partition go, whatever groups have yet to read
 CREATE FUNCTION pg_temp.outrun(topic text, before bigint, partition int DEFAULT 0) RETURNS bigint LANGUAGE sql AS
 	'SELECT log_start FROM queue.delete_messages($1, $3, $2, force => true)';

@@ -2,13 +2,8 @@
 -- Which offset has a time: queue.offsets_for_time, offset_time, and
 -- create_group(start => timestamp).
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SET timezone = 'UTC';
 -- A message each minute over two segments; all of one time; none.
 SELECT queue.create_topic('t', 3, 'text', segment_messages => 4);

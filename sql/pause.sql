@@ -1,13 +1,8 @@
 --
 -- queue.pause and queue.resume: a group gets no more messages.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('p', 2, 'text'), queue.create_topic('q', 1, 'text');
 SELECT count FROM queue.produce_batch('p', ARRAY['a', 'b', 'c'], partition => 0);
 SELECT count FROM queue.produce_batch('p', ARRAY['d', 'e', 'f'], partition => 1);

@@ -1,13 +1,8 @@
 --
 -- queue.poll: batches for work outside the database; results, limits, errors.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('t', 2);
 SELECT count FROM queue.produce_batch('t', ARRAY['{"n": 1}', '{"n": 2}', '{"n": 3}'], partition => 0,
 	keys => ARRAY['k', NULL, 'l'], headers => ARRAY['{"h": 1}', NULL, NULL]::jsonb[]);

@@ -1,13 +1,8 @@
 --
 -- queue.produce: one message.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || left(SQLERRM, 100);
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('p', partitions => 4);
 
 -- Result: where it lies. Every argument, by position and by name.
@@ -47,7 +42,7 @@ SELECT key, value, headers FROM topic.p WHERE key = 'h';
 
 -- Bad arguments.
 CREATE TEMP TABLE before AS SELECT partition, log_end FROM queue.partitions WHERE topic = 'p';
-SELECT call, pg_temp.error_of('SELECT queue.produce(' || call || ')')
+SELECT call, left(pg_temp.error_of('SELECT queue.produce(' || call || ')'), 107) AS error_of
   FROM unnest(ARRAY[
     $$'nope', '1'$$,
     $$'', '1'$$,

@@ -1,13 +1,8 @@
 --
 -- queue.produce_batch: many messages in one call.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('b', partitions => 4, value_type => 'text');
 
 -- Without keys: all of it in one partition, in order; the next batch elsewhere.

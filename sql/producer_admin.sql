@@ -1,13 +1,8 @@
 --
 -- Producers: create, look at, fence, forget; names; what a topic's end means.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('t', 2, 'text');
 
 -- The mode is chosen before the first message.

@@ -1,6 +1,8 @@
 --
 -- Batches with sequences: partial duplicates, many partitions, watermarks.
 --
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 \set SHOW_CONTEXT never
 SELECT queue.create_topic('b', 1, 'int');
 -- Values are sequences, so that each message tells what it is.
@@ -9,13 +11,6 @@ LANGUAGE sql AS $$
 SELECT * FROM queue.produce_batch('b', ARRAY(SELECT n::int FROM generate_series(first, last) n),
                                   producer_id => id, first_sequence => first, epoch => epoch)
 $$;
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
 
 -- A retried batch that is cut differently: exactly the known ones are skipped.
 SELECT * FROM pg_temp.send('a', 1, 100);

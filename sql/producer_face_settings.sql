@@ -2,13 +2,8 @@
 -- queue.first_sequence is used up by one statement, whatever aborts; values that
 -- the settings refuse.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE FUNCTION pg_temp.state(id text) RETURNS text LANGUAGE sql AS
 $$ SELECT concat_ws(' ', 'epoch', epoch, 'last', last_sequence) FROM queue.producer_state('f', id) $$;
 SELECT queue.create_topic('f', 1, 'int');

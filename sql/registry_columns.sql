@@ -10,16 +10,8 @@ CREATE EXTENSION queue;
 SET queue.allow_ddl = on;
 SET queue.history_retention = 0;
 
--- The worker that makes segments ahead would be in the way: until it is done.
-CREATE FUNCTION settle(topic text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
-        EXISTS (SELECT FROM queue.segments s WHERE s.topic = settle.topic
-                 GROUP BY partition HAVING count(*) FILTER (WHERE messages = 0 AND NOT sealed) < 1)
-    LOOP
-        PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-    END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- What writes and reads every table, before and after maintenance.
 CREATE FUNCTION morning(n int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -68,7 +60,7 @@ END $$;
 
 -- All is cached, from the first day on.
 SELECT morning(1);
-SELECT settle('day1');
+CALL pg_temp.settle('day1');
 CALL queue.maintain('day1');
 SELECT evening(1);
 
@@ -83,12 +75,12 @@ SELECT c.oid::regclass AS name
 SELECT format('ALTER TABLE %s ADD COLUMN extra text', name) FROM tables \gexec
 SELECT count(*) FROM tables;
 SELECT morning(2);
-SELECT settle('day2');
+CALL pg_temp.settle('day2');
 CALL queue.maintain('day2');
 SELECT evening(2);
 -- A row that is changed keeps what the library does not know; a new one has NULL.
 SELECT morning(3);
-SELECT settle('day3');
+CALL pg_temp.settle('day3');
 SELECT FROM queue.delete_messages('day3', 0, 4, force => true);
 SELECT count(*) > 0 AS rows, count(extra) AS extras FROM queue.progress;
 UPDATE queue.consumer_group SET extra = 'group';
@@ -122,7 +114,7 @@ SELECT count(*) FROM queue.consume('new', 'day3', partitions => ARRAY[1]);
 -- Dropped again.
 SELECT format('ALTER TABLE %s DROP COLUMN extra', name) FROM tables \gexec
 SELECT morning(4);
-SELECT settle('day4');
+CALL pg_temp.settle('day4');
 CALL queue.maintain('day4');
 SELECT evening(4);
 

@@ -2,13 +2,8 @@
 -- queue.reset_offsets: where to, what it says, and that it happens in the
 -- caller's transaction.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 -- Two partitions, five and three messages; a minute between two messages.
 SELECT queue.create_topic('r', 2, 'text');
 SELECT log FROM queue.topic WHERE name = 'r' \gset

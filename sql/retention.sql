@@ -1,29 +1,8 @@
 --
 -- Retention: queue.delete_messages, limits of topics, groups that hold, views.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
--- n segments of ten messages
-CREATE PROCEDURE pg_temp.fill(topic text, n int, partition int DEFAULT 0) LANGUAGE plpgsql AS $$
-BEGIN
-	FOR i IN 1..n LOOP
-		PERFORM queue.produce_batch(topic, ARRAY(SELECT g::text FROM generate_series(1, 10) g), partition => partition);
-		COMMIT;
-	END LOOP;
-	-- the worker that makes segments may be at it: maintenance would pass by
-	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
-		(SELECT count(*) FROM queue.segments s
-		  WHERE s.topic = fill.topic AND s.partition = fill.partition
-		    AND messages = 0 AND NOT sealed) < least(n, 2)
-	LOOP
-		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-	END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE VIEW pg_temp.kept AS
 SELECT topic, partition, min(first_offset) AS first_segment, sum(messages) AS messages
   FROM queue.segments GROUP BY 1, 2 ORDER BY 1, 2;

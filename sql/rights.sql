@@ -7,13 +7,8 @@ CREATE ROLE regress_queue_select;
 CREATE ROLE regress_queue_member IN ROLE regress_queue_select;
 CREATE ROLE regress_queue_other;
 CREATE ROLE regress_queue_none;
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'allowed';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 
 -- Creating needs CREATE on schema topic, and USAGE on the type.
 SET ROLE regress_queue_owner;

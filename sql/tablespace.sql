@@ -1,36 +1,10 @@
 --
 -- Tablespaces: where new segments are made, and moving sealed ones.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
--- n segments of ten messages; large ones go to TOAST
-CREATE PROCEDURE pg_temp.fill(topic text, n int, partition int DEFAULT 0) LANGUAGE plpgsql AS $$
-DECLARE
-	tries int := 0;
-BEGIN
-	FOR i IN 1..n LOOP
-		PERFORM queue.produce_batch(topic, ARRAY(SELECT CASE WHEN g = 1 THEN string_agg(md5(h::text), '') ELSE g::text END
-			FROM generate_series(1, 10) g, generate_series(1, 500) h GROUP BY g ORDER BY g), partition => partition);
-		COMMIT;
-	END LOOP;
-	-- the worker that makes segments may be at it
-	WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'queue segment worker') OR
-		(SELECT count(*) FROM queue.segments s
-		  WHERE s.topic = fill.topic AND s.partition = fill.partition
-		    AND messages = 0 AND NOT sealed) < least(n, 2)
-	LOOP
-		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
-		tries := tries + 1;
-		IF tries > 200 THEN			-- it had no room for more
-			CALL queue.maintain(topic);
-		END IF;
-	END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
+-- A value that goes to TOAST.
+SELECT string_agg(md5(n::text), '') AS large FROM generate_series(1, 500) n \gset
 -- Where a topic's segments, TOAST tables and files are.
 CREATE VIEW pg_temp.places AS
 SELECT topic, partition, first_offset, coalesce(s.spcname, 'default') AS tablespace,
@@ -48,24 +22,24 @@ CREATE TABLESPACE "regress Cold" LOCATION '';
 
 SELECT queue.create_topic('t', 2, 'text', segment_messages => 10, tablespace => 'regress_hot');
 SELECT topic, tablespace FROM queue.topics;
-CALL pg_temp.fill('t', 3);
+CALL pg_temp.fill('t', 3, first => :'large');
 SELECT * FROM pg_temp.places;
 -- The caller's default_tablespace says nothing.
 SET default_tablespace = 'regress Cold';
 SELECT queue.create_topic('plain', 1, 'text', segment_messages => 10);
 RESET default_tablespace;
-CALL pg_temp.fill('plain', 1);
+CALL pg_temp.fill('plain', 1, first => :'large');
 SELECT * FROM pg_temp.places WHERE topic = 'plain';
 -- From now on: those kept ahead are there already.
 SELECT queue.alter_topic('plain', tablespace => 'regress Cold');
 SELECT queue.alter_topic('plain', notify => false);
-CALL pg_temp.fill('plain', 4);
+CALL pg_temp.fill('plain', 4, first => :'large');
 SELECT * FROM pg_temp.places WHERE topic = 'plain';
 SELECT queue.alter_topic('plain', tablespace => '');
 SELECT topic, tablespace FROM queue.topics ORDER BY 1;
 
 -- Sealed ones are moved, the one in use is not.
-CALL pg_temp.fill('t', 2, 1);
+CALL pg_temp.fill('t', 2, 1, first => :'large');
 SELECT md5(string_agg(m::text, ' ' ORDER BY partition, "offset")) AS before FROM topic.t m \gset
 SELECT partition, segment IS NOT NULL AS segment, first_offset, bytes > 0 AS bytes, moved
   FROM queue.move_segments('t', 'regress Cold', before_offset => 19);
@@ -87,7 +61,7 @@ SELECT partition, first_offset, moved FROM queue.move_segments('t', 'pg_default'
 SELECT * FROM pg_temp.places WHERE topic = 't';
 -- Retention, producing and dropping are as before.
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 20);
-CALL pg_temp.fill('t', 1);
+CALL pg_temp.fill('t', 1, first => :'large');
 SELECT count(*) FROM topic.t;
 
 -- Rights and errors.
@@ -97,7 +71,7 @@ GRANT CREATE ON TABLESPACE regress_hot TO regress_tier;
 SET ROLE regress_tier;
 SELECT queue.create_topic('mine', 1, 'text', segment_messages => 10, tablespace => 'regress_hot');
 RESET ROLE;
-CALL pg_temp.fill('mine', 4);
+CALL pg_temp.fill('mine', 4, first => :'large');
 SET ROLE regress_tier;
 SELECT call, pg_temp.error_of('SELECT * FROM queue.' || call)
   FROM unnest(ARRAY[

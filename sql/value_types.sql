@@ -1,13 +1,8 @@
 --
 -- Typed topics: a value has the topic's type, given as text or as that type.
 --
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE command;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE SCHEMA types;
 CREATE TYPE types.item AS (id int, name text);
 CREATE DOMAIN types.positive AS int CHECK (VALUE > 0);
