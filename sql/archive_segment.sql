@@ -19,7 +19,7 @@ SELECT relispartition, amname, relkind, pg_get_userbyid(relowner) = current_user
 SELECT pg_temp.error_of('SELECT * FROM queue.fetch(''t'', 0, 9, NULL::text)');
 SELECT count(*) FROM queue.fetch('t', 0, 10, NULL::text, 100);
 SELECT * FROM queue.verify('t');
--- It is a log, still, and the owner's to do with as he likes.
+-- It is still a log, and its owner may do with it as with any table.
 SELECT pg_temp.error_of('UPDATE t_00000_00000000000000000000 SET key = NULL');
 SELECT pg_temp.error_of('DELETE FROM t_00000_00000000000000000000');
 SELECT pg_temp.error_of('TRUNCATE t_00000_00000000000000000000');
@@ -81,8 +81,8 @@ SELECT first_offset, next_offset FROM queue.archive_segment('p', 0, 'regress_arc
 CALL queue.maintain('p');
 SELECT queue.log_start('p', 0), count(*) FROM topic.p;
 SELECT count(*) FROM regress_archive.p20;
--- An archive that is attached again lies before the log start; nobody reads it, and
--- nobody drops it.
+-- An archive that is attached again lies before the log start; no reader reads it, and
+-- retention does not drop it.
 SELECT log AS storage FROM queue.topic WHERE name = 'p' \gset
 SET queue.allow_ddl = on;
 ALTER TABLE :storage ATTACH PARTITION regress_archive.p20 FOR VALUES FROM (0, 20) TO (0, 30);
@@ -142,7 +142,7 @@ SET ROLE regress_archivist;
 SELECT archive, next_offset FROM queue.archive_segment('mine', 0, 'regress_archive.a');
 SELECT count(*) FROM regress_archive.a;
 RESET ROLE;
--- by another who may: it is the owner's
+-- by another role that may: the archive is the owner's
 SELECT archive, next_offset FROM queue.archive_segment('mine', 0, 'regress_archive.b');
 SELECT relname, relowner::regrole FROM pg_class WHERE relnamespace = 'regress_archive'::regnamespace AND relname IN ('a', 'b') ORDER BY 1;
 SET ROLE regress_archivist;

@@ -11,7 +11,7 @@ SELECT queue.create_group('broken', name), (queue.produce(name, 'a', partition =
 RESET ROLE;
 SELECT queue.produce_batch('fine', ARRAY['b', 'c'], partition => 0, producer_id => 'p', first_sequence => 0);
 
--- What a superuser can do who says so.
+-- What a superuser can do after setting queue.allow_ddl.
 SELECT log AS "column" FROM queue.topic WHERE name = 'column' \gset
 SELECT log AS "foreign" FROM queue.topic WHERE name = 'foreign' \gset
 SELECT log AS "policy" FROM queue.topic WHERE name = 'policy' \gset
@@ -49,7 +49,7 @@ RESET queue.allow_ddl;
 SELECT topic, partition, log_end FROM queue.partitions WHERE topic = 'heap' ORDER BY 2;
 \set VERBOSITY default
 
--- A segment that only those read who look at its messages.
+-- A segment that is read only by queries that look at its messages.
 SET queue.allow_ddl = on;
 ALTER TABLE :early SET ACCESS METHOD heap;
 RESET queue.allow_ddl;

@@ -1,5 +1,5 @@
 --
--- queue.commit_offset: what a member has in hand, and offsets of who reads by itself.
+-- queue.commit_offset: what a member has in hand, and offsets of readers without member.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
@@ -57,7 +57,7 @@ SELECT pg_temp.error_of($$SELECT queue.commit_offset('fresh', 't', 0, 0, 'm', 0)
 SELECT queue.create_group('fresh', 't');
 SELECT pg_temp.error_of($$SELECT queue.commit_offset('fresh', 't', 0, 0, 'm', 0)$$);
 
--- After the lease, while nobody took over: the work counts.
+-- After the lease, while no member took over: the work counts.
 SELECT pg_temp.expire('m');
 SELECT pg_temp.commit(7, 'm');
 -- After a takeover it does not; nor does it give the messages back.
@@ -68,7 +68,7 @@ SELECT * FROM pg_temp.place;
 SELECT pg_temp.commit(10, 'n');
 SELECT pg_temp.commit(10, 'm');
 SELECT * FROM pg_temp.place;
--- The detail of QU004 names who has them now.
+-- The detail of QU004 names the member that has them now.
 SELECT count(*) FROM queue.produce('t', 'k');
 SELECT pg_temp.take('n');
 DO $$
@@ -99,7 +99,7 @@ END $$;
 SELECT pg_temp.take('n');
 SELECT queue.leave('g', 't', 'n'), queue.leave('g', 't', 'n');
 SELECT pg_temp.commit(11, 'n');
--- Who left and came back is somebody else.
+-- A member that left and came back is another member.
 SELECT pg_temp.take('n');
 SELECT pg_temp.commit(11, 'n', 1);
 SELECT pg_temp.commit(11, 'n');
@@ -148,10 +148,10 @@ SELECT pg_temp.expire('n');
 SELECT pg_temp.commit(18, 'n');
 SELECT member, alive FROM queue.members WHERE consumer_group = 'g' ORDER BY 1;
 
--- Who consumed what: a row for each move.
+-- The member that consumed each message: a row for each move.
 SELECT action, from_offset, to_offset, member, metadata FROM queue.offset_history WHERE consumer_group = 'g' ORDER BY generation;
 
--- Without member: for who reads by fetch. Anywhere in the log, also back.
+-- Without member: for readers by fetch. Anywhere in the log, also back.
 SELECT queue.create_topic('u', 2, 'text');
 SELECT count FROM queue.produce_batch('u', string_to_array('abc', NULL), partition => 0);
 SELECT queue.commit_offset('reader', 'u', 0, 2);

@@ -170,8 +170,8 @@ CALL queue.maintain('blank');
 SELECT key, value FROM topic.blank ORDER BY "offset";
 SELECT queue.drop_topic('blank');
 
--- Nothing goes if no message would be left behind it, for whoever appends next to
--- ask for the time, and groups for their place.
+-- No segment goes if no message would be left behind it: the next append asks it for
+-- the time, and groups for their place.
 SELECT queue.create_topic('gone', segment_messages => 3, cleanup_policy => 'compact', tombstone_retention => '0');
 SELECT count FROM queue.produce_batch('gone', ARRAY[NULL, NULL, NULL]::jsonb[], ARRAY['a', 'b', 'c']);
 BEGIN;

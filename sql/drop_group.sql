@@ -42,7 +42,7 @@ SELECT * FROM pg_temp.left_of('g');
 SELECT consumer_group, topic, partition, current_offset FROM queue.consumer_groups WHERE topic IN ('d', 'e') ORDER BY 1, 2, 3;
 SELECT consumer_group, member FROM queue.members WHERE topic IN ('d', 'e');
 SELECT pg_temp.error_of($$SELECT queue.drop_group('g')$$);
--- Whoever uses the name again starts anew, with a group of its own; what was
+-- The next consumer of that name starts anew, with a group of its own; what was
 -- handed to a member of the old one counts no more.
 SELECT m.offset, value FROM queue.consume('g', 'd', NULL::text, 2, partitions => ARRAY[0]) m;
 SELECT g.group_id > d.group_id AS another FROM queue.consumer_group g JOIN dropped d USING (name) WHERE name = 'g';

@@ -1,5 +1,5 @@
 --
--- expiry: when a group that nobody uses stops holding messages.
+-- expiry: when a group that is no longer used stops holding messages.
 --
 -- What happened long ago is written into the tables: nothing here waits.
 --
@@ -35,7 +35,7 @@ SELECT queue.alter_group('g', expiry => '41 hours');
 CALL queue.maintain('t');
 SELECT * FROM pg_temp.held;
 SELECT * FROM pg_temp.expired;
--- So long: named by nobody, and the limits win. Nothing but that is changed.
+-- So long: the group is not named any more, and the limits win. Nothing but that is changed.
 SELECT queue.alter_group('g', expiry => '39 hours');
 SELECT * FROM pg_temp.held;
 SELECT * FROM pg_temp.expired;
@@ -133,7 +133,7 @@ ROLLBACK PREPARED 'consumes';
 SELECT * FROM pg_temp.expired;
 SELECT queue.drop_topic('t');
 
--- What nobody may read yet, nobody fails to read.
+-- A message that is not readable yet is not an unread one.
 SELECT pg_temp.make('t', ARRAY[50]);
 SELECT queue.create_group('g', 't', 'latest');
 SELECT log AS t FROM queue.topic WHERE name = 't' \gset

@@ -1,5 +1,5 @@
 --
--- Whose a group or a producer is, what the topic's owner may do with the groups of
+-- The owner of a group or a producer, what the topic's owner may do with the groups of
 -- others, and what becomes of them when a role is renamed or dropped.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR

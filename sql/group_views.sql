@@ -48,7 +48,7 @@ SELECT consumer_group, current_offset, log_end_offset, stable_end, lag, oldest_u
   FROM queue.consumer_groups WHERE topic = 'w' AND partition = 0 ORDER BY 1;
 ROLLBACK PREPARED 'open';
 
--- Whose transaction is consuming.
+-- The session of the transaction that is consuming.
 SET application_name = 'the consumer';
 BEGIN;
 SELECT count(*) FROM queue.consume('one', 'w', NULL::text, 1, partitions => ARRAY[0]);

@@ -90,7 +90,7 @@ SELECT queue.drop_topic('typed');
 DROP TYPE of_topic;
 \set VERBOSITY default
 DROP VIEW topic.g;
--- Other objects are nobody's business.
+-- Other objects are not guarded.
 CREATE TABLE log_1 (a int);
 DROP TABLE log_1;
 CREATE VIEW topic.not_a_topic AS SELECT 1 AS one;
@@ -135,7 +135,7 @@ ALTER VIEW topic.not_a_topic RENAME TO neither;
 ALTER VIEW topic.neither SET SCHEMA public;
 DROP VIEW public.neither;
 SELECT "offset" > 26 AS stored FROM queue.produce('g', 'm27');
--- Moved away by somebody who insists: an error that names it, until it is back.
+-- Moved away with queue.allow_ddl: an error that names it, until it is back.
 SET queue.allow_ddl = on;
 ALTER VIEW topic.g RENAME TO h;
 RESET queue.allow_ddl;

@@ -154,7 +154,7 @@ SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
 	'SET session_replication_role = replica',
 	'ALTER EXTENSION queue DROP FUNCTION queue.guard_alter()',
 	'ALTER EXTENSION queue ADD VIEW topic.w']) WITH ORDINALITY u(command, n) ORDER BY n;
--- A superuser, who could do more than the owner, has to say that it is meant.
+-- A superuser may do more than the owner, and has to say that it is meant.
 RESET ROLE;
 SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
 	'CREATE TABLE queue.log_0_made PARTITION OF $log FOR VALUES FROM (0, 1000) TO (0, 2000) USING heap',

@@ -1,5 +1,5 @@
 --
--- Indexes and constraints that somebody adds to a topic's table: appends keep
+-- Indexes and constraints that are added to a topic's table: appends keep
 -- them up, index scans find what sequential scans find.
 --
 SET jit = off;      -- switched off plans are dear

@@ -58,7 +58,7 @@ SELECT c.oid::regclass AS relation, c.relkind AS kind, a.privilege_type AS publi
    AND c.relkind IN ('r', 'v', 'S')
  ORDER BY c.relname COLLATE "C", a.privilege_type;
 
--- Schemas: everybody may look, nobody may create.
+-- Schemas: every role may look, none may create.
 SELECT n.nspname AS schema, a.privilege_type AS public_right
   FROM pg_namespace n
   LEFT JOIN LATERAL aclexplode(n.nspacl) a ON a.grantee = 0
@@ -86,7 +86,7 @@ SELECT queue.murmur2('');           -- loads the library
 SHOW queue.allow_ddl;
 SET queue.no_such_setting = 1;
 
--- A schema that somebody made beforehand is not adopted.
+-- A schema that was made beforehand is not adopted.
 DROP EXTENSION queue;
 SELECT count(*) FROM pg_namespace WHERE nspname IN ('queue', 'topic');
 \set SHOW_CONTEXT never

@@ -1,7 +1,7 @@
 --
--- Maintenance, archiving and moving against who keeps a lock: they look at tables
--- that somebody has locked, while they have locks that others need. So they wait
--- for nobody longer than a moment. The lock is kept by a prepared transaction.
+-- Maintenance, archiving and moving against a transaction that keeps a lock: they look
+-- at tables that it has locked, while they have locks that others need. So they wait
+-- only for a moment. The transaction is a prepared one.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
@@ -23,12 +23,12 @@ SELECT pg_temp.error_of('SELECT queue.archive_segment(''t'', 0, ''regress_archiv
 CALL queue.maintain('t');
 SHOW lock_timeout;
 SELECT queue.log_start('t', 0);
--- another who moves does not wait, either
+-- another session that moves does not wait, either
 SELECT first_offset, bytes IS NULL AS locked, moved FROM queue.move_segments('t', 'regress_slow');
 COMMIT PREPARED 'moving';
 SELECT first_offset, moved FROM queue.move_segments('t', 'regress_slow');
 
--- A name that somebody is about to take, and a schema that somebody drops.
+-- A name that another transaction is about to take, and a schema that one drops.
 BEGIN;
 CREATE TABLE regress_archive.a ();
 PREPARE TRANSACTION 'naming';
@@ -46,7 +46,7 @@ RESET lock_timeout;
 CALL queue.maintain('t');
 SELECT queue.log_start('t', 0);
 
--- A topic that has got another owner is his.
+-- A topic that has got another owner belongs to that role.
 SELECT queue.alter_topic('t', retention => '0');
 CALL pg_temp.fill('t', 3);
 CREATE ROLE regress_heir;

@@ -1,5 +1,5 @@
 --
--- Members of a group: who owns which partitions as members come, go and die.
+-- Members of a group: which partitions each owns as members come, go and die.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
@@ -37,14 +37,14 @@ SELECT pg_temp.live('b');
 SELECT * FROM pg_temp.owners;
 SELECT pg_temp.live('c');
 SELECT * FROM pg_temp.owners;
--- Balanced: nobody moves anything any more.
+-- Balanced: no member moves anything any more.
 CREATE TEMP TABLE before AS SELECT * FROM queue.members;
 SELECT pg_temp.live('a'), pg_temp.live('b'), pg_temp.live('c');
 SELECT * FROM queue.members EXCEPT SELECT * FROM before;
 -- Six members of six partitions, then more than partitions.
 SELECT pg_temp.live('d'), pg_temp.live('e'), pg_temp.live('f'), pg_temp.live('g'), pg_temp.live('h');
 SELECT * FROM pg_temp.owners;
--- Who has none is next when one leaves.
+-- A member that has no partition is next when one leaves.
 SELECT queue.leave('g', 't', 'd');
 SELECT pg_temp.live('h');
 SELECT * FROM pg_temp.owners;
@@ -90,7 +90,7 @@ SELECT member, lease, alive FROM queue.members ORDER BY 1;
 SELECT pg_temp.live('b');
 SELECT * FROM pg_temp.owners;
 
--- One that comes back after its lease, before anybody noticed, is new.
+-- A member that comes back after its lease, before another noticed, is new.
 SELECT pg_temp.live('c');
 SELECT * FROM pg_temp.owners;
 SELECT pg_temp.expire('c');
@@ -102,7 +102,7 @@ SELECT pg_temp.live('d');
 SELECT * FROM pg_temp.owners;
 
 -- What a member had in hand when it died is not kept from the others when it
--- comes back, whoever owns the partition then.
+-- comes back, whichever member owns the partition then.
 SELECT sum(count) FROM generate_series(0, 5) p, queue.produce_batch('t', ARRAY['5', '6'], partition => p);
 SELECT pg_temp.take('d');
 SELECT pg_temp.expire('d');
@@ -140,7 +140,7 @@ CREATE VIEW pg_temp.owners AS
 SET application_name = 'restarted';
 SELECT partition, m.offset FROM queue.poll('g', 't', 'b') m ORDER BY 1, 2;
 SELECT * FROM pg_temp.owners;
--- Whose session last wrote the row.
+-- The session that last wrote the row.
 SELECT member, client = 'restarted' AS me FROM queue.members ORDER BY 1;
 UPDATE queue.member SET expires_at = now() + interval '30 seconds' WHERE name = 'b';
 SELECT pg_temp.live('b');
@@ -164,7 +164,7 @@ UPDATE queue.member SET expires_at = now() + interval '59 minutes' WHERE name = 
 SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '1 hour');
 SELECT expires_at > now() + interval '1 hour 20 minutes' AS renewed FROM queue.members WHERE member = 'b';
 
--- Partitions that are added are nobody's; then shared.
+-- Partitions that are added have no owner; then they are shared.
 SELECT queue.alter_topic('t', 9);
 SELECT * FROM pg_temp.owners;
 SELECT pg_temp.live('a');
@@ -175,7 +175,7 @@ SELECT "offset" FROM queue.produce('t', '"new"', partition => 8);
 SELECT partition FROM queue.poll('g', 't', 'a') WHERE partition = 8
  UNION ALL SELECT partition FROM queue.poll('g', 't', 'b') WHERE partition = 8;
 
--- Rolled back: nobody has joined, left, or been handed anything.
+-- Rolled back: no member has joined, left, or been handed anything.
 BEGIN;
 SELECT pg_temp.live('x');
 SELECT queue.leave('g', 't', 'a');

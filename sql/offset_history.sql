@@ -1,6 +1,6 @@
 --
--- View queue.offset_history: who moved which offset from where to where, and
--- what was said with it.
+-- View queue.offset_history: which member moved which offset from where to where, and
+-- the metadata stored with the move.
 --
 CREATE ROLE regress_queue_reader;
 SELECT queue.create_topic('h', 2, 'text');
@@ -59,7 +59,7 @@ SELECT count(*) FROM queue.offset_history WHERE metadata IN ('undone', 'nothing 
 SELECT count(*) FROM queue.consume('history other', 'h', NULL::text, 5, partitions => ARRAY[0]);
 SELECT consumer_group, partition, from_offset, to_offset FROM queue.offset_history WHERE consumer_group = 'history other' OR (consumer_group = 'history' AND partition = 1) ORDER BY 1, 2, generation;
 
--- Who consumed a message?
+-- The groups that consumed a message.
 SELECT consumer_group, action FROM queue.offset_history WHERE topic = 'h' AND partition = 0 AND from_offset <= 2 AND to_offset > 2 AND action <> 'reset' ORDER BY consumer_group COLLATE "C", generation;
 
 SELECT queue.drop_topic('h');

@@ -186,7 +186,7 @@ CALL queue.wait('quiet', 'u', '200 milliseconds');
 SELECT clock_timestamp() - :'then' >= '200 milliseconds' AS waited;
 SELECT count(*) FROM queue.poll('quiet', 'u', 'a', NULL::text);
 SELECT count(*) - :rows AS written FROM queue.progress;
--- Told is who is not to jump; and who is, of what arrives.
+-- A waiter of a group that may not jump is told; one of a group that may, of what arrives.
 SELECT queue.alter_group('quiet', 'none'), clock_timestamp() AS then \gset
 CALL queue.wait('quiet', 'u', '1 hour');
 SELECT clock_timestamp() - :'then' < '1 hour' AS waited;

@@ -39,7 +39,7 @@ SELECT partition, m.offset FROM queue.consume('g', 'p', NULL::text, partitions =
 SELECT m.offset FROM queue.consume('g', 'q', NULL::text) m;
 SELECT bool_or(paused) FROM queue.consumer_groups;
 
--- Nothing else changes: offset, who and when, metadata; the history has no such rows.
+-- Nothing else changes: offset, role and time, metadata; the history has no such rows.
 SELECT count(queue.produce('q', 'more')) FROM generate_series(1, 3);
 SELECT count(*) FROM queue.consume('g', 'q', NULL::text, 1, metadata => 'note');
 CREATE TEMP TABLE before AS SELECT current_offset, committed_at, committed_by, metadata FROM queue.consumer_groups WHERE consumer_group = 'g' AND topic = 'q';

@@ -22,7 +22,7 @@ SELECT pg_temp.read('g', 0) IS NULL AS nothing_more;
 SELECT m.offset, value FROM queue.fetch('p', 0, 0, NULL::text) m;
 SELECT m.offset, value FROM queue.fetch('p', 0, 3, NULL::text) m;
 SELECT "offset", value FROM topic.p WHERE partition = 0 ORDER BY "offset";
--- Who it is.
+-- The transaction that holds readers back.
 SELECT pid, gid, age > '0'::interval AS age, topic, partition, usename = current_user AS mine, query FROM queue.blockers;
 -- "latest" is not behind it.
 SELECT queue.create_group('latest', 'p', 'latest');

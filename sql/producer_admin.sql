@@ -51,7 +51,7 @@ SELECT call, pg_temp.error_of('SELECT * FROM queue.produce(' || call || ')')
     $$'t', NULL, producer_id => 'e', sequence => 1$$,
     $$'t', 'v', headers => '[]', producer_id => 'e', sequence => 1$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
--- Without a producer the epoch would be nobody's.
+-- Without a producer the epoch would belong to none.
 SELECT queue.produce('t', 'v', epoch => 1);
 SELECT queue.produce_batch('t', ARRAY['v'], epoch => 1);
 SELECT count(*) FROM queue.producers WHERE producer_id LIKE 'e%';

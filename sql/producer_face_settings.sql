@@ -134,7 +134,7 @@ SELECT value FROM topic.f WHERE value > 2000 OR value = -1 ORDER BY "offset";
 SELECT pg_temp.state('abort');
 DROP FUNCTION pg_temp.own();
 
--- An INSERT by a function inside of the statement: who comes first uses the
+-- An INSERT by a function inside of the statement: the first of the two uses the
 -- value up, and the other one says so.
 CREATE FUNCTION pg_temp.inner_insert(n int) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
@@ -200,7 +200,7 @@ INSERT INTO topic.f (value) VALUES (6000);
 SET queue.first_sequence = '9223372036854775806';
 INSERT INTO topic.f (value) VALUES (6000);
 SELECT pg_temp.state('end');
--- A sequence without a producer is a mistake; neither is for everybody else.
+-- A sequence without a producer is a mistake; without both, rows have no producer.
 RESET queue.producer_id;
 SET queue.first_sequence = 1;
 INSERT INTO topic.f (value) VALUES (7000);

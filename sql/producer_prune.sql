@@ -19,39 +19,39 @@ $$ SELECT (('x' || left(md5(seed), 7))::bit(28)::int % below) $$;
 -- One step of a history: a message, a batch, duplicates only, a fence, or a new epoch.
 CREATE FUNCTION pg_temp.step(n int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-	who text := (ARRAY['s1', 's2', 'm1', 'm2'])[1 + pg_temp.random('id' || n, 4)];
+	producer text := (ARRAY['s1', 's2', 'm1', 'm2'])[1 + pg_temp.random('id' || n, 4)];
 	what int := pg_temp.random('what' || n, 100);
-	e int := epoch FROM epochs s WHERE s.id = who;
-	last bigint := coalesce((queue.producer_state('n', who)).last_sequence, 0);
-	gap int := CASE WHEN who LIKE 'm%' THEN pg_temp.random('gap' || n, 3) * pg_temp.random('wide' || n, 1000) ELSE 0 END;
+	e int := epoch FROM epochs s WHERE s.id = producer;
+	last bigint := coalesce((queue.producer_state('n', producer)).last_sequence, 0);
+	gap int := CASE WHEN producer LIKE 'm%' THEN pg_temp.random('gap' || n, 3) * pg_temp.random('wide' || n, 1000) ELSE 0 END;
 	size int := 1 + pg_temp.random('size' || n, 12);
 	numbers bigint[];
 BEGIN
 	IF what < 55 THEN
 		INSERT INTO stored
-		SELECT who, last + gap + 1, r.partition, r."offset"
-		  FROM queue.produce('n', who || n, partition => pg_temp.random('p' || n, 4), producer_id => who, sequence => last + gap + 1, epoch => e) r;
+		SELECT producer, last + gap + 1, r.partition, r."offset"
+		  FROM queue.produce('n', producer || n, partition => pg_temp.random('p' || n, 4), producer_id => producer, sequence => last + gap + 1, epoch => e) r;
 	ELSIF what < 85 THEN
 		-- sequences; then each is asked for, by itself
-		numbers := ARRAY(SELECT last + gap + i * CASE WHEN who LIKE 'm%' THEN 1 + pg_temp.random('stride' || n, 3) ELSE 1 END FROM generate_series(1, size) i);
-		PERFORM FROM queue.produce_batch('n', ARRAY(SELECT who || n || ' ' || i FROM generate_series(1, size) i),
+		numbers := ARRAY(SELECT last + gap + i * CASE WHEN producer LIKE 'm%' THEN 1 + pg_temp.random('stride' || n, 3) ELSE 1 END FROM generate_series(1, size) i);
+		PERFORM FROM queue.produce_batch('n', ARRAY(SELECT producer || n || ' ' || i FROM generate_series(1, size) i),
 				ARRAY(SELECT 'key' || pg_temp.random(n || 'key' || i, 9) FROM generate_series(1, size) i),
-				producer_id => who, sequences => numbers, epoch => e);
+				producer_id => producer, sequences => numbers, epoch => e);
 		INSERT INTO stored
-		SELECT who, number, t.partition, t."offset"
-		  FROM unnest(numbers) WITH ORDINALITY u(number, i) JOIN topic.n t ON t.value = who || n || ' ' || i;
+		SELECT producer, number, t.partition, t."offset"
+		  FROM unnest(numbers) WITH ORDINALITY u(number, i) JOIN topic.n t ON t.value = producer || n || ' ' || i;
 	ELSIF what < 95 THEN
-		PERFORM queue.produce('n', 'again', producer_id => who, sequence => s.sequence, epoch => e)
-		   FROM (SELECT * FROM stored o WHERE o.id = who ORDER BY md5(n || o.sequence::text) LIMIT 3) s;
+		PERFORM queue.produce('n', 'again', producer_id => producer, sequence => s.sequence, epoch => e)
+		   FROM (SELECT * FROM stored o WHERE o.id = producer ORDER BY md5(n || o.sequence::text) LIMIT 3) s;
 	ELSIF what < 98 THEN
-		UPDATE epochs s SET epoch = queue.fence_producer('n', s.id) WHERE s.id = who;
+		UPDATE epochs s SET epoch = queue.fence_producer('n', s.id) WHERE s.id = producer;
 	ELSIF n < 150 THEN
 		-- the next message restarts the sequence
-		UPDATE epochs s SET epoch = epoch + 3 WHERE s.id = who;
-		DELETE FROM stored s WHERE s.id = who;
+		UPDATE epochs s SET epoch = epoch + 3 WHERE s.id = producer;
+		DELETE FROM stored s WHERE s.id = producer;
 		INSERT INTO stored
-		SELECT who, size, r.partition, r."offset"
-		  FROM queue.produce('n', who || n, producer_id => who, sequence => size, epoch => e + 3) r;
+		SELECT producer, size, r.partition, r."offset"
+		  FROM queue.produce('n', producer || n, producer_id => producer, sequence => size, epoch => e + 3) r;
 	END IF;
 END $$;
 -- What becomes of a sequence that is sent again.
@@ -190,7 +190,7 @@ SELECT sum(duplicates), sum(count) FROM queue.produce_batch('big', ARRAY(SELECT 
 SELECT count(*) < 30 AS few FROM all_rows b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big';
 SELECT count(*) FROM topic.big;
 
--- Whose it is, and of which topic.
+-- The producer must be the caller's, and of that topic.
 SELECT queue.prune_producers('nope');
 SELECT queue.prune_producers(NULL);
 CREATE ROLE regress_queue_prune;

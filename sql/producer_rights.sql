@@ -22,7 +22,7 @@ SELECT queue.create_topic('r', 1, 'text');
 GRANT INSERT ON topic.r TO regress_queue_writer, regress_queue_other;
 GRANT SELECT ON topic.r TO regress_queue_reader;
 
--- Whoever produces first.
+-- The role that produces first.
 SET ROLE regress_queue_writer;
 SELECT duplicate FROM queue.produce('r', 'v', producer_id => 'used', sequence => 1);
 SELECT queue.create_producer('r', 'created');
@@ -98,7 +98,7 @@ SELECT queue.create_topic('s', 1, 'text');
 GRANT INSERT ON topic.s TO regress_queue_other;
 SET ROLE regress_queue_other;
 SELECT duplicate FROM queue.produce('s', 'v', producer_id => 'used', sequence => 1);
--- Forgotten, the id is free for anybody.
+-- Forgotten, the id is free for any role.
 SET ROLE regress_queue_owner;
 SELECT queue.forget_producer('r', 'used');
 SET ROLE regress_queue_other;
@@ -163,12 +163,12 @@ SELECT count(*) FROM topic.r WHERE value = 'left out';
 DROP FUNCTION note(text);
 DROP FUNCTION note_as(text, text, int);
 
--- What one may not use one does not see; a reader sees who produces.
+-- A role does not see producers that it may not use; a reader sees those of the topic.
 SET ROLE regress_queue_reader;
 SELECT topic, count(*) FROM queue.producers GROUP BY 1;
 SET ROLE regress_queue_other;
 SELECT topic, count(*) FROM queue.producers GROUP BY 1 ORDER BY 1;
--- The registry is nobody's business.
+-- No role may read the registry.
 \set VERBOSITY sqlstate
 SELECT * FROM queue.producer;
 SELECT * FROM queue.producer_batch;
@@ -179,7 +179,7 @@ SELECT nextval('queue.producer_producer_id_seq');
 \set VERBOSITY default
 RESET ROLE;
 
--- The role is dropped: its producers are the topic's owner's and nobody else's.
+-- The role is dropped: its producers belong to the topic's owner alone.
 SET ROLE regress_queue_owner;
 SELECT queue.drop_topic('s');
 RESET ROLE;

@@ -1,7 +1,7 @@
 --
 -- queue.producer_id and queue.first_sequence, used wrongly: a statement's rows
--- are never stored under nobody's name, another's, or sequences meant for
--- another statement.
+-- are never stored without a producer, under another's name, or with sequences meant
+-- for another statement.
 --
 SELECT queue.create_topic('g', 1, 'text');
 SELECT queue.create_topic('h', 1, 'text');
@@ -42,7 +42,7 @@ SET LOCAL queue.first_sequence = 1;
 INSERT INTO topic.g (value) VALUES ('one');
 COMMIT;
 
--- Without a producer: misspelt, reset, emptied.  Used up, or none, is nobody.
+-- Without a producer: misspelt, reset, emptied.  Used up, or none, is no producer.
 BEGIN;
 SET LOCAL queue.first_sequence = 2;
 SET LOCAL queue.producer = 'p';
@@ -147,7 +147,7 @@ INSERT INTO plain VALUES ('one'), ('as one once more');
 ROLLBACK;
 INSERT INTO plain VALUES ('q 1'), ('q 2'), ('q 1');
 SELECT topic, producer_id, last_sequence, accepted, duplicates FROM queue.producers ORDER BY 1, 2;
--- In the middle of a topic's own statement, whose rows wait: they keep their
+-- In the middle of a topic's own statement, the rows of which wait: they keep their
 -- producer and sequences, and what the trigger inserts keeps its own.
 CREATE FUNCTION via_plain(value text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

@@ -67,7 +67,7 @@ SELECT queue.drop_topic('r');
 SELECT (SELECT count(*) FROM queue.topics) AS topics, (SELECT count(*) FROM queue.partitions) AS partitions,
        (SELECT count(*) FROM queue.segments) AS segments, (SELECT count(*) FROM queue.blockers) AS blockers,
        (SELECT count(*) FROM queue.consumer_groups) AS consumer_groups;
--- The storage is nobody's business.
+-- No other role may read or write the storage.
 RESET ROLE;
 SELECT format('SELECT count(*) FROM %s', segment) AS read, format('INSERT INTO %s VALUES (0, now(), 0)', segment) AS load,
        format('TRUNCATE %s', segment) AS empty
@@ -116,7 +116,7 @@ SELECT produce_for_all('through a function');
 RESET ROLE;
 DROP FUNCTION produce_for_all(text);
 
--- A segment made for a producer who owns nothing belongs to the topic's owner.
+-- A segment made for a producer that owns nothing belongs to the topic's owner.
 SET ROLE regress_queue_insert;
 SELECT count FROM queue.produce_batch('r', ARRAY(SELECT n::text FROM generate_series(1, 100) n), partition => 1);
 BEGIN;
@@ -169,7 +169,7 @@ SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
 -- The owner of the topic has no say in a group.
 SET ROLE regress_queue_owner;
 SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
--- Whose SELECT was taken back may still stop and drop the group as a whole.
+-- A role that has lost SELECT may still stop and drop the group as a whole.
 RESET ROLE;
 SELECT queue.create_group('once', 'r');
 UPDATE queue.consumer_group SET owner = 'regress_queue_none' WHERE name = 'once';
@@ -180,7 +180,7 @@ SELECT call, pg_temp.error_of(call) FROM unnest(ARRAY[
 SELECT (SELECT count(*) FROM queue.consumer_groups) AS consumer_groups, (SELECT count(*) FROM queue.group_summary) AS group_summary,
        (SELECT count(*) FROM queue.offset_history) AS offset_history, (SELECT count(*) FROM queue.members) AS members,
        (SELECT count(*) FROM queue.group_offsets()) AS group_offsets;
--- Who may write sees the groups of a topic, but not the age of messages; any
+-- A role that may write sees the groups of a topic, but not the age of messages; any
 -- group that it may see.
 SET ROLE regress_queue_insert;
 SELECT count(*) > 0 AS some, count(oldest_unread_age) AS ages, count(*) FILTER (WHERE lag > 0) > 0 AS unread FROM queue.consumer_groups WHERE topic = 'r';
@@ -189,7 +189,7 @@ SET ROLE regress_queue_other;
 SELECT count(oldest_unread_age) > 0 AS ages FROM queue.consumer_groups WHERE topic = 'r';
 RESET ROLE;
 
--- The role of a group may be gone, as after a restore: then nobody gets the
+-- The role of a group may be gone, as after a restore: then no other role gets the
 -- group by accident.
 CREATE ROLE regress_queue_gone;
 GRANT SELECT ON topic.r TO regress_queue_gone;
@@ -247,8 +247,8 @@ SELECT value_type FROM queue.topics WHERE topic = 'path';
 SELECT queue.drop_topic('path');
 DROP SCHEMA trap CASCADE;
 
--- What a topic's owner attaches to it never runs as anybody but him and those
--- who produce; not while the extension makes segments for him, either.
+-- What a topic's owner attaches to it never runs as a role other than the owner or the
+-- producing role; not while the extension makes segments for the owner, either.
 CREATE TABLE seen (role name);
 GRANT INSERT ON seen TO PUBLIC;
 GRANT CREATE ON SCHEMA public TO regress_queue_owner;
@@ -319,7 +319,7 @@ SELECT CASE n WHEN 3 THEN produce_for_all('produced by the function') ELSE 'row 
 RESET ROLE;
 SELECT value, role, may_set_role FROM seen ORDER BY n;
 TRUNCATE seen;
--- COPY, whose rows call a function by a default.
+-- COPY of rows with a default that calls a function.
 ALTER VIEW topic.waiting ALTER COLUMN key SET DEFAULT produce_for_all('produced by the default');
 SET ROLE regress_queue_insert;
 COPY topic.waiting (value) FROM STDIN;

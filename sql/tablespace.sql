@@ -92,7 +92,7 @@ SELECT partition, first_offset, moved FROM queue.move_segments('mine', '');
 SELECT partition, first_offset, moved FROM queue.move_segments('mine', 'regress_hot', 0, 10);
 RESET ROLE;
 SELECT * FROM pg_temp.places WHERE topic = 'mine';
--- Who alters somebody's topic cannot give it what the owner may not have.
+-- A role that alters another's topic cannot give it what the owner may not have.
 SELECT pg_temp.error_of($$SELECT queue.alter_topic('mine', tablespace => 'regress Cold')$$);
 -- A right that is taken away, and a tablespace that is gone, fail no producer.
 REVOKE CREATE ON TABLESPACE regress_hot FROM regress_tier;

@@ -3,7 +3,7 @@
 -- emptied, and several segments and partitions that share one append slot.
 --
 
--- Pages that a command touches. Whoever looks for a tail that nobody knows
+-- Pages that a command touches. A session that looks for a tail that is not cached
 -- walks over the empty pages, one by one.
 CREATE FUNCTION pg_temp.pages(command text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE

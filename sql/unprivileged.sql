@@ -1,5 +1,5 @@
 -- What a role without any right gets of each function, procedure, view and table
--- of the extension: an SQLSTATE, or what everybody may know.  The expected output
+-- of the extension: an SQLSTATE, or what every role may know.  The expected output
 -- is the contract: whatever is added shows up here, and needs a decision.
 CREATE ROLE regress_contract;
 GRANT CREATE ON SCHEMA topic TO regress_contract;
@@ -13,7 +13,7 @@ SELECT count(*) FROM queue.poll('contract', 'owned', 'member');
 SELECT count(*) FROM queue.consume('contract too', 'owned');
 RESET ROLE;
 
--- Calls with what is there, as somebody would who knows all names.
+-- Calls with what is there, as by a role that knows all names.
 SELECT segment FROM queue.segments WHERE topic = 'owned' AND partition = 0 AND first_offset = 0 \gset
 CREATE TEMP TABLE words (name text, type text, word text);
 INSERT INTO words VALUES

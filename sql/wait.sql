@@ -51,7 +51,7 @@ SELECT queue.resume('billing', 'orders', 1);
 CALL queue.wait('billing', 'orders');
 SELECT "offset", value FROM queue.consume('billing', 'orders');
 
--- Nobody sleeps over an offset that lies outside the log: consume tells.
+-- No session sleeps over an offset that lies outside the log: consume tells.
 SELECT queue.create_group('lost', 'words');
 INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, generation, committed_offset, committed_at)
 	SELECT group_id, topic_id, 0, false, 'c', 1000, 77, now()
@@ -91,7 +91,7 @@ REVOKE ALL ON topic.orders FROM regress_waiter;
 DROP ROLE regress_waiter;
 \set VERBOSITY default
 
--- It commits: nowhere inside somebody else's transaction.
+-- It commits: nowhere inside another transaction.
 BEGIN;
 CALL queue.wait('billing', 'orders', '0');
 ROLLBACK;
@@ -138,7 +138,7 @@ BEGIN
 END $$;
 SELECT i FROM done ORDER BY i;
 
--- What cannot be committed is told before anybody waits.
+-- What cannot be committed is told before any waiting.
 CREATE TABLE deferred (i int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 \set VERBOSITY sqlstate
 DO $$
