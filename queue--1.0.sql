@@ -1193,61 +1193,49 @@ COMMENT ON COLUMN queue.partitions.log_end IS 'Next offset to be assigned.';
 COMMENT ON COLUMN queue.partitions.segments IS 'Number of segments, empty ones kept ahead included.';
 COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk.';
 
+CREATE FUNCTION queue.held_locks(
+    OUT pid         int,
+    OUT transaction xid,
+    OUT relation    oid,
+    OUT producer    bigint,
+    OUT group_id    int,
+    OUT topic_id    int,
+    OUT partition   int,
+    OUT waiting     int[]
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_held_locks'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
+COMMENT ON FUNCTION queue.held_locks() IS
+'What view queue.blockers shows of the locks in this database: ROW EXCLUSIVE on a table; a producer, by a hash of its topic and id; a partition of a group; a group as a whole (topic_id NULL). pid NULL: transaction is a prepared one. Since 1.0.';
+
 CREATE VIEW queue.blockers WITH (security_barrier) AS
-WITH held AS (
-    SELECT l.pid, l.virtualtransaction, s.topic, s.partition,
-           NULL::text AS producer_id, NULL::text AS consumer_group,
-           NULL::oid AS classid, NULL::oid AS objid, NULL::smallint AS objsubid
-      FROM pg_catalog.pg_locks l
+WITH lock AS (
+    SELECT * FROM queue.held_locks()
+), held AS (
+    SELECT l.pid, l.transaction, s.topic, s.partition, NULL::text AS producer_id,
+           NULL::text AS consumer_group, NULL::int[] AS waiting
+      FROM lock l
       JOIN queue.segment_list() s ON s.segment = l.relation
-     WHERE l.locktype = 'relation'
-       AND l.mode = 'RowExclusiveLock'
-       AND l.granted
-       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                          WHERE d.datname = pg_catalog.current_database())
     UNION
-    -- see PGQUEUE_LOCK_PRODUCER and pgqueue_producer_tag()
-    SELECT l.pid, l.virtualtransaction, t.topic, NULL, p.name, NULL,
-           l.classid, l.objid, l.objsubid
-      FROM pg_catalog.pg_locks l
+    SELECT l.pid, l.transaction, t.topic, NULL, p.name, NULL, l.waiting
+      FROM lock l
       JOIN queue.producer p
-        ON pg_catalog.hashtextextended(p.name, p.topic_id)
-         = (l.classid::bigint << 32) | l.objid::bigint
+        ON pg_catalog.hashtextextended(p.name, p.topic_id) = l.producer
       JOIN queue.topic r ON r.topic_id = p.topic_id
       JOIN queue.topics t ON t.topic = r.name
-     WHERE l.locktype = 'advisory'
-       AND l.objsubid = 16388
-       AND l.granted
-       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                          WHERE d.datname = pg_catalog.current_database())
     UNION
-    -- see PGQUEUE_LOCK_GROUP: field 4 is 32768 + partition % 1024, a smallint here
-    SELECT l.pid, l.virtualtransaction, t.topic, l.objsubid::int + 32768, NULL,
-           g.name, l.classid, l.objid, l.objsubid
-      FROM pg_catalog.pg_locks l
-      JOIN queue.consumer_group g ON g.group_id = l.classid::bigint
-      JOIN queue.topic r ON r.topic_id = l.objid::bigint
+    SELECT l.pid, l.transaction, t.topic, l.partition, NULL, g.name, l.waiting
+      FROM lock l
+      JOIN queue.consumer_group g ON g.group_id = l.group_id
+      JOIN queue.topic r ON r.topic_id = l.topic_id
       JOIN queue.topics t ON t.topic = r.name
-     WHERE l.locktype = 'advisory'
-       AND l.objsubid < 0
-       AND l.granted
-       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                          WHERE d.datname = pg_catalog.current_database())
     UNION
-    -- see PGQUEUE_LOCK_GROUP_ROWS: of no interest unless somebody waits
-    SELECT l.pid, l.virtualtransaction, NULL, NULL, NULL, g.name,
-           l.classid, l.objid, l.objsubid
-      FROM pg_catalog.pg_locks l
-      JOIN queue.consumer_group g ON g.group_id = l.classid::bigint
-     WHERE l.locktype = 'advisory'
-       AND l.objsubid = 16389
-       AND l.granted
-       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                          WHERE d.datname = pg_catalog.current_database())
-       AND EXISTS (SELECT FROM pg_catalog.pg_locks w
-                    WHERE w.locktype = 'advisory' AND NOT w.granted
-                      AND (w.database, w.classid, w.objid, w.objsubid)
-                        = (l.database, l.classid, l.objid, l.objsubid))
+    -- a group as a whole: of no interest unless a backend waits
+    SELECT l.pid, l.transaction, NULL, NULL, NULL, g.name, l.waiting
+      FROM lock l
+      JOIN queue.consumer_group g ON g.group_id = l.group_id
+     WHERE l.topic_id IS NULL
+       AND l.waiting IS NOT NULL
        AND EXISTS (SELECT FROM pg_catalog.pg_roles r
                     WHERE r.rolname = g.owner::text
                       AND pg_catalog.pg_has_role(r.oid, 'USAGE')
@@ -1264,25 +1252,10 @@ SELECT h.pid,
        a.query,
        h.producer_id,
        h.consumer_group,
-       (SELECT pg_catalog.array_agg(w.pid ORDER BY w.pid)
-          FROM pg_catalog.pg_locks w
-         WHERE w.locktype = 'advisory'
-           AND w.database = (SELECT d.oid FROM pg_catalog.pg_database d
-                              WHERE d.datname = pg_catalog.current_database())
-           AND w.classid = h.classid
-           AND w.objid = h.objid
-           AND w.objsubid = h.objsubid
-           AND NOT w.granted) AS waiting
+       h.waiting
   FROM held h
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
-  LEFT JOIN pg_catalog.pg_locks lx ON h.pid IS NULL
-       AND lx.virtualtransaction = h.virtualtransaction
-       AND lx.pid IS NULL
-       AND lx.locktype = 'transactionid'
-  LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = lx.transactionid
- GROUP BY h.pid, x.gid, a.xact_start, x.prepared, h.topic, h.partition,
-          h.producer_id, h.consumer_group, h.classid, h.objid, h.objsubid,
-          a.usename, x.owner, a.application_name, a.query;
+  LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = h.transaction;
 COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits. Whoever makes, drops or pauses a group as a whole may also wait for one that begins to read a topic, or polls: then topic and partition are NULL.';
 COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
 COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';

@@ -42,7 +42,7 @@ SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees
 SELECT topic, producer_id FROM queue.producers WHERE regress_queue_stranger.sees(producer_id) AND regress_queue_stranger.sees(last_sequence::text);
 SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
 SELECT topic, partition, producer_id FROM queue.blockers WHERE regress_queue_stranger.sees(gid) AND regress_queue_stranger.sees(producer_id) ORDER BY partition;
-SELECT topic, partition, consumer_group FROM queue.blockers WHERE regress_queue_stranger.sees(consumer_group) ORDER BY consumer_group;
+SELECT topic, partition, consumer_group FROM queue.blockers WHERE regress_queue_stranger.sees(consumer_group) ORDER BY consumer_group, partition;
 SELECT consumer_group, topic, metadata FROM queue.consumer_groups WHERE regress_queue_stranger.sees(metadata) AND regress_queue_stranger.sees(committed_by) ORDER BY 1;
 SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees('topics: ' || topics) ORDER BY 1;
 SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stranger.sees(owner::text) ORDER BY 1;

@@ -75,9 +75,12 @@
 #if PG_VERSION_NUM >= 170000
 #define pgqueue_proc_of(virtual_xid) ProcNumberGetProc((virtual_xid).procNumber)
 #define pgqueue_proc_lxid(proc) ((proc)->vxid.lxid)
+#define pgqueue_lock_vxid(lock) ((lock)->vxid)
 #else
 #define pgqueue_proc_of(virtual_xid) BackendIdGetProc((virtual_xid).backendId)
 #define pgqueue_proc_lxid(proc) ((proc)->lxid)
+#define pgqueue_lock_vxid(lock) \
+	((VirtualTransactionId) {(lock)->backend, (lock)->lxid})
 #endif
 
 /* 16 renamed how the rows of pg_stat_activity are read, from 1 on */
