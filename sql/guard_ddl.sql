@@ -37,7 +37,7 @@ SELECT queue.log_end('w', 0);
 SHOW queue.allow_ddl;
 RESET ROLE;
 \c -
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.ddl_error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	detail text;
 BEGIN
@@ -61,7 +61,7 @@ CREATE TABLE wall.right_shape ("offset" bigint NOT NULL, "timestamp" timestamptz
 CREATE TABLE wall.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb) USING queue_log;
 CREATE TABLE wall.heap ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value bigint, headers jsonb) USING heap;
 CREATE TABLE wall.parent (LIKE wall.heap) PARTITION BY LIST (partition);
-SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
+SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	-- partitions
 	'ALTER TABLE $log ATTACH PARTITION wall.right_shape FOR VALUES FROM (0, 1000) TO (0, 2000)',
 	'ALTER TABLE $log ATTACH PARTITION wall.right_shape FOR VALUES FROM (7, 1000) TO (9, 2000)',
@@ -156,7 +156,7 @@ SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
 	'ALTER EXTENSION queue ADD VIEW topic.w']) WITH ORDINALITY u(command, n) ORDER BY n;
 -- A superuser may do more than the owner, and has to say that it is meant.
 RESET ROLE;
-SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
+SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	'CREATE TABLE queue.log_0_made PARTITION OF $log FOR VALUES FROM (0, 1000) TO (0, 2000) USING heap',
 	'CREATE TABLE queue.made PARTITION OF $log FOR VALUES FROM (0, 1000) TO (0, 2000) USING queue_log',
 	'ALTER TABLE $log ALTER value ADD GENERATED ALWAYS AS IDENTITY',
@@ -182,13 +182,13 @@ ALTER TABLE :log DETACH PARTITION :segment CONCURRENTLY;
 RESET ROLE;
 CREATE UNIQUE INDEX wall_unique ON :log (partition, "offset");
 SET ROLE regress_wall;
-SELECT pg_temp.error_of('CREATE TABLE wall.referencing (p int, o bigint, FOREIGN KEY (p, o) REFERENCES $log (partition, "offset"))');
-SELECT pg_temp.error_of('ALTER TABLE wall.keys ADD FOREIGN KEY (p, o) REFERENCES $log (partition, "offset")');
+SELECT pg_temp.ddl_error_of('CREATE TABLE wall.referencing (p int, o bigint, FOREIGN KEY (p, o) REFERENCES $log (partition, "offset"))');
+SELECT pg_temp.ddl_error_of('ALTER TABLE wall.keys ADD FOREIGN KEY (p, o) REFERENCES $log (partition, "offset")');
 DROP INDEX queue.wall_unique;
 
 -- What does no harm.
 RESET ROLE;
-SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
+SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	'CREATE INDEX wall_key ON $log (key)',
 	'DROP INDEX queue.wall_key',
 	'ALTER TABLE $log ADD CONSTRAINT c CHECK (value IS NOT NULL)',
@@ -198,7 +198,7 @@ SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
 	'CREATE UNIQUE INDEX wall_key ON $log (partition, "offset")',
 	'DROP INDEX queue.wall_key']) WITH ORDINALITY u(command, n) ORDER BY n;
 SET ROLE regress_wall;
-SELECT command, pg_temp.error_of(command) FROM unnest(ARRAY[
+SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	'ALTER TABLE $log ALTER value SET STATISTICS 10',
 	'ALTER TABLE $log ALTER headers SET STORAGE MAIN',
 	'ALTER TABLE $log ALTER headers SET STORAGE EXTENDED',
@@ -291,7 +291,7 @@ CREATE DOMAIN topic.lasting_domain AS pg_temp.passing_domain;
 CREATE TYPE topic.lasting AS (a pg_temp.passing[]);
 CREATE DOMAIN topic.lasting_twice AS topic.lasting[];
 CREATE TYPE topic.lasting_range AS RANGE (subtype = topic.lasting_domain);
-SELECT call, pg_temp.error_of(format('SELECT queue.create_topic(''x'', 1, %s)', call))
+SELECT call, pg_temp.ddl_error_of(format('SELECT queue.create_topic(''x'', 1, %s)', call))
   FROM unnest(ARRAY['''topic.lasting_domain''', '''topic.lasting_domain[]''', '''topic.lasting''', '''topic.lasting_twice''',
 	'''topic.lasting_range''', '''topic.lasting_multirange''', '0', '''-''', '999999999::regtype']) WITH ORDINALITY u(call, n) ORDER BY n;
 SELECT queue.drop_topic('w');

@@ -8,7 +8,7 @@ CREATE ROLE regress_queue_member IN ROLE regress_queue_writer;
 CREATE ROLE regress_queue_other;
 CREATE ROLE regress_queue_reader;
 GRANT CREATE ON SCHEMA topic TO regress_queue_owner;
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.answer_of(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
 BEGIN
@@ -55,7 +55,7 @@ DECLARE
 	c record;
 BEGIN
 	FOR c IN SELECT * FROM calls ORDER BY n LOOP
-		RETURN NEXT c.call || E'\n  ' || pg_temp.error_of(c.call);
+		RETURN NEXT c.call || E'\n  ' || pg_temp.answer_of(c.call);
 	END LOOP;
 END $$;
 -- Members may what the role may; each group of calls is undone.

@@ -3,7 +3,7 @@
 -- lost its shape is refused by every call, and usable again when it has it back.
 --
 \set VERBOSITY terse
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.detail_of(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	detail text;
 BEGIN
@@ -43,7 +43,7 @@ BEGIN
 		'$segment', (SELECT segment::text FROM queue.segments WHERE topic = 's' ORDER BY first_offset LIMIT 1));
 	PERFORM set_config('queue.allow_ddl', 'off', false);
 	FOR answer, command IN
-		SELECT regexp_replace(pg_temp.error_of(call), 'log_\d+', 'log_N', 'g'), string_agg(name, ', ' ORDER BY ordinality)
+		SELECT regexp_replace(pg_temp.detail_of(call), 'log_\d+', 'log_N', 'g'), string_agg(name, ', ' ORDER BY ordinality)
 		  FROM unnest(calls, names) WITH ORDINALITY AS c(call, name, ordinality) GROUP BY 1 ORDER BY min(ordinality)
 	LOOP
 		command := format('%s -> %s', ddl, command);
@@ -54,7 +54,7 @@ BEGIN
 		'$segment', (SELECT inhrelid::regclass::text FROM pg_inherits, queue.topic WHERE name = 's' AND inhparent = log ORDER BY 1 LIMIT 1));
 	PERFORM set_config('queue.allow_ddl', 'off', false);
 	command := undo;
-	SELECT string_agg(DISTINCT pg_temp.error_of(call), ', ') INTO answer FROM unnest(calls) call;
+	SELECT string_agg(DISTINCT pg_temp.detail_of(call), ', ') INTO answer FROM unnest(calls) call;
 	RETURN NEXT;
 END $$;
 
@@ -96,26 +96,26 @@ ALTER TABLE :log DETACH PARTITION :last_name;
 CREATE TABLE queue.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb) USING queue_log;
 INSERT INTO queue.other_order VALUES (:first_offset, now(), 0, NULL, 'text', NULL);
 ALTER TABLE :log ATTACH PARTITION queue.other_order FOR VALUES FROM (0, :first_offset) TO (0, :end_offset);
-SELECT regexp_replace(pg_temp.error_of(format('SELECT value FROM queue.fetch(''s'', 0, %s, NULL::bigint)', :first_offset)), 'log_\d+', 'log_N');
-SELECT regexp_replace(pg_temp.error_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
+SELECT regexp_replace(pg_temp.detail_of(format('SELECT value FROM queue.fetch(''s'', 0, %s, NULL::bigint)', :first_offset)), 'log_\d+', 'log_N');
+SELECT regexp_replace(pg_temp.detail_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
 ROLLBACK;
 -- A heap; a foreign table; a partitioned table.
 BEGIN;
 ALTER TABLE :log DETACH PARTITION :last_name;
 CREATE TABLE queue.heap PARTITION OF :log FOR VALUES FROM (0, :first_offset) TO (0, :end_offset) USING heap;
-SELECT regexp_replace(pg_temp.error_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
+SELECT regexp_replace(pg_temp.detail_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
 ROLLBACK;
 BEGIN;
 ALTER TABLE :log DETACH PARTITION :last_name;
 CREATE TABLE queue.deeper PARTITION OF :log FOR VALUES FROM (0, :first_offset) TO (0, :end_offset) PARTITION BY RANGE ("offset");
-SELECT regexp_replace(pg_temp.error_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
+SELECT regexp_replace(pg_temp.detail_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
 ROLLBACK;
 BEGIN;
 ALTER TABLE :log DETACH PARTITION :last_name;
 CREATE FOREIGN DATA WRAPPER shape_wrapper;
 CREATE SERVER shape_server FOREIGN DATA WRAPPER shape_wrapper;
 CREATE FOREIGN TABLE queue.foreign_one PARTITION OF :log FOR VALUES FROM (0, :first_offset) TO (0, :end_offset) SERVER shape_server;
-SELECT regexp_replace(pg_temp.error_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
+SELECT regexp_replace(pg_temp.detail_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
 ROLLBACK;
 RESET queue.allow_ddl;
 
@@ -125,35 +125,35 @@ SET LOCAL queue.allow_ddl = on;
 DROP VIEW topic.s;
 CREATE VIEW topic.s AS SELECT partition, "offset", "timestamp", 5 AS key, value::text AS value, headers FROM :log;
 CREATE TRIGGER produce INSTEAD OF INSERT ON topic.s FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('s');
-SELECT pg_temp.error_of('INSERT INTO topic.s (key, value) VALUES (1, ''x'')');
+SELECT pg_temp.detail_of('INSERT INTO topic.s (key, value) VALUES (1, ''x'')');
 ROLLBACK;
 -- The trigger functions on other relations, and called by hand.
 CREATE VIEW shape_view AS SELECT 1 AS partition, 2::bigint AS "offset", now() AS "timestamp", 5 AS key, 6 AS value, 7 AS headers;
 CREATE TRIGGER produce INSTEAD OF INSERT ON shape_view FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('s');
 CREATE TRIGGER refuse INSTEAD OF DELETE ON shape_view FOR EACH ROW EXECUTE FUNCTION queue.refuse_change();
-SELECT pg_temp.error_of('INSERT INTO shape_view (key) VALUES (1)');
-SELECT pg_temp.error_of('DELETE FROM shape_view');
+SELECT pg_temp.detail_of('INSERT INTO shape_view (key) VALUES (1)');
+SELECT pg_temp.detail_of('DELETE FROM shape_view');
 CREATE TABLE shape_table (a int);
 CREATE TRIGGER before_one BEFORE INSERT ON shape_table FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('s');
-SELECT pg_temp.error_of('INSERT INTO shape_table VALUES (1)');
+SELECT pg_temp.detail_of('INSERT INTO shape_table VALUES (1)');
 DROP TRIGGER before_one ON shape_table;
 CREATE TRIGGER flush AFTER INSERT ON shape_table FOR EACH STATEMENT EXECUTE FUNCTION queue.topic_flush();
-SELECT pg_temp.error_of('INSERT INTO shape_table VALUES (1)');
-SELECT pg_temp.error_of(format('SELECT queue.%s()', f)) FROM unnest(ARRAY['topic_insert', 'topic_flush', 'refuse_change']) f;
+SELECT pg_temp.detail_of('INSERT INTO shape_table VALUES (1)');
+SELECT pg_temp.detail_of(format('SELECT queue.%s()', f)) FROM unnest(ARRAY['topic_insert', 'topic_flush', 'refuse_change']) f;
 
 -- Tables of any shape USING queue_log.
 CREATE TABLE shape_log (a int) USING queue_log;
-SELECT pg_temp.error_of('INSERT INTO shape_log VALUES (1)');
+SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (1)');
 DROP TABLE shape_log;
 CREATE TABLE shape_log (partition int NOT NULL, "offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, key text, value text, headers jsonb) USING queue_log;
-SELECT pg_temp.error_of('INSERT INTO shape_log VALUES (0, 1, now())');
+SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (0, 1, now())');
 DROP TABLE shape_log;
 CREATE TABLE shape_log ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int, key text, value text, headers jsonb) USING queue_log;
-SELECT pg_temp.error_of('INSERT INTO shape_log VALUES (1, now(), 0)');
+SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (1, now(), 0)');
 ALTER TABLE shape_log ALTER partition SET NOT NULL;
-SELECT pg_temp.error_of('INSERT INTO shape_log VALUES (1, now(), 0)');
+SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (1, now(), 0)');
 ALTER TABLE shape_log DROP COLUMN "timestamp";
-SELECT pg_temp.error_of('INSERT INTO shape_log VALUES (2, 0)');
+SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (2, 0)');
 SELECT * FROM shape_log;
 DROP TABLE shape_log;
 
@@ -161,7 +161,7 @@ DROP TABLE shape_log;
 CREATE TABLE shape_log ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
 INSERT INTO shape_log VALUES (1, now(), 1);
 INSERT INTO shape_log SELECT n, now(), 2 FROM generate_series(2, 3000) n;
-SELECT pg_temp.error_of(format('INSERT INTO shape_log VALUES (%s, now(), %s)', n, p)) FROM (VALUES (2, 1), (1500, 1), (3000, 0), (3001, 1), (3001, 5)) v(n, p);
+SELECT pg_temp.detail_of(format('INSERT INTO shape_log VALUES (%s, now(), %s)', n, p)) FROM (VALUES (2, 1), (1500, 1), (3000, 0), (3001, 1), (3001, 5)) v(n, p);
 SELECT count(*), count(DISTINCT "offset"), bool_and(ascends) FROM (SELECT "offset", "offset" > lag("offset", 1, 0) OVER (ORDER BY ctid) AS ascends FROM shape_log) o;
 
 SELECT queue.drop_topic('s');
