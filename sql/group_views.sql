@@ -176,28 +176,28 @@ SELECT count(queue.drop_topic('l' || n)) FROM generate_series(1, 4) n;
 SELECT count(queue.drop_group('g' || n)) FROM generate_series(1, 5) n;
 
 -- Broken topics: the others are listed all the same.
-SELECT queue.create_topic(t, 2, 'text', 10) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'faceless']) t;
-SELECT queue.create_group('all', t) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'faceless']) t;
-SELECT count(queue.produce(t, 'x', partition => 0)) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'faceless']) t;
+SELECT queue.create_topic(t, 2, 'text', 10) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'eclipsed']) t;
+SELECT queue.create_group('all', t) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'eclipsed']) t;
+SELECT count(queue.produce(t, 'x', partition => 0)) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'eclipsed']) t;
 SELECT count FROM queue.produce_batch('hole', ARRAY(SELECT 'x' FROM generate_series(1, 30)), partition => 0);
 SELECT (SELECT log FROM queue.topic WHERE name = 'hole') AS hole, (SELECT log FROM queue.topic WHERE name = 'policy') AS policy,
-       (SELECT log FROM queue.topic WHERE name = 'column') AS column, (SELECT log FROM queue.topic WHERE name = 'faceless') AS faceless \gset
+       (SELECT log FROM queue.topic WHERE name = 'column') AS column, (SELECT log FROM queue.topic WHERE name = 'eclipsed') AS eclipsed \gset
 SELECT segment AS hole_0 FROM queue.segments WHERE topic = 'hole' AND partition = 0 AND first_offset = 10 \gset
 SET queue.allow_ddl = on;
 ALTER TABLE :hole DETACH PARTITION :hole_0;
 ALTER TABLE :policy ENABLE ROW LEVEL SECURITY;
 ALTER TABLE :column ADD COLUMN more int;
-ALTER VIEW topic.faceless RENAME TO away;
+ALTER VIEW topic.eclipsed RENAME TO away;
 RESET queue.allow_ddl;
 SELECT topic, partition, current_offset, log_end_offset, oldest_unread_age IS NOT NULL AS age FROM queue.consumer_groups ORDER BY 1, 2;
 SELECT consumer_group, topics, partitions FROM queue.group_summary;
 SELECT DISTINCT topic FROM queue.offset_history ORDER BY 1;
 SELECT count(*) FROM queue.blockers;
 SET queue.allow_ddl = on;
-ALTER VIEW topic.away RENAME TO faceless;
+ALTER VIEW topic.away RENAME TO eclipsed;
 DROP TABLE :hole_0;
 RESET queue.allow_ddl;
-SELECT count(queue.drop_topic(t)) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'faceless']) t;
+SELECT count(queue.drop_topic(t)) FROM unnest(ARRAY['fine', 'hole', 'policy', 'column', 'eclipsed']) t;
 SELECT queue.drop_group('all');
 
 -- Times that a topic's owner has stored himself, for which there is no age.

@@ -303,7 +303,7 @@ SELECT sum(count) FROM queue.produce_batch('$topic',
 		  . q{\set seq :seq + 1
 } . $end,
 
-		# the face of the topic
+		# the topic's view
 		insert => $begin . qq{WITH new AS (
   INSERT INTO topic."$topic" (key, value) VALUES ($key, } . message(1) . qq{)
   RETURNING partition, "offset")

@@ -1,20 +1,20 @@
 --
--- The face of a topic: the view topic.<name>, with INSERT and COPY.
+-- A topic's view topic.<name>: INSERT and COPY.
 --
-SELECT queue.create_topic('face', partitions => 2);
+SELECT queue.create_topic('sale', partitions => 2);
 
 -- INSERT answers with what the log assigned.
-INSERT INTO topic.face (key, value) VALUES ('a', '{"n": 1}')
+INSERT INTO topic.sale (key, value) VALUES ('a', '{"n": 1}')
   RETURNING partition = queue.partition_for_key('a', 2) AS right, "offset", "timestamp" >= now() AS now, key, value, headers;
-INSERT INTO topic.face (value, headers, partition) VALUES ('2', '{"h": 1}', 1), ('3', NULL, 1), ('4', DEFAULT, 0)
+INSERT INTO topic.sale (value, headers, partition) VALUES ('2', '{"h": 1}', 1), ('3', NULL, 1), ('4', DEFAULT, 0)
   RETURNING partition, value, headers, "offset";
-INSERT INTO topic.face (partition, key) VALUES (0, 'dead') RETURNING key, value;
-INSERT INTO topic.face (partition, "offset", "timestamp", key, value, headers)
+INSERT INTO topic.sale (partition, key) VALUES (0, 'dead') RETURNING key, value;
+INSERT INTO topic.sale (partition, "offset", "timestamp", key, value, headers)
   VALUES (1, DEFAULT, NULL, NULL, '5', NULL) RETURNING value;
 -- A column list is not needed: the columns are the view's.
-INSERT INTO topic.face VALUES (1, NULL, NULL, 'k', '6') RETURNING value;
+INSERT INTO topic.sale VALUES (1, NULL, NULL, 'k', '6') RETURNING value;
 -- What the trigger stored is what the rows are.
-SELECT partition, "offset", key, value, headers FROM topic.face ORDER BY partition, "offset";
+SELECT partition, "offset", key, value, headers FROM topic.sale ORDER BY partition, "offset";
 
 -- INSERT … SELECT keeps the order; rows without a key are spread by runs.
 SELECT queue.create_topic('many', partitions => 2, value_type => 'int');
@@ -143,77 +143,77 @@ SELECT queue.drop_topic('audit');
 DROP FUNCTION audit(text);
 
 -- COPY, in and out.
-COPY topic.face (key, value) FROM STDIN;
+COPY topic.sale (key, value) FROM STDIN;
 c1	{"n": 7}
 c2	\N
 \.
-COPY topic.face (partition, value, headers) FROM STDIN (FORMAT csv);
+COPY topic.sale (partition, value, headers) FROM STDIN (FORMAT csv);
 1,"{""n"": 8}","{""h"": 2}"
 1,9,
 \.
-COPY (SELECT key, value, headers FROM topic.face WHERE "offset" > 0 ORDER BY value->>'n' NULLS LAST, value, key) TO STDOUT;
-COPY topic.face TO STDOUT;
-COPY topic.face (value) FROM STDIN;
+COPY (SELECT key, value, headers FROM topic.sale WHERE "offset" > 0 ORDER BY value->>'n' NULLS LAST, value, key) TO STDOUT;
+COPY topic.sale TO STDOUT;
+COPY topic.sale (value) FROM STDIN;
 10
 {
 \.
-SELECT count(*) FROM topic.face WHERE value = '10';
+SELECT count(*) FROM topic.sale WHERE value = '10';
 
 -- The log assigns offset and time.
 \set VERBOSITY sqlstate
-INSERT INTO topic.face ("offset", value) VALUES (7, '1');
-INSERT INTO topic.face ("timestamp", value) VALUES (now(), '1');
-COPY topic.face ("offset", value) FROM STDIN;
+INSERT INTO topic.sale ("offset", value) VALUES (7, '1');
+INSERT INTO topic.sale ("timestamp", value) VALUES (now(), '1');
+COPY topic.sale ("offset", value) FROM STDIN;
 7	1
 \.
 -- As with produce: 22004, 22023, 22023, 22P02.
-INSERT INTO topic.face DEFAULT VALUES;
-INSERT INTO topic.face (value, headers) VALUES ('1', '[]');
-INSERT INTO topic.face (value, partition) VALUES ('1', 2);
-INSERT INTO topic.face (value) VALUES ('{');
+INSERT INTO topic.sale DEFAULT VALUES;
+INSERT INTO topic.sale (value, headers) VALUES ('1', '[]');
+INSERT INTO topic.sale (value, partition) VALUES ('1', 2);
+INSERT INTO topic.sale (value) VALUES ('{');
 \set VERBOSITY default
-INSERT INTO topic.face ("offset", value) VALUES (7, '1');
+INSERT INTO topic.sale ("offset", value) VALUES (7, '1');
 
 -- Messages are never changed.
-UPDATE topic.face SET value = '0';
-DELETE FROM topic.face;
+UPDATE topic.sale SET value = '0';
+DELETE FROM topic.sale;
 \set VERBOSITY sqlstate
-UPDATE topic.face SET value = '0' WHERE key = 'a';
-UPDATE topic.face SET value = '0' WHERE false;
-DELETE FROM topic.face WHERE "offset" = 0;
-SELECT * FROM topic.face FOR UPDATE;
-SELECT * FROM topic.face FOR NO KEY UPDATE;
-SELECT * FROM topic.face FOR SHARE;
-SELECT * FROM topic.face FOR KEY SHARE SKIP LOCKED;
-TRUNCATE topic.face;
-INSERT INTO topic.face (key, value) VALUES ('a', '1') ON CONFLICT (key) DO NOTHING;
-INSERT INTO topic.face (key, value) VALUES ('a', '1') ON CONFLICT (key) DO UPDATE SET value = '2';
-MERGE INTO topic.face f USING (VALUES ('a')) v(k) ON f.key = v.k WHEN MATCHED THEN DELETE;
+UPDATE topic.sale SET value = '0' WHERE key = 'a';
+UPDATE topic.sale SET value = '0' WHERE false;
+DELETE FROM topic.sale WHERE "offset" = 0;
+SELECT * FROM topic.sale FOR UPDATE;
+SELECT * FROM topic.sale FOR NO KEY UPDATE;
+SELECT * FROM topic.sale FOR SHARE;
+SELECT * FROM topic.sale FOR KEY SHARE SKIP LOCKED;
+TRUNCATE topic.sale;
+INSERT INTO topic.sale (key, value) VALUES ('a', '1') ON CONFLICT (key) DO NOTHING;
+INSERT INTO topic.sale (key, value) VALUES ('a', '1') ON CONFLICT (key) DO UPDATE SET value = '2';
+MERGE INTO topic.sale f USING (VALUES ('a')) v(k) ON f.key = v.k WHEN MATCHED THEN DELETE;
 \set VERBOSITY default
-SELECT count(*) FROM topic.face;
+SELECT count(*) FROM topic.sale;
 
 -- Where the trigger would not fire, rows must not vanish.
 SET session_replication_role = replica;
-INSERT INTO topic.face (value) VALUES ('1');
+INSERT INTO topic.sale (value) VALUES ('1');
 \set VERBOSITY sqlstate
-INSERT INTO topic.face (key, value) SELECT 'a', '1' FROM generate_series(1, 3);
-INSERT INTO topic.face ("offset", value) VALUES (DEFAULT, '1');
-INSERT INTO topic.face ("offset", value) VALUES (NULL, '1');
-COPY topic.face (value) FROM STDIN;
+INSERT INTO topic.sale (key, value) SELECT 'a', '1' FROM generate_series(1, 3);
+INSERT INTO topic.sale ("offset", value) VALUES (DEFAULT, '1');
+INSERT INTO topic.sale ("offset", value) VALUES (NULL, '1');
+COPY topic.sale (value) FROM STDIN;
 1
 \.
 \set VERBOSITY default
-SELECT "offset" IS NOT NULL AS stored FROM queue.produce('face', '"by function"');
+SELECT "offset" IS NOT NULL AS stored FROM queue.produce('sale', '"by function"');
 RESET session_replication_role;
-SELECT count(*) FROM topic.face;
+SELECT count(*) FROM topic.sale;
 
 -- Read-only transactions.
 BEGIN READ ONLY;
-INSERT INTO topic.face (value) VALUES ('1');
+INSERT INTO topic.sale (value) VALUES ('1');
 ROLLBACK;
 
 -- Plain SQL over a topic: conditions reach the segments.
-SELECT count(*) FROM topic.face f JOIN topic.many m ON m.partition = f.partition AND m.offset = f.offset;
+SELECT count(*) FROM topic.sale f JOIN topic.many m ON m.partition = f.partition AND m.offset = f.offset;
 SELECT value FROM topic.many WHERE partition = 1 AND "offset" = 10 AND value < 0;
 -- 19 adds a line on the table whose scan was left out.
 CREATE FUNCTION pg_temp.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -227,5 +227,5 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT * FROM pg_temp.plan('SELECT value FROM topic.many WHERE partition = 2 AND "offset" = 10');
-SELECT queue.drop_topic('face');
+SELECT queue.drop_topic('sale');
 SELECT queue.drop_topic('many');
