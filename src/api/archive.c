@@ -6,7 +6,7 @@
  * What goes is a partition's oldest segment, under the rules of retention: it is
  * sealed, and groups have read it, unless forced.  It is detached, with all its
  * files as they are, and the log start is moved behind it, in one transaction;
- * for readers that is the same as if it had been let go (README, section 9).
+ * for readers that is the same as if it had been let go (README, section 13).
  *
  * The table keeps the access method: it can be read, indexed, dumped, dropped,
  * and not updated.  It gets a name outside schema queue, where names say what

@@ -5,7 +5,7 @@
  *	  which offset a time has: offsets_for_time(), offset_time().
  *
  * Every position that is stored here is at most min(stable end, last committed
- * message + 1), asked after the group's lock was taken (README, section 3).
+ * message + 1), asked after the group's lock was taken (README, section 5).
  *
  *-------------------------------------------------------------------------
  */

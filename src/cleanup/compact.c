@@ -18,7 +18,7 @@
  *	 3	The checkpoint is moved to where the map ends, or to the first segment
  *		that could not be rewritten.
  *
- * Why nothing is lost stands in README, section 10.
+ * Why nothing is lost stands in README, section 14.
  *
  * Memory: the map, queue.compaction_memory, and a message.
  *

@@ -12,7 +12,7 @@
  * The log start of a partition is part of its checkpoint (checkpoint.c).  It is
  * moved in the transaction that takes the messages away.
  *
- * Nobody is made to wait, and nobody waits (README, section 9): all locks are
+ * Nobody is made to wait, and nobody waits (README, section 13): all locks are
  * taken only if they can be had at once.  A segment that somebody reads stays,
  * with those behind it, until the next pass.  Maintenance drops what goes if it
  * can have the topic's table for itself for a moment.  Else, and when a user lets

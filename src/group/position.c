@@ -11,7 +11,7 @@
  * offset.	So the count commits or aborts with the jump, and is carried on by
  * later rows.  A call that finds nothing to read writes nothing: the group
  * stays where it was, and the jump is pending.  The proof that no message is
- * passed uncounted is in README, section 9.
+ * passed uncounted is in README, section 13.
  *
  *-------------------------------------------------------------------------
  */

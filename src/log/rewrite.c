@@ -9,7 +9,7 @@
  * What stays is copied, its offset unchanged and its xmin frozen, while readers
  * go on; then the files are swapped, as VACUUM FULL does it, under a lock that
  * is only tried.  A crash or an abort leaves the old file, a commit the new one.
- * Why no reader is hurt stands in README, section 10.
+ * Why no reader is hurt stands in README, section 14.
  *
  *-------------------------------------------------------------------------
  */

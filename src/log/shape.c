@@ -17,7 +17,7 @@
  *
  * What is remembered goes with the next invalidation of the relation.
  * api/guard_check.c asks the same functions after each DDL command, so that DDL
- * which would spoil a topic fails when it is tried.  README, section 16, has the
+ * which would spoil a topic fails when it is tried.  README, section 18, has the
  * reasons.
  *
  *-------------------------------------------------------------------------

@@ -20,7 +20,7 @@
  *
  * What lies before that offset is what the incarnation before had there.  So an
  * offset is good if it is not behind where any later incarnation began; else it is
- * lost.  README, section 17, has the proof.
+ * lost.  README, section 9, has the proof.
  *
  *-------------------------------------------------------------------------
  */
