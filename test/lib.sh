@@ -7,7 +7,7 @@
 #
 #   prepare_server   makes $work and everything in it (below), builds, installs
 #   start_cluster NAME [SETTING...]   initdb and start; sets PGHOST and PGPORT
-#   as_user COMMAND...   runs it as the user who owns $work
+#   as_user COMMAND...   runs it as the user that owns $work
 #
 # The system's installation is never written to. PostgreSQL finds its libraries
 # and extensions relative to its own binary, so a copy of its folders is a
@@ -18,7 +18,7 @@
 #   $work/NAME          a cluster's data, its log beside it (NAME.log)
 #   $work/socket        the clusters' sockets
 #
-# Servers refuse to run as root: then $work belongs to "postgres", who runs
+# Servers refuse to run as root: then $work belongs to "postgres", which runs
 # everything in it. It is removed at exit, unless KEEP_WORK is set.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -165,7 +165,7 @@ start_cluster()
 	export PGHOST=$work/socket PGPORT=5432 PGUSER=postgres
 }
 
-# Stop every server whose data lies in $work, whoever of us started it, and wait
+# Stop every server whose data lies in $work, whichever script started it, and wait
 # for its end.
 stop_servers()
 {

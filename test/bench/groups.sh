@@ -151,7 +151,7 @@ make_waiting_topics()
 
 waiting_call="CALL queue.wait('waiting', 'waiting{client}')"
 
-# Nobody produces there, so nobody may have been woken in the end.
+# No session produces there, so no waiter may have been woken in the end.
 singles_beside_waiters()
 {
 	local rate report
@@ -174,7 +174,7 @@ bench_produce_waiters()
 }
 
 # ----------------------------------------------------------------------
-# Producers and consumers who wait for them
+# Producers, and consumers that wait for them
 # ----------------------------------------------------------------------
 
 job_produce="\\set k random(1, 1000)

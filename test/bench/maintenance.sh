@@ -54,7 +54,7 @@ expect_let_go()
 			WHERE t.name = 'letgo')"
 }
 
-# Old messages lie on the disk and in nobody's memory.  A side of drop_old calls
+# Old messages lie on the disk and in no memory.  A side of drop_old calls
 # this before the clock starts; it is "true" for messages written just now.
 forget_memory()
 {
@@ -110,7 +110,7 @@ bench_drop_segments()
 bench_drop_old()
 {
 	compare_drops drop_old \
-		"$DROP_OLD_SEGMENTS segments of $DROP_MESSAGES, read by nobody of late : DELETE, VACUUM" \
+		"$DROP_OLD_SEGMENTS segments of $DROP_MESSAGES, not read of late : DELETE, VACUUM" \
 		'>= 50' "$DROP_OLD_SEGMENTS" "$DROP_MESSAGES" forget_memory
 }
 

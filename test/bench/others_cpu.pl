@@ -3,7 +3,7 @@
 # both in seconds: others_cpu.pl pid...
 #
 # Ours are the given processes and their descendants; kernel threads are
-# nobody's.  The time of a process that has ended is in its parent's account
+# not counted.  The time of a process that has ended is in its parent's account
 # of children, so the sum over all processes loses nothing.
 use strict;
 use warnings;

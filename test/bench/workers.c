@@ -11,8 +11,8 @@
  *	 3. from 1 again
  *
  * It begins with 1, since messages may be there before it waits.  The workers
- * stop when the program's input ends, whatever they wait for then: whoever
- * closes it makes sure that nothing is left.  Both kinds of waiting are poll()
+ * stop when the program's input ends, whatever they wait for then: the
+ * program that closes it makes sure that nothing is left.  Both kinds of waiting are poll()
  * on the connection's socket and on that input.
  *
  *-------------------------------------------------------------------------

@@ -2,7 +2,7 @@
  *
  * control.c
  *	  The control group: a producer and consumers whose topics no fuzzing
- *	  session has a right to change, and who must not notice the fuzzing.
+ *	  session has a right to change, and which must not notice the fuzzing.
  *
  * The producer stores, in one transaction, a number in a ledger and a message
  * with that number as its sequence; after a lost connection it sends the same

@@ -2,7 +2,7 @@
  *
  * relations.c
  *	  What the topics of the fuzzing sessions look like now: their tables,
- *	  whose these are, and the types of their values.
+ *	  their owners, and the types of their values.
  *
  * The main thread reads this from the catalog again and again; the sessions
  * take names from it.  A choice draws the same numbers whatever there is.

@@ -6,7 +6,7 @@
 #
 #     ```sql not run: placeholders
 #
-# takes a block out, and says why; to those who read the page it is SQL all the same.
+# takes a block out, and says why; to readers of the page it is SQL all the same.
 
 package Examples;
 

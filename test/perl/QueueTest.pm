@@ -4,7 +4,7 @@
 #
 # The ledger is two tables, written in the transactions that produce and consume:
 #
-#   produced   one row a message: who, its running number, and, for messages
+#   produced   one row a message: producer, running number, and, for messages
 #              produced one by one, the partition and offset that were returned
 #   consumed   one row a message received, in the order received (id)
 #
@@ -108,8 +108,8 @@ sub build_library
 	return "$folder/queue.so";
 }
 
-# Put a file in the place of another one, which stays what it is for those who
-# have opened it, as package managers do.
+# Put a file in the place of another one, which stays what it is for processes
+# that have opened it, as package managers do.
 sub replace_file
 {
 	my ($from, $to) = @_;
@@ -360,8 +360,8 @@ COMMIT;
 });
 }
 
-# start_load(NODE, TOPIC, WHO, CLIENTS, OPTION...): start pgbench with CLIENTS
-# producers or consumers (WHO) and return its handle for finish_load. OPTIONs go
+# start_load(NODE, TOPIC, KIND, CLIENTS, OPTION...): start pgbench with CLIENTS
+# producers or consumers (KIND) and return its handle for finish_load. OPTIONs go
 # to pgbench, among them how long: -t transactions; or forever() of a load that is
 # going to be cut off.
 # Producers of all loads are numbered in the order in which they were started.
@@ -369,23 +369,23 @@ my $producers = 0;
 
 sub start_load
 {
-	my ($node, $topic, $who, $clients, @options) = @_;
+	my ($node, $topic, $kind, $clients, @options) = @_;
 	my %scripts =
-	  $who eq 'producer' ? producer_scripts($topic) : consumer_scripts($topic);
+	  $kind eq 'producer' ? producer_scripts($topic) : consumer_scripts($topic);
 
-	if ($who eq 'producer')
+	if ($kind eq 'producer')
 	{
 		push @options, '-D', "base=$producers";
 		$producers += $clients;
 	}
-	return start_pgbench($node, $who, \%scripts, '-c', $clients, '-D', 'seq=0', @options);
+	return start_pgbench($node, $kind, \%scripts, '-c', $clients, '-D', 'seq=0', @options);
 }
 
-# start_pgbench(NODE, WHO, SCRIPTS, OPTION...): the same with scripts of one's own,
-# name => text. WHO: the application's name.
+# start_pgbench(NODE, KIND, SCRIPTS, OPTION...): the same with other scripts,
+# name => text. KIND: the application's name.
 sub start_pgbench
 {
-	my ($node, $who, $scripts, @options) = @_;
+	my ($node, $kind, $scripts, @options) = @_;
 	my $folder = PostgreSQL::Test::Utils::tempdir();
 	my @files;
 
@@ -395,9 +395,9 @@ sub start_pgbench
 		push @files, '-f', "$folder/$name.sql";
 	}
 
-	my %load = (who => $who, out => '');
+	my %load = (kind => $kind, out => '');
 	my $out = \$load{out};
-	local $ENV{PGAPPNAME} = $who;
+	local $ENV{PGAPPNAME} = $kind;
 	$load{run} = IPC::Run::start(
 		[
 			'pgbench', '--no-vacuum', '-h', $node->host, '-p', $node->port,
@@ -430,7 +430,7 @@ sub finish_load
 	$load->{run}->finish;
 	my $ok = $load->{run}->result(0) == 0
 	  && $load->{out} =~ /number of failed transactions: 0 /;
-	note("$load->{who}: $load->{out}");
+	note("$load->{kind}: $load->{out}");
 	return $ok;
 }
 
@@ -442,7 +442,7 @@ sub transactions_done
 	return $load->{out} =~ /actually processed: (\d+)/ ? $1 : 0;
 }
 
-# load_until(NODE, TOPIC, CONDITION, [WHO, CLIENTS, OPTION...]...): let loads go on
+# load_until(NODE, TOPIC, CONDITION, [KIND, CLIENTS, OPTION...]...): let loads go on
 # until a function says that enough is reached, however long that takes. Each is
 # started with the same number of transactions (-t), again and again.
 # Returns the loads that failed, or ended without any transaction, as a text.

@@ -41,7 +41,7 @@ sub load_was_cut
 
 	foreach my $load (@load)
 	{
-		ok(!finish_load($load), "$when: the $load->{who}s were cut off");
+		ok(!finish_load($load), "$when: the $load->{kind}s were cut off");
 	}
 	return;
 }
@@ -55,7 +55,7 @@ sub all_is_well
 	my @load = map { start_load($node, $topic, $_, 4, '-t', 50) } 'producer', 'consumer';
 	foreach my $load (@load)
 	{
-		ok(finish_load($load), "$when: the $load->{who}s go on");
+		ok(finish_load($load), "$when: the $load->{kind}s go on");
 	}
 	drain($node, $topic);
 	check_ledger($node, $topic, "$when, going on");
@@ -63,13 +63,13 @@ sub all_is_well
 }
 
 # A backend, one of each kind.
-foreach my $who ('producer', 'consumer')
+foreach my $kind ('producer', 'consumer')
 {
 	my @load = load_in_full_swing();
-	my $when = "$who killed";
+	my $when = "$kind killed";
 	my $pid = $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity
-		WHERE application_name = '$who' ORDER BY state LIMIT 1");
+		WHERE application_name = '$kind' ORDER BY state LIMIT 1");
 
 	ok(kill_backend($node, $pid), "$when: the server started over");
 	load_was_cut($when, @load);

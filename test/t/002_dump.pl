@@ -2,8 +2,8 @@
 # with parallel jobs: the same messages at the same offsets, of every size; the
 # groups' committed offsets; the producers' state, down to the place of every
 # message that one may send again; and in the restored database producing and
-# consuming go on where the old one stopped. A group and a producer are kept whose
-# role is not there.
+# consuming go on where the old one stopped. A group and a producer whose role
+# is not there are kept.
 
 use strict;
 use warnings;

@@ -213,7 +213,7 @@ is( there(q{SELECT sum(count), sum(duplicates) FROM queue.produce_batch('sequenc
 	'what was lost with the primary is new');
 is( sqlstate($standby, 'postgres',
 		q{SELECT queue.produce('sequenced', 'h', producer_id => 'loader', sequence => 8)}),
-	'QU003', 'who was fenced before still is');
+	'QU003', 'a producer fenced before still is');
 check_log($standby, 'sequenced', 'promoted');
 drain($standby, 'load');
 check_ledger($standby, 'load', 'promoted');

@@ -28,9 +28,9 @@ is( load_until(
 		$node, $topic,
 		sub { $node->safe_psql('postgres', $enough) eq 't' },
 		map {
-			my $who = $_;
+			my $kind = $_;
 
-			map { [ $who, 4, '-t', 200, '-M', $_ ] } 'simple', 'prepared'
+			map { [ $kind, 4, '-t', 200, '-M', $_ ] } 'simple', 'prepared'
 		} 'producer', 'consumer'),
 	'', "producers and consumers go on, over $messages messages");
 
@@ -50,7 +50,7 @@ is( $node->safe_psql(
 	'0,0,0,0',
 	'the group stands behind the last message of every partition');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM queue.blockers'),
-	0, 'and nobody holds a reader back');
+	0, 'and no transaction holds a reader back');
 
 $node->stop;
 done_testing();

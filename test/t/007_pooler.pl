@@ -53,9 +53,9 @@ is( load_until(
 			$node->safe_psql('postgres', "SELECT count(*) >= $messages FROM consumed") eq 't';
 		},
 		map {
-			my $who = $_;
+			my $kind = $_;
 
-			map { [ $who, 4, '-t', 100, '-M', $_, '-h', $folder, '-p', $port ] }
+			map { [ $kind, 4, '-t', 100, '-M', $_, '-h', $folder, '-p', $port ] }
 			  'simple', 'extended'
 		} 'producer', 'consumer'),
 	'', "producers and consumers go on behind a pooler, over $messages messages");

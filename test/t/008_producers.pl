@@ -262,7 +262,7 @@ sub start_producer
 	return;
 }
 
-# ---- those who disturb them ------------------------------------------------
+# ---- disturbances ----------------------------------------------------------
 
 # Like safe_psql, but undef if the server is gone just now.
 sub ask

@@ -91,7 +91,7 @@ sub run_recipe
 			delete $sessions{$name};
 		}
 	}
-	is(scalar @waiting, 0, "$recipe->{title}: nobody waits for ever");
+	is(scalar @waiting, 0, "$recipe->{title}: no session waits for ever");
 	$_->quit foreach values %sessions;
 	return;
 }
@@ -376,7 +376,7 @@ my %promise = (
 			'500 500 500',
 			'consumer: every order, once');
 
-		# killed while it waits: nobody is left waiting, and the next is woken
+		# killed while it waits: no session is left waiting, and the next is woken
 		my $killed = Session->new($node, $db);
 		my $next = Session->new($node, $db);
 
@@ -448,7 +448,7 @@ my %promise = (
 
 	'Watching the lag' => sub {
 		is( query(q{SELECT count(*) FROM queue.blockers}),
-			0, 'lag: nobody is left');
+			0, 'lag: no transaction is left');
 	});
 
 # One recipe for each section that has blocks.

@@ -1,5 +1,5 @@
-# The promise: a segment's file is made longer by many pages at a time, and
-# nobody notices. It has no page more than its messages fill; an error or a crash
+# The promise: a segment's file is made longer by many pages at a time, which no
+# reader notices. It has no page more than its messages fill; an error or a crash
 # in the middle, which leaves pages without a message behind the last one, is no
 # obstacle; the file may be cut anywhere where the storage manager begins the
 # next one; and a disk that is full fails the append and nothing else.

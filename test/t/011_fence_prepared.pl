@@ -1,6 +1,6 @@
 # The promise: queue.fence_producer(terminate => true) gives up after
 # lock_timeout while a prepared transaction, which it cannot end, has the
-# producer; and left waiting, it ends whoever gets the producer before it, also
+# producer; and left waiting, it ends the session that gets the producer before it, also
 # an old instance that had queued up behind the prepared transaction.
 
 use strict;

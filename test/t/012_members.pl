@@ -1,8 +1,8 @@
 # The promise: members that are killed at random, in every way there is, that fall
 # silent for longer than their leases and come back, under their old names or
 # others, deal with every message at least once, in order; what was committed
-# never comes again; a commit counts only from whom the messages are in hand of.
-# And no partition stays behind as long as anybody polls.
+# never comes again; a commit counts only from the member that has the messages in
+# hand. And no partition stays behind as long as any member polls.
 #
 # Seven members, processes of their own, poll, enter in a ledger what they got, in
 # a transaction of its own, take their time, and commit. They remember nothing.
@@ -238,7 +238,7 @@ END
 	}
 }
 
-# ---- those who disturb them ------------------------------------------------
+# ---- disturbances ----------------------------------------------------------
 
 my %deeds = map { $_ => 0 } qw(terminate kill_process silence stop);
 my %how = (

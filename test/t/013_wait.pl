@@ -4,7 +4,7 @@
 # badly costs the others their wake-ups.  On a standby it is woken by looking.
 # NOTIFY is sent for the topics that want it.
 #
-# queue.recheck_interval is an hour: nobody finds anything by looking again.
+# queue.recheck_interval is an hour: no waiter finds anything by looking again.
 
 use strict;
 use warnings;
@@ -96,7 +96,7 @@ is( $node->safe_psql('postgres',
 		q{SELECT backend_xmin IS NULL, backend_xid IS NULL FROM pg_stat_activity
 		WHERE query LIKE 'CALL queue.wait%'}),
 	't|t',
-	'who waits has no snapshot and no transaction id');
+	'a waiter has no snapshot and no transaction id');
 $node->safe_psql('postgres', 'DELETE FROM rows');
 my ($ret, $out, $err) = $node->psql('postgres', 'VACUUM (VERBOSE) rows');
 like($err, qr/1000 removed, 0 remain, 0 are dead but not yet removable/,
@@ -165,7 +165,7 @@ produce('t64');
 is(woken($waiter), '', 'after all that the entries are still there');
 $node->safe_psql('postgres', q{SELECT count(*) FROM queue.consume('g1', 't64')});
 
-# Who is cancelled or terminated when it has been told, and has not looked yet,
+# A waiter that is cancelled or terminated after it was told and before it has looked
 # passes it on.
 my @pair = (session(), session());
 my $first = $pair[0]->query('SELECT pg_backend_pid()');
@@ -179,7 +179,7 @@ foreach my $way ('cancel', 'terminate')
 	produce('t1');
 	$node->safe_psql('postgres', "SELECT pg_${way}_backend($first)");
 	kill('CONT', $first) or die;
-	isnt(woken($pair[0]), '', "${way}: who was told first is gone");
+	isnt(woken($pair[0]), '', "${way}: the waiter that was told first is gone");
 	is(woken($pair[1]), '', 'and the other one is told');
 	$node->safe_psql('postgres', q{SELECT count(*) FROM queue.consume('g1', 't1')});
 }
@@ -213,10 +213,10 @@ $node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM pg_stat_activity
 	WHERE query LIKE 'CALL queue.wait%' AND state = 'active'});
 $node->safe_psql('postgres', q{SELECT FROM generate_series(1, 20) i, LATERAL queue.produce('t64', '1') p});
 is(scalar(grep { woken($_) eq '' } @many[0 .. 19]),
-	20, 'who finds no entry looks');
+	20, 'a waiter that finds no entry looks');
 $_->quit for @many;
 
-# NOTIFY, for those who want it.
+# NOTIFY, for the topics that want it.
 $node->safe_psql('postgres', q{SELECT queue.create_topic('loud', notify => true)});
 my $listener = session();
 $listener->query('LISTEN loud; LISTEN t1');
@@ -268,7 +268,7 @@ asleep(1);
 my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
 	WHERE query LIKE 'CALL queue.wait%' AND state = 'active'});
 $node->kill9;
-ok(patiently(sub { !kill(0, $pid) }), 'who waits ends with the postmaster');
+ok(patiently(sub { !kill(0, $pid) }), 'a waiter ends with the postmaster');
 $waiter->{run}->finish;
 
 done_testing();

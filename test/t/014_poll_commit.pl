@@ -1,6 +1,6 @@
 # The promise: a transaction that does nothing but poll waits for no disk; one
-# that does anything else does. What is lost with such a poll in a crash is only
-# who has messages in hand: whoever was handed them is refused, and they are
+# that does anything else does. A crash loses only which member such a
+# poll has handed messages to: that member's commit is refused, and the messages are
 # handed out again.
 #
 # The processes that write in the background are kept from it, so that only commits
@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use QueueTest;
 
-# With checksums whoever sets a hint bit writes WAL; they are the default since 18.
+# With checksums a session that sets a hint bit writes WAL; they are the default since 18.
 my @init = ('--no-locale', '--encoding=UTF8');
 push @init, '--no-data-checksums' if `initdb --help` =~ /--no-data-checksums/;
 my $node = new_server('poll', "autovacuum = off\ncheckpoint_timeout = 1d\n", extra => \@init);
@@ -31,7 +31,7 @@ $node->safe_psql(
 	SET queue.allow_ddl = on;
 	DROP TRIGGER produce_flush ON topic.open;
 });
-# Pages that want pruning would be pruned by whoever reads them, which is WAL.
+# Pages that want pruning would be pruned by their next reader, which is WAL.
 $node->safe_psql('postgres', 'VACUUM');
 my @writers = split /\n/, $node->safe_psql('postgres',
 	q{SELECT pid FROM pg_stat_activity WHERE backend_type IN ('walwriter', 'background writer')});

@@ -42,7 +42,7 @@ sub maintained
 		"SELECT queue.log_start('$topic', 0) = 90");
 }
 
-is($node->safe_psql('postgres', $worker), 0, 'nobody has asked for one');
+is($node->safe_psql('postgres', $worker), 0, 'none was asked for');
 is($node->safe_psql('postgres', 'SELECT queue.stop_maintenance()'),
 	'f', 'there is nothing to stop');
 fill('orders');
@@ -87,7 +87,7 @@ is( $node->safe_psql(
 	20, 'it is stopped right after it was started');
 is($node->safe_psql('postgres', $worker), 1, 'one is left');
 
-# Nobody waits long behind it: what it cannot have in half a second it leaves.
+# No session waits long behind it: a lock that it does not get in half a second it leaves.
 fill('granted', '');
 my $granter = open_session($node);
 $granter->query_safe(
@@ -140,7 +140,7 @@ ok($node->poll_query_until('postgres', $other, '1'), 'another database has its o
 $node->safe_psql('other', 'DROP EXTENSION queue');
 ok($node->poll_query_until('postgres', $other, '0'), 'it goes with the extension');
 
-# Not for everybody.
+# Not for every role.
 $node->safe_psql('postgres', 'CREATE ROLE regress_guest');
 my ($ret, $out, $err) = $node->psql('postgres',
 	'SET ROLE regress_guest; SELECT queue.start_maintenance()');
@@ -179,7 +179,7 @@ $node->safe_psql('postgres', 'ALTER DATABASE closed ALLOW_CONNECTIONS true');
 is($node->safe_psql('closed', 'SELECT queue.stop_maintenance()'), 't', 'it is stopped');
 $node->safe_psql('postgres', 'DROP DATABASE closed');
 
-# A database that nobody can connect to: its worker's slot, the last one, is free
+# A database that cannot be connected to: its worker's slot, the last one, is free
 # again.
 $node->safe_psql('postgres', 'DROP DATABASE other');
 $node->safe_psql('postgres', 'CREATE DATABASE hollow');

@@ -29,7 +29,7 @@ my $produce = q{
 		COMMIT;
 	END LOOP; END $$};
 
-# Archive what may be locked only if nobody is at it: the segment worker may be.
+# Archive what may be locked, again if another session, such as the segment worker, has it locked.
 sub archive
 {
 	my ($name) = @_;

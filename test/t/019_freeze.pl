@@ -1,4 +1,4 @@
-# The promise: freezing a segment disturbs nobody, however long it takes: its
+# The promise: freezing a segment disturbs no session, however long it takes: its
 # snapshot keeps no VACUUM back, producers and readers go on, vacuum_cost_delay
 # applies, it can be canceled and goes on later. Pages that a crash has left
 # without content are no reason to come back.

@@ -170,7 +170,7 @@ for my $kill (1 .. $kills)
 	  or die "kill $kill: the load does not get going";
 	sleep rand 0.6;
 	kill_server($node);
-	finish_load($_) and fail("kill $kill: the $_->{who}s were not cut off") foreach @loads;
+	finish_load($_) and fail("kill $kill: the $_->{kind}s were not cut off") foreach @loads;
 	$node->start;
 	check_compacted("kill $kill") if $kill % 5 == 0;
 }

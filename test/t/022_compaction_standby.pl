@@ -130,7 +130,7 @@ is( $primary->safe_psql('postgres', q{SELECT count(*), count(DISTINCT key), min(
 	'300|100|500',
 	'the primary compacts');
 eval { $old->query(q{SELECT min("offset") FROM topic.state}) };
-like($@, qr/ended prematurely/, 'who does not show the later messages is canceled');
+like($@, qr/ended prematurely/, 'a query whose snapshot does not show the later messages is canceled');
 # Catalogs that are pruned may cancel it, too; this record never fails to.
 my ($wal) = run_command(
 	[

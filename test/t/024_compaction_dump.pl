@@ -27,7 +27,7 @@ sub produce_numbers
 }
 
 # Compact until no sealed segment has a message that a later one, in a sealed
-# segment, too, replaces. A pass leaves out what somebody uses.
+# segment, too, replaces. A pass leaves out a segment that another session uses.
 sub compact
 {
 	my ($db) = @_;

@@ -76,7 +76,7 @@ is(use_as($other, 'postgres', 'away'), ' ', 'renamed in the new server: the role
 $other->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $other->connstr('without'),
 	'-f', "$folder/dump" ], 'restored without the role');
 is(owners($other, 'without'), 'app_renamed|app_renamed', 'the name is kept');
-is(use_as($other, 'without', 'app'), '42501 42501', 'nobody but a superuser has them');
+is(use_as($other, 'without', 'app'), '42501 42501', 'only a superuser has them');
 is(use_as($other, 'without', 'postgres'), ' ', 'a superuser has them')
   if $other->safe_psql('without', q{SELECT count(*) FROM pg_roles WHERE rolname = 'postgres'});
 $other->safe_psql('without', 'CREATE ROLE app_renamed');

@@ -243,7 +243,7 @@ is( $node->safe_psql(
 	10, 'a segment is archived when it has ended');
 $producer->quit;
 
-# Who has a lock is told.
+# The error names the process that has the lock.
 my $reader = open_session($node);
 my $reader_pid = $reader->query_safe('SELECT pg_backend_pid()');
 $reader->query_safe(q{SET application_name = 'report'});
@@ -257,7 +257,7 @@ like(
 $node->safe_psql('postgres', 'REVOKE pg_read_all_stats FROM regress_mallory');
 ($code, $out, $err) = $node->psql('postgres', "SET ROLE regress_mallory; $archive");
 like($err, qr/DETAIL:  Process $reader_pid of role "\w+" holds it\./,
-	'not to those who may not see it');
+	'not to a role that may not see it');
 $reader->query_safe(q{PREPARE TRANSACTION 'report'});
 ($code, $out, $err) = $node->psql('postgres', $archive);
 like($err, qr/DETAIL:  A prepared transaction holds it\./, 'a prepared transaction is told');
