@@ -34,11 +34,11 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ': ' || SQLERRM;
 END $$;
 CREATE VIEW stored AS
-SELECT 'message' AS what, value AS who, NULL::bigint AS last_sequence, NULL::bigint AS accepted, NULL::bigint AS duplicates FROM topic.n
+SELECT 'message' AS what, value AS subject, NULL::bigint AS last_sequence, NULL::bigint AS accepted, NULL::bigint AS duplicates FROM topic.n
 UNION ALL
 SELECT 'producer of ' || topic, producer_id || ', epoch ' || coalesce(epoch::text, 'none'), last_sequence, accepted, duplicates FROM queue.producers
 UNION ALL
-SELECT 'row of nobody', producer_id::text, NULL, NULL, NULL FROM queue.producer_batch WHERE producer_id NOT IN (SELECT producer_id FROM queue.producer);
+SELECT 'row of no producer', producer_id::text, NULL, NULL, NULL FROM queue.producer_batch WHERE producer_id NOT IN (SELECT producer_id FROM queue.producer);
 
 -- The producer's first message: there is no state yet to compare with.
 SELECT pg_temp.put($$do: SELECT queue.produce('n', 'inner', producer_id => 'p', sequence => 1)$$, 1);
@@ -51,7 +51,7 @@ SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'p'), queue.produce('
 SELECT queue.create_producer('n', 'created', 'monotonic');
 SELECT pg_temp.put($$do: SELECT queue.produce('n', 'inner', producer_id => 'created', sequence => 7)$$, 1, 'created');
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'created')$$, 1, 'created');
-SELECT * FROM stored ORDER BY what, who;
+SELECT * FROM stored ORDER BY what, subject;
 -- Undone inside; nothing to prune; other producers, of this topic and another.
 SELECT pg_temp.put($$try: SELECT queue.produce('n', 'inner', producer_id => 'p', sequence => 1)$$, 1, 'p1');
 SELECT pg_temp.put($$try: SELECT queue.fence_producer('n', 'p2')$$, 1, 'p2');
@@ -60,7 +60,7 @@ SELECT pg_temp.put($$do: SELECT queue.prune_producers('n')$$, 1, 'p4');
 SELECT pg_temp.put($$do: SELECT queue.produce('n', 'other producer', producer_id => 'o5', sequence => 5)$$, 1, 'p5');
 SELECT pg_temp.put($$do: SELECT queue.produce('elsewhere', 'other topic', producer_id => 'p6', sequence => 6)$$, 1, 'p6');
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'p5')$$, 1, 'p7');
-SELECT pg_temp.put($$do: SELECT queue.produce('n', 'nobody')$$, 1, 'p8');
+SELECT pg_temp.put($$do: SELECT queue.produce('n', 'no producer')$$, 1, 'p8');
 
 -- Later messages.
 SELECT pg_temp.put('one', 1), pg_temp.put('two', 2);
@@ -70,7 +70,7 @@ SELECT pg_temp.put($$do: SELECT queue.produce('n', 'inner', producer_id => 'p', 
 SELECT pg_temp.put($$do: SELECT queue.fence_producer('n', 'p')$$, 3);
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'p')$$, 3);
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'p'), queue.produce('n', 'inner', producer_id => 'p', sequence => 1)$$, 3);
-SELECT * FROM stored WHERE who LIKE 'p,%' OR who LIKE '%inner%';
+SELECT * FROM stored WHERE subject LIKE 'p,%' OR subject LIKE '%inner%';
 SELECT pg_temp.put($$do: SELECT queue.prune_producers('n')$$, 3);
 SELECT pg_temp.put($$try: SELECT queue.produce('n', 'inner', producer_id => 'p', sequence => 4)$$, 4);
 SELECT pg_temp.put($$do: SELECT queue.produce('n', 'other producer', producer_id => 'o5', sequence => 6)$$, 5);
@@ -91,7 +91,7 @@ SET LOCAL queue.first_sequence = 8;
 INSERT INTO topic.n (value) VALUES ('eight'), ($$do: SELECT queue.produce('n', 'other producer', producer_id => 'o5', sequence => 8)$$);
 COMMIT;
 SELECT last_sequence FROM queue.producer_state('n', 'p');
-SELECT * FROM stored ORDER BY what, who;
+SELECT * FROM stored ORDER BY what, subject;
 
 DROP VIEW stored;
 SELECT queue.drop_topic('n');

@@ -49,14 +49,14 @@ SET LOCAL queue.producer = 'p';
 ROLLBACK;
 BEGIN;
 SET LOCAL queue.first_sequence = 2;
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 ROLLBACK;
 BEGIN;
 SET LOCAL queue.producer_id = 'p';
 SET LOCAL queue.first_sequence = 2;
 RESET queue.producer_id;
 COPY topic.g (value) FROM stdin;
-as nobody's
+without producer
 \.
 ROLLBACK;
 BEGIN;
@@ -64,9 +64,9 @@ SET LOCAL queue.producer_id = 'p';
 SET LOCAL queue.first_sequence = 2;
 INSERT INTO topic.g (value) VALUES ('two');
 SET LOCAL queue.producer_id = '';
-INSERT INTO topic.g (value) VALUES ('nobody''s');
+INSERT INTO topic.g (value) VALUES ('no producer');
 SET LOCAL queue.first_sequence = '';
-INSERT INTO topic.g (value) VALUES ('nobody''s, too');
+INSERT INTO topic.g (value) VALUES ('no producer, too');
 COMMIT;
 SELECT * FROM stored;
 
@@ -78,33 +78,33 @@ BEGIN;
 SET LOCAL queue.producer_id = :'long';
 SET LOCAL queue.first_sequence = 3;
 \set VERBOSITY terse
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 ROLLBACK;
 \c -
 BEGIN;
 SET LOCAL queue.producer_id = 'p';
 SET LOCAL queue.first_sequence = 'three';
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 ROLLBACK;
 \c -
 BEGIN;
 SET LOCAL queue.producer = 'p';
 SET LOCAL queue.first_sequence = 3;
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 ROLLBACK;
 \c -
 SET queue.producer_id = :'long';
 SET queue.first_sequence = '-1';
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 BEGIN;
 SET LOCAL queue.producer_id = 'p';
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 ROLLBACK;
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 RESET queue.producer_id;
-INSERT INTO topic.g (value) VALUES ('as nobody''s');
+INSERT INTO topic.g (value) VALUES ('without producer');
 RESET queue.first_sequence;
-INSERT INTO topic.g (value) VALUES ('nobody''s, three');
+INSERT INTO topic.g (value) VALUES ('no producer, three');
 \c -
 SET queue.producer_id = 'p';
 SET queue.first_sequence = 3;
@@ -188,8 +188,8 @@ INSERT INTO topic.g (value) VALUES ('s one');
 SET LOCAL queue.first_sequence = 2;
 INSERT INTO topic.g (value) VALUES ('s two');
 RESET queue.producer_id;
-INSERT INTO topic.g (value) VALUES ('nobody''s');
-SELECT (queue.produce('g', 'nobody''s, produced')).duplicate;
+INSERT INTO topic.g (value) VALUES ('no producer');
+SELECT (queue.produce('g', 'no producer, produced')).duplicate;
 COMMIT;
 SELECT producer_id, last_sequence, accepted, duplicates FROM queue.producers WHERE topic = 'g' ORDER BY 1;
 SELECT value FROM topic.g ORDER BY "offset" DESC LIMIT 5;
