@@ -60,7 +60,7 @@ SET queue.allow_ddl = on;
 ALTER TABLE :early SET ACCESS METHOD queue_log;
 RESET queue.allow_ddl;
 
--- Seen by whom it concerns.
+-- Each role sees the topics that it has a right on.
 SELECT topic, value_type, owner, regexp_replace(problem, 'log_\d+', 'log_n') AS problem FROM queue.topics ORDER BY 1;
 SET ROLE regress_broken;
 SELECT topic, owner, problem IS NULL AS usable FROM queue.topics ORDER BY 1;

@@ -214,7 +214,7 @@ connect_as(const char *role, const char *name)
 	return NULL;
 }
 
-/* Print which backends wait, and for what and whom. */
+/* Print which backends wait, for what, and for which others. */
 void
 print_waits(void)
 {

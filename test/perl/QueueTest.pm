@@ -28,7 +28,7 @@ our @EXPORT = qw(
   new_server wait_for_server kill_server kill_backend times_crashed patiently
   open_session create_ledger start_load start_pgbench load_until forever is_running
   finish_load transactions_done
-  drain check_ledger check_log check_retained digest sqlstate
+  drain none segment_of check_ledger check_log check_retained digest sqlstate
   copy_server build_library replace_file
 );
 
@@ -496,6 +496,24 @@ sub drain
 	});
 }
 
+# Check that a query returns no row.
+sub none
+{
+	my ($node, $what, $query) = @_;
+
+	is($node->safe_psql('postgres', "SELECT count(*) FROM ($query) x"), 0, $what);
+	return;
+}
+
+# The name of a topic's first segment.
+sub segment_of
+{
+	my ($node, $topic) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT segment FROM queue.segments WHERE topic = '$topic' ORDER BY first_offset LIMIT 1");
+}
+
 # The log keeps its own rules: queue.verify has nothing to say, and the offsets
 # of a partition, in the order in which they lie in the files, ascend.
 sub check_log
@@ -536,6 +554,12 @@ sub check_log
 	return;
 }
 
+# The rows that were consumed after another one of the same or a higher offset.
+my $OUT_OF_ORDER = q{SELECT FROM (
+		SELECT "offset", lag("offset") OVER (PARTITION BY partition ORDER BY id) AS before
+		FROM consumed) x
+	WHERE "offset" <= before};
+
 # The ledger and the log agree. Call when nothing is running and the topic has
 # been drained; to check the producers' half only, pass consumed => 0.
 sub check_ledger
@@ -545,49 +569,36 @@ sub check_ledger
 		FROM topic."$topic"};
 	my $produced = 'SELECT producer, seq FROM produced';
 	my $consumed = 'SELECT producer, seq FROM consumed';
-	my $count = sub {
-		return $node->safe_psql('postgres', "SELECT count(*) FROM ($_[0]) x");
-	};
 
 	check_log($node, $topic, $when);
-	cmp_ok($count->($produced), '>', 0, "$when: something was produced");
-	is($count->("$produced EXCEPT ALL $log"),
-		0, "$when: every committed message is in the log");
-	is($count->("$log EXCEPT ALL $produced"),
-		0, "$when: the log has nothing else, and nothing twice");
-	is( $count->(
-			qq{SELECT 1 FROM produced p
+	cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM produced'),
+		'>', 0, "$when: something was produced");
+	none($node, "$when: every committed message is in the log", "$produced EXCEPT ALL $log");
+	none($node, "$when: the log has nothing else, and nothing twice",
+		"$log EXCEPT ALL $produced");
+	none($node, "$when: every message lies where its producer was told",
+		qq{SELECT FROM produced p
 			WHERE "offset" IS NOT NULL AND NOT EXISTS (
 				SELECT FROM topic."$topic" m
 				WHERE m.partition = p.partition AND m."offset" = p."offset"
 				AND (m.value->>'producer')::int = p.producer
-				AND (m.value->>'seq')::bigint = p.seq)}),
-		0,
-		"$when: every message lies where its producer was told");
-	is( $count->(
-			qq{SELECT 1 FROM (
+				AND (m.value->>'seq')::bigint = p.seq)});
+	none($node, "$when: in a partition, a producer's messages keep their order",
+		qq{SELECT FROM (
 				SELECT (value->>'seq')::bigint AS seq,
 					lag((value->>'seq')::bigint) OVER (
 						PARTITION BY partition, value->'producer'
 						ORDER BY "offset") AS before
 				FROM topic."$topic") x
-			WHERE seq <= before}),
-		0,
-		"$when: in a partition, a producer's messages keep their order");
+			WHERE seq <= before});
 	return if defined $what{consumed} && !$what{consumed};
 
-	is($count->("$produced EXCEPT ALL $consumed"),
-		0, "$when: every committed message was consumed");
-	is($count->("$consumed EXCEPT ALL $produced"),
-		0, "$when: nothing else was consumed, and nothing twice");
-	is( $count->(
-			q{SELECT 1 FROM (
-				SELECT "offset", lag("offset") OVER (
-					PARTITION BY partition ORDER BY id) AS before
-				FROM consumed) x
-			WHERE "offset" <= before}),
-		0,
-		"$when: every partition was consumed in the order of its offsets");
+	none($node, "$when: every committed message was consumed",
+		"$produced EXCEPT ALL $consumed");
+	none($node, "$when: nothing else was consumed, and nothing twice",
+		"$consumed EXCEPT ALL $produced");
+	none($node, "$when: every partition was consumed in the order of its offsets",
+		$OUT_OF_ORDER);
 	return;
 }
 
@@ -611,12 +622,7 @@ sub check_retained
 			WHERE p.topic = '$topic' AND m."offset" < p.log_start},
 		'nothing was consumed twice, or was not produced' =>
 		  'SELECT producer, seq FROM consumed EXCEPT ALL SELECT producer, seq FROM produced',
-		'every partition was consumed in the order of its offsets' =>
-		  q{SELECT 1 FROM (
-				SELECT "offset", lag("offset") OVER (
-					PARTITION BY partition ORDER BY id) AS before
-				FROM consumed) x
-			WHERE "offset" <= before});
+		'every partition was consumed in the order of its offsets' => $OUT_OF_ORDER);
 
 	push @none, 'every message was consumed' =>
 	  'SELECT producer, seq FROM produced EXCEPT ALL SELECT producer, seq FROM consumed'
@@ -624,8 +630,7 @@ sub check_retained
 	check_log($node, $topic, $when);
 	while (my ($name, $query) = splice @none, 0, 2)
 	{
-		is($node->safe_psql('postgres', "SELECT count(*) FROM ($query) x"),
-			0, "$when: $name");
+		none($node, "$when: $name", $query);
 	}
 	return;
 }

@@ -17,15 +17,6 @@ use QueueTest;
 # So few buffers that every larger segment counts as a big table.
 my $node = new_server('vacuum', 'shared_buffers = 1MB');
 
-# The name of a topic's first segment.
-sub segment_of
-{
-	my ($topic) = @_;
-
-	return $node->safe_psql('postgres',
-		"SELECT segment FROM queue.segments WHERE topic = '$topic' ORDER BY first_offset LIMIT 1");
-}
-
 # Under load: each kind of VACUUM, of all segments that there are, so many times.
 create_ledger($node, 'load', 'partitions => 2, segment_messages => 2000');
 my @kinds = ('', '(FREEZE)', '(FULL)', '(TRUNCATE on, INDEX_CLEANUP on)', '(FULL, FREEZE)');
@@ -59,7 +50,7 @@ $node->safe_psql(
 	SELECT queue.produce_batch('holes', ARRAY(SELECT repeat('x', 500) FROM generate_series(1, 5000)));
 	ROLLBACK;
 });
-$node->safe_psql('postgres', 'VACUUM ' . segment_of('holes'));
+$node->safe_psql('postgres', 'VACUUM ' . segment_of($node, 'holes'));
 is( $node->safe_psql(
 		'postgres', q{SELECT "offset" FROM queue.produce('holes', 'next'::text)}),
 	1000,
@@ -90,8 +81,8 @@ foreach my $topic ('big', 'beside')
 		SELECT queue.produce_batch('$topic',
 			ARRAY(SELECT 'message ' || i || repeat('.', 80) FROM generate_series(1, 200000) i))});
 }
-my $big = segment_of('big');
-my $beside = segment_of('beside');
+my $big = segment_of($node, 'big');
+my $beside = segment_of($node, 'beside');
 $node->safe_psql('postgres', "CREATE TABLE heap AS SELECT * FROM topic.big");
 cmp_ok($node->safe_psql('postgres', "SELECT pg_relation_size('$big')"),
 	'>', 20 * 1024 * 1024, 'the segment is 20 times the size of shared_buffers');

@@ -417,15 +417,6 @@ is(times_crashed($node), 3, 'the server started over after each killed backend')
 cmp_ok(delete $errors{QU003} // 0, '>', 0, 'producers were refused that had been fenced');
 is(join(', ', sort keys %errors), '', 'and no other error came up');
 
-# The answer of a query is 0.
-sub none
-{
-	my ($what, $from_where) = @_;
-
-	is($node->safe_psql('postgres', "SELECT count(*) $from_where"), 0, $what);
-	return;
-}
-
 is( $node->safe_psql(
 		'postgres', qq{SELECT count(*) FROM queue.producers
 			WHERE topic = '$topic' AND accepted > 100 AND duplicates > 0}),
@@ -438,16 +429,16 @@ sub check_stored
 	my ($when) = @_;
 
 	check_log($node, $topic, $when);
-	none("$when: no sequence is missing or stored twice",
-		q{FROM (SELECT FROM stored GROUP BY producer
+	none($node, "$when: no sequence is missing or stored twice",
+		q{SELECT FROM (SELECT FROM stored GROUP BY producer
 			HAVING min(n) <> 1 OR max(n) <> count(*)
 				OR count(DISTINCT n) <> count(*)) x});
-	none("$when: in a partition, a producer's messages are in order",
-		q{FROM (SELECT n, lag(n) OVER (PARTITION BY partition, producer
+	none($node, "$when: in a partition, a producer's messages are in order",
+		q{SELECT FROM (SELECT n, lag(n) OVER (PARTITION BY partition, producer
 				ORDER BY "offset") AS before FROM stored) x
 			WHERE n <= before});
-	none("$when: producer_state and queue.producers know the last message",
-		qq{FROM unnest(string_to_array('@names', ' ')) WITH ORDINALITY p (name, i)
+	none($node, "$when: producer_state and queue.producers know the last message",
+		qq{SELECT FROM unnest(string_to_array('@names', ' ')) WITH ORDINALITY p (name, i)
 			JOIN unnest('{@{[join ',', @step{@names}]}}'::int[])
 				WITH ORDINALITY s (step, i) USING (i)
 			LEFT JOIN (SELECT DISTINCT ON (producer) * FROM stored
@@ -469,18 +460,18 @@ my $answers = $node->safe_psql('postgres',
 	'SELECT count(*) FILTER (WHERE duplicate), count(*) FROM answers');
 note("answers that say duplicate, all: $answers");
 cmp_ok((split /\|/, $answers)[0], '>', 0, 'producers were told of duplicates');
-none('every message lies where its producers were told, at first and again',
-	'FROM answers a LEFT JOIN stored m USING (producer, n, partition, "offset")
+none($node, 'every message lies where its producers were told, at first and again',
+	'SELECT FROM answers a LEFT JOIN stored m USING (producer, n, partition, "offset")
 	WHERE m.producer IS NULL');
-none('none was new to two of them',
-	'FROM (SELECT FROM answers WHERE NOT duplicate
+none($node, 'none was new to two of them',
+	'SELECT FROM (SELECT FROM answers WHERE NOT duplicate
 		GROUP BY producer, n HAVING count(*) > 1) x');
-none('a fence ends what its producer stores under older epochs',
-	q{FROM fences f JOIN stored m USING (producer)
+none($node, 'a fence ends what its producer stores under older epochs',
+	q{SELECT FROM fences f JOIN stored m USING (producer)
 		WHERE (m.epoch < f.epoch) <> (m.n * CASE WHEN producer ~ 'strict'
 			THEN 1 ELSE 10 END <= coalesce(f.last_sequence, 0))});
-none('the watermark is one that was sent',
-	qq{FROM queue.producers v,
+none($node, 'the watermark is one that was sent',
+	qq{SELECT FROM queue.producers v,
 		queue.producer_state('$topic', v.producer_id) q
 		WHERE (q.watermark->>'sent')::bigint NOT BETWEEN 1 AND v.accepted});
 
@@ -498,8 +489,8 @@ $node->safe_psql(
 			producer_id => producer, sequence => sequence, epoch => epoch_now)).*
 		FROM (SELECT producer, n, sequence, epoch_now FROM original
 			ORDER BY random() OFFSET 0) m});
-none('every message sent again is a duplicate, with the place of the original',
-	'FROM original m LEFT JOIN again a USING (producer, n)
+none($node, 'every message sent again is a duplicate, with the place of the original',
+	'SELECT FROM original m LEFT JOIN again a USING (producer, n)
 	WHERE (a.duplicate, a.partition, a."offset")
 		IS DISTINCT FROM (true, m.partition, m."offset")');
 
@@ -523,8 +514,8 @@ $node->safe_psql(
 		FROM batches b, queue.produce_batch('$topic',
 			array_fill('null'::jsonb, ARRAY[cardinality(sequences)]),
 			producer_id => producer, sequences => sequences, epoch => epoch_now) r});
-none('in batches cut differently, too',
-	q{FROM (SELECT b.producer, b.piece, m.partition, min(m."offset") AS first_offset,
+none($node, 'in batches cut differently, too',
+	q{SELECT FROM (SELECT b.producer, b.piece, m.partition, min(m."offset") AS first_offset,
 			max(m."offset") AS last_offset, 0::bigint AS count, count(*) AS duplicates
 		FROM batches b JOIN original m
 			ON m.producer = b.producer AND m.sequence = ANY (b.sequences)

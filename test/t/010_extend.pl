@@ -27,22 +27,13 @@ sub create_topic
 	return;
 }
 
-# The name of a topic's first segment.
-sub segment_of
-{
-	my ($topic) = @_;
-
-	return $node->safe_psql('postgres',
-		"SELECT segment FROM queue.segments WHERE topic = '$topic' ORDER BY first_offset LIMIT 1");
-}
-
 sub file_of
 {
 	my ($topic) = @_;
 
 	return $node->data_dir . '/'
 	  . $node->safe_psql('postgres',
-		"SELECT pg_relation_filepath('" . segment_of($topic) . "')");
+		"SELECT pg_relation_filepath('" . segment_of($node, $topic) . "')");
 }
 
 sub pages_of
@@ -50,7 +41,7 @@ sub pages_of
 	my ($topic) = @_;
 
 	return $node->safe_psql('postgres',
-		"SELECT pg_relation_size('" . segment_of($topic) . "') / $page");
+		"SELECT pg_relation_size('" . segment_of($node, $topic) . "') / $page");
 }
 
 # Behind the last page that holds a message.
@@ -59,7 +50,7 @@ sub pages_filled
 	my ($topic) = @_;
 
 	return $node->safe_psql('postgres',
-		'SELECT max((ctid::text::point)[0]) + 1 FROM ' . segment_of($topic));
+		'SELECT max((ctid::text::point)[0]) + 1 FROM ' . segment_of($node, $topic));
 }
 
 # Produce so many messages, of sizes that differ, in calls of so many.
@@ -231,7 +222,7 @@ all_is_well('other', 1000, 'another topic');
 $node->restart;
 is($node->safe_psql('postgres', q{SELECT * FROM queue.verify('full')}),
 	'', 'the log keeps its rules');
-$node->safe_psql('postgres', 'VACUUM ' . segment_of('full'));
+$node->safe_psql('postgres', 'VACUUM ' . segment_of($node, 'full'));
 all_is_well('full', 1000 * $calls, 'with space again');
 produce('full', 1000, 1000);
 is(pages_of('full'), pages_filled('full'), 'and the file grows as ever');

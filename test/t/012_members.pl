@@ -333,15 +333,6 @@ my %errors;
 $errors{$_}++ foreach $log =~ /ERROR:\s+(\w+)/g;
 is(join(', ', map { "$_: $errors{$_}" } sort keys %errors), '', 'no error came up');
 
-# The answer of a query is 0.
-sub none
-{
-	my ($what, $from_where) = @_;
-
-	is($node->safe_psql('postgres', "SELECT count(*) $from_where"), 0, $what);
-	return;
-}
-
 note('refused, committed, duplicates, members, messages: '
 	  . $node->safe_psql('postgres', $counts));
 
@@ -356,38 +347,38 @@ $node->safe_psql(
 			PARTITION BY partition ORDER BY generation) AS from_offset
 		FROM committed});
 
-none('every message was delivered',
-	q{FROM topic.jobs m LEFT JOIN delivered d USING (partition, "offset")
+none($node, 'every message was delivered',
+	q{SELECT FROM topic.jobs m LEFT JOIN delivered d USING (partition, "offset")
 		WHERE d.id IS NULL});
-none('and nothing else',
-	q{FROM delivered d LEFT JOIN topic.jobs m USING (partition, "offset")
+none($node, 'and nothing else',
+	q{SELECT FROM delivered d LEFT JOIN topic.jobs m USING (partition, "offset")
 		WHERE m.partition IS NULL});
-none('every message was committed',
-	q{FROM topic.jobs m WHERE NOT EXISTS (SELECT FROM moves c
+none($node, 'every message was committed',
+	q{SELECT FROM topic.jobs m WHERE NOT EXISTS (SELECT FROM moves c
 		WHERE c.partition = m.partition
 			AND m."offset" >= c.from_offset AND m."offset" < c.next_offset)});
-none('by a member that had been handed it before, by the same epoch',
-	q{FROM moves c JOIN topic.jobs m ON m.partition = c.partition
+none($node, 'by a member that had been handed it before, by the same epoch',
+	q{SELECT FROM moves c JOIN topic.jobs m ON m.partition = c.partition
 			AND m."offset" >= c.from_offset AND m."offset" < c.next_offset
 		WHERE NOT EXISTS (SELECT FROM delivered d WHERE d.partition = m.partition
 			AND d."offset" = m."offset" AND d.epoch = c.epoch AND d.member = c.member)});
-none('offsets move forward only',
-	'FROM moves WHERE next_offset < from_offset');
-none('what was committed is not delivered by a later poll',
-	q{FROM delivered d JOIN committed c USING (partition)
+none($node, 'offsets move forward only',
+	'SELECT FROM moves WHERE next_offset < from_offset');
+none($node, 'what was committed is not delivered by a later poll',
+	q{SELECT FROM delivered d JOIN committed c USING (partition)
 		WHERE d.epoch > c.epoch AND d."offset" < c.next_offset});
-none('a commit counts only from whom the messages were handed to last',
-	q{FROM committed c JOIN LATERAL (
+none($node, 'a commit counts only from the member that was handed the messages last',
+	q{SELECT FROM committed c JOIN LATERAL (
 			SELECT * FROM handed h
 			WHERE h.partition = c.partition AND h.generation < c.generation
 			ORDER BY h.generation DESC LIMIT 1) h ON true
 		WHERE (h.member, h.epoch) IS DISTINCT FROM (c.member, c.epoch)});
-none('an epoch is given once',
-	q{FROM (SELECT FROM delivered GROUP BY partition, epoch
+none($node, 'an epoch is given once',
+	q{SELECT FROM (SELECT FROM delivered GROUP BY partition, epoch
 		HAVING count(DISTINCT (member, backend)) > 1
 			OR count(*) > count(DISTINCT "offset")) x});
-none('a batch begins where the group is, leaves out nothing and is in order',
-	q{FROM (SELECT partition, epoch, max("offset") AS last, count(*) AS n,
+none($node, 'a batch begins where the group is, leaves out nothing and is in order',
+	q{SELECT FROM (SELECT partition, epoch, max("offset") AS last, count(*) AS n,
 			bool_and("offset" > before) AS ascending
 		FROM (SELECT *, lag("offset", 1, -1::bigint) OVER (
 				PARTITION BY partition, epoch ORDER BY id) AS before
@@ -397,8 +388,8 @@ none('a batch begins where the group is, leaves out nothing and is in order',
 	WHERE NOT ascending OR n IS DISTINCT FROM (SELECT count(*) FROM topic.jobs m
 		WHERE m.partition = d.partition
 			AND m."offset" BETWEEN h.committed_offset AND d.last)});
-none('the history has the same moves',
-	q{FROM committed c FULL JOIN (SELECT * FROM queue.offset_history
+none($node, 'the history has the same moves',
+	q{SELECT FROM committed c FULL JOIN (SELECT * FROM queue.offset_history
 			WHERE action = 'committed') h USING (partition, generation)
 		WHERE (c.next_offset, c.member) IS DISTINCT FROM (h.to_offset, h.member)});
 

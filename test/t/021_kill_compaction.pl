@@ -110,42 +110,33 @@ COMMIT;
 });
 my %maintain = (maintain => "CALL queue.maintain('keyed');\n");
 
-# The answer of a query is empty.
-sub none
-{
-	my ($what, $query) = @_;
-
-	is($node->safe_psql('postgres', "SELECT count(*) FROM ($query) x"), 0, $what);
-	return;
-}
-
 # Holds at any time, also when the group has yet to read something.
 sub check_compacted
 {
 	my ($when) = @_;
 
 	check_log($node, 'keyed', $when);
-	none("$when: what is in the log was produced there",
+	none($node, "$when: what is in the log was produced there",
 		'SELECT * FROM log EXCEPT ALL SELECT * FROM entered');
-	none("$when: the latest message of each key is there, if it is no tombstone",
+	none($node, "$when: the latest message of each key is there, if it is no tombstone",
 		'SELECT * FROM latest WHERE value IS NOT NULL EXCEPT ALL SELECT * FROM log');
-	none("$when: a key whose tombstone is gone does not come back",
+	none($node, "$when: a key whose tombstone is gone does not come back",
 		q{SELECT FROM latest l WHERE value IS NULL
 			AND NOT EXISTS (SELECT FROM log m
 				WHERE (m.partition, m."offset") = (l.partition, l."offset"))
 			AND EXISTS (SELECT FROM log m
 				WHERE (m.partition, m.key) = (l.partition, l.key))});
-	none("$when: no tombstone goes before the group has had it",
+	none($node, "$when: no tombstone goes before the group has had it",
 		q{SELECT l.* FROM latest l JOIN queue.consumer_groups g USING (partition)
 			WHERE g.topic = 'keyed' AND l."offset" >= g.current_offset
 			EXCEPT ALL SELECT * FROM log});
-	none("$when: the segment in use is as it was written",
+	none($node, "$when: the segment in use is as it was written",
 		q{SELECT e.* FROM entered e JOIN active a USING (partition)
 			WHERE e."offset" >= a.first_offset EXCEPT ALL SELECT * FROM log});
-	none("$when: what was received was produced",
+	none($node, "$when: what was received was produced",
 		'SELECT partition, "offset", key, value FROM received
 			EXCEPT ALL SELECT * FROM entered');
-	none("$when: every partition was received in the order of its offsets, nothing twice",
+	none($node, "$when: every partition was received in the order of its offsets, nothing twice",
 		q{SELECT FROM (
 				SELECT "offset", lag("offset") OVER (
 					PARTITION BY partition ORDER BY id) AS before
@@ -191,7 +182,7 @@ $node->safe_psql(
 		END LOOP;
 	END \$\$});
 check_compacted('in the end');
-none('the latest message of each key was received, tombstones, too',
+none($node, 'the latest message of each key was received, tombstones, too',
 	'SELECT * FROM latest EXCEPT ALL SELECT partition, "offset", key, value FROM received');
 
 my ($entered, $left, $tombstones) = split /\|/, $node->safe_psql(

@@ -106,13 +106,12 @@ sub until_done
 {
 	my ($sql, $query, $expected) = @_;
 
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		$old->psql('postgres', $sql);
-		return if $old->safe_psql('postgres', $query) eq $expected;
-		select(undef, undef, undef, 0.1);
-	}
-	die "not $expected: $query";
+	patiently(
+		sub {
+			$old->psql('postgres', $sql);
+			return $old->safe_psql('postgres', $query) eq $expected;
+		}) or die "not $expected: $query";
+	return;
 }
 
 until_done(q{SET queue.compaction_min_dirty_ratio = 0; CALL queue.maintain('keyed')},
