@@ -83,7 +83,7 @@ INSERT INTO :log SELECT * FROM saved ORDER BY "offset" DESC;
 \set VERBOSITY default
 SELECT count(*) FROM topic.l;
 SELECT queue.drop_topic('l');
--- FREEZE is not taken at its word: others must not see what may be rolled back.
+-- FREEZE is ignored: other sessions must not see rows that may be rolled back.
 BEGIN;
 SELECT queue.create_topic('fr', 1, 'text');
 SELECT segment FROM queue.segments WHERE topic = 'fr' ORDER BY first_offset LIMIT 1 \gset
@@ -115,7 +115,7 @@ INSERT INTO nullable VALUES (NULL, now(), 0, NULL, 'x', NULL);
 INSERT INTO nullable VALUES (1, now(), 0, NULL, 'x', NULL);
 \set VERBOSITY default
 DROP TABLE nullable;
--- One of the right columns outside a topic is a table that only grows.
+-- A table of the right columns outside a topic only grows.
 CREATE TABLE mine ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
 INSERT INTO mine VALUES (1, now(), 0, NULL, 'x', NULL), (2, now(), 0, NULL, 'y', NULL);
 \set VERBOSITY sqlstate

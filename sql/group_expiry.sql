@@ -151,7 +151,7 @@ SELECT queue.create_group('g', 't');
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 10);
 SELECT pg_temp.idle('g', 40);
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 10);
--- A group is kept for that the same statement makes.
+-- A group that the same statement makes keeps its messages.
 SELECT queue.drop_topic('t'), pg_temp.make('t', ARRAY[50, 49, 48]);
 SELECT queue.drop_group('g'), queue.create_group('g', 't'), (queue.delete_messages('t', 0, 10)).log_start;
 SELECT queue.drop_topic('t'), queue.drop_group('g');
@@ -174,7 +174,7 @@ SELECT consumer_group, expiry, implicit FROM queue.group_summary WHERE topics > 
 SELECT queue.alter_topic('t', group_expiry => '41 hours');
 SELECT count(*) FROM pg_temp.expired WHERE expired;
 SELECT queue.alter_topic('t', group_expiry => '39 hours');
--- ... and unless the group's own is set, be it to never.
+-- ... and unless the group has its own expiry, also if that is never.
 SELECT queue.alter_group('polls', expiry => '0'), queue.create_group('consumes', 't2', expiry => '41 hours')
   FROM queue.create_topic('t2');
 SELECT consumer_group, topic, expired FROM pg_temp.expired;
@@ -185,7 +185,7 @@ SELECT queue.drop_group('said'), queue.drop_group('said never'), queue.drop_grou
 SELECT * FROM pg_temp.held WHERE topic = 't';
 CALL queue.maintain('t');
 SELECT log_start FROM pg_temp.held WHERE topic = 't';
--- Never is the default, and what 0 says; a new topic may have it.
+-- Never is the default, and the meaning of 0; a new topic may have it.
 SELECT queue.alter_topic('t', group_expiry => '0');
 SELECT queue.create_topic('t3', group_expiry => '1 day');
 SELECT topic, group_expiry FROM queue.topics WHERE topic IN ('t', 't3') ORDER BY 1;

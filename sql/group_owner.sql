@@ -29,7 +29,7 @@ SET client_min_messages = warning;
 CALL queue.maintain('mine');
 SELECT partition, log_start, consumer_group, held_offset, held_bytes > 0 AS held FROM queue.retention WHERE topic = 'mine' ORDER BY 1;
 
--- The topic's owner may reset it, ...
+-- The topic's owner may reset the group, ...
 SELECT partition, old_offset, new_offset FROM queue.reset_offsets('g', 'mine', to_offset => 3, partition => 0);
 -- ... expire it, ...
 SELECT queue.expire_group('g', 'mine');
@@ -38,7 +38,7 @@ SELECT partition, current_offset, expired FROM queue.consumer_groups WHERE topic
 SELECT partition, consumer_group, held_bytes > 0 AS held FROM queue.retention WHERE topic = 'mine' ORDER BY 1;
 CALL queue.maintain('mine');
 SELECT partition, log_start FROM queue.partitions WHERE topic = 'mine' ORDER BY 1;
--- (a pause and a resume are no use; a move is)
+-- (neither a pause nor a resume uses the group; a move does)
 SET ROLE regress_queue_reader;
 SELECT queue.pause('g', 'mine'), queue.resume('g', 'mine');
 SELECT pg_temp.error_of($$SELECT FROM queue.consume('g', 'mine', NULL::text, partitions => ARRAY[1])$$);
@@ -150,7 +150,7 @@ SET ROLE regress_queue_app_2;
 SELECT count(*) FROM queue.consume('app', 'mine', NULL::text);
 RESET ROLE;
 
--- The type: a name of no role stays one, and counts when there is such a role.
+-- Type queue.role: a name of no role stays a name, and means the role once it exists.
 SELECT 'regress_queue_later'::queue.role, 'regress_queue_app'::queue.role;
 SELECT pg_temp.error_of(format('SELECT %L::queue.role', repeat('x', 64)));
 UPDATE queue.consumer_group SET owner = 'regress_queue_later' WHERE name = 'app';

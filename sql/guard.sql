@@ -1,5 +1,5 @@
 --
--- What would lose or change messages behind the extension's back is refused.
+-- Commands that would lose or change messages without the extension are refused.
 --
 SELECT queue.create_topic('g', 1, 'text', segment_messages => 10);
 SELECT count FROM queue.produce_batch('g', ARRAY(SELECT 'm' || n FROM generate_series(0, 24) n));

@@ -4,7 +4,7 @@
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
--- messages of a partition go, whatever groups have yet to read
+-- Remove messages of a partition, whatever groups have yet to read.
 CREATE FUNCTION pg_temp.outrun(topic text, before bigint, partition int DEFAULT 0) RETURNS bigint LANGUAGE sql AS
 	'SELECT log_start FROM queue.delete_messages($1, $3, $2, force => true)';
 CREATE VIEW pg_temp.seen AS
@@ -91,7 +91,7 @@ SELECT a."offset", b."offset" AS b FROM queue.consume('jumper', 't', NULL::text,
 SELECT queue.pause('jumper', 't', 0), queue.resume('jumper', 't', 0);
 SELECT * FROM pg_temp.seen WHERE topic = 't';
 SELECT action, count(*), min(missed), max(missed) FROM queue.progress p JOIN queue.consumer_group g USING (group_id) WHERE name = 'jumper' AND partition = 0 AND committed_offset > 0 GROUP BY 1 ORDER BY 1;
--- Nothing missed takes no room: the row is as long as without missed and released.
+-- Nothing missed takes no room: the row is as long as one without missed and released.
 SELECT DISTINCT pg_column_size(p) = pg_column_size(ROW(group_id, topic_id, partition, paused, action, generation, committed_offset, committed_at, epoch, handed_to, committed_by, member, p.metadata, incarnation)) AS same
   FROM queue.progress p WHERE missed IS NULL;
 

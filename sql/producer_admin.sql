@@ -109,7 +109,7 @@ SELECT epoch, last_sequence, partition, "offset", produced_at IS NOT NULL AS dat
 SELECT pg_temp.error_of($$SELECT queue.produce('t', 'v', producer_id => 'new', sequence => 1, epoch => 2)$$);
 SELECT duplicate FROM queue.produce('t', 'v', producer_id => 'new', sequence => 5, epoch => 3);
 SELECT sequence_mode FROM queue.producers WHERE producer_id = 'new';
--- One that was created keeps its mode.
+-- A producer that was created keeps its mode.
 SELECT queue.create_producer('t', 'made', 'monotonic'), queue.fence_producer('t', 'made');
 SELECT pg_temp.error_of(format($$SELECT queue.produce('t', 'v', producer_id => 'made', sequence => %s, epoch => %s)$$, s, e))
   FROM (VALUES (5, 1), (9, 1), (10, 0), (7, 1)) v(s, e);
@@ -152,7 +152,7 @@ SELECT queue.forget_producer('t', producer_id) FROM queue.producers WHERE produc
 SELECT count(*) FROM queue.producer;
 SELECT count(*) = sum((r.topic_id IS NOT NULL)::int) AS all_known FROM queue.producer_batch b LEFT JOIN queue.producer r USING (producer_id);
 
--- A topic that is dropped takes its producers along, and no others.
+-- Dropping a topic removes its producers, and no others.
 SELECT queue.create_topic('u', 1, 'text');
 SELECT duplicate FROM queue.produce('u', 'v', producer_id => 'loader', sequence => 7);
 SELECT queue.create_producer('u', 'unused');

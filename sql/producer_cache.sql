@@ -29,7 +29,7 @@ SELECT queue.forget_producer('c', 'p');
 ROLLBACK;
 SELECT "offset", duplicate FROM queue.produce('c', 7, producer_id => 'p', sequence => 1);
 
--- One that was made in what is rolled back.
+-- A producer that was made in a rolled back transaction.
 BEGIN;
 SAVEPOINT s;
 SELECT duplicate FROM queue.produce('c', 8, producer_id => 'q', sequence => 1);

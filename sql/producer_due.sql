@@ -56,18 +56,18 @@ SELECT * FROM due;
 SELECT * FROM rows;
 SELECT count(*) FILTER (WHERE NOT duplicate OR "offset" IS NULL) AS wrong
   FROM generate_series(1, 64) n, queue.produce('due', 0, producer_id => 'many', sequence => n);
--- Without what says that they are due (a partial restore), the next 16th row says it again.
+-- If the rows that say that they are due are missing (a partial restore), the next 16th row adds one again.
 DELETE FROM queue.producer_due;
 SELECT pg_temp.send('many', 65, 96);
 \set VERBOSITY terse
 CALL queue.maintain('due');
 \set VERBOSITY default
 SELECT * FROM rows WHERE name = 'many';
--- Of a producer that is not known it says nothing.
+-- Such a row for an unknown producer does nothing.
 INSERT INTO queue.producer_due SELECT topic_id, 'unknown' FROM queue.topic WHERE name = 'due';
 CALL queue.maintain('due');
 SELECT * FROM due;
--- One whose rows cannot be merged does not keep the others from it.
+-- A producer with rows that cannot be merged does not keep the others from it.
 SELECT pg_temp.send(id, 1, 16) FROM unnest(ARRAY['p-1', 'p-2', 'p-3']) id;
 BEGIN;
 SELECT * FROM due;

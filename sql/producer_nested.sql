@@ -47,7 +47,7 @@ SELECT pg_temp.put($$do: SELECT queue.produce_batch('n', '{}'::text[], producer_
 SELECT pg_temp.put($$do: SELECT queue.fence_producer('n', 'p')$$, 1);
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'p')$$, 1);
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'p'), queue.produce('n', 'inner', producer_id => 'p', sequence => 1)$$, 1);
--- The same of one that was created, and has no state either.
+-- The same of a producer that was created and has no state either.
 SELECT queue.create_producer('n', 'created', 'monotonic');
 SELECT pg_temp.put($$do: SELECT queue.produce('n', 'inner', producer_id => 'created', sequence => 7)$$, 1, 'created');
 SELECT pg_temp.put($$do: SELECT queue.forget_producer('n', 'created')$$, 1, 'created');

@@ -107,7 +107,7 @@ SELECT topic, producer_id, owner FROM queue.producers WHERE producer_id = 'used'
 SET ROLE regress_queue_writer;
 SELECT queue.produce('r', 'v', producer_id => 'used', sequence => 2);
 
--- In a SECURITY DEFINER function the producer is the function's owner's.
+-- In a SECURITY DEFINER function the producer belongs to the function's owner.
 RESET ROLE;
 CREATE FUNCTION send(n int) RETURNS boolean LANGUAGE sql SECURITY DEFINER SET search_path = ''
 AS $$ SELECT duplicate FROM queue.produce('r', 'v', producer_id => 'definer', sequence => n) $$;

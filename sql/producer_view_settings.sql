@@ -162,7 +162,7 @@ INSERT INTO topic.f (value) SELECT CASE WHEN n > 11 THEN pg_temp.inner_insert(n)
 COMMIT;
 SELECT pg_temp.state('nested'), pg_temp.state('inner');
 SELECT string_agg(value::text, ' ' ORDER BY "offset") FROM topic.f WHERE value > 3000;
--- One that produces with the statement's own producer gets in the way of it.
+-- A function that produces with the statement's own producer gets in its way.
 CREATE OR REPLACE FUNCTION pg_temp.inner_insert(n int) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM queue.produce('f', 5000 + n, producer_id => 'nested', sequence => n);

@@ -118,7 +118,7 @@ CALL pg_temp.settle('day4');
 CALL queue.maintain('day4');
 SELECT evening(4);
 
--- What the library cannot make sense of is refused when the table is opened.
+-- A table with columns of an unknown shape is refused when it is opened.
 ALTER TABLE queue.checkpoint ALTER COLUMN compacted_to TYPE text;
 SELECT * FROM queue.delete_messages('day4', 0, 4, force => true);
 ALTER TABLE queue.checkpoint ALTER COLUMN compacted_to TYPE bigint USING compacted_to::bigint, ALTER COLUMN log_start DROP NOT NULL;

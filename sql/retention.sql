@@ -110,8 +110,8 @@ SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND pa
 SELECT partition, current_offset - queue.log_start('t', 0) AS read FROM queue.consumer_groups WHERE consumer_group = 'reader' AND partition = 0;
 RESET queue.history_retention;
 
--- Nothing is appended to what was let go: the segment in use has no record that
--- was committed, and loses its blocks.
+-- Nothing is appended to a removed part of the log: the segment in use has no committed
+-- record, and loses its blocks.
 SELECT queue.create_topic('edge', 1, 'text', segment_messages => 10);
 CALL pg_temp.fill('edge', 1);
 BEGIN;
@@ -137,7 +137,7 @@ SELECT queue.log_start('edge', 0), min("offset") FROM topic.edge;
 CALL queue.maintain('edge');
 SELECT count(*) FROM pg_inherits WHERE inhparent = (SELECT log FROM queue.topic WHERE name = 'edge')
    AND pg_relation_size(inhrelid) = 0 AND inhrelid NOT IN (SELECT segment FROM queue.segments);
--- What depends on one keeps it, and no more.
+-- A segment on which an object depends stays, and no other one.
 CALL pg_temp.fill('edge', 3);
 SELECT segment AS used FROM queue.segments WHERE topic = 'edge' ORDER BY first_offset LIMIT 1 \gset
 CREATE VIEW pg_temp.dependent AS SELECT * FROM :used;
@@ -167,7 +167,7 @@ RESET ROLE;
 SELECT queue.drop_topic('edge');
 DROP ROLE regress_heir;
 
--- What the session itself has open is in use, too: it is not taken from under a cursor.
+-- A relation that the session itself has open is in use, too: it is not removed from under a cursor.
 SELECT queue.create_topic('open', 1, 'text', segment_messages => 10);
 CALL pg_temp.fill('open', 4);
 BEGIN;

@@ -63,7 +63,7 @@ SET ROLE regress_queue_none;
 SELECT call, pg_temp.error_of(call) FROM calls ORDER BY n;
 SELECT queue.produce('r', 'x');
 SELECT queue.drop_topic('r');
--- What one may not use one does not see.
+-- A role does not see what it has no right on.
 SELECT (SELECT count(*) FROM queue.topics) AS topics, (SELECT count(*) FROM queue.partitions) AS partitions,
        (SELECT count(*) FROM queue.segments) AS segments, (SELECT count(*) FROM queue.blockers) AS blockers,
        (SELECT count(*) FROM queue.consumer_groups) AS consumer_groups;
@@ -166,7 +166,7 @@ SET ROLE regress_queue_other;
 SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
 SET ROLE regress_queue_insert;
 SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
--- The owner of the topic has no say in a group.
+-- The owner of the topic has no right on a group.
 SET ROLE regress_queue_owner;
 SELECT call, pg_temp.error_of(call) FROM group_calls ORDER BY n;
 -- A role that has lost SELECT may still stop and drop the group as a whole.

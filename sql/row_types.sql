@@ -77,7 +77,7 @@ ALTER TYPE queue.leased_message DROP ATTRIBUTE more;
 ALTER TYPE queue.produce_result DROP ATTRIBUTE more, DROP ATTRIBUTE evermore;
 ALTER TYPE queue.produce_batch_result DROP ATTRIBUTE more;
 ALTER TYPE queue.moved_segment DROP ATTRIBUTE more;
--- Columns that were dropped behind the known ones are no matter.
+-- Dropped columns behind the known ones do not matter.
 SELECT m.offset, value FROM queue.fetch('j', 1, 0) m ORDER BY 1;
 SELECT (queue.produce('s', 'y')).offset;
 ROLLBACK;

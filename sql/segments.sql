@@ -114,8 +114,8 @@ SELECT queue.create_topic('wide', 1, 'int');
 SELECT count(*) >= 2 AS ahead, min(end_offset - first_offset) >= 100000 AS wide FROM queue.segments WHERE topic = 'wide';
 SELECT queue.drop_topic('wide');
 
--- A segment taken away behind the extension's back is an error, XX001, not a
--- log that goes on without it.
+-- A segment removed without the extension is an error, XX001, not a log that goes on
+-- without it.
 SELECT queue.create_topic('hole', 2, 'int', segment_messages => 10);
 SELECT log FROM queue.topic WHERE name = 'hole' \gset
 SELECT count FROM queue.produce_batch('hole', ARRAY(SELECT generate_series(0, 34)), partition => 0);
@@ -175,7 +175,7 @@ END $$;
 RESET queue.allow_ddl;
 
 -- Segments lie where the database's default is, whatever the caller's setting
--- says: the extension's rights would grant him any tablespace.
+-- says: the extension's rights would grant the caller any tablespace.
 SET allow_in_place_tablespaces = on;
 CREATE TABLESPACE regress_queue_space LOCATION '';
 RESET allow_in_place_tablespaces;

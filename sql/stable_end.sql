@@ -1,7 +1,7 @@
 --
--- The stable end: a reader stops at the first message that may still appear,
--- and passes those that never will. One sentence of the rule after the other.
--- (What needs a second session: prepared.sql, and test/isolation.)
+-- The stable end: a reader stops at the first message that may still appear, and
+-- passes those that never will. Each part of the rule in turn; what needs a second
+-- session is in prepared.sql and test/isolation.
 --
 SELECT queue.create_topic('s', 1, 'text');
 CREATE FUNCTION pg_temp.read(g text, n int DEFAULT 100) RETURNS text LANGUAGE sql AS

@@ -36,7 +36,7 @@ SELECT call, pg_temp.error_of('SELECT queue.create_topic(' || call || ')')
     $$'x', 1, 'no_such_type'$$, $$'x', 1, 'anyelement'$$, $$'x', 1, 'record'$$, $$'x', 1, 'void'$$,
     $$'x', 1, 'text', -1$$, $$'x', 1, 'text', 2147483648$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
--- A type that goes with the session would take the messages with it.
+-- A type that the session drops at its end would take the messages with it.
 CREATE TYPE pg_temp.passing AS (a int);
 CREATE TEMP TABLE passing_too (a int);
 \set VERBOSITY sqlstate
@@ -126,8 +126,8 @@ BEGIN;
 SELECT "offset" FROM queue.produce('Orders.v-2_x', 'a', partition => 0);
 SELECT queue.drop_topic('Orders.v-2_x');
 COMMIT;
--- Any role can make something depend on a topic that it may not even read.  The
--- topic's owner is rid of it by cascade.  Another topic cannot depend on it.
+-- Any role can make an object that depends on a topic, even without the right to read
+-- it.  The topic's owner drops it by cascade.  Another topic cannot depend on it.
 CREATE ROLE regress_topic_owner;
 CREATE ROLE regress_topic_stranger;
 GRANT CREATE ON SCHEMA topic TO regress_topic_owner, regress_topic_stranger;

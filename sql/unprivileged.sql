@@ -94,7 +94,7 @@ SELECT queue.produce_batch('owned', '{}'::jsonb[], producer_id => 'source', firs
 SELECT queue.producer_state('owned', 'source');
 SELECT queue.fence_producer('owned', 'source');
 SELECT queue.forget_producer('owned', 'source');
--- ... but about one's own.
+-- ... but about the role's own.
 SELECT queue.produce_batch('owned', '{}'::jsonb[], producer_id => 'mine', epoch => 0);
 SELECT (queue.produce('owned', '{}', partition => 1, producer_id => 'mine', sequence => 0, epoch => 2)).offset;
 SELECT queue.produce_batch('owned', '{}'::jsonb[], producer_id => 'mine', epoch => 1);
@@ -103,8 +103,8 @@ RESET ROLE;
 \set VERBOSITY default
 REVOKE INSERT ON topic.owned FROM regress_nobody;
 
--- segment_info(): of segments of topics that one may read or write, and of tables
--- that one may read.
+-- segment_info(): of segments of topics that the role may read or write, and of tables
+-- that it may read.
 SELECT messages, first_time IS NOT NULL AS first, last_time IS NOT NULL AS last FROM queue.segment_info(:'segment');
 SET ROLE regress_nobody;
 SELECT * FROM queue.segment_info(:'segment');
@@ -126,8 +126,8 @@ GRANT SELECT ON alone TO regress_nobody;
 SET ROLE regress_nobody;
 SELECT messages FROM queue.segment_info('alone');
 RESET ROLE;
--- Not of one whose records are none of a log any more: their bytes mean nothing,
--- and the last of them are not those of the page.
+-- Not of a table that is no log any more: its bytes mean nothing, and the last of them
+-- are not those of a page.
 ALTER TABLE alone DROP COLUMN "offset", DROP COLUMN "timestamp", DROP COLUMN partition, DROP COLUMN value;
 VACUUM FULL alone;
 SELECT * FROM queue.segment_info('alone');

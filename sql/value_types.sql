@@ -94,7 +94,7 @@ SELECT call, pg_temp.error_of('SELECT queue.' || call)
     $$produce_batch('t_positive', ARRAY[1, 0])$$,
     $$produce_batch('t_present', ARRAY['a', NULL], ARRAY['k', 'k'])$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
--- Another type than the topic's is not converted behind the caller's back.
+-- A value of another type than the topic's is refused, not converted.
 SELECT queue.produce('t_int', 42::bigint);
 SELECT call, pg_temp.error_of('SELECT queue.' || call)
   FROM unnest(ARRAY[

@@ -10,7 +10,7 @@ GRANT SELECT, INSERT ON topic.mine TO regress_queue_stranger;
 SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 1)).duplicate,
        (queue.produce('secret', 'm', producer_id => 'of secret', sequence => 1)).duplicate;
 SELECT queue.create_group('reads mine', 'mine'), queue.create_group('reads secret', 'secret');
--- A group that reads both, members, and what was said.
+-- A group that reads both, members, and committed metadata.
 SELECT queue.create_group('reads both', 'mine'), queue.create_group('reads both', 'secret');
 SELECT queue.commit_offset('reads mine', 'mine', 0, 0, metadata => 'said of mine'), queue.commit_offset('reads secret', 'secret', 0, 0, metadata => 'said of secret');
 SELECT (SELECT count(*) FROM queue.poll('reads mine', 'mine', 'member of mine', NULL::text, 0)), (SELECT count(*) FROM queue.poll('reads secret', 'secret', 'member of secret', NULL::text, 0));

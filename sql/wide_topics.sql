@@ -35,7 +35,7 @@ SELECT pg_temp.held();
 COMMIT;
 SELECT queue.drop_topic('wide');
 
--- A call lets so many segments go that its locks leave room for others.
+-- A call removes only so many segments that its locks leave room for others.
 SELECT queue.create_topic('long', value_type => 'text', segment_messages => 1);
 SELECT sum(count) FROM queue.produce_batch('long', ARRAY(SELECT i::text FROM generate_series(1, 300) i));
 SELECT log_start, segments FROM queue.delete_messages('long', 0, 290, force => true);
