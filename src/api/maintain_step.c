@@ -54,7 +54,6 @@ void
 pgqueue_maintenance_report(const Topic *topic, int32 partition,
 						   const char *action, int64 items, int64 bytes)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_MAINTENANCE_LOG);
 	Datum		values[DONE_NATTS];
 	bool		nulls[DONE_NATTS] = {false};
 
@@ -65,8 +64,7 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
 	values[DONE_ATTR_ACTION - 1] = CStringGetTextDatum(action);
 	values[DONE_ATTR_ITEMS - 1] = Int64GetDatum(items);
 	values[DONE_ATTR_BYTES - 1] = Int64GetDatum(bytes);
-	pgqueue_registry_insert(rel, DONE_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_insert(REGISTRY_MAINTENANCE_LOG, DONE_NATTS, values, nulls);
 
 	if (partition < 0)
 		ereport(report_level(),

@@ -9,7 +9,9 @@
 #ifndef QUEUE_BASE_H
 #define QUEUE_BASE_H
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
@@ -82,6 +84,7 @@ extern Oid	pgqueue_new_owner(const char *name);
 
 /* ---------------- registry.c ---------------- */
 
+/* Each table, and behind it the index by which it is scanned. */
 typedef enum RegistryTable
 {
 	REGISTRY_TOPIC,
@@ -111,6 +114,8 @@ typedef enum RegistryTable
 	REGISTRY_TABLES
 } RegistryTable;
 
+#define REGISTRY_INDEX_OF(table) ((RegistryTable) ((table) + 1))
+
 #define PGQUEUE_SCHEMA		"queue"
 #define PGQUEUE_FACE_SCHEMA "topic"
 
@@ -127,8 +132,40 @@ extern void pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
 								  Datum *values, bool *nulls);
 extern void pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
 								   Datum *values, bool *nulls);
-extern void pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values,
-									bool *nulls);
+extern void pgqueue_registry_insert(RegistryTable which, int ncolumns,
+									Datum *values, bool *nulls);
+
+/* ---------------- registry_scan.c ---------------- */
+
+/* Begins as zeros; keys are added before it is begun. */
+typedef struct RegistryScan
+{
+	int			nkeys;
+	ScanKeyData keys[4];
+	Relation	rel;
+	Relation	index;			/* or NULL: the whole table is read */
+	SysScanDesc scan;
+	LOCKMODE	lockmode;		/* of rel, to be released at the end */
+} RegistryScan;
+
+extern void pgqueue_registry_key(RegistryScan *scan, AttrNumber attr,
+								 StrategyNumber strategy,
+								 RegProcedure procedure, Datum value);
+extern void pgqueue_registry_key_int4(RegistryScan *scan, AttrNumber attr,
+									  int32 value);
+extern void pgqueue_registry_key_text(RegistryScan *scan, AttrNumber attr,
+									  const char *value);
+extern void pgqueue_registry_scan(RegistryScan *scan, RegistryTable table,
+								  LOCKMODE lockmode, Snapshot snapshot);
+extern void pgqueue_registry_scan_table(RegistryScan *scan,
+										RegistryTable table, LOCKMODE lockmode,
+										Snapshot snapshot);
+extern HeapTuple pgqueue_registry_next(RegistryScan *scan);
+extern HeapTuple pgqueue_registry_previous(RegistryScan *scan);
+extern Datum pgqueue_registry_column(const RegistryScan *scan,
+									 HeapTuple tuple, AttrNumber attr);
+extern void pgqueue_registry_end(RegistryScan *scan);
+extern int64 pgqueue_registry_delete(RegistryScan *scan);
 
 /* ---------------- snapshot.c ---------------- */
 

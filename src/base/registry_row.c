@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/table.h"
 #include "catalog/indexing.h"
 #include "storage/bufmgr.h"
 
@@ -102,12 +103,20 @@ pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
 	heap_freetuple(tuple);
 }
 
-/* Store a new row.  Locks: pgqueue_open_for_writing(). */
+/*
+ * Store a new row.
+ *
+ * Locks: ROW EXCLUSIVE on the table, to the end of the transaction.
+ * Errors: 42P01, 55000.
+ */
 void
-pgqueue_registry_insert(Relation rel, int ncolumns, Datum *values, bool *nulls)
+pgqueue_registry_insert(RegistryTable which, int ncolumns, Datum *values,
+						bool *nulls)
 {
+	Relation	rel = pgqueue_open_for_writing(which);
 	ItemPointerData tid;
 
 	ItemPointerSetInvalid(&tid);
 	pgqueue_registry_write(rel, &tid, ncolumns, values, nulls);
+	table_close(rel, NoLock);
 }

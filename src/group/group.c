@@ -151,7 +151,6 @@ find_group(const char *name, bool any_role)
 static int32
 insert_group(const char *name, const GroupSettings *settings)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
 	Oid			sequence =
 		get_relname_relid("consumer_group_group_id_seq",
 						  get_namespace_oid(PGQUEUE_SCHEMA, false));
@@ -169,8 +168,7 @@ insert_group(const char *name, const GroupSettings *settings)
 	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
 	values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(settings->implicit);
-	pgqueue_registry_insert(rel, GROUP_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_insert(REGISTRY_GROUP, GROUP_NATTS, values, nulls);
 	return id;
 }
 

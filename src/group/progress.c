@@ -267,7 +267,6 @@ void
 pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 					   Progress *progress, ProgressAction action)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS] = {false};
 
@@ -315,8 +314,7 @@ pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
 	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(true);
 	values[PROGRESS_ATTR_INCARNATION - 1] = Int64GetDatum(progress->incarnation);
-	pgqueue_registry_insert(rel, PROGRESS_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_insert(REGISTRY_PROGRESS, PROGRESS_NATTS, values, nulls);
 }
 
 /*

@@ -22,11 +22,8 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "access/genam.h"
-#include "access/table.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -89,7 +86,6 @@ typedef struct Merge
 {
 	int32		producer;
 	int32		series;
-	Relation	history;
 	MemoryContext context;		/* of map, reset between merges */
 	int			nrows;
 	int64		first_sequence;
@@ -116,7 +112,8 @@ finish_merge(Merge *merge)
 		PointerGetDatum(pgqueue_map_encode(&merge->map));
 	values[HISTORY_ATTR_INCARNATION - 1] = Int64GetDatum(merge->map.incarnation);
 	nulls[HISTORY_ATTR_INCARNATION - 1] = merge->map.incarnation == 0;
-	pgqueue_registry_insert(merge->history, HISTORY_NATTS, values, nulls);
+	pgqueue_registry_insert(REGISTRY_PRODUCER_HISTORY, HISTORY_NATTS, values,
+							nulls);
 	pfree(DatumGetPointer(values[HISTORY_ATTR_PLACES - 1]));
 	merge->written++;
 	merge->nrows = 0;
@@ -176,27 +173,25 @@ merge_row(Merge *merge, const RowTable *table, Relation rel, HeapTuple tuple)
 static int64
 open_history(Merge *merge)
 {
-	ScanKeyData keys[1];
-	RowScan		scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 	int64		removed = 0;
 
-	pgqueue_rows_begin(&scan, &pgqueue_history_table, true, SnapshotSelf,
-					   merge->producer, keys, lengthof(keys));
-	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
-	while (HeapTupleIsValid(tuple))
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, merge->producer);
+	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_HISTORY, RowExclusiveLock,
+						  SnapshotSelf);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_previous(&scan)))
 	{
-		TupleDesc	desc = RelationGetDescr(scan.rel);
-		bool		isnull;
-		int32		series = DatumGetInt32(heap_getattr(tuple, ROW_ATTR_SERIES,
-														desc, &isnull));
+		int32		series =
+			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
+												  ROW_ATTR_SERIES));
 
 		CHECK_FOR_INTERRUPTS();
 		if (series == merge->series)
 		{
 			/* the last of its series; earlier ones lie before all of them */
-			if (places_size(&pgqueue_history_table, tuple, desc) >=
-				MERGED_MAP_BYTES / 2)
+			if (places_size(&pgqueue_history_table, tuple,
+							RelationGetDescr(scan.rel)) >= MERGED_MAP_BYTES / 2)
 				break;
 			merge_row(merge, &pgqueue_history_table, scan.rel, tuple);
 			removed++;
@@ -204,9 +199,8 @@ open_history(Merge *merge)
 		}
 		CatalogTupleDelete(scan.rel, &tuple->t_self);
 		removed++;
-		tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
 	}
-	pgqueue_rows_end(&scan);
+	pgqueue_registry_end(&scan);
 	return removed;
 }
 
@@ -224,8 +218,7 @@ open_history(Merge *merge)
 bool
 pgqueue_producer_rows_prune(int32 producer, int64 *saved)
 {
-	ScanKeyData keys[1];
-	RowScan		scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 	ProducerState newest;
 	Merge		merge = {0};
@@ -240,40 +233,31 @@ pgqueue_producer_rows_prune(int32 producer, int64 *saved)
 	merge.context = AllocSetContextCreate(CurrentMemoryContext,
 										  "queue merged state",
 										  ALLOCSET_DEFAULT_SIZES);
-	pgqueue_rows_begin(&scan, &pgqueue_batch_table, true, SnapshotSelf,
-					   producer, keys, lengthof(keys));
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
-															 ForwardScanDirection)))
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
+	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_BATCH, RowExclusiveLock,
+						  SnapshotSelf);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
-		TupleDesc	desc = RelationGetDescr(scan.rel);
-		bool		isnull;
-		int32		series = DatumGetInt32(heap_getattr(tuple, ROW_ATTR_SERIES,
-														desc, &isnull));
+		int32		series =
+			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
+												  ROW_ATTR_SERIES));
 		int64		generation =
-			DatumGetInt64(heap_getattr(tuple, BATCH_ATTR_GENERATION, desc,
-									   &isnull));
+			DatumGetInt64(pgqueue_registry_column(&scan, tuple,
+												  BATCH_ATTR_GENERATION));
 
 		CHECK_FOR_INTERRUPTS();
 		if (series == newest.series && generation == newest.generation)
 			break;
-		if (merge.history == NULL)
-		{
-			merge.history = pgqueue_open_for_writing(REGISTRY_PRODUCER_HISTORY);
+		if (removed++ == 0)
 			removed += open_history(&merge);
-		}
-		(void) heap_getattr(tuple, BATCH_ATTR_PLACES, desc, &isnull);
-		if (series != newest.series || isnull)
+		if (series != newest.series ||
+			heap_attisnull(tuple, BATCH_ATTR_PLACES, RelationGetDescr(scan.rel)))
 			CatalogTupleDelete(scan.rel, &tuple->t_self);
 		else
 			merge_row(&merge, &pgqueue_batch_table, scan.rel, tuple);
-		removed++;
 	}
-	if (merge.history != NULL)
-	{
-		finish_merge(&merge);
-		table_close(merge.history, NoLock);
-	}
-	pgqueue_rows_end(&scan);
+	finish_merge(&merge);
+	pgqueue_registry_end(&scan);
 	MemoryContextDelete(merge.context);
 	*saved = removed - merge.written;
 	return removed > 0;

@@ -21,9 +21,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_collation_d.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -45,34 +42,6 @@
  */
 #define DUE_ROWS 16
 
-/* A table with an index on (topic, producer's id). */
-typedef struct IdTable
-{
-	RegistryTable table;
-	RegistryTable index;
-	AttrNumber	topic;
-	AttrNumber	name;
-} IdTable;
-
-static const IdTable id_tables[] = {
-	[PRODUCERS_ALL] = {
-		REGISTRY_PRODUCER, REGISTRY_PRODUCER_NAME_INDEX,
-		PRODUCER_ATTR_TOPIC, PRODUCER_ATTR_NAME
-	},
-	[PRODUCERS_DUE] = {
-		REGISTRY_PRODUCER_DUE, REGISTRY_PRODUCER_DUE_INDEX,
-		DUE_ATTR_TOPIC, DUE_ATTR_NAME
-	},
-};
-
-static char *
-id_of(const IdTable *table, HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-
-	return TextDatumGetCString(heap_getattr(tuple, table->name, desc, &isnull));
-}
-
 /*
  * Return ids of a topic's producers in ascending order, as C strings: the first
  * of those after an id (NULL: of all), at most so many (0: all).
@@ -81,31 +50,25 @@ List *
 pgqueue_producer_ids(const Topic *topic, ProducerSet set, const char *after,
 					 int limit)
 {
-	const IdTable *table = &id_tables[set];
-	Relation	rel = pgqueue_registry_open(table->table);
-	Relation	index = index_open(pgqueue_registry(table->index),
-								   AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
+	bool		due = set == PRODUCERS_DUE;
+	AttrNumber	name = due ? DUE_ATTR_NAME : PRODUCER_ATTR_NAME;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 	List	   *ids = NIL;
 
-	ScanKeyInit(&keys[0], table->topic, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
+	pgqueue_registry_key_int4(&scan,
+							  due ? DUE_ATTR_TOPIC : PRODUCER_ATTR_TOPIC,
+							  topic->id);
 	if (after != NULL)
-	{
-		ScanKeyInit(&keys[1], table->name, BTGreaterStrategyNumber, F_TEXT_GT,
-					CStringGetTextDatum(after));
-		keys[1].sk_collation = C_COLLATION_OID;
-	}
-	scan = systable_beginscan_ordered(rel, index, SnapshotSelf,
-									  after == NULL ? 1 : 2, keys);
+		pgqueue_registry_key(&scan, name, BTGreaterStrategyNumber, F_TEXT_GT,
+							 CStringGetTextDatum(after));
+	pgqueue_registry_scan(&scan, due ? REGISTRY_PRODUCER_DUE : REGISTRY_PRODUCER,
+						  AccessShareLock, SnapshotSelf);
 	while ((limit == 0 || list_length(ids) < limit) &&
-		   HeapTupleIsValid(tuple =
-							systable_getnext_ordered(scan,
-													 ForwardScanDirection)))
+		   HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
-		char	   *id = id_of(table, tuple, RelationGetDescr(rel));
+		char	   *id = TextDatumGetCString(pgqueue_registry_column(&scan, tuple,
+																	 name));
 
 		CHECK_FOR_INTERRUPTS();
 		/* a producer may be due several times */
@@ -114,9 +77,7 @@ pgqueue_producer_ids(const Topic *topic, ProducerSet set, const char *after,
 		else
 			pfree(id);
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 	return ids;
 }
 
@@ -130,17 +91,14 @@ void
 pgqueue_producer_wrote(int32 topic_id, const char *name, int64 before,
 					   int64 after)
 {
-	Relation	rel;
 	Datum		values[DUE_NATTS];
 	bool		nulls[DUE_NATTS] = {false};
 
 	if (likely(before / DUE_ROWS == after / DUE_ROWS))
 		return;
-	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER_DUE);
 	values[DUE_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
 	values[DUE_ATTR_NAME - 1] = CStringGetTextDatum(name);
-	pgqueue_registry_insert(rel, DUE_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_insert(REGISTRY_PRODUCER_DUE, DUE_NATTS, values, nulls);
 }
 
 /*
@@ -152,29 +110,12 @@ pgqueue_producer_wrote(int32 topic_id, const char *name, int64 before,
 bool
 pgqueue_producer_due_delete(int32 topic_id, const char *name)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER_DUE);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
+	RegistryScan scan = {0};
 
-	ScanKeyInit(&keys[0], DUE_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic_id));
+	pgqueue_registry_key_int4(&scan, DUE_ATTR_TOPIC, topic_id);
 	if (name != NULL)
-	{
-		ScanKeyInit(&keys[1], DUE_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-					CStringGetTextDatum(name));
-		keys[1].sk_collation = C_COLLATION_OID;
-	}
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_PRODUCER_DUE_INDEX),
-							  true, SnapshotSelf, name == NULL ? 1 : 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		CatalogTupleDelete(rel, &tuple->t_self);
-		found = true;
-	}
-	systable_endscan(scan);
-	table_close(rel, NoLock);
-	return found;
+		pgqueue_registry_key_text(&scan, DUE_ATTR_NAME, name);
+	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_DUE, RowExclusiveLock,
+						  SnapshotSelf);
+	return pgqueue_registry_delete(&scan) > 0;
 }

@@ -23,15 +23,11 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_collation_d.h"
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -104,36 +100,31 @@ pgqueue_producer_unlock(const Topic *topic, const char *name)
 
 /* ---------------- the registry ---------------- */
 
-static SysScanDesc
-begin_registry_scan(Relation rel, int32 topic_id, const char *name,
-					Snapshot snapshot)
+static void
+begin_scan(RegistryScan *scan, int32 topic_id, const char *name,
+		   LOCKMODE lockmode, Snapshot snapshot)
 {
-	ScanKeyData keys[2];
-
-	ScanKeyInit(&keys[0], PRODUCER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic_id));
-	ScanKeyInit(&keys[1], PRODUCER_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(name));
-	keys[1].sk_collation = C_COLLATION_OID;
-	return systable_beginscan(rel,
-							  pgqueue_registry(REGISTRY_PRODUCER_NAME_INDEX),
-							  true, snapshot, lengthof(keys), keys);
+	memset(scan, 0, sizeof(RegistryScan));
+	pgqueue_registry_key_int4(scan, PRODUCER_ATTR_TOPIC, topic_id);
+	pgqueue_registry_key_text(scan, PRODUCER_ATTR_NAME, name);
+	pgqueue_registry_scan(scan, REGISTRY_PRODUCER, lockmode, snapshot);
 }
 
 bool
 pgqueue_find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 						Producer *producer)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_PRODUCER);
-	SysScanDesc scan = begin_registry_scan(rel, topic_id, name, snapshot);
-	HeapTuple	tuple = systable_getnext(scan);
+	RegistryScan scan;
+	HeapTuple	tuple;
 
+	begin_scan(&scan, topic_id, name, AccessShareLock, snapshot);
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		Datum		values[PRODUCER_NATTS];
 		bool		nulls[PRODUCER_NATTS];
 
-		pgqueue_registry_read(rel, tuple, PRODUCER_NATTS, values, nulls);
+		pgqueue_registry_read(scan.rel, tuple, PRODUCER_NATTS, values, nulls);
 		producer->id = DatumGetInt32(values[PRODUCER_ATTR_ID - 1]);
 		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
 		producer->committed =
@@ -142,8 +133,7 @@ pgqueue_find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 			DatumGetTimestampTz(values[PRODUCER_ATTR_CREATED - 1]);
 		pgqueue_role_read(values[PRODUCER_ATTR_OWNER - 1], &producer->owner);
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 	return HeapTupleIsValid(tuple);
 }
 
@@ -194,7 +184,6 @@ void
 pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 					  Producer *producer)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
 	Oid			sequence =
 		get_relname_relid("producer_producer_id_seq",
 						  get_namespace_oid(PGQUEUE_SCHEMA, false));
@@ -215,8 +204,7 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	values[PRODUCER_ATTR_STRICT - 1] = BoolGetDatum(strict);
 	values[PRODUCER_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(producer->created_at);
-	pgqueue_registry_insert(rel, PRODUCER_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_insert(REGISTRY_PRODUCER, PRODUCER_NATTS, values, nulls);
 }
 
 /*
@@ -227,14 +215,10 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 void
 pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
-	SysScanDesc scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
-	HeapTuple	tuple = systable_getnext(scan);
+	RegistryScan scan;
 
-	if (HeapTupleIsValid(tuple))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	begin_scan(&scan, topic->id, name, RowExclusiveLock, SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 	pgqueue_producer_rows_delete(id);
 	(void) pgqueue_producer_due_delete(topic->id, name);
 	pgqueue_producers_changed();
@@ -244,25 +228,23 @@ pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 void
 pgqueue_producer_give(const Topic *topic, const char *name, Oid owner)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER);
-	SysScanDesc scan;
+	RegistryScan scan;
 	HeapTuple	tuple;
 
 	/* this very command may have made it */
 	CommandCounterIncrement();
-	scan = begin_registry_scan(rel, topic->id, name, SnapshotSelf);
-	tuple = systable_getnext(scan);
+	begin_scan(&scan, topic->id, name, RowExclusiveLock, SnapshotSelf);
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		Datum		values[PRODUCER_NATTS];
 		bool		nulls[PRODUCER_NATTS];
 		ItemPointerData tid = tuple->t_self;
 
-		pgqueue_registry_read(rel, tuple, PRODUCER_NATTS, values, nulls);
+		pgqueue_registry_read(scan.rel, tuple, PRODUCER_NATTS, values, nulls);
 		values[PRODUCER_ATTR_OWNER - 1] = pgqueue_role_datum(owner);
-		pgqueue_registry_write(rel, &tid, PRODUCER_NATTS, values, nulls);
+		pgqueue_registry_write(scan.rel, &tid, PRODUCER_NATTS, values, nulls);
 	}
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	pgqueue_registry_end(&scan);
 	pgqueue_producers_changed();
 }

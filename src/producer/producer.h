@@ -19,19 +19,10 @@
 typedef struct RowTable
 {
 	RegistryTable table;
-	RegistryTable index;
 	AttrNumber	first_sequence;
 	AttrNumber	places;
 	AttrNumber	incarnation;
 } RowTable;
-
-typedef struct RowScan
-{
-	Relation	rel;
-	Relation	index;
-	SysScanDesc scan;
-	LOCKMODE	lockmode;		/* of rel, to give back */
-} RowScan;
 
 typedef struct ProducerState
 {
@@ -70,10 +61,6 @@ typedef struct ProducerState
 
 extern const RowTable pgqueue_batch_table;
 extern const RowTable pgqueue_history_table;
-extern void pgqueue_rows_begin(RowScan *scan, const RowTable *table,
-							   bool writing, Snapshot snapshot, int32 producer,
-							   ScanKeyData *keys, int nkeys);
-extern void pgqueue_rows_end(RowScan *scan);
 extern int64 pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple,
 									  TupleDesc desc);
 extern int64 pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple,

@@ -29,9 +29,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/indexing.h"
-#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -50,7 +47,6 @@ uint64		pgqueue_producer_changes = 0;
 
 const RowTable pgqueue_batch_table = {
 	REGISTRY_PRODUCER_BATCH,
-	REGISTRY_PRODUCER_BATCH_INDEX,
 	BATCH_ATTR_FIRST_SEQUENCE,
 	BATCH_ATTR_PLACES,
 	BATCH_ATTR_INCARNATION,
@@ -58,35 +54,10 @@ const RowTable pgqueue_batch_table = {
 
 const RowTable pgqueue_history_table = {
 	REGISTRY_PRODUCER_HISTORY,
-	REGISTRY_PRODUCER_HISTORY_INDEX,
 	HISTORY_ATTR_FIRST_SEQUENCE,
 	HISTORY_ATTR_PLACES,
 	HISTORY_ATTR_INCARNATION,
 };
-
-/* Rows of a producer in index order; further keys may narrow them. */
-void
-pgqueue_rows_begin(RowScan *scan, const RowTable *table, bool writing,
-				   Snapshot snapshot, int32 producer, ScanKeyData *keys,
-				   int nkeys)
-{
-	ScanKeyInit(&keys[0], ROW_ATTR_PRODUCER, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(producer));
-	scan->lockmode = writing ? NoLock : AccessShareLock;
-	scan->rel = writing ? pgqueue_open_for_writing(table->table) :
-		pgqueue_registry_open(table->table);
-	scan->index = index_open(pgqueue_registry(table->index), AccessShareLock);
-	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
-											nkeys, keys);
-}
-
-void
-pgqueue_rows_end(RowScan *scan)
-{
-	systable_endscan_ordered(scan->scan);
-	index_close(scan->index, AccessShareLock);
-	table_close(scan->rel, scan->lockmode);
-}
 
 /* Return the incarnation of the log that a row's places are of, or 0. */
 int64
@@ -132,23 +103,23 @@ bool
 pgqueue_rows_find(const RowTable *table, int32 producer, int32 series,
 				  int64 least, int64 greatest, SequenceMap *map)
 {
-	ScanKeyData keys[4];
-	RowScan		scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	ScanKeyInit(&keys[1], ROW_ATTR_SERIES, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(series));
-	ScanKeyInit(&keys[2], ROW_ATTR_LAST_SEQUENCE, BTGreaterEqualStrategyNumber,
-				F_INT8GE, Int64GetDatum(least));
-	ScanKeyInit(&keys[3], ROW_ATTR_LAST_SEQUENCE, BTLessEqualStrategyNumber,
-				F_INT8LE, Int64GetDatum(greatest));
-	pgqueue_rows_begin(&scan, table, false, SnapshotSelf, producer, keys,
-					   lengthof(keys));
-	tuple = systable_getnext_ordered(scan.scan, ForwardScanDirection);
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_SERIES, series);
+	pgqueue_registry_key(&scan, ROW_ATTR_LAST_SEQUENCE,
+						 BTGreaterEqualStrategyNumber, F_INT8GE,
+						 Int64GetDatum(least));
+	pgqueue_registry_key(&scan, ROW_ATTR_LAST_SEQUENCE,
+						 BTLessEqualStrategyNumber, F_INT8LE,
+						 Int64GetDatum(greatest));
+	pgqueue_registry_scan(&scan, table->table, AccessShareLock, SnapshotSelf);
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 		(void) pgqueue_rows_add_places(table, tuple, RelationGetDescr(scan.rel),
 									   map);
-	pgqueue_rows_end(&scan);
+	pgqueue_registry_end(&scan);
 	return HeapTupleIsValid(tuple);
 }
 
@@ -156,19 +127,11 @@ pgqueue_rows_find(const RowTable *table, int32 producer, int32 series,
 void
 pgqueue_rows_delete(const RowTable *table, int32 producer)
 {
-	ScanKeyData keys[1];
-	RowScan		scan;
-	HeapTuple	tuple;
+	RegistryScan scan = {0};
 
-	pgqueue_rows_begin(&scan, table, true, SnapshotSelf, producer, keys,
-					   lengthof(keys));
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan.scan,
-															 ForwardScanDirection)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		CatalogTupleDelete(scan.rel, &tuple->t_self);
-	}
-	pgqueue_rows_end(&scan);
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
+	pgqueue_registry_scan(&scan, table->table, RowExclusiveLock, SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 }
 
 /* ---------------- reading ---------------- */
@@ -215,18 +178,18 @@ void
 pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
 							ProducerState *state)
 {
-	ScanKeyData keys[1];
-	RowScan		scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
 	memset(state, 0, sizeof(*state));
 	state->last_sequence = NO_SEQUENCE;
-	pgqueue_rows_begin(&scan, &pgqueue_batch_table, false, snapshot, producer,
-					   keys, lengthof(keys));
-	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
+	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_BATCH, AccessShareLock,
+						  snapshot);
+	tuple = pgqueue_registry_previous(&scan);
 	if (HeapTupleIsValid(tuple))
 		fill_state(state, scan.rel, tuple);
-	pgqueue_rows_end(&scan);
+	pgqueue_registry_end(&scan);
 }
 
 /* ---------------- writing ---------------- */
@@ -241,7 +204,6 @@ void
 pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 							 int64 first_sequence, const SequenceMap *map)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PRODUCER_BATCH);
 	Datum		values[BATCH_NATTS];
 	bool		nulls[BATCH_NATTS] = {false};
 	bytea	   *places = map == NULL ? NULL : pgqueue_map_encode(map);
@@ -273,9 +235,8 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 	values[BATCH_ATTR_INCARNATION - 1] =
 		map == NULL ? (Datum) 0 : Int64GetDatum(map->incarnation);
 
-	pgqueue_registry_insert(rel, BATCH_NATTS, values, nulls);
+	pgqueue_registry_insert(REGISTRY_PRODUCER_BATCH, BATCH_NATTS, values, nulls);
 	pgqueue_producer_changes++;
 	if (places != NULL)
 		pfree(places);
-	table_close(rel, NoLock);
 }

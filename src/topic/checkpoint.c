@@ -20,11 +20,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "access/xlog.h"
-#include "catalog/indexing.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
 
@@ -45,17 +41,15 @@
 /*
  * Begin to read the rows of a topic, or of one of its partitions (-1: all).
  */
-static SysScanDesc
-begin_scan(Relation rel, const Topic *topic, int32 partition, Snapshot snapshot)
+static void
+begin_scan(RegistryScan *scan, const Topic *topic, int32 partition,
+		   LOCKMODE lockmode, Snapshot snapshot)
 {
-	ScanKeyData keys[2];
-
-	ScanKeyInit(&keys[0], CHECKPOINT_ATTR_TOPIC, BTEqualStrategyNumber,
-				F_INT4EQ, Int32GetDatum(topic->id));
-	ScanKeyInit(&keys[1], CHECKPOINT_ATTR_PARTITION, BTEqualStrategyNumber,
-				F_INT4EQ, Int32GetDatum(partition));
-	return systable_beginscan(rel, pgqueue_registry(REGISTRY_CHECKPOINT_INDEX),
-							  true, snapshot, partition < 0 ? 1 : 2, keys);
+	memset(scan, 0, sizeof(RegistryScan));
+	pgqueue_registry_key_int4(scan, CHECKPOINT_ATTR_TOPIC, topic->id);
+	if (partition >= 0)
+		pgqueue_registry_key_int4(scan, CHECKPOINT_ATTR_PARTITION, partition);
+	pgqueue_registry_scan(scan, REGISTRY_CHECKPOINT, lockmode, snapshot);
 }
 
 static void
@@ -86,23 +80,22 @@ decode(Relation rel, HeapTuple tuple, const Topic *topic, int32 *partition,
 void
 pgqueue_load_checkpoints(Topic *topic)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_CHECKPOINT);
-	SysScanDesc scan = begin_scan(rel, topic, -1, NULL);
+	RegistryScan scan;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	begin_scan(&scan, topic, -1, AccessShareLock, NULL);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
 		Checkpoint	checkpoint;
 		int32		partition;
 
-		decode(rel, tuple, topic, &partition, &checkpoint);
+		decode(scan.rel, tuple, topic, &partition, &checkpoint);
 		if (partition >= topic->npartitions)
 			continue;
 		topic->partitions[partition].log_start = checkpoint.log_start;
 		topic->partitions[partition].compacted_to = checkpoint.compacted_to;
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 }
 
 /* A partition's, as of now; zeros if there is none. */
@@ -110,15 +103,15 @@ void
 pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 						Checkpoint *checkpoint)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_CHECKPOINT);
-	SysScanDesc scan = begin_scan(rel, topic, partition, SnapshotSelf);
-	HeapTuple	tuple = systable_getnext(scan);
+	RegistryScan scan;
+	HeapTuple	tuple;
 
+	begin_scan(&scan, topic, partition, AccessShareLock, SnapshotSelf);
 	memset(checkpoint, 0, sizeof(Checkpoint));
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
-		decode(rel, tuple, topic, &partition, checkpoint);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+		decode(scan.rel, tuple, topic, &partition, checkpoint);
+	pgqueue_registry_end(&scan);
 }
 
 /*
@@ -130,9 +123,8 @@ void
 pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 						 const Checkpoint *checkpoint)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_CHECKPOINT);
-	SysScanDesc scan = begin_scan(rel, topic, partition, SnapshotSelf);
-	HeapTuple	old = systable_getnext(scan);
+	RegistryScan scan;
+	HeapTuple	old;
 	ItemPointerData tid;
 	Datum		values[CHECKPOINT_NATTS];
 	bool		nulls[CHECKPOINT_NATTS] = {false};
@@ -148,12 +140,13 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	values[CHECKPOINT_ATTR_SYSTEM - 1] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[CHECKPOINT_ATTR_LOG - 1] = ObjectIdGetDatum(topic->log);
 
+	begin_scan(&scan, topic, partition, RowExclusiveLock, SnapshotSelf);
 	ItemPointerSetInvalid(&tid);
+	old = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(old))
 		tid = old->t_self;
-	pgqueue_registry_write(rel, &tid, CHECKPOINT_NATTS, values, nulls);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	pgqueue_registry_write(scan.rel, &tid, CHECKPOINT_NATTS, values, nulls);
+	pgqueue_registry_end(&scan);
 	CacheInvalidateRelcacheByRelid(topic->log);
 }
 
@@ -161,12 +154,8 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 void
 pgqueue_checkpoints_delete(const Topic *topic)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_CHECKPOINT);
-	SysScanDesc scan = begin_scan(rel, topic, -1, SnapshotSelf);
-	HeapTuple	tuple;
+	RegistryScan scan;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	begin_scan(&scan, topic, -1, RowExclusiveLock, SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 }

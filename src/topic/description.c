@@ -203,23 +203,18 @@ pgqueue_cleanup_policy(const text *policy)
 bool
 pgqueue_load_row(Topic *topic)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_TOPIC);
-	Oid			index = pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX);
-	ScanKeyData key;
-	SysScanDesc scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, TOPIC_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(topic->name));
-	key.sk_collation = C_COLLATION_OID;
-	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
+	pgqueue_registry_key_text(&scan, TOPIC_ATTR_NAME, topic->name);
+	pgqueue_registry_scan(&scan, REGISTRY_TOPIC, AccessShareLock, NULL);
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		Datum		values[TOPIC_NATTS];
 		bool		nulls[TOPIC_NATTS];
 
-		pgqueue_registry_read(rel, tuple, TOPIC_NATTS, values, nulls);
+		pgqueue_registry_read(scan.rel, tuple, TOPIC_NATTS, values, nulls);
 		topic->id = DatumGetInt32(values[TOPIC_ATTR_ID - 1]);
 		topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
 		topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
@@ -245,8 +240,7 @@ pgqueue_load_row(Topic *topic)
 				NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
 				NAMEDATALEN);
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 	return HeapTupleIsValid(tuple);
 }
 

@@ -26,15 +26,11 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/indexing.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
@@ -85,31 +81,23 @@ static void
 read_rows(const Topic *topic, int32 partition, int64 number, Incarnations *result)
 {
 	int64		current = pgqueue_incarnation(topic);
-	Relation	rel = pgqueue_registry_open(REGISTRY_INCARNATION);
-	Relation	index = index_open(pgqueue_registry(REGISTRY_INCARNATION_INDEX),
-								   AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
 	result->earlier = 0;
 	result->begun = false;
 	result->first = PG_INT64_MAX;
-	ScanKeyInit(&keys[0], INCARNATION_ATTR_TOPIC, BTEqualStrategyNumber,
-				F_INT4EQ, Int32GetDatum(topic->id));
-	ScanKeyInit(&keys[1], INCARNATION_ATTR_PARTITION, BTEqualStrategyNumber,
-				F_INT4EQ, Int32GetDatum(partition));
-	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, lengthof(keys),
-									  keys);
-	while (HeapTupleIsValid(tuple =
-							systable_getnext_ordered(scan,
-													 ForwardScanDirection)))
+	pgqueue_registry_key_int4(&scan, INCARNATION_ATTR_TOPIC, topic->id);
+	pgqueue_registry_key_int4(&scan, INCARNATION_ATTR_PARTITION, partition);
+	pgqueue_registry_scan(&scan, REGISTRY_INCARNATION, AccessShareLock,
+						  SnapshotSelf);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
 		Datum		values[INCARNATION_NATTS];
 		bool		nulls[INCARNATION_NATTS];
 		int64		of;
 
-		pgqueue_registry_read(rel, tuple, INCARNATION_NATTS, values, nulls);
+		pgqueue_registry_read(scan.rel, tuple, INCARNATION_NATTS, values, nulls);
 		of = DatumGetInt64(values[INCARNATION_ATTR_NUMBER - 1]);
 		if (of == current)
 		{
@@ -121,15 +109,12 @@ read_rows(const Topic *topic, int32 partition, int64 number, Incarnations *resul
 		result->first = of == number ? PG_INT64_MAX :
 			Min(result->first, DatumGetInt64(values[INCARNATION_ATTR_FIRST - 1]));
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 }
 
 static void
 write_row(const Topic *topic, int32 partition, int32 ordinal, int64 first)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_INCARNATION);
 	Datum		values[INCARNATION_NATTS];
 	bool		nulls[INCARNATION_NATTS] = {false};
 
@@ -139,8 +124,8 @@ write_row(const Topic *topic, int32 partition, int32 ordinal, int64 first)
 	values[INCARNATION_ATTR_NUMBER - 1] =
 		Int64GetDatum(pgqueue_incarnation(topic));
 	values[INCARNATION_ATTR_FIRST - 1] = Int64GetDatum(first);
-	pgqueue_registry_insert(rel, INCARNATION_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_insert(REGISTRY_INCARNATION, INCARNATION_NATTS, values,
+							nulls);
 }
 
 /*
@@ -204,19 +189,12 @@ pgqueue_incarnation_reach(const Topic *topic, int32 partition, int64 number,
 void
 pgqueue_incarnations_delete(const Topic *topic)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_INCARNATION);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	RegistryScan scan = {0};
 
-	ScanKeyInit(&key, INCARNATION_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_INCARNATION_INDEX),
-							  true, SnapshotSelf, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	pgqueue_registry_key_int4(&scan, INCARNATION_ATTR_TOPIC, topic->id);
+	pgqueue_registry_scan(&scan, REGISTRY_INCARNATION, RowExclusiveLock,
+						  SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 }
 
 /* An offset from an earlier incarnation is lost. */

@@ -348,23 +348,16 @@ pgqueue_topic_reload(Topic *topic)
 List *
 pgqueue_topic_names(void)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_TOPIC);
-	SysScanDesc scan = systable_beginscan(rel,
-										  pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX),
-										  true, NULL, 0, NULL);
+	RegistryScan scan = {0};
 	List	   *names = NIL;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		name = heap_getattr(tuple, TOPIC_ATTR_NAME,
-										RelationGetDescr(rel), &isnull);
-
-		names = lappend(names, TextDatumGetCString(name));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_scan(&scan, REGISTRY_TOPIC, AccessShareLock, NULL);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
+		names = lappend(names,
+						TextDatumGetCString(pgqueue_registry_column(&scan, tuple,
+																	TOPIC_ATTR_NAME)));
+	pgqueue_registry_end(&scan);
 	return names;
 }
 
