@@ -98,6 +98,5 @@ extern void pgqueue_skip_elements(Elements *elements, int n);
 /* ---------------- topics.c ---------------- */
 
 extern const char * pgqueue_face_name(const char *name);
-extern void pgqueue_run_as_extension(const char *sql);
 
 #endif							/* QUEUE_API_H */

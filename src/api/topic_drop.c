@@ -18,6 +18,7 @@
 #include "wait/wait.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
+#include "topic/topic_row.h"
 #include "producer/producer.h"
 #include "group/member.h"
 #include "group/progress.h"
@@ -197,7 +198,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	forget_users(topic);
 	pgqueue_note_topic_changed(topic->id);
 	drop_relations(topic, cascade);
-	pgqueue_run_as_extension(psprintf("DELETE FROM " PGQUEUE_SCHEMA ".topic WHERE topic_id = %d",
-							  id));
+	pgqueue_topic_row_delete(name);
+	CommandCounterIncrement();
 	PG_RETURN_VOID();
 }

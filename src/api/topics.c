@@ -26,6 +26,7 @@
 #include "wait/wait.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
+#include "topic/topic_row.h"
 #include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_topic);
@@ -155,8 +156,8 @@ check_may_create(void)
 }
 
 /* Nothing that users can shape is run this way, see pgqueue_run_ddl(). */
-void
-pgqueue_run_as_extension(const char *sql)
+static void
+run_as_extension(const char *sql)
 {
 	pgqueue_run_ddl(pgqueue_extension_owner(), sql);
 }
@@ -171,20 +172,6 @@ next_topic_id(void)
 															   false));
 
 	return (int32) nextval_internal(sequence, false);
-}
-
-/* Run as the extension's owner; the name was checked to need no quoting. */
-static void
-insert_row(int32 id, const char *name, int32 partitions, int64 segment_messages,
-		   const char *options)
-{
-	pgqueue_run_as_extension(psprintf("INSERT INTO " PGQUEUE_SCHEMA ".topic"
-							 " (topic_id, name, log, partitions, segment_messages, notify, retention, retention_bytes, retention_force,"
-							 " cleanup_policy, tombstone_retention, tablespace, group_expiry)"
-							 " VALUES (%d, %s, '" PGQUEUE_SCHEMA ".log_%d', %d, NULLIF("
-							 INT64_FORMAT ", 0), %s)",
-							 id, quote_literal_cstr(name), id, partitions,
-							 segment_messages, options));
 }
 
 /* ---------------- the relations ---------------- */
@@ -209,12 +196,12 @@ create_relations(int32 id, const char *name, Oid value_type)
 	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
 	const char *face = pgqueue_face_name(name);
 
-	pgqueue_run_as_extension(psprintf(
+	run_as_extension(psprintf(
 							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
 							 " PARTITION BY RANGE (partition, \"offset\");"
 							 "ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s",
 							 id, pgqueue_type_name(value_type), id, owner));
-	pgqueue_run_as_extension(psprintf(
+	run_as_extension(psprintf(
 							 "CREATE VIEW %s AS SELECT partition, \"offset\","
 							 " \"timestamp\", key, value, headers"
 							 " FROM " PGQUEUE_SCHEMA ".log_%d;"
@@ -236,89 +223,134 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 face, face, face, face, owner));
 }
 
-/* ---------------- limits ---------------- */
+/* ---------------- options ---------------- */
 
-/* An argument as SQL; NULL and nothing at all mean no limit. */
-static char *
-limit_literal(FunctionCallInfo fcinfo, int arg, const char *name, bool interval)
+/* Set columns of the topic's row to arguments, unless these are NULL. */
+static void
+set_bool(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg)
+{
+	if (!PG_ARGISNULL(arg))
+		pgqueue_topic_set(row, attr, false, PG_GETARG_DATUM(arg));
+}
+
+/* 0 means no limit. */
+static void
+set_interval(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg,
+			 const char *name)
+{
+	if (!PG_ARGISNULL(arg))
+		pgqueue_topic_set(row, attr,
+						  pgqueue_duration_arg(fcinfo, arg, name, 0) == 0,
+						  PG_GETARG_DATUM(arg));
+}
+
+static void
+set_bytes(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg,
+		  const char *name)
 {
 	int64		bytes;
 
 	if (PG_ARGISNULL(arg))
-		return "NULL";
-	if (interval)
-	{
-		Datum		text = DirectFunctionCall1(interval_out, PG_GETARG_DATUM(arg));
-
-		if (pgqueue_duration_arg(fcinfo, arg, name, 0) == 0)
-			return "NULL";
-		return psprintf("%s::interval",
-						quote_literal_cstr(DatumGetCString(text)));
-	}
+		return;
 	bytes = PG_GETARG_INT64(arg);
 	if (bytes < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be negative, but is " INT64_FORMAT,
 						name, bytes)));
-	return bytes == 0 ? "NULL" : psprintf(INT64_FORMAT, bytes);
+	pgqueue_topic_set(row, attr, bytes == 0, Int64GetDatum(bytes));
 }
 
-static const char *
-bool_literal(FunctionCallInfo fcinfo, int arg)
+static void
+set_policy(TopicRow *row, int policy)
 {
-	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg) ? "true" : "false";
+	pgqueue_topic_set(row, TOPIC_ATTR_CLEANUP_POLICY, false,
+					  CStringGetTextDatum(policy == CLEANUP_DELETE ? "delete" :
+										  policy == CLEANUP_COMPACT ? "compact" :
+										  "compact,delete"));
 }
 
-/* The cleanup policy as SQL; NULL means the default. */
-static const char *
-policy_literal(FunctionCallInfo fcinfo, int arg)
+static void
+set_tombstone_retention(TopicRow *row, Interval *interval)
 {
-	switch (PG_ARGISNULL(arg) ? CLEANUP_DELETE :
-			pgqueue_cleanup_policy(PG_GETARG_TEXT_PP(arg)))
-	{
-		case CLEANUP_DELETE:
-			return "'delete'";
-		case CLEANUP_COMPACT:
-			return "'compact'";
-		default:
-			return "'compact,delete'";
-	}
-}
-
-/* How long tombstones are kept, as SQL; NULL means the default. */
-static const char *
-tombstone_literal(FunctionCallInfo fcinfo, int arg)
-{
-	Datum		text;
-
-	if (PG_ARGISNULL(arg))
-		return "DEFAULT";
-	(void) pgqueue_duration_arg(fcinfo, arg, "tombstone_retention", 0);
-	text = DirectFunctionCall1(interval_out, PG_GETARG_DATUM(arg));
-	return psprintf("%s::interval", quote_literal_cstr(DatumGetCString(text)));
+	(void) pgqueue_duration("tombstone_retention", interval);
+	pgqueue_topic_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION, false,
+					  IntervalPGetDatum(interval));
 }
 
 /*
- * NULL and '' mean the database's default.  User and owner must both be allowed
- * to use it: the latter's segments are made there later.
+ * '' means the database's default.  User and owner must both be allowed to use
+ * the tablespace: the latter's segments are made there later.
  *
  * Errors: those of pgqueue_tablespace().
  */
-static char *
-tablespace_literal(FunctionCallInfo fcinfo, int arg, Oid owner)
+static void
+set_tablespace(TopicRow *row, const char *name, Oid owner)
 {
-	char	   *name = PG_ARGISNULL(arg) ? "" :
-		text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	if (name[0] != '\0')
+	{
+		(void) pgqueue_tablespace(name, GetUserId());
+		(void) pgqueue_tablespace(name, owner);
+	}
+	pgqueue_topic_set(row, TOPIC_ATTR_TABLESPACE, name[0] == '\0',
+					  DirectFunctionCall1(namein, CStringGetDatum(name)));
+}
 
-	if (name[0] == '\0')
-		return "NULL";
-	(void) pgqueue_tablespace(name, GetUserId());
-	(void) pgqueue_tablespace(name, owner);
-	return quote_literal_cstr(name);
+/*
+ * Set the columns of the options that have an argument, from argument first on:
+ * notify, retention, retention_bytes, retention_force, cleanup_policy,
+ * tombstone_retention, tablespace, group_expiry.
+ */
+static void
+set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
+{
+	set_bool(row, TOPIC_ATTR_NOTIFY, fcinfo, first);
+	set_interval(row, TOPIC_ATTR_RETENTION, fcinfo, first + 1, "retention");
+	set_bytes(row, TOPIC_ATTR_RETENTION_BYTES, fcinfo, first + 2,
+			  "retention_bytes");
+	set_bool(row, TOPIC_ATTR_RETENTION_FORCE, fcinfo, first + 3);
+	if (!PG_ARGISNULL(first + 4))
+		set_policy(row, pgqueue_cleanup_policy(PG_GETARG_TEXT_PP(first + 4)));
+	if (!PG_ARGISNULL(first + 5))
+		set_tombstone_retention(row, PG_GETARG_INTERVAL_P(first + 5));
+	if (!PG_ARGISNULL(first + 6))
+		set_tablespace(row, text_to_cstring(PG_GETARG_TEXT_PP(first + 6)),
+					   owner);
+	set_interval(row, TOPIC_ATTR_GROUP_EXPIRY, fcinfo, first + 7,
+				 "group_expiry");
+}
+
+static void
+set_segment_messages(TopicRow *row, int64 messages)
+{
+	pgqueue_topic_set(row, TOPIC_ATTR_SEGMENT_MESSAGES, messages == 0,
+					  Int64GetDatum(messages));
 }
 
 /* ---------------- create ---------------- */
+
+/* Set all that a new topic's row has besides the options that were given. */
+static void
+set_defaults(TopicRow *row, int32 id, const char *name, int32 partitions)
+{
+	static const Interval day = {.day = 1};
+	Oid			log = get_relname_relid(psprintf("log_%d", id),
+										get_namespace_oid(PGQUEUE_SCHEMA, false));
+
+	pgqueue_topic_set(row, TOPIC_ATTR_ID, false, Int32GetDatum(id));
+	pgqueue_topic_set(row, TOPIC_ATTR_NAME, false, CStringGetTextDatum(name));
+	pgqueue_topic_set(row, TOPIC_ATTR_LOG, false, ObjectIdGetDatum(log));
+	pgqueue_topic_set(row, TOPIC_ATTR_PARTITIONS, false,
+					  Int32GetDatum(partitions));
+	pgqueue_topic_set(row, TOPIC_ATTR_CREATED, false,
+					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	pgqueue_topic_set(row, TOPIC_ATTR_NOTIFY, false, BoolGetDatum(false));
+	pgqueue_topic_set(row, TOPIC_ATTR_RETENTION_FORCE, false,
+					  BoolGetDatum(false));
+	set_policy(row, CLEANUP_DELETE);
+	pgqueue_topic_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION, false,
+					  IntervalPGetDatum(&day));
+}
 
 /*
  * (topic, partitions, value_type, segment_messages, notify, retention,
@@ -333,6 +365,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	Oid			value_type;
 	int64		segment_messages = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 	int32		id;
+	TopicRow	row = {0};
 	LOCKTAG		tag;
 
 	pgqueue_check_writable("queue.create_topic()");
@@ -359,14 +392,10 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 
 	id = next_topic_id();
 	create_relations(id, name, value_type);
-	insert_row(id, name, partitions, segment_messages,
-			   psprintf("%s, %s, %s, %s, %s, %s, %s, %s", bool_literal(fcinfo, 4),
-						limit_literal(fcinfo, 5, "retention", true),
-						limit_literal(fcinfo, 6, "retention_bytes", false),
-						bool_literal(fcinfo, 7), policy_literal(fcinfo, 8),
-						tombstone_literal(fcinfo, 9),
-						tablespace_literal(fcinfo, 10, GetUserId()),
-						limit_literal(fcinfo, 11, "group_expiry", true)));
+	set_defaults(&row, id, name, partitions);
+	set_segment_messages(&row, segment_messages);
+	set_options(&row, fcinfo, 4, GetUserId());
+	pgqueue_topic_row_insert(&row);
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -375,15 +404,6 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 }
 
 /* ---------------- alter ---------------- */
-
-/* Set a column of the topic's row. */
-static void
-set_option(const Topic *topic, const char *column, const char *value)
-{
-	pgqueue_run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET %s = %s"
-							 " WHERE topic_id = %d",
-							 column, value, topic->id));
-}
 
 /*
  * (topic, partitions, segment_messages, notify, retention, retention_bytes,
@@ -396,6 +416,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	Topic	   *topic;
 	int32		old_partitions;
 	Oid			log;
+	TopicRow	row = {0};
 
 	pgqueue_check_writable("queue.alter_topic()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
@@ -411,9 +432,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 	{
 		check_segment_messages(PG_GETARG_INT64(2));
-		pgqueue_run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET segment_messages = NULLIF("
-								 INT64_FORMAT ", 0) WHERE topic_id = %d",
-								 PG_GETARG_INT64(2), topic->id));
+		set_segment_messages(&row, PG_GETARG_INT64(2));
 	}
 	if (!PG_ARGISNULL(1))
 	{
@@ -426,31 +445,11 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 					 errmsg("topic \"%s\" has %d partitions already",
 							topic->name, old_partitions),
 					 errdetail("Partitions can be added, not removed.")));
-		pgqueue_run_as_extension(psprintf("UPDATE " PGQUEUE_SCHEMA ".topic SET partitions = %d"
-								 " WHERE topic_id = %d",
-								 partitions, topic->id));
+		pgqueue_topic_set(&row, TOPIC_ATTR_PARTITIONS, false,
+						  Int32GetDatum(partitions));
 	}
-
-	if (!PG_ARGISNULL(3))
-		set_option(topic, "notify", bool_literal(fcinfo, 3));
-	if (!PG_ARGISNULL(4))
-		set_option(topic, "retention",
-				   limit_literal(fcinfo, 4, "retention", true));
-	if (!PG_ARGISNULL(5))
-		set_option(topic, "retention_bytes",
-				   limit_literal(fcinfo, 5, "retention_bytes", false));
-	if (!PG_ARGISNULL(6))
-		set_option(topic, "retention_force", bool_literal(fcinfo, 6));
-	if (!PG_ARGISNULL(7))
-		set_option(topic, "cleanup_policy", policy_literal(fcinfo, 7));
-	if (!PG_ARGISNULL(8))
-		set_option(topic, "tombstone_retention", tombstone_literal(fcinfo, 8));
-	if (!PG_ARGISNULL(9))
-		set_option(topic, "tablespace",
-				   tablespace_literal(fcinfo, 9, pgqueue_log_owner(topic)));
-	if (!PG_ARGISNULL(10))
-		set_option(topic, "group_expiry",
-				   limit_literal(fcinfo, 10, "group_expiry", true));
+	set_options(&row, fcinfo, 3, pgqueue_log_owner(topic));
+	pgqueue_topic_row_update(topic->name, &row);
 
 	CacheInvalidateRelcacheByRelid(log);
 	pgqueue_note_topic_changed(topic->id);

@@ -18,6 +18,7 @@
 #include "base/lock.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
+#include "topic/topic_row.h"
 
 /*
  * Return true if an error concerns the session or its transaction, not the

@@ -14,7 +14,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_collation_d.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -25,18 +24,7 @@
 #include "log/log.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
-
-#define TOPIC_ATTR_PARTITIONS		4
-#define TOPIC_ATTR_SEGMENT_MESSAGES 5
-#define TOPIC_ATTR_NOTIFY			7
-#define TOPIC_ATTR_RETENTION		8
-#define TOPIC_ATTR_RETENTION_BYTES	9
-#define TOPIC_ATTR_RETENTION_FORCE	10
-#define TOPIC_ATTR_CLEANUP_POLICY	11
-#define TOPIC_ATTR_TOMBSTONE_RETENTION 12
-#define TOPIC_ATTR_TABLESPACE		13
-#define TOPIC_ATTR_GROUP_EXPIRY		14
-#define TOPIC_NATTS					14
+#include "topic/topic_row.h"
 
 /* ---------------- descriptions that are replaced ---------------- */
 
@@ -173,75 +161,6 @@ load_segments(Topic *topic)
 			add_segment(part, &segments[n++], &bounds[i]);
 	}
 	pfree(bounds);
-}
-
-/*
- * A cleanup policy, as Kafka writes them.
- *
- * Errors: 22023.
- */
-int
-pgqueue_cleanup_policy(const text *policy)
-{
-	char	   *name = text_to_cstring(policy);
-
-	if (strcmp(name, "delete") == 0)
-		return CLEANUP_DELETE;
-	if (strcmp(name, "compact") == 0)
-		return CLEANUP_COMPACT;
-	if (strcmp(name, "compact,delete") == 0 ||
-		strcmp(name, "delete,compact") == 0)
-		return CLEANUP_COMPACT | CLEANUP_DELETE;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid cleanup_policy \"%s\"", name),
-			 errhint("It is \"delete\", \"compact\" or \"compact,delete\".")));
-	return 0;
-}
-
-/* Read the topic's row.  False if there is none. */
-bool
-pgqueue_load_row(Topic *topic)
-{
-	RegistryScan scan = {0};
-	HeapTuple	tuple;
-
-	pgqueue_registry_key_text(&scan, TOPIC_ATTR_NAME, topic->name);
-	pgqueue_registry_scan(&scan, REGISTRY_TOPIC, AccessShareLock, NULL);
-	tuple = pgqueue_registry_next(&scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		Datum		values[TOPIC_NATTS];
-		bool		nulls[TOPIC_NATTS];
-
-		pgqueue_registry_read(scan.rel, tuple, TOPIC_NATTS, values, nulls);
-		topic->id = DatumGetInt32(values[TOPIC_ATTR_ID - 1]);
-		topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
-		topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
-		topic->segment_messages = nulls[TOPIC_ATTR_SEGMENT_MESSAGES - 1] ? 0 :
-			DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
-		topic->notify = DatumGetBool(values[TOPIC_ATTR_NOTIFY - 1]);
-		topic->retention = nulls[TOPIC_ATTR_RETENTION - 1] ? 0 :
-			pgqueue_duration("retention",
-							 DatumGetIntervalP(values[TOPIC_ATTR_RETENTION - 1]));
-		topic->retention_bytes = nulls[TOPIC_ATTR_RETENTION_BYTES - 1] ? 0 :
-			DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
-		topic->retention_force =
-			DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
-		topic->cleanup_policy =
-			pgqueue_cleanup_policy(DatumGetTextPP(values[TOPIC_ATTR_CLEANUP_POLICY - 1]));
-		topic->tombstone_retention =
-			pgqueue_duration("tombstone_retention",
-							 DatumGetIntervalP(values[TOPIC_ATTR_TOMBSTONE_RETENTION - 1]));
-		topic->group_expiry = nulls[TOPIC_ATTR_GROUP_EXPIRY - 1] ? 0 :
-			pgqueue_duration("group_expiry",
-							 DatumGetIntervalP(values[TOPIC_ATTR_GROUP_EXPIRY - 1]));
-		strlcpy(topic->tablespace, nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
-				NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
-				NAMEDATALEN);
-	}
-	pgqueue_registry_end(&scan);
-	return HeapTupleIsValid(tuple);
 }
 
 /*

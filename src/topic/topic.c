@@ -30,6 +30,7 @@
 #include "base/lock.h"
 #include "log/log.h"
 #include "topic/topic.h"
+#include "topic/topic_row.h"
 
 static HTAB *topics = NULL;
 

@@ -16,6 +16,10 @@
 
 /* ---------------- topic.c ---------------- */
 
+/* What becomes of old messages. */
+#define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
+#define CLEANUP_COMPACT 2		/* the latest message of each key stays */
+
 /* One leaf of the topic's table: the offsets [first, end) of a partition. */
 typedef struct Segment
 {
@@ -120,20 +124,9 @@ extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 
 /* ---------------- description.c ---------------- */
 
-/* What becomes of old messages. */
-#define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
-#define CLEANUP_COMPACT 2		/* the latest message of each key stays */
-
-/* Columns of queue.topic; description.c has the others. */
-#define TOPIC_ATTR_ID				1
-#define TOPIC_ATTR_NAME				2
-#define TOPIC_ATTR_LOG				3
-
 extern void pgqueue_topic_forget_old(Topic *topic);
-extern int	pgqueue_cleanup_policy(const text *policy);
 extern void pgqueue_transaction_ends(XactEvent event, void *arg);
 extern bool pgqueue_load_topic(Topic *topic);
-extern bool pgqueue_load_row(Topic *topic);
 extern const char * pgqueue_load_view(Topic *topic);
 
 /* ---------------- rights.c ---------------- */
