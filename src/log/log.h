@@ -18,6 +18,7 @@
 #include "utils/snapshot.h"
 
 #include "base/base.h"
+#include "log/page.h"
 
 /* ---------------- shape.c ---------------- */
 
@@ -105,20 +106,6 @@ extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
 									 Datum *values, bool *nulls);
 
-/* ---------------- page.c ---------------- */
-
-typedef struct LogFixed
-{
-	int64		offset;
-	TimestampTz timestamp;
-	int32		partition;
-} LogFixed;
-
-extern bool pgqueue_page_has_record(Page page);
-extern bool pgqueue_page_last(Page page, OffsetNumber *lp, LogFixed **fixed);
-extern bool pgqueue_block_first(Relation leaf, BlockNumber block,
-								LogFixed *first);
-
 /* ---------------- seek.c ---------------- */
 
 /* Where to begin: at an offset, or at a time. */
@@ -137,6 +124,8 @@ typedef struct LogTail
 	TimestampTz timestamp;
 } LogTail;
 
+extern bool pgqueue_block_first(Relation leaf, BlockNumber block,
+								LogFixed *first);
 extern bool pgqueue_leaf_first(Relation leaf, LogFixed *first);
 extern BlockNumber pgqueue_seek_block(Relation leaf, BlockNumber nblocks,
 									  const LogSeek *seek);

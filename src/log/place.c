@@ -261,8 +261,7 @@ bool
 pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
 {
 	bool		known = pgqueue_slot_tail_locked(slot, leaf, &place->block);
-	OffsetNumber lp;
-	LogFixed   *fixed;
+	PageWalk	walk;
 
 	place->leaf = leaf;
 	place->slot = slot;
@@ -291,10 +290,11 @@ pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
 	}
 
 	place->buffer = lock_page(leaf, place->block, &place->vmbuffer);
-	if (pgqueue_page_last(BufferGetPage(place->buffer), &lp, &fixed))
+	pgqueue_page_begin(&walk, leaf, place->buffer);
+	if (pgqueue_page_previous(&walk))
 	{
 		place->has_tail = true;
-		place->tail = *fixed;
+		place->tail = *log_fixed(walk.tuple.t_data);
 		return true;
 	}
 	pgqueue_place_end(place);

@@ -30,40 +30,29 @@ judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
 		   OffsetNumber *lines, bool *has_record, bool *stop,
 		   int64 *stopped_at)
 {
-	Page		page = BufferGetPage(buffer);
-	OffsetNumber max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
-	bool		all_visible = max > 0 && PageIsAllVisible(page) &&
+	bool		all_visible = PageIsAllVisible(BufferGetPage(buffer)) &&
 		!snapshot->takenDuringRecovery;
 	bool		serializable = CheckForSerializableConflictOutNeeded(leaf,
 																	 snapshot);
+	PageWalk	walk;
 	int			n = 0;
 
 	*stop = false;
 	*has_record = false;
-	for (OffsetNumber lp = FirstOffsetNumber; lp <= max; lp++)
+	pgqueue_page_begin(&walk, leaf, buffer);
+	while (pgqueue_page_next(&walk))
 	{
-		ItemId		item = PageGetItemId(page, lp);
-		HeapTupleData tuple;
-		LogFixed   *fixed;
+		LogFixed   *fixed = log_fixed(walk.tuple.t_data);
 		Verdict		verdict = VERDICT_EMIT;
 
-		if (!ItemIdIsNormal(item))
-			continue;
 		*has_record = true;
-		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-		fixed = log_fixed(tuple.t_data);
 		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at)
 			continue;
 
 		if (!all_visible || serializable)
-		{
-			tuple.t_len = ItemIdGetLength(item);
-			tuple.t_tableOid = RelationGetRelid(leaf);
-			ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), lp);
-			verdict = pgqueue_judge(&tuple, buffer, leaf, snapshot);
-		}
+			verdict = pgqueue_judge(&walk.tuple, buffer, leaf, snapshot);
 		if (verdict == VERDICT_EMIT)
-			lines[n++] = lp;
+			lines[n++] = walk.tuple.t_self.ip_posid;
 		else if (verdict == VERDICT_STOP)
 		{
 			*stop = true;
@@ -79,18 +68,13 @@ static bool
 emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
 		  LogReceiver receiver, void *arg)
 {
-	Page		page = BufferGetPage(buffer);
+	PageWalk	walk;
 
+	pgqueue_page_begin(&walk, leaf, buffer);
 	for (int i = 0; i < n; i++)
 	{
-		ItemId		item = PageGetItemId(page, lines[i]);
-		HeapTupleData tuple;
-
-		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-		tuple.t_len = ItemIdGetLength(item);
-		tuple.t_tableOid = RelationGetRelid(leaf);
-		ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buffer), lines[i]);
-		if (!receiver(&tuple, leaf, arg))
+		(void) pgqueue_page_go(&walk, lines[i]);
+		if (!receiver(&walk.tuple, leaf, arg))
 			return false;
 	}
 	return true;
@@ -190,19 +174,6 @@ pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
 	return stop;
 }
 
-/* A record of a page that is at least pinned. */
-static void
-point_to(HeapTuple tuple, Relation leaf, Buffer buffer, OffsetNumber lp)
-{
-	Page		page = BufferGetPage(buffer);
-	ItemId		item = PageGetItemId(page, lp);
-
-	tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
-	tuple->t_len = ItemIdGetLength(item);
-	tuple->t_tableOid = RelationGetRelid(leaf);
-	ItemPointerSet(&tuple->t_self, BufferGetBlockNumber(buffer), lp);
-}
-
 /*
  * The settled records of a page, up to the first that is not; under its share
  * lock.
@@ -211,21 +182,14 @@ static int
 settled_lines(Settled *settled, Relation leaf, Buffer buffer,
 			  OffsetNumber *lines, bool *unsettled)
 {
-	Page		page = BufferGetPage(buffer);
-	OffsetNumber max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	PageWalk	walk;
 	int			n = 0;
 
 	*unsettled = false;
-	for (OffsetNumber lp = FirstOffsetNumber; lp <= max && !*unsettled; lp++)
-	{
-		HeapTupleData tuple;
-
-		if (!ItemIdIsNormal(PageGetItemId(page, lp)))
-			continue;
-		point_to(&tuple, leaf, buffer, lp);
-		if (pgqueue_is_settled(settled, &tuple, buffer, unsettled))
-			lines[n++] = lp;
-	}
+	pgqueue_page_begin(&walk, leaf, buffer);
+	while (!*unsettled && pgqueue_page_next(&walk))
+		if (pgqueue_is_settled(settled, &walk.tuple, buffer, unsettled))
+			lines[n++] = walk.tuple.t_self.ip_posid;
 	return n;
 }
 
@@ -244,14 +208,8 @@ visit_page(Relation leaf, Buffer buffer, Settled *settled, LogReceiver visitor,
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	n = settled_lines(settled, leaf, buffer, lines, &unsettled);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	for (int i = 0; i < n; i++)
-	{
-		HeapTupleData tuple;
-
-		point_to(&tuple, leaf, buffer, lines[i]);
-		if (!visitor(&tuple, leaf, arg))
-			return VISIT_STOPPED;
-	}
+	if (!emit_page(leaf, buffer, lines, n, visitor, arg))
+		return VISIT_STOPPED;
 	return unsettled ? VISIT_UNSETTLED : VISITED_ALL;
 }
 

@@ -17,6 +17,23 @@
 
 #include "log/log.h"
 
+/* Read the fixed columns of a block's first record.  Return false if it has none. */
+bool
+pgqueue_block_first(Relation leaf, BlockNumber block, LogFixed *first)
+{
+	Buffer		buffer = ReadBuffer(leaf, block);
+	PageWalk	walk;
+	bool		found;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	pgqueue_page_begin(&walk, leaf, buffer);
+	found = pgqueue_page_next(&walk);
+	if (found)
+		*first = *log_fixed(walk.tuple.t_data);
+	UnlockReleaseBuffer(buffer);
+	return found;
+}
+
 /* ---------------- in a segment ---------------- */
 
 /*
@@ -93,13 +110,15 @@ pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
 	while (upto > 0 && !tail->found)
 	{
 		Buffer		buffer = ReadBuffer(leaf, --upto);
-		OffsetNumber lp;
-		LogFixed   *fixed;
+		PageWalk	walk;
 
 		CHECK_FOR_INTERRUPTS();
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (pgqueue_page_last(BufferGetPage(buffer), &lp, &fixed))
+		pgqueue_page_begin(&walk, leaf, buffer);
+		if (pgqueue_page_previous(&walk))
 		{
+			LogFixed   *fixed = log_fixed(walk.tuple.t_data);
+
 			tail->found = true;
 			tail->block = upto;
 			tail->offset = fixed->offset;

@@ -39,7 +39,6 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "storage/bufmgr.h"
 
 #include "base/compat.h"
 #include "base/base.h"
@@ -257,20 +256,10 @@ pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf, BlockNumber block)
 static BlockNumber
 walk_back(Relation leaf, BlockNumber end)
 {
-	while (end > 0)
-	{
-		Buffer		buffer;
-		bool		found;
+	LogTail		tail;
 
-		CHECK_FOR_INTERRUPTS();
-		buffer = ReadBuffer(leaf, --end);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		found = pgqueue_page_has_record(BufferGetPage(buffer));
-		UnlockReleaseBuffer(buffer);
-		if (found)
-			return end;
-	}
-	return InvalidBlockNumber;
+	pgqueue_segment_tail(leaf, end, &tail);
+	return tail.found ? tail.block : InvalidBlockNumber;
 }
 
 /*

@@ -89,13 +89,6 @@ typedef enum Outcome
 								 * of the one before */
 } Outcome;
 
-/* The fixed columns of a formed tuple, in place. */
-static inline LogFixed *
-log_fixed(HeapTupleHeader header)
-{
-	return (LogFixed *) ((char *) header + header->t_hoff);
-}
-
 #define CHUNK_RECORDS	1000
 
 extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);

@@ -113,26 +113,15 @@ last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 		while (block > 0 && last < 0)
 		{
 			Buffer		buffer = ReadBuffer(leaf, --block);
-			Page		page = BufferGetPage(buffer);
+			PageWalk	walk;
 
 			CHECK_FOR_INTERRUPTS();
 			LockBuffer(buffer, BUFFER_LOCK_SHARE);
-			for (OffsetNumber lp = PageIsNew(page) ? 0 :
-				 PageGetMaxOffsetNumber(page); lp > 0 && last < 0; lp--)
-			{
-				ItemId		item = PageGetItemId(page, lp);
-				HeapTupleData tuple;
-
-				if (!ItemIdIsNormal(item))
-					continue;
-				tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-				tuple.t_len = ItemIdGetLength(item);
-				tuple.t_tableOid = RelationGetRelid(leaf);
-				ItemPointerSet(&tuple.t_self, block, lp);
-				if (log_fixed(tuple.t_data)->offset < end &&
-					HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
-					last = log_fixed(tuple.t_data)->offset;
-			}
+			pgqueue_page_begin(&walk, leaf, buffer);
+			while (last < 0 && pgqueue_page_previous(&walk))
+				if (log_fixed(walk.tuple.t_data)->offset < end &&
+					HeapTupleSatisfiesVisibility(&walk.tuple, snapshot, buffer))
+					last = log_fixed(walk.tuple.t_data)->offset;
 			UnlockReleaseBuffer(buffer);
 		}
 		table_close(leaf, AccessShareLock);
