@@ -112,7 +112,7 @@ pgqueue_launcher_main(Datum arg)
 void
 pgqueue_maintain_worker_init(void)
 {
-	BackgroundWorker launcher = {0};
+	BackgroundWorker launcher;
 
 	DefineCustomIntVariable("queue.maintenance_interval",
 							"Sets how often the maintenance worker does a pass.",
@@ -124,15 +124,8 @@ pgqueue_maintain_worker_init(void)
 							NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	pgqueue_worker_init(&launcher, "queue launcher", "pgqueue_launcher_main",
+						NULL);
 	launcher.bgw_restart_time = RESTART_SECONDS;
-	strlcpy(launcher.bgw_library_name, "queue",
-			sizeof(launcher.bgw_library_name));
-	strlcpy(launcher.bgw_function_name, "pgqueue_launcher_main",
-			sizeof(launcher.bgw_function_name));
-	snprintf(launcher.bgw_name, BGW_MAXLEN, "queue launcher");
-	snprintf(launcher.bgw_type, BGW_MAXLEN, "queue launcher");
 	RegisterBackgroundWorker(&launcher);
 }

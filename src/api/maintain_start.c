@@ -73,17 +73,11 @@ unlock_starter(Oid database)
 static bool
 register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
+						"pgqueue_maintenance_main", NULL);
 	worker.bgw_restart_time = restart;
-	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "pgqueue_maintenance_main",
-			sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, PGQUEUE_MAINTENANCE_WORKER, BGW_MAXLEN);
-	strlcpy(worker.bgw_type, PGQUEUE_MAINTENANCE_WORKER, BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	worker.bgw_notify_pid = MyProcPid;
 	return RegisterDynamicBackgroundWorker(&worker, handle);

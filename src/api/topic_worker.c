@@ -166,19 +166,11 @@ note_end(Oid log, bool done)
 static BackgroundWorkerHandle *
 start_worker(const HandedOver *task, dsm_handle segment)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "pgqueue_topic_worker_main",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, PGQUEUE_TOPIC_WORKER " for %s",
-			 task->topic);
-	strlcpy(worker.bgw_type, PGQUEUE_TOPIC_WORKER, BGW_MAXLEN);
+	pgqueue_worker_init(&worker, PGQUEUE_TOPIC_WORKER,
+						"pgqueue_topic_worker_main", task->topic);
 	worker.bgw_main_arg = UInt32GetDatum(segment);
 	memcpy(worker.bgw_extra, task, sizeof(*task));
 	worker.bgw_notify_pid = MyProcPid;

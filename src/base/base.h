@@ -68,6 +68,13 @@ extern void pgqueue_shared_init(void);
 extern void pgqueue_shared_add(const SharedPart *part);
 extern void pgqueue_shared_attach(void);
 
+/* ---------------- worker.c ---------------- */
+
+struct BackgroundWorker;
+extern void pgqueue_worker_init(struct BackgroundWorker *worker,
+								const char *type, const char *function,
+								const char *topic);
+
 /* ---------------- role.c ---------------- */
 
 typedef struct RoleRef

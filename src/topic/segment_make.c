@@ -400,7 +400,7 @@ PGDLLEXPORT void pgqueue_segment_worker_main(Datum arg);
 bool
 pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	WorkerTask	task = {0};
 
@@ -410,16 +410,8 @@ pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
 	task.upto = upto;
 	strlcpy(task.topic, topic->name, NAMEDATALEN);
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "queue", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "pgqueue_segment_worker_main",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, PGQUEUE_SEGMENT_WORKER " for %s",
-			 topic->name);
-	strlcpy(worker.bgw_type, PGQUEUE_SEGMENT_WORKER, BGW_MAXLEN);
+	pgqueue_worker_init(&worker, PGQUEUE_SEGMENT_WORKER,
+						"pgqueue_segment_worker_main", topic->name);
 	memcpy(worker.bgw_extra, &task, sizeof(task));
 	worker.bgw_notify_pid = wait ? MyProcPid : 0;
 
