@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/base.h"
 #include "api/api.h"
 #include "api/maintain.h"
 

@@ -34,7 +34,7 @@ pgqueue_producer_args(FunctionCallInfo fcinfo, int name_arg, int epoch_arg,
 					 errmsg("epoch needs a producer_id")));
 		return args;
 	}
-	args.name = pgqueue_producer_arg(PG_GETARG_TEXT_PP(name_arg));
+	args.name = pgqueue_name_arg(PG_GETARG_TEXT_PP(name_arg), "producer_id");
 	pgqueue_check_not_null(fcinfo, epoch_arg, "epoch");
 	args.epoch = PG_GETARG_INT32(epoch_arg);
 	if (args.epoch < 0)

@@ -61,7 +61,7 @@ producer_args(FunctionCallInfo fcinfo, const char *function, char **name)
 	pgqueue_check_not_null(fcinfo, 1, "producer_id");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
-	*name = pgqueue_producer_arg(PG_GETARG_TEXT_PP(1));
+	*name = pgqueue_name_arg(PG_GETARG_TEXT_PP(1), "producer_id");
 	return topic;
 }
 

@@ -39,6 +39,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/base.h"
 #include "base/lock.h"
 #include "api/api.h"
 #include "api/maintain.h"

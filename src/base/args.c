@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "base/base.h"
 
@@ -30,6 +31,25 @@ pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be NULL", name)));
+}
+
+/*
+ * Return a name that an argument gives.
+ *
+ * Errors: 42602 for an empty or overlong name.
+ */
+char *
+pgqueue_name_arg(const text *name, const char *kind)
+{
+	int			len = VARSIZE_ANY_EXHDR(name);
+
+	if (len == 0 || len > PGQUEUE_MAX_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 len == 0 ? errmsg("%s must not be empty", kind) :
+				 errmsg("%s is too long", kind),
+				 errdetail("A name has 1 to %d bytes.", PGQUEUE_MAX_NAME)));
+	return text_to_cstring(name);
 }
 
 /*

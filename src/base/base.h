@@ -39,9 +39,13 @@ extern void pgqueue_run_ddl_for(Oid role, const char *sql, bool removes,
 
 /* ---------------- args.c ---------------- */
 
+/* Bytes of the name of a group or a member, or of a producer's id. */
+#define PGQUEUE_MAX_NAME 255
+
 extern void pgqueue_check_writable(const char *function);
 extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
 								   const char *name);
+extern char *pgqueue_name_arg(const text *name, const char *kind);
 extern int64 pgqueue_duration(const char *name, const Interval *interval);
 extern int64 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg,
 								  const char *name, int64 if_null);

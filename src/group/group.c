@@ -45,23 +45,6 @@
 #include "group/group.h"
 #include "group/progress.h"
 
-#define MAX_GROUP_NAME		255
-
-/* Errors: 42602 for an empty or overlong name. */
-static char *
-group_name(text *name)
-{
-	int			len = VARSIZE_ANY_EXHDR(name);
-
-	if (len == 0 || len > MAX_GROUP_NAME)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg(len == 0 ? "consumer group name must not be empty" :
-						"consumer group name is too long"),
-				 errdetail("A name has 1 to %d bytes.", MAX_GROUP_NAME)));
-	return text_to_cstring(name);
-}
-
 /* ---------------- rows ---------------- */
 
 /*
@@ -192,7 +175,7 @@ pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 						   ConsumerGroup *group)
 {
 	pgqueue_check_not_null(fcinfo, arg, "consumer_group");
-	group->name = group_name(PG_GETARG_TEXT_PP(arg));
+	group->name = pgqueue_name_arg(PG_GETARG_TEXT_PP(arg), "consumer group name");
 	group->any_role = topic != NULL &&
 		pgqueue_owns_relation(topic->log, GetUserId());
 	pgqueue_group_refresh(group);

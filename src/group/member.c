@@ -63,21 +63,11 @@
 #define ASSIGN_ATTR_PARTITIONS	4
 #define ASSIGN_NATTS			4
 
-#define MAX_MEMBER_NAME			255
-
 /* Errors: 42602 for an empty or overlong name. */
 char *
 pgqueue_member_arg(text *name)
 {
-	int			len = VARSIZE_ANY_EXHDR(name);
-
-	if (len == 0 || len > MAX_MEMBER_NAME)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg(len == 0 ? "member name must not be empty" :
-						"member name is too long"),
-				 errdetail("A name has 1 to %d bytes.", MAX_MEMBER_NAME)));
-	return text_to_cstring(name);
+	return pgqueue_name_arg(name, "member name");
 }
 
 /* ---------------- locks ---------------- */

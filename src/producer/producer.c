@@ -38,21 +38,6 @@
 
 /* ---------------- names and locks ---------------- */
 
-/* Errors: 42602 for an empty or overlong id. */
-char *
-pgqueue_producer_arg(text *name)
-{
-	int			len = VARSIZE_ANY_EXHDR(name);
-
-	if (len == 0 || len > PGQUEUE_MAX_PRODUCER_NAME)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg(len == 0 ? "producer_id must not be empty" :
-						"producer_id is too long"),
-				 errdetail("An id has 1 to %d bytes.", PGQUEUE_MAX_PRODUCER_NAME)));
-	return text_to_cstring(name);
-}
-
 /*
  * A lock has room for 64 bits of hash: enough that nobody meets, or makes, two
  * ids of one hash.	 View queue.blockers finds the id again with

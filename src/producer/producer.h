@@ -121,7 +121,6 @@ extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 #define PRODUCER_ATTR_CREATED		6
 #define PRODUCER_NATTS				6
 
-extern char *pgqueue_producer_arg(text *name);
 extern bool pgqueue_producer_lock(Topic *topic, const char *name,
 								  bool wait);
 extern void pgqueue_producer_unlock(const Topic *topic, const char *name);

@@ -47,7 +47,7 @@ typedef struct Partition
 } Partition;
 
 /* Whoever sends sequences; see producer/producer.c. */
-#define PGQUEUE_MAX_PRODUCER_NAME 255
+#define PGQUEUE_MAX_PRODUCER_NAME PGQUEUE_MAX_NAME
 
 typedef struct Producer
 {
