@@ -282,7 +282,7 @@ pgqueue_guard_rewrite(PG_FUNCTION_ARGS)
 
 /* ---------------- the view's triggers and default ---------------- */
 
-/* BEFORE and INSTEAD OF UPDATE OR DELETE on topic.<name>.	 Errors: 0A000. */
+/* BEFORE and INSTEAD OF UPDATE OR DELETE on topic.<name>.   Errors: 0A000. */
 Datum
 pgqueue_refuse_change(PG_FUNCTION_ARGS)
 {

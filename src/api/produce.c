@@ -25,7 +25,7 @@ PG_FUNCTION_INFO_V1(pgqueue_produce_text);
 PG_FUNCTION_INFO_V1(pgqueue_produce_typed);
 
 /*
- * The row that produce returns; its type is kept in fn_extra.	timestamp: NULL
+ * The row that produce returns; its type is kept in fn_extra.  timestamp: NULL
  * for a duplicate.
  */
 static Datum

@@ -44,7 +44,7 @@ add_tag(List *tags, Oid relid)
 }
 
 /*
- * Take the locks that DROP needs.	First wait, without any, for those who use
+ * Take the locks that DROP needs.  First wait, without any, for those who use
  * view and leaves: to come to their end they may need what we are to lock.
  */
 static void
@@ -67,7 +67,7 @@ lock_for_drop(Topic *topic)
 }
 
 /*
- * Lock the segments, too: whoever consumes or polls holds one to the end.	They
+ * Lock the segments, too: whoever consumes or polls holds one to the end.  They
  * are those of now, none of which can go while we have the table.
  */
 static void

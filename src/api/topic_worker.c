@@ -16,7 +16,7 @@
  *	 | Shared: settings, state of the worker   | shm_mq: its messages      |
  *	 +-----------------------------------------+---------------------------+
  *
- * The worker runs as the bootstrap superuser.	The caller has checked that its
+ * The worker runs as the bootstrap superuser.  The caller has checked that its
  * user owns the topic; the worker does nothing if the topic's table is not the
  * same any more.
  *
@@ -129,7 +129,7 @@ is_suspended(Oid log)
 }
 
 /*
- * Note how a topic's worker ended.	 Its code is left alone for ten times as long as
+ * Note how a topic's worker ended.  Its code is left alone for ten times as long as
  * it may run, twice as long each time, so that it gets a tenth of the worker's time
  * at most.
  */

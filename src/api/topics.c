@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
 
 /* ---------------- checks ---------------- */
 
-/* Kafka's rule for names, at PostgreSQL's length.	Errors: 42602. */
+/* Kafka's rule for names, at PostgreSQL's length.  Errors: 42602. */
 static char *
 topic_name(text *arg)
 {

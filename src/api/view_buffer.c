@@ -4,7 +4,7 @@
  *	  Rows of an INSERT or COPY into a topic's view, gathered.
  *
  * The view's trigger is called row by row; appending each row by itself costs
- * four times what appending a thousand together does.	So the rows of a
+ * four times what appending a thousand together does.  So the rows of a
  * statement that cannot ask for their offsets wait here and are appended by
  * the thousand, and when the statement ends (AFTER ... FOR EACH STATEMENT
  * trigger).  To its own command a message is invisible anyway; what could tell
@@ -13,12 +13,12 @@
  * first, unless they are produced in a subtransaction of their own.
  *
  * Which statement may wait: the one that the active portal itself runs, if it
- * is a COPY, or an INSERT without RETURNING and without a modifying WITH.	The
+ * is a COPY, or an INSERT without RETURNING and without a modifying WITH.  The
  * row's executor state must hang directly below the portal, which it does not
  * for a statement that a function runs inside of it.
  *
  * Nothing is lost: if the statement's end does not call us (somebody dropped
- * the trigger), the end of the subtransaction or transaction does.	 Nothing
+ * the trigger), the end of the subtransaction or transaction does.  Nothing
  * survives: an abort forgets the rows with the subtransaction.
  *
  *-------------------------------------------------------------------------
@@ -139,7 +139,7 @@ pgqueue_face_may_gather(MemoryContext statement)
 
 /*
  * Append what was gathered, as the user who gave the rows: a SECURITY DEFINER
- * function may be running by now, and the topic's constraints run code.	That
+ * function may be running by now, and the topic's constraints run code.    That
  * code may produce, and insert, too: the buffer is free for it before.
  */
 static void
@@ -215,7 +215,7 @@ pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
 /*
  * Append what waits: its statement has ended, or something else is about to be
  * produced.  Not in another subtransaction than the rows': its rollback would
- * take them along.	 Then they go on waiting for their own statement's end.
+ * take them along.  Then they go on waiting for their own statement's end.
  */
 void
 pgqueue_face_flush(void)

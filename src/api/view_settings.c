@@ -11,7 +11,7 @@
  *
  * The rows of the statement get the sequences first_sequence, first_sequence
  * + 1 and so on.  A second statement must not begin again at the same number:
- * its rows would be taken for duplicates and left out.	 So a statement uses
+ * its rows would be taken for duplicates and left out.  So a statement uses
  * first_sequence up, and the next one needs it to be set anew, to the same
  * value if need be.  Each SET gets a stamp; a value that an abort restores
  * comes back with its old one, and whatever was set no later than the last

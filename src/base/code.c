@@ -12,13 +12,13 @@
  *
  * So each process has a rule:
  *
- *	 CODE_HERE		a session that works on a topic by its name: the code runs
+ *	 CODE_HERE      a session that works on a topic by its name: the code runs
  *					there, as it does in an INSERT
- *	 CODE_ELSEWHERE	a pass of maintenance over other owners' topics: the code
+ *	 CODE_ELSEWHERE a pass of maintenance over other owners' topics: the code
  *					does not run there; a step that needs it is rolled back, and
  *					the topic is handed to a process of its own
  *					(api/topic_worker.c)
- *	 CODE_LIMITED	such a process, and the one that makes segments
+ *	 CODE_LIMITED   such a process, and the one that makes segments
  *					(topic/segment_make.c): it ends when queue.code_timeout is over
  *
  *-------------------------------------------------------------------------
@@ -72,9 +72,9 @@ pgqueue_code_init(void)
 /* ---------------- is there any? ---------------- */
 
 /*
- * May an index call functions of the owner's?	Through an expression or a
+ * May an index call functions of the owner's?  Through an expression or a
  * predicate; or through the type of a column: a range type's subtype_diff, which
- * GiST calls, may be any function.	What B-tree, hash, BRIN and GIN call belongs
+ * GiST calls, may be any function. What B-tree, hash, BRIN and GIN call belongs
  * to an operator class, which only superusers can make.
  */
 static bool
@@ -217,7 +217,7 @@ pgqueue_code_expired(void)
 
 /*
  * Check that the code of a table may run in this process: that of its indexes,
- * and, if constraints, of its CHECKs.	Call it before work is done that would be
+ * and, if constraints, of its CHECKs.  Call it before work is done that would be
  * in vain.
  *
  * Locks: to be sure that none is added before the code runs, one on the table that

@@ -102,7 +102,7 @@ pgqueue_rethrow_conflict(MemoryContext context)
 }
 
 /*
- * Run DDL as a role, with a search_path that nobody can bend.	The caller has
+ * Run DDL as a role, with a search_path that nobody can bend.  The caller has
  * checked the user's rights.
  *
  * As the extension's owner run only what looks at nothing that users can

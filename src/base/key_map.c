@@ -116,7 +116,7 @@ store(KeyMap *map, const char *data, uint32 len)
 }
 
 /*
- * A message of that key: offsets are given in ascending order.	 False if the
+ * A message of that key: offsets are given in ascending order.  False if the
  * key is new and there is no room for it.
  */
 bool

@@ -69,7 +69,7 @@ pgqueue_open_to_look(Oid relid)
 	return NULL;
 }
 
-/* Lock to the end of the transaction.	False: not to be had without waiting. */
+/* Lock to the end of the transaction.  False: not to be had without waiting. */
 bool
 pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 {
@@ -122,7 +122,7 @@ pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 /*
  * Wait for no lock longer than a moment, to the end of the transaction or, in
  * a nest of settings, of that: for who has locks that others need while it only
- * looks at what somebody may have locked.	A limit of the user's stays.
+ * looks at what somebody may have locked.  A limit of the user's stays.
  *
  * Errors, then, of who waits: 55P03.
  */

@@ -25,21 +25,21 @@ extern bool pgqueue_pinned(void);
  * Heavyweight locks of our own.  Lock type "advisory", told apart from
  * applications' locks (field 4 is 1 or 2) by field 4:
  *
- *	 field 2		 field 3	  field 4
- *	 consumer group	 topic		  PGQUEUE_LOCK_GROUP | partition % 1,024
- *	 topic			 partition	  PGQUEUE_LOCK_SEGMENT
- *	 hash of a name	 0			  PGQUEUE_LOCK_GROUP_NAME
- *	 hash of a name	 0			  PGQUEUE_LOCK_TOPIC_NAME
- *	 hash of topic and id, 64 bits	  PGQUEUE_LOCK_PRODUCER
- *	 consumer group	 0			  PGQUEUE_LOCK_GROUP_ROWS
- *	 consumer group	 topic		  PGQUEUE_LOCK_ASSIGNMENT
- *	 hash of group, topic, member	  PGQUEUE_LOCK_MEMBER
- *	 0				 0			  PGQUEUE_LOCK_WORKER, a session's: its holder
+ *	 field 2         field 3      field 4
+ *	 consumer group  topic        PGQUEUE_LOCK_GROUP | partition % 1,024
+ *	 topic           partition    PGQUEUE_LOCK_SEGMENT
+ *	 hash of a name  0            PGQUEUE_LOCK_GROUP_NAME
+ *	 hash of a name  0            PGQUEUE_LOCK_TOPIC_NAME
+ *	 hash of topic and id, 64 bits    PGQUEUE_LOCK_PRODUCER
+ *	 consumer group  0            PGQUEUE_LOCK_GROUP_ROWS
+ *	 consumer group  topic        PGQUEUE_LOCK_ASSIGNMENT
+ *	 hash of group, topic, member     PGQUEUE_LOCK_MEMBER
+ *	 0               0            PGQUEUE_LOCK_WORKER, a session's: its holder
  *									runs no code of users (base/code.c), which could
  *									release it by pg_advisory_unlock_all()
- *	 0				 0			  PGQUEUE_LOCK_STARTER
- *	 topic		partition % 1,024 PGQUEUE_LOCK_POSITIONS
- *	 topic			 partition	  PGQUEUE_LOCK_COMPACTION, a session's: checked
+ *	 0               0            PGQUEUE_LOCK_STARTER
+ *	 topic      partition % 1,024 PGQUEUE_LOCK_POSITIONS
+ *	 topic           partition    PGQUEUE_LOCK_COMPACTION, a session's: checked
  *									after code of users has run
  * ----------------------------------------------------------------
  */

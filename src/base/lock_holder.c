@@ -66,7 +66,7 @@ describe_holder(VirtualTransactionId vxid, LockHolder *holder)
 
 /*
  * Find a transaction that holds a conflicting lock, preferably one that does not
- * end by itself soon.	Return false if there is none any more.
+ * end by itself soon.  Return false if there is none any more.
  */
 static bool
 find_holder(const LOCKTAG *tag, LOCKMODE mode, LockHolder *holder)

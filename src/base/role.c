@@ -13,8 +13,8 @@
  *
  * with either an OID or a name:
  *
- *	 text to value	the OID of the role of that name; if there is none, the name
- *	 value to text	the role's name as of now
+ *	 text to value  the OID of the role of that name; if there is none, the name
+ *	 value to text  the role's name as of now
  *
  * Within a server only the OID counts.  A dump writes the name that the role has
  * at that moment, and a restore looks it up; pg_upgrade keeps OIDs.  A role that

@@ -3,20 +3,20 @@
  * sequence_map.c
  *	  Where each sequence number of a producer went: partition and offset.
  *
- * A map is a list of runs, ascending by sequence.	Within a run sequences and
+ * A map is a list of runs, ascending by sequence.  Within a run sequences and
  * offsets both ascend by one, in one partition:
  *
- *	 sequence  7   8   9  10  11	 runs  (7, 2 messages, partition 0, offset 40)
- *	 partition 0   0   3   3   0		   (9, 2 messages, partition 3, offset 12)
- *	 offset   40  41  12  13  42		   (11, 1 message, partition 0, offset 42)
+ *	 sequence  7   8   9  10  11     runs  (7, 2 messages, partition 0, offset 40)
+ *	 partition 0   0   3   3   0           (9, 2 messages, partition 3, offset 12)
+ *	 offset   40  41  12  13  42           (11, 1 message, partition 0, offset 42)
  *
  * Stored, a run is two to four variable-length integers (seven bits a byte,
  * the eighth says that more follow):
  *
  *	 count << 2 | has_gap << 1 | has_jump
  *	 partition
- *	 sequences left out before the run			if has_gap
- *	 zigzag(offset - expected offset)			if has_jump
+ *	 sequences left out before the run          if has_gap
+ *	 zigzag(offset - expected offset)           if has_jump
  *
  * Expected is the offset behind the partition's last run in this map, 0 if it
  * has none.  The sequence of the first run is stored beside the map.  So a

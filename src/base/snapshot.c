@@ -14,7 +14,7 @@
 
 /*
  * A transaction that keeps one snapshot must not act on state that the
- * snapshot does not know: what it says happened is in the future.	xmin: who
+ * snapshot does not know: what it says happened is in the future.  xmin: who
  * wrote the newest row, under whose lock we are.
  *
  * Errors: 40001.

@@ -7,13 +7,13 @@
  * pages, MVCC, WAL, TOAST, VACUUM, checksums and replication are the heap's.
  * What differs:
  *
- *	 insert		 goes behind the last record, under the append lock, offsets
+ *	 insert      goes behind the last record, under the append lock, offsets
  *				 ascending (append.c)
  *	 update, delete, lock, speculative insert
  *				 refused: nothing in a log is changed in place
- *	 scan		 always starts at block 0; a synchronized scan would start in
+ *	 scan        always starts at block 0; a synchronized scan would start in
  *				 the middle and reorder what COPY TO and rewrites emit
- *	 new file	 refused while the old one holds blocks (TRUNCATE), and for
+ *	 new file    refused while the old one holds blocks (TRUNCATE), and for
  *				 UNLOGGED and TEMPORARY
  *	 index build on the slot interface (index.c)
  *

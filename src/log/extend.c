@@ -8,7 +8,7 @@
  * And by no more: a small topic stays small, and pages behind the last record
  * are left over only by an error or a crash in the middle of an append.
  *
- * PostgreSQL 16 has ExtendBufferedRelBy() for it.	On 15 we allocate the space
+ * PostgreSQL 16 has ExtendBufferedRelBy() for it.  On 15 we allocate the space
  * ourselves.  It must be allocated, not left as a hole in the file: a disk
  * that is full must fail the append, not the checkpoint.  The storage manager
  * takes the number of blocks from the length of the file and notices nothing.

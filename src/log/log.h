@@ -82,10 +82,10 @@ extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
  * A heap tuple.  The first three columns are NOT NULL and of fixed width,
  * so that they can be read from, and filled into, a formed tuple in place:
  *
- *	 t_hoff  +0		  +8		   +16		   +20
+ *	 t_hoff  +0       +8           +16         +20
  *	 +-------+--------+------------+-----------+-----+-------+---------+
  *	 | header| offset | timestamp  | partition | key | value | headers |
- *	 |		 | int8   | timestamptz| int4	   | text| topic's| jsonb  |
+ *	 |       | int8   | timestamptz| int4      | text| topic's| jsonb  |
  *	 +-------+--------+------------+-----------+-----+-------+---------+
  *
  * Only key, value and headers may be NULL; six columns keep the NULL bitmap

@@ -7,7 +7,7 @@
  * lock, what was toasted before it; they extend the file although empty pages
  * follow the tail; and they reuse the line pointers that VACUUM freed, so a
  * later offset could stand before an earlier one on its page, and any copy of
- * the file (COPY TO, VACUUM FULL, pg_dump) would reorder the log.	Here a
+ * the file (COPY TO, VACUUM FULL, pg_dump) would reorder the log.  Here a
  * record always takes the line pointer behind the last, hence
  *
  *		(block, line pointer) order is offset order.
@@ -200,8 +200,8 @@ log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
 }
 
 /*
- * As many of the records as the page takes, at least one.	last: these are
- * the last of the call if all fit.	 Returns how many.
+ * As many of the records as the page takes, at least one.  last: these are
+ * the last of the call if all fit.  Returns how many.
  */
 static int
 put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
@@ -302,7 +302,7 @@ pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
 }
 
 /*
- * Write records, complete but for their place.	 They fit a page (toasted
+ * Write records, complete but for their place.  They fit a page (toasted
  * before) and are not toasted here.
  *
  * Locks: as pgqueue_place_begin().
@@ -325,7 +325,7 @@ pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples, bool last)
 	RelationSetTargetBlock(place->leaf, place->block);
 }
 
-/* Let go of the page.	The slot stays locked. */
+/* Let go of the page.  The slot stays locked. */
 void
 pgqueue_place_end(Placement *place)
 {

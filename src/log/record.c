@@ -56,7 +56,7 @@ varlena_end(Size pos, Pointer val)
 	return INTALIGN(pos) + VARSIZE(val);
 }
 
-/* Store it there.	Returns the end. */
+/* Store it there.  Returns the end. */
 static inline char *
 put_varlena(char *base, char *data, Pointer val)
 {
@@ -155,7 +155,7 @@ form_general(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
 }
 
 /*
- * The record of a message.	 values and nulls are in the order of the log's
+ * The record of a message.  values and nulls are in the order of the log's
  * columns; those of the fixed ones are ignored.  Offset and timestamp are zero
  * until the append fills them in.
  *

@@ -84,7 +84,7 @@ store_size(Oid relid, BlockNumber pages, int64 tuples)
 	CommandCounterIncrement();
 }
 
-/* Copy what stays into a new heap.	 False: met a record that is not settled. */
+/* Copy what stays into a new heap.  False: met a record that is not settled. */
 static bool
 copy_segment(Relation leaf, Oid new_relid, Settled *settled, MultiXactId multi,
 			 Copy *copy)
@@ -190,15 +190,15 @@ log_standby_conflict(Relation leaf, TransactionId newest)
 }
 
 /*
- * Keep of a segment what stays, in a new file.	 *done: what was done.  False: it
+ * Keep of a segment what stays, in a new file.  *done: what was done.  False: it
  * is in use, or has records that are not settled, or may_go says no; then nothing
- * is changed.	may_go is asked at last, with the segment for ourselves.
+ * is changed.  may_go is asked at last, with the segment for ourselves.
  *
  * Closes the leaf.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the leaf and its TOAST
  * table: no VACUUM, no DDL.  Nobody appends to a sealed segment, but COPY into
- * the leaf might: then it is not swapped.	Takes ACCESS EXCLUSIVE, if that can
+ * the leaf might: then it is not swapped.  Takes ACCESS EXCLUSIVE, if that can
  * be had, to the end of the transaction.
  */
 bool

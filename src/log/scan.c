@@ -63,7 +63,7 @@ judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
 	return n;
 }
 
-/* Hand a page's lines to the receiver.	 The pin keeps VACUUM away. */
+/* Hand a page's lines to the receiver.  The pin keeps VACUUM away. */
 static bool
 emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
 		  LogReceiver receiver, void *arg)
@@ -84,7 +84,7 @@ emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
  * Read a segment's messages at or behind a place.
  *
  * The number of blocks is asked after the snapshot was taken, so it covers
- * every record the snapshot shows.	 A page without a record may begin a long
+ * every record the snapshot shows.  A page without a record may begin a long
  * hole; then the slot is asked, once, where the records end.
  */
 ScanEnd
@@ -132,7 +132,7 @@ pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
 }
 
 /*
- * The first record of a segment that may still appear.	 False if there is none.
+ * The first record of a segment that may still appear.  False if there is none.
  *
  * Begins where the last one who asked found that all before is settled.
  */

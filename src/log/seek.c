@@ -5,7 +5,7 @@
  *
  * Offsets ascend on disk, and timestamps do not go backwards (README, I1 and
  * I5), so both are found by binary search: over a partition's segments, then
- * over a segment's blocks.	 Pages without a record (new, empty, emptied by
+ * over a segment's blocks.  Pages without a record (new, empty, emptied by
  * VACUUM) may lie anywhere.
  *
  *-------------------------------------------------------------------------
@@ -65,7 +65,7 @@ probe(Relation leaf, BlockNumber low, BlockNumber high, BlockNumber *block,
 }
 
 /*
- * May what is sought lie before a record?	Several records may have the time
+ * May what is sought lie before a record?  Several records may have the time
  * sought; offsets are unique.
  */
 bool
@@ -77,7 +77,7 @@ pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
 
 /*
  * A block from which a forward scan meets every record at or behind the place:
- * no earlier block holds one.	Usually the block of the record itself.
+ * no earlier block holds one.  Usually the block of the record itself.
  */
 BlockNumber
 pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
@@ -130,7 +130,7 @@ pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
 
 /* ---------------- among segments ---------------- */
 
-/* The first record of a leaf.	False if it has none. */
+/* The first record of a leaf.  False if it has none. */
 bool
 pgqueue_leaf_first(Relation leaf, LogFixed *first)
 {

@@ -183,7 +183,7 @@ by_place(const void *a, const void *b)
 
 /*
  * The segments of a topic's table, ordered by partition and offset, in the
- * current memory context.	Returns their number.
+ * current memory context.  Returns their number.
  *
  * The caller must be told of changes: what arrives meanwhile is not in the list.
  */

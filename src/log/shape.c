@@ -8,11 +8,11 @@
  * owner, who may run DDL on them, so no code may trust their shape.  Each table
  * and view is checked where it is opened:
  *
- *	 the topic's table and its view		topic/description.c, when the topic is
+ *	 the topic's table and its view     topic/description.c, when the topic is
  *										looked up; remembered in its description
- *	 a segment							pgqueue_segment_sound(); remembered in
+ *	 a segment                          pgqueue_segment_sound(); remembered in
  *										the relation cache (rd_amcache)
- *	 any other table USING queue_log	pgqueue_append_place(); likewise; or, to
+ *	 any other table USING queue_log    pgqueue_append_place(); likewise; or, to
  *										read it, pgqueue_has_log_columns()
  *
  * What is remembered goes with the next invalidation of the relation.

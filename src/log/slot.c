@@ -8,24 +8,24 @@
  * Nobody ever holds two slots.
  *
  *	 +--------+-------+---------------+-----------------------------------+
- *	 | lock	  | rolls | victim,serial | 4 x (database, leaf, file, block, |
- *	 | LWLock | u64	  | u32, u32	  |		 stable, serial): tails		  |
+ *	 | lock   | rolls | victim,serial | 4 x (database, leaf, file, block, |
+ *	 | LWLock | u64   | u32, u32      |      stable, serial): tails       |
  *	 +--------+-------+---------------+-----------------------------------+
  *
- * rolls	raised under the lock before the first block of any segment is
+ * rolls    raised under the lock before the first block of any segment is
  *			written; who decided on a segment by an older count must decide
  *			again.
- * tails	of the leaves last appended to through this slot.  No page of the
+ * tails    of the leaves last appended to through this slot.  No page of the
  *			leaf behind the block holds a record.  That is an upper bound at
  *			any time, because every append to the leaf goes through the slot,
- *			and VACUUM only takes records away.	 It is a hint that saves a walk
+ *			and VACUUM only takes records away.  It is a hint that saves a walk
  *			over empty pages; the log's own bytes remain the truth, and the
  *			page is always read.
- * stable	no record before that block, of the same leaf, is in progress, or will
- *			ever be: it holds a committed record, behind which appends go.	Saves
+ * stable   no record before that block, of the same leaf, is in progress, or will
+ *			ever be: it holds a committed record, behind which appends go.  Saves
  *			who asks for the stable end from reading the leaf from its start.
- * victim	whose place the next unknown leaf takes.
- * serial	counts appends and newcomers; a tail keeps that of its last one, so
+ * victim   whose place the next unknown leaf takes.
+ * serial   counts appends and newcomers; a tail keeps that of its last one, so
  *			that a walker knows whether the tail is still what it was.
  *
  * Backends with another version of the library may share it: any change of the
@@ -167,7 +167,7 @@ pgqueue_slot_count_roll(AppendSlot *slot)
 	pg_atomic_fetch_add_u64(&slot->rolls, 1);
 }
 
-/* What the slot knows of a leaf, or NULL.	Locks: the slot, at least shared. */
+/* What the slot knows of a leaf, or NULL.  Locks: the slot, at least shared. */
 static Tail *
 tail_of(AppendSlot *slot, Relation leaf)
 {
@@ -200,7 +200,7 @@ claim_tail(AppendSlot *slot, Relation leaf)
 	return tail;
 }
 
-/* Locks: the slot.	 False if it does not know the leaf. */
+/* Locks: the slot.  False if it does not know the leaf. */
 bool
 pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber *block)
 {
@@ -212,7 +212,7 @@ pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber *block)
 	return true;
 }
 
-/* Locks: the slot.	 Before a record is written to the block. */
+/* Locks: the slot.  Before a record is written to the block. */
 void
 pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 {
@@ -269,7 +269,7 @@ walk_back(Relation leaf, BlockNumber end)
  * meanwhile; then the appender made it know better.
  *
  * A reader may rely on it: what is appended after the call began is not shown
- * by a snapshot taken before.	An appender looks again under the lock.
+ * by a snapshot taken before.  An appender looks again under the lock.
  *
  * On a standby, where nothing is appended through slots, every call walks.
  */

@@ -30,7 +30,7 @@ judge_invisible(HeapTupleHeader header, Snapshot snapshot)
 	if (XidInMVCCSnapshot(xmin, snapshot))
 	{
 		/*
-		 * In progress as far as the snapshot goes.	 Running must be asked
+		 * In progress as far as the snapshot goes.  Running must be asked
 		 * before committed: a transaction leaves the set of running ones only
 		 * after its outcome is recorded.
 		 */

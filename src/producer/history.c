@@ -3,10 +3,10 @@
  * history.c
  *	  Where producers' earlier messages are: queue.producer_history.
  *
- * Pruning empties queue.producer_batch but for each producer's newest row.	 The
+ * Pruning empties queue.producer_batch but for each producer's newest row.  The
  * places of the others' messages move here, many rows' in one:
  *
- *	 producer_id | series | last_sequence |	the index
+ *	 producer_id | series | last_sequence | the index
  *	 first_sequence | places of first_sequence to last_sequence | incarnation
  *
  * A table of its own, because a B-tree gives back a page only when nothing is
@@ -44,7 +44,7 @@
 
 /*
  * The places of the row that should hold a sequence, be it recent or pruned.
- * False if no row reaches as far.	A sequence that was never stored is not in
+ * False if no row reaches as far.  A sequence that was never stored is not in
  * the map.
  *
  * An index scan reads a page's entries up to the bound before it returns the

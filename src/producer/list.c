@@ -7,7 +7,7 @@
  * maintenance should merge them.  Each DUE_ROWS-th row that it writes comes with
  * a row of queue.producer_due, in the same transaction:
  *
- *	 topic_id | name |	the index
+ *	 topic_id | name |  the index
  *
  * Maintenance deletes these rows in the transaction that merges, so a pass over
  * producers that have written little reads no row of theirs.  Nothing depends on

@@ -5,14 +5,14 @@
  *
  * A producer is a row of queue.producer, made when its id is first used; it
  * belongs to that role.  Its rows in queue.producer_batch (state.c)
- * say what it has stored.	Who produces with a sequence
+ * say what it has stored.  Who produces with a sequence
  *
  *	 1. claims it (pgqueue_claim): locks the producer to the end of the
  *		transaction, and learns which of the call's messages are stored already;
  *	 2. appends the others;
  *	 3. says so (pgqueue_claim_fulfil).
  *
- * All three happen in one transaction: they commit or abort together.	Whoever
+ * All three happen in one transaction: they commit or abort together.  Whoever
  * uses the same producer meanwhile waits at the lock, and then finds the row or
  * does not.
  *
@@ -40,7 +40,7 @@
 
 /*
  * A lock has room for 64 bits of hash: enough that nobody meets, or makes, two
- * ids of one hash.	 View queue.blockers finds the id again with
+ * ids of one hash.  View queue.blockers finds the id again with
  * hashtextextended(), the same function.
  */
 void
@@ -123,7 +123,7 @@ pgqueue_find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 }
 
 /*
- * Look a producer up.	False if there is none.
+ * Look a producer up.  False if there is none.
  *
  * Locks: the producer's for SnapshotSelf.
  */
@@ -164,7 +164,7 @@ pgqueue_find_last_used(Topic *topic, const char *name, Producer *producer)
 	return true;
 }
 
-/* Make a producer that does not exist.	 Locks: the producer's. */
+/* Make a producer that does not exist.  Locks: the producer's. */
 void
 pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 					  Producer *producer)

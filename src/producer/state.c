@@ -6,7 +6,7 @@
  * A log, like queue.progress: each call that produces with a sequence adds a
  * row, and the newest one counts.
  *
- *	 producer_id | series | last_sequence | generation |	the index
+ *	 producer_id | series | last_sequence | generation |    the index
  *	 epoch | first_sequence | partition, offset of last_sequence |
  *	 accepted, duplicates, gaps: totals | produced_at | watermark |
  *	 places of first_sequence to last_sequence (base/sequence_map.c) | used_at |
@@ -72,7 +72,7 @@ pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple, TupleDesc desc)
 	return isnull ? 0 : DatumGetInt64(incarnation);
 }
 
-/* Add the places of a row's messages to a map.	 Returns its first sequence. */
+/* Add the places of a row's messages to a map.  Returns its first sequence. */
 int64
 pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
 						SequenceMap *map)

@@ -78,10 +78,10 @@ timestamp_before(Topic *topic, Partition *part, int segment)
 
 /*
  * Make sure that part->active is the segment that takes appends, as of roll
- * counter part->active_rolls.	Returns the topic, which may be a new
+ * counter part->active_rolls.  Returns the topic, which may be a new
  * description.
  *
- * The counter is read before the list.	 If the segment in use is the last one
+ * The counter is read before the list.  If the segment in use is the last one
  * that we see, a later one may exist that is not committed yet (made inside a
  * producer's transaction); its maker holds the table's lock, so wait for that.
  */

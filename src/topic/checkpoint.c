@@ -10,7 +10,7 @@
  *	 oldest_tombstone timestamptz or NULL | system int8 | log oid
  *
  * Rows are dumped for the log start's sake, but what was compacted are the files:
- * a restore may bring other messages, or none.	 So system and log say in whose
+ * a restore may bring other messages, or none.  So system and log say in whose
  * files, and in others nothing counts as compacted.
  *
  * Kafka keeps the same in its log-start and cleaner offset checkpoints.  Each

@@ -60,7 +60,7 @@ pgqueue_log_end(Topic *topic, int32 partition)
 }
 
 /*
- * Does the log end before the offset?	Not decided by a list of segments that
+ * Does the log end before the offset?  Not decided by a list of segments that
  * may be old.
  */
 bool
@@ -173,7 +173,7 @@ first_unstable_from(Topic *topic, int32 partition, int segment,
  *
  * The log end is read first.  If then nobody holds a leaf's lock, whoever
  * wrote before that end has ended, and a snapshot taken afterwards knows the
- * outcome: the log end is stable.	Otherwise the records are judged, from the
+ * outcome: the log end is stable.  Otherwise the records are judged, from the
  * first segment in question on: that may read up to a segment, if nobody has
  * asked before, and is not for the hot path.
  */

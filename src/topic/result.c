@@ -61,8 +61,8 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 /*
  * Can a message's own columns be copied from record to row as they lie?
  *
- *	 record	 | offset 8 | timestamp 8 | partition 4 | key value headers
- *	 row	 | topic, partition, offset, timestamp	| key value headers
+ *	 record  | offset 8 | timestamp 8 | partition 4 | key value headers
+ *	 row     | topic, partition, offset, timestamp  | key value headers
  *
  * Both begin them at a multiple of four, so a value type of int alignment
  * keeps its padding.

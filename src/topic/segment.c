@@ -24,7 +24,7 @@
 /* ---------------- segments ---------------- */
 
 /*
- * A partition must have segments, and they must touch each other.	Not checked
+ * A partition must have segments, and they must touch each other.  Not checked
  * while a topic is looked up: a broken topic must be seen and dropped.
  *
  * Errors: XX001.
@@ -49,7 +49,7 @@ pgqueue_check_segments(const Topic *topic, int32 partition)
 			 errdetail("A segment was dropped or detached behind the extension's back.")));
 }
 
-/* Open a segment; NULL if it was dropped.	Locks: as pgqueue_open_segment(). */
+/* Open a segment; NULL if it was dropped.  Locks: as pgqueue_open_segment(). */
 static Relation
 open_leaf(Oid relid, LOCKMODE lockmode)
 {

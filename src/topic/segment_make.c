@@ -181,7 +181,7 @@ tablespace_clause(const Topic *topic, Oid owner)
 }
 
 /*
- * Return a segment's name: after its first offset, as Kafka's files are.	 If the
+ * Return a segment's name: after its first offset, as Kafka's files are.    If the
  * name is taken, by a segment that was detached, a number is added.
  */
 static char *
@@ -343,9 +343,9 @@ has_segment_after(Topic **topic, int32 partition, int64 end)
 
 /*
  * A producer has used up the last segment of a partition: wait until there is
- * another one.	 upto: how far the producer's messages reach.
+ * another one.  upto: how far the producer's messages reach.
  *
- * Locks: none of ours may be held.	 One session per partition asks a worker,
+ * Locks: none of ours may be held.  One session per partition asks a worker,
  * the others wait for it.
  */
 void

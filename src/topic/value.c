@@ -4,7 +4,7 @@
  *	  From what the caller gives as a message's value to the topic's type.
  *
  * Text is parsed by the type's input function; a typed value is taken as it is
- * and must have the topic's type.	Both may run user code (a domain's CHECK),
+ * and must have the topic's type.  Both may run user code (a domain's CHECK),
  * so they are called before the append begins, and the topic is looked up
  * again after them.
  *
