@@ -48,7 +48,7 @@ _PG_init(void)
 	pgqueue_pin_init();
 	pgqueue_catalog_init();
 	/*
-	 * Who is registered first is called last: poll looks at what the
+	 * A callback registered first is called last: poll looks at what the
 	 * transaction has written when the gathered rows have gone out.
 	 */
 	pgqueue_poll_init();

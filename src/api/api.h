@@ -14,10 +14,10 @@
 
 /* ---------------- view_buffer.c ---------------- */
 
-/* Who produces the rows of a statement; see queue.producer_id. */
+/* The producer of the rows of a statement; see queue.producer_id. */
 typedef struct FaceProducer
 {
-	const char *name;			/* NULL: nobody in particular */
+	const char *name;			/* NULL: none */
 	int32		epoch;
 	int64		sequence;		/* of the next row */
 } FaceProducer;
@@ -63,10 +63,10 @@ extern void pgqueue_check_face(Relation view, const char *topic, Oid log_id,
 
 /* ---------------- producer_args.c ---------------- */
 
-/* Who produces with which sequence, as a call says it. */
+/* The producer and the epoch that a call names. */
 typedef struct ProducerArgs
 {
-	char	   *name;			/* NULL: nobody in particular */
+	char	   *name;			/* NULL: none */
 	int32		epoch;
 } ProducerArgs;
 

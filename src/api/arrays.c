@@ -33,8 +33,8 @@ pgqueue_argument_type(FunctionCallInfo fcinfo, int arg, const char *name)
 }
 
 /*
- * An array argument.  Given as text, the form of an untyped literal or driver
- * parameter, it is read as text[].
+ * Return an array argument.  Given as text, the form of an untyped literal or
+ * driver parameter, it is read as text[].
  */
 ArrayType *
 pgqueue_array_arg(FunctionCallInfo fcinfo, int arg, const char *name)

@@ -4,10 +4,10 @@
  *	  Errors for DDL that would lose messages or spoil a topic.
  *
  * Event triggers, the trigger that answers UPDATE and DELETE on a topic's view,
- * and the default of a view column that answers an INSERT whose trigger would not
- * fire.  The event triggers judge the extension's own DDL as they judge a user's,
- * but for dropping and detaching: the owner's code, in CHECK constraints and index
- * expressions, may run inside it and run DDL itself.
+ * and the default of a view column that answers an INSERT if the trigger would
+ * not fire.  The event triggers judge the extension's own DDL as they judge a
+ * user's, but for dropping and detaching: the owner's code, in CHECK
+ * constraints and index expressions, may run inside it and run DDL itself.
  *
  *-------------------------------------------------------------------------
  */
@@ -132,7 +132,10 @@ pgqueue_guard_detach(PG_FUNCTION_ARGS)
 
 /* ---------------- what a command was about ---------------- */
 
-/* An attribute of the row of a catalog that has an OID; InvalidOid: no row. */
+/*
+ * Return an attribute of the row of a catalog that has an OID; InvalidOid: no
+ * row.
+ */
 static Oid
 catalog_lookup(Oid catalog, Oid index, AttrNumber oid_column, Oid oid,
 			   AttrNumber column)
@@ -159,7 +162,7 @@ catalog_lookup(Oid catalog, Oid index, AttrNumber oid_column, Oid oid,
 	return result;
 }
 
-/* The relation that an object is, or is a part of. */
+/* Return the relation that an object is, or is a part of. */
 static Oid
 relation_of(Oid classid, Oid objid)
 {
@@ -242,7 +245,7 @@ pgqueue_guard_alter(PG_FUNCTION_ARGS)
 
 /* ---------------- rewriting ---------------- */
 
-/* The table that a table_rewrite event is about. */
+/* Return the table that a table_rewrite event is about. */
 static Oid
 rewritten_table(void)
 {

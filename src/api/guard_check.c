@@ -45,7 +45,7 @@ static const struct
 	TRIGGER_TYPE_DELETE},
 };
 
-/* The id of the topic whose table this is, or 0. */
+/* Return the id of the topic that has this table, or 0. */
 int32
 pgqueue_guard_topic_of_log(Oid log)
 {
@@ -56,7 +56,7 @@ pgqueue_guard_topic_of_log(Oid log)
 
 /* ---------------- dropping ---------------- */
 
-/* Is it log_<number>, or log_<number>_...? */
+/* Return true if it is log_<number>, or log_<number>_... */
 static bool
 is_storage_name(const char *name)
 {
@@ -174,7 +174,9 @@ check_table(Relation log, int32 topic_id)
 
 /* ---------------- the view ---------------- */
 
-/* Is the view's query SELECT of the log's columns, of all rows? */
+/*
+ * Return true if the view's query is SELECT of the log's columns, of all rows.
+ */
 static bool
 selects_log(Relation view, Oid log)
 {
@@ -231,7 +233,10 @@ calls_function(Node *node, void *function)
 	return expression_tree_walker(node, calls_function, function);
 }
 
-/* Does the default of column "offset" refuse rows that no trigger would store? */
+/*
+ * Return true if the default of column "offset" refuses rows that no trigger
+ * would store.
+ */
 static bool
 default_guards(Relation view)
 {
@@ -244,7 +249,10 @@ default_guards(Relation view)
 	return false;
 }
 
-/* Triggers that have one of our names; complete: all must be there. */
+/*
+ * Return what is wrong with the triggers that have one of the extension's
+ * names, or NULL; complete: all must be there.
+ */
 static const char *
 triggers_flaw(Relation view, const char *topic, bool complete)
 {
@@ -313,8 +321,8 @@ pgqueue_check_face(Relation view, const char *topic, Oid log_id, bool renamed)
 }
 
 /*
- * Return the topic whose view this is: by its name or, if it may be the one that
- * was renamed, by its trigger.
+ * Return the topic that has this view: by its name or, if it may be the one
+ * that was renamed, by its trigger.
  */
 const char *
 pgqueue_topic_of_view(Relation view)
@@ -339,8 +347,8 @@ pgqueue_topic_of_view(Relation view)
 }
 
 /*
- * Return the topic whose table this is, or of whose table it is a partition, or
- * 0.  *log: the topic's table.
+ * Return the topic that has this table, or that has it as a partition, or 0.
+ * *log: the topic's table.
  */
 static int32
 topic_of_table(Oid relid, Oid *log)
@@ -359,8 +367,8 @@ topic_of_table(Oid relid, Oid *log)
 }
 
 /*
- * A foreign key to a topic would never hold: its check locks rows, which a log
- * refuses.  And its triggers would keep producers out.
+ * Refuse a foreign key to a topic: it would never hold, since its check locks
+ * rows, which a log refuses; and its triggers would keep producers out.
  */
 static void
 check_foreign_keys(Relation rel)

@@ -25,8 +25,8 @@ PG_FUNCTION_INFO_V1(pgqueue_produce_text);
 PG_FUNCTION_INFO_V1(pgqueue_produce_typed);
 
 /*
- * The row that produce returns; its type is kept in fn_extra.  timestamp: NULL
- * for a duplicate.
+ * Form the row that produce returns; its type is kept in fn_extra.  timestamp:
+ * NULL for a duplicate.
  */
 static Datum
 produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,

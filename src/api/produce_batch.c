@@ -23,7 +23,7 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_produce_batch);
 
-/* The topic's values of a batch, in place. */
+/* Convert a batch to the topic's values, in place. */
 static void
 convert_batch(Topic *topic, Elements *batch)
 {
@@ -40,8 +40,8 @@ convert_batch(Topic *topic, Elements *batch)
 }
 
 /*
- * The partition of each message: the explicit one, the key's, or one for all
- * messages without a key.
+ * Choose the partition of each message: the explicit one, the key's, or one for
+ * all messages without a key.
  */
 static int32 *
 choose_partitions(Topic *topic, int n, bool has_explicit, int32 explicit,
@@ -67,7 +67,7 @@ choose_partitions(Topic *topic, int n, bool has_explicit, int32 explicit,
 	return chosen;
 }
 
-/* The records of a batch, in the caller's order. */
+/* Form the records of a batch, in the caller's order. */
 static HeapTuple *
 form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
 		   const Elements *keys, const Elements *headers)
@@ -91,8 +91,8 @@ form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
 }
 
 /*
- * The sequences of a batch of n messages: given one by one, or by the first.
- * NULL if there are none.
+ * Return the sequences of a batch of n messages: given one by one, or by the
+ * first; NULL if there are none.
  *
  * Errors: 22023, 22004.
  */
@@ -163,7 +163,7 @@ count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
 		part->count++;
 }
 
-/* A row per partition that holds messages of the batch. */
+/* Return a row per partition that holds messages of the batch. */
 static void
 return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
 {

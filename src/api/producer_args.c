@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * producer_args.c
- *	  The arguments by which a producer says who it is, and its sequences.
+ *	  The arguments that name a producer and its sequences.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,8 @@
 #include "api/api.h"
 
 /*
- * producer_id and epoch, and whether a sequence may come with them.
+ * Return producer_id and epoch, and check whether a sequence may come with
+ * them.
  *
  * Errors: 22004, 22023, 42602.
  */

@@ -42,11 +42,11 @@ PG_FUNCTION_INFO_V1(pgqueue_fence_producer);
 PG_FUNCTION_INFO_V1(pgqueue_producer_state);
 PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
 
-/* Milliseconds between looks at a producer whose holders are being ended. */
+/* Milliseconds between looks at a producer while its holders are ended. */
 #define TERMINATE_WAIT 20
 
 /*
- * The topic and the producer's id, arguments 0 and 1.
+ * Return the topic and the producer's id, arguments 0 and 1.
  *
  * Errors: 22004, 42704, 42602; 42501 without the right to produce.
  */
@@ -65,7 +65,9 @@ producer_args(FunctionCallInfo fcinfo, const char *function, char **name)
 	return topic;
 }
 
-/* The owner of the topic may manage whatever produces into it. */
+/*
+ * Check that the user may manage a producer: the owner of the topic may, too.
+ */
 static void
 check_manages(const Topic *topic, const char *name, const Producer *producer)
 {
@@ -73,7 +75,7 @@ check_manages(const Topic *topic, const char *name, const Producer *producer)
 		pgqueue_check_belongs("producer", name, &producer->owner);
 }
 
-/* The same, asked before anybody is waited for, or ended. */
+/* Check the same before waiting for other transactions, or ending them. */
 static void
 check_manages_known(const Topic *topic, const char *name)
 {
@@ -145,8 +147,8 @@ pgqueue_alter_producer(PG_FUNCTION_ARGS)
 /* ---------------- fence ---------------- */
 
 /*
- * End the backends whose transactions hold the producer.  Prepared transactions
- * cannot be ended so.
+ * End the backends with transactions that hold the producer.  Prepared
+ * transactions cannot be ended so.
  *
  * Errors: 42501 if the user may not.
  */
@@ -175,8 +177,8 @@ terminate_holders(const LOCKTAG *tag)
 }
 
 /*
- * Lock the producer against whoever has produced with it and not ended yet:
- * wait for them, or end them, and whoever comes next, until we have it.
+ * Lock the producer: wait for the transactions that have produced with it, or
+ * end them, and those that come next, until the lock is acquired.
  *
  * Errors: 55P03 after lock_timeout, as the lock manager says it.
  */
@@ -232,7 +234,7 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 	pgqueue_producer_state_read(producer.id, SnapshotSelf, &state);
 	if (!state.found)
 	{
-		/* whoever did without an epoch is of epoch 0 */
+		/* calls without an epoch are of epoch 0 */
 		state.series = 1;
 		state.produced_at = GetCurrentTimestamp();
 	}

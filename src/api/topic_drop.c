@@ -44,8 +44,9 @@ add_tag(List *tags, Oid relid)
 }
 
 /*
- * Take the locks that DROP needs.  First wait, without any, for those who use
- * view and leaves: to come to their end they may need what we are to lock.
+ * Take the locks that DROP needs.  First wait, without any, for the
+ * transactions that use view and segments: to end, they may need what is to be
+ * locked.
  */
 static void
 lock_for_drop(Topic *topic)
@@ -67,8 +68,9 @@ lock_for_drop(Topic *topic)
 }
 
 /*
- * Lock the segments, too: whoever consumes or polls holds one to the end.  They
- * are those of now, none of which can go while we have the table.
+ * Lock the segments, too: a transaction that consumes or polls holds one to the
+ * end.  They are those of now; none of them can go while the topic's table is
+ * locked.
  */
 static void
 lock_segments(const Topic *topic)
@@ -81,8 +83,9 @@ lock_segments(const Topic *topic)
 
 /*
  * Delete the rows of the topic's producers and groups, as of now, not as of the
- * snapshot.  Nobody is at work with them: that takes a lock on the topic's
- * table, or on a segment that messages came from, of which we have the strongest.
+ * snapshot.  No transaction is at work with them: that takes a lock on the
+ * topic's table, or on a segment that messages came from; here the strongest is
+ * held.
  */
 static void
 forget_users(const Topic *topic)

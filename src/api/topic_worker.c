@@ -48,7 +48,7 @@ PGDLLEXPORT void pgqueue_topic_worker_main(Datum arg);
 
 #define QUEUE_BYTES 16384
 
-/* A worker whose code does not even end with its process is left behind. */
+/* A worker is left behind if its code does not end it within this time. */
 #define GRACE 10000				/* ms */
 
 /* How often to look for that, in milliseconds. */
@@ -97,7 +97,7 @@ queue_of(Shared *shared)
 	return (shm_mq *) ((char *) shared + MAXALIGN(sizeof(Shared)));
 }
 
-/* ---------------- topics whose code is left alone ---------------- */
+/* ---------------- topics with code that is left alone ---------------- */
 
 typedef struct Suspended
 {
@@ -194,7 +194,10 @@ repeat_message(StringInfo message, bool told, char **failure)
 		ThrowErrorData(&error);
 }
 
-/* Has the topic's code run so long that the worker should have ended long ago? */
+/*
+ * Return true if the topic's code has run so long that the worker should have
+ * ended long ago.
+ */
 static bool
 is_stuck(const Shared *shared)
 {
@@ -357,7 +360,7 @@ show_expired(int code, Datum arg)
 	shared_with_caller->expired = pgqueue_code_expired();
 }
 
-/* From now on what would be told to a client is told to the caller. */
+/* Send to the caller what would be sent to a client from now on. */
 static void
 connect_to_caller(dsm_handle handle)
 {

@@ -34,7 +34,9 @@ PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
 
 /* ---------------- checks ---------------- */
 
-/* Kafka's rule for names, at PostgreSQL's length.  Errors: 42602. */
+/*
+ * Check a topic's name: Kafka's rule, at PostgreSQL's length.  Errors: 42602.
+ */
 static char *
 topic_name(text *arg)
 {
@@ -74,8 +76,9 @@ check_segment_messages(int64 messages)
 }
 
 /*
- * Is it the row type of a topic's view, table or segment?  Any role may use it, and
- * the topic's owner could not drop the topic any more.
+ * Return true if it is the row type of a topic's view, table or segment: any
+ * role may use such a type, and the topic's owner could not drop the topic any
+ * more.
  */
 static bool
 is_row_of_topic(const FormData_pg_type *form)
@@ -124,6 +127,8 @@ is_short_lived(Oid type)
 }
 
 /*
+ * Check that a topic may have values of a type.
+ *
  * Errors: 42704 if there is no such type, 22023 for a pseudo-type, a temporary one
  * or the row type of a topic, 42501 without USAGE.
  */
@@ -155,7 +160,9 @@ check_may_create(void)
 		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_FACE_SCHEMA);
 }
 
-/* Nothing that users can shape is run this way, see pgqueue_run_ddl(). */
+/*
+ * Run DDL that looks at nothing that users can shape, see pgqueue_run_ddl().
+ */
 static void
 run_as_extension(const char *sql)
 {
@@ -183,6 +190,8 @@ pgqueue_face_name(const char *name)
 }
 
 /*
+ * Create the topic's table, and the view with its triggers.
+ *
  * The INSTEAD OF UPDATE OR DELETE trigger keeps the view from being updated
  * automatically, so that the statement trigger answers, rows or no rows.
  *
@@ -233,7 +242,7 @@ set_bool(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg)
 		pgqueue_topic_set(row, attr, false, PG_GETARG_DATUM(arg));
 }
 
-/* 0 means no limit. */
+/* Set an interval; 0 means no limit. */
 static void
 set_interval(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg,
 			 const char *name)
@@ -279,8 +288,8 @@ set_tombstone_retention(TopicRow *row, Interval *interval)
 }
 
 /*
- * '' means the database's default.  User and owner must both be allowed to use
- * the tablespace: the latter's segments are made there later.
+ * Set the tablespace; '' means the database's default.  User and owner must
+ * both be allowed to use it: the latter's segments are made there later.
  *
  * Errors: those of pgqueue_tablespace().
  */

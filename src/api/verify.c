@@ -84,7 +84,7 @@ check_record(Checker *checker, HeapTupleHeader header, BlockNumber block,
 	checker->last_timestamp = fixed->timestamp;
 }
 
-/* Every record, dead or alive: order holds for all of them. */
+/* Check every record, dead or alive: order holds for all of them. */
 static void
 check_segment(Checker *checker, Relation leaf)
 {

@@ -17,8 +17,8 @@
  * row's executor state must hang directly below the portal, which it does not
  * for a statement that a function runs inside of it.
  *
- * Nothing is lost: if the statement's end does not call us (somebody dropped
- * the trigger), the end of the subtransaction or transaction does.  Nothing
+ * Nothing is lost: if the statement's end does not call this file (the trigger
+ * was dropped), the end of the subtransaction or transaction does.  Nothing
  * survives: an abort forgets the rows with the subtransaction.
  *
  *-------------------------------------------------------------------------
@@ -46,12 +46,12 @@
 typedef struct FaceBuffer
 {
 	MemoryContext context;		/* of the rows; may be NULL without any */
-	uint64		statement;		/* whose rows: its number */
+	uint64		statement;		/* that gave the rows: its number */
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
 	int32		topic_id;
 	FaceProducer producer;		/* name in context; sequence of the first row */
-	Oid			user;			/* whose statement it is */
+	Oid			user;			/* of the statement */
 	int			sec_context;
 	HeapTuple	rows[BUFFER_ROWS];
 	int			nrows;
@@ -111,7 +111,9 @@ pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
 		pgqueue_claim_fulfil(&claim, rows, NULL);
 }
 
-/* Can the portal's statement do without the offsets of its rows? */
+/*
+ * Return true if the portal's statement can do without the offsets of its rows.
+ */
 static bool
 statement_may_wait(Portal portal)
 {
@@ -128,7 +130,8 @@ statement_may_wait(Portal portal)
 }
 
 /*
- * May the rows of the statement with this executor state be gathered?
+ * Return true if the rows of the statement with this executor state may be
+ * gathered.
  */
 bool
 pgqueue_face_may_gather(MemoryContext statement)
@@ -138,8 +141,8 @@ pgqueue_face_may_gather(MemoryContext statement)
 }
 
 /*
- * Append what was gathered, as the user who gave the rows: a SECURITY DEFINER
- * function may be running by now, and the topic's constraints run code.    That
+ * Append what was gathered, as the user that gave the rows: a SECURITY DEFINER
+ * function may be running by now, and the topic's constraints run code.  That
  * code may produce, and insert, too: the buffer is free for it before.
  */
 static void

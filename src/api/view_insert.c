@@ -66,7 +66,10 @@ check_not_given(const bool *nulls, int attnum, const char *column)
 				 errdetail("The log assigns it.")));
 }
 
-/* Round robin by runs, so that a COPY's messages do not jump about. */
+/*
+ * Return the partition of a row without key: round robin by runs, so that a
+ * COPY's messages do not jump about.
+ */
 static int32
 sticky_for_row(InsertState *state, Topic *topic)
 {

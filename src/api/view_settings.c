@@ -17,10 +17,10 @@
  * comes back with its old one, and whatever was set no later than the last
  * value used counts as used, too.
  *
- * A function with its owner's rights (SECURITY DEFINER) may run in a session whose
- * user may set what he likes.  There only values count that its owner's code has
- * set: with the caller's the function's rows would be taken for sequences of a
- * producer of the owner's, and left out as duplicates.
+ * A function with its owner's rights (SECURITY DEFINER) may run in a session of
+ * a user that may set anything.  There only values count that its owner's code
+ * has set: with the caller's the function's rows would be taken for sequences
+ * of a producer of the owner's, and left out as duplicates.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,7 +49,7 @@ static uint64 used_stamp = 0;
 /*
  * Values that were set before this library was loaded are taken as they are,
  * and refused when they are used.  Refused at once they would be replaced by
- * the default: nobody.
+ * the default: no producer.
  */
 static bool loading = true;
 
@@ -104,7 +104,7 @@ pgqueue_face_settings_init(void)
 {
 	DefineCustomStringVariable("queue.producer_id",
 							   "Producer of the rows of INSERT and COPY into topics.",
-							   "Empty: nobody in particular. Needs queue.first_sequence.",
+							   "Empty: no producer. Needs queue.first_sequence.",
 							   &producer_id, "", PGC_USERSET, 0,
 							   check_producer_id, NULL, NULL);
 	DefineCustomIntVariable("queue.producer_epoch",
@@ -120,7 +120,7 @@ pgqueue_face_settings_init(void)
 	loading = false;
 }
 
-/* ---------------- whose they are ---------------- */
+/* ---------------- their owners ---------------- */
 
 /*
  * Return true if the value of a setting counts for the current user: always, but
@@ -151,11 +151,12 @@ refuse_value(const char *setting, const char *value)
 }
 
 /*
- * For a statement that begins: who produces its rows, and the first row's
- * sequence, which nobody else will get.
+ * Get the producer of the rows of a statement that begins, and the sequence of
+ * its first row, which no other statement will get.
  *
  * Errors: 55000 if there is one without the other: a name misspelled must not
- * mean "nobody"; 22023 for a bad value from before this library was loaded.
+ * mean "no producer"; 22023 for a bad value from before this library was
+ * loaded.
  */
 void
 pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
@@ -190,7 +191,10 @@ pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
 	producer->epoch = counts("queue.producer_epoch") ? producer_epoch : 0;
 }
 
-/* A statement has ended; it has used the sequence up, also without a row. */
+/*
+ * Note that a statement has ended; it has used the sequence up, also without a
+ * row.
+ */
 void
 pgqueue_face_settings_used(void)
 {

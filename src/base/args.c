@@ -14,7 +14,7 @@
 
 /* ---------------- checks that every entry point shares ---------------- */
 
-/* Errors: 25006, for a function that writes. */
+/* Check that a function may write.  Errors: 25006. */
 void
 pgqueue_check_writable(const char *function)
 {
@@ -23,7 +23,7 @@ pgqueue_check_writable(const char *function)
 	PreventCommandIfParallelMode(function);
 }
 
-/* Errors: 22004. */
+/* Check that an argument is not NULL.  Errors: 22004. */
 void
 pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg, const char *name)
 {
@@ -53,9 +53,9 @@ pgqueue_name_arg(const text *name, const char *kind)
 }
 
 /*
- * An interval in milliseconds; a month has 30 days.
+ * Return an interval in milliseconds; a month has 30 days.
  *
- * Errors: 22023 if it is negative or beyond 10,000 days.
+ * Errors: 22023 if it is negative or longer than 10,000 days.
  */
 int64
 pgqueue_duration(const char *name, const Interval *interval)
@@ -70,7 +70,7 @@ pgqueue_duration(const char *name, const Interval *interval)
 	return (int64) (days * SECS_PER_DAY * 1000.0);
 }
 
-/* The same of an argument; if_null: what NULL means. */
+/* Return an interval argument in milliseconds; if_null for NULL. */
 int64
 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg, const char *name,
 					 int64 if_null)

@@ -3,12 +3,12 @@
  * code.c
  *	  A topic's own code: the processes in which it may run, and for how long.
  *
- * Constraints and indexes of a topic's table belong to the topic's owner, who may
- * have them call functions.  They run, as the owner, where the extension makes a
+ * Constraints and indexes of a topic's table belong to the topic's owner and
+ * may call functions.  They run, as the owner, where the extension makes a
  * segment (CHECKs are proved and folded, indexes are made), empties or compacts
- * one (indexes are made anew) and freezes one (BRIN indexes are summarized).  Such
- * code may sleep, and it may swallow the error by which it is canceled; only the
- * end of its process is sure to end it.
+ * one (indexes are made anew) and freezes one (BRIN indexes are summarized).
+ * Such code may sleep, and it may swallow the error by which it is canceled;
+ * only the end of its process is sure to end it.
  *
  * So each process has a rule:
  *
@@ -72,10 +72,11 @@ pgqueue_code_init(void)
 /* ---------------- is there any? ---------------- */
 
 /*
- * May an index call functions of the owner's?  Through an expression or a
- * predicate; or through the type of a column: a range type's subtype_diff, which
- * GiST calls, may be any function. What B-tree, hash, BRIN and GIN call belongs
- * to an operator class, which only superusers can make.
+ * Return true if an index may call functions of its owner: through an
+ * expression or a predicate, or through the type of a column (a range type's
+ * subtype_diff, which GiST calls, may be any function).  What B-tree, hash,
+ * BRIN and GIN call belongs to an operator class, which only superusers can
+ * make.
  */
 static bool
 index_has_code(Oid relid)
@@ -118,7 +119,7 @@ table_has_code(Oid relid, bool constraints)
 	return result;
 }
 
-/* Does the table belong to the user itself? */
+/* Return true if the table belongs to the current user. */
 static bool
 is_owner(Oid relid)
 {
@@ -132,7 +133,7 @@ is_owner(Oid relid)
 
 /* ---------------- limits ---------------- */
 
-/* In a signal handler: end the process at the next chance, as SIGTERM does. */
+/* End the process at the next chance, as SIGTERM does.  A signal handler. */
 static void
 expire(void)
 {
@@ -169,8 +170,8 @@ pgqueue_set_code_rule(CodeRule new)
 }
 
 /*
- * Code of a table is about to run, as in pgqueue_check_code(), if there is any;
- * until pgqueue_code_end().
+ * Start the timer of a table's code, if it has any, as pgqueue_check_code() has
+ * it.  It runs until pgqueue_code_end().
  */
 void
 pgqueue_code_begin(Oid relid, bool constraints)
@@ -181,7 +182,7 @@ pgqueue_code_begin(Oid relid, bool constraints)
 	enable_timeout_after(timeout, code_timeout);
 }
 
-/* It has ended, or was never begun. */
+/* Stop the timer of code, if it is running. */
 void
 pgqueue_code_end(void)
 {
@@ -199,14 +200,14 @@ pgqueue_code_show(TimestampTz *where)
 	begun = where;
 }
 
-/* Milliseconds that code may run. */
+/* Return the milliseconds that code may run. */
 int
 pgqueue_code_timeout(void)
 {
 	return code_timeout;
 }
 
-/* Does the process end since code ran too long? */
+/* Return true if the process ends because code ran too long. */
 bool
 pgqueue_code_expired(void)
 {
@@ -235,7 +236,7 @@ pgqueue_check_code(Oid relid, bool constraints)
 		 relid);
 }
 
-/* Was a step refused since this was last asked? */
+/* Return true if a step was refused since the last call. */
 bool
 pgqueue_code_refused(void)
 {
@@ -245,7 +246,10 @@ pgqueue_code_refused(void)
 	return result;
 }
 
-/* Should no further step be begun in this process, since it has run long enough? */
+/*
+ * Return true if code has run so long in this process that the process must not
+ * begin another step.
+ */
 bool
 pgqueue_code_spent(void)
 {

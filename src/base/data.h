@@ -29,7 +29,7 @@ extern int32 pgqueue_partition_for_key(const char *key, int length,
 
 /* ---------------- sequence_map.c ---------------- */
 
-/* Messages whose sequences and offsets both ascend by one. */
+/* Messages with sequences and offsets that both ascend by one. */
 typedef struct SequenceRun
 {
 	int64		sequence;		/* of the first */

@@ -21,7 +21,7 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* Owner of schema queue: may create tables there. */
+/* Return the owner of schema queue: that role may create tables there. */
 Oid
 pgqueue_extension_owner(void)
 {
@@ -40,21 +40,26 @@ pgqueue_extension_owner(void)
 static bool removing = false;
 static Oid	attaching = InvalidOid;
 
-/* Is the DDL at hand one that drops or detaches storage for the extension? */
+/*
+ * Return true if the current DDL drops or detaches storage for the extension.
+ */
 bool
 pgqueue_removing(void)
 {
 	return removing;
 }
 
-/* The segment that is being attached, whose siblings need no check. */
+/* Return the segment that is being attached: its siblings need no check. */
 Oid
 pgqueue_attaching(void)
 {
 	return attaching;
 }
 
-/* search_path as nobody can bend it, until AtEOXact_GUC(true, result). */
+/*
+ * Set search_path to one that users cannot change, until AtEOXact_GUC(true,
+ * result).
+ */
 int
 pgqueue_pin_search_path(void)
 {
@@ -102,10 +107,10 @@ pgqueue_rethrow_conflict(MemoryContext context)
 }
 
 /*
- * Run DDL as a role, with a search_path that nobody can bend.  The caller has
- * checked the user's rights.
+ * Run DDL as a role, with a search_path that users cannot change.  The caller
+ * has checked the user's rights.
  *
- * As the extension's owner run only what looks at nothing that users can
+ * As the extension's owner run only DDL that looks at nothing that users can
  * shape: a topic's table may have CHECK constraints and indexes, and their
  * functions would run with the owner's rights.  Such DDL is run as the topic's
  * owner.
@@ -164,14 +169,17 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	pgqueue_run_ddl_for(role, sql, false, InvalidOid);
 }
 
-/* The same for DDL that drops or detaches storage, and runs no user's code. */
+/* Run DDL that drops or detaches storage, and runs no user's code. */
 void
 pgqueue_run_removal(Oid role, const char *sql)
 {
 	pgqueue_run_ddl_for(role, sql, true, InvalidOid);
 }
 
-/* The type's name for DDL, without a length: bpchar, not character(1). */
+/*
+ * Return the name of a type for DDL, without a length: bpchar, not
+ * character(1).
+ */
 char *
 pgqueue_type_name(Oid type)
 {

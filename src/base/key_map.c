@@ -4,8 +4,8 @@
  *	  The latest offset of each key, in bounded memory: what compaction asks.
  *
  * Keys are kept whole and compared byte by byte: a hash alone would one day take
- * a message away for another's sake.  The hash has a random seed, so that nobody
- * can choose keys that collide.
+ * a message away for another's sake.  The hash has a random seed, so that users
+ * cannot choose keys that collide.
  *
  * Memory: the hash table, with room for it to double at any time, the old one
  * going only then; and the keys, in blocks.  A key that does not fit any more is
@@ -62,7 +62,7 @@ struct KeyMap
 	Size		room;			/* ... what is left of it */
 };
 
-/* A map in the current memory context. */
+/* Make a map in the current memory context. */
 KeyMap *
 pgqueue_key_map(Size memory)
 {
@@ -84,7 +84,7 @@ make_key(const KeyMap *map, const char *data, uint32 len)
 	return key;
 }
 
-/* Is there room for another key? */
+/* Return true if there is room for another key. */
 static bool
 has_room(const KeyMap *map, uint32 len)
 {
@@ -116,8 +116,8 @@ store(KeyMap *map, const char *data, uint32 len)
 }
 
 /*
- * A message of that key: offsets are given in ascending order.  False if the
- * key is new and there is no room for it.
+ * Note a message of a key; offsets are given in ascending order.  Return false
+ * if the key is new and there is no room for it.
  */
 bool
 pgqueue_key_map_set(KeyMap *map, const char *data, uint32 len, int64 offset)
@@ -141,7 +141,7 @@ pgqueue_key_map_set(KeyMap *map, const char *data, uint32 len, int64 offset)
 	return true;
 }
 
-/* The offset of the latest message of that key, or -1. */
+/* Return the offset of the latest message of a key, or -1. */
 int64
 pgqueue_key_map_get(const KeyMap *map, const char *data, uint32 len)
 {

@@ -106,7 +106,7 @@ pgqueue_lock_relation(Oid relid, LOCKMODE mode)
 	CurrentResourceOwner = save;
 }
 
-/* The same if it can be had at once. */
+/* Lock a relation conditionally. */
 bool
 pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 {
@@ -121,10 +121,10 @@ pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 
 /*
  * Wait for no lock longer than a moment, to the end of the transaction or, in
- * a nest of settings, of that: for who has locks that others need while it only
- * looks at what somebody may have locked.  A limit of the user's stays.
+ * a nest of settings, of that: for a caller that holds locks that others need
+ * while it only looks at what may be locked.  A limit of the user's stays.
  *
- * Errors, then, of who waits: 55P03.
+ * Errors, then, of a wait: 55P03.
  */
 void
 pgqueue_wait_shortly(GucAction action)
@@ -136,7 +136,7 @@ pgqueue_wait_shortly(GucAction action)
 								 false);
 }
 
-/* Between two tries to have a lock. */
+/* Sleep between two attempts to acquire a lock. */
 void
 pgqueue_lock_pause(void)
 {
@@ -184,7 +184,9 @@ pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
 	pgqueue_unlock_relation(relid, mode);
 }
 
-/* Does another transaction hold a conflicting lock, at this moment? */
+/*
+ * Return true if another transaction holds a conflicting lock at this moment.
+ */
 bool
 pgqueue_lock_is_held(const LOCKTAG *tag, LOCKMODE mode)
 {
@@ -203,7 +205,10 @@ is_locked(Oid relid)
 	return pgqueue_lock_is_held(&tag, AccessExclusiveLock);
 }
 
-/* Has another transaction the segment or its TOAST table locked, at all? */
+/*
+ * Return true if another transaction holds any lock on the segment or its TOAST
+ * table.
+ */
 bool
 pgqueue_segment_in_use(Oid relid)
 {
@@ -271,7 +276,7 @@ pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int patience)
 						   patience);
 }
 
-/* The same of a segment with its TOAST table. */
+/* Lock a segment with its TOAST table in the same way. */
 bool
 pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience)
 {

@@ -20,7 +20,7 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* A segment's TOAST table; false if the segment is gone. */
+/* Find a segment's TOAST table.  Return false if the segment is gone. */
 bool
 pgqueue_toast_of(Oid relid, Oid *toast)
 {
@@ -33,7 +33,7 @@ pgqueue_toast_of(Oid relid, Oid *toast)
 	return true;
 }
 
-/* Is the process one of the extension's own workers? */
+/* Return true if the process is one of the extension's own workers. */
 static bool
 is_own_worker(int pid)
 {
@@ -89,7 +89,9 @@ find_holder(const LOCKTAG *tag, LOCKMODE mode, LockHolder *holder)
 	return found;
 }
 
-/* The same for a table and, if with_toast, its TOAST table. */
+/*
+ * Find the holder of a lock on a table and, if with_toast, on its TOAST table.
+ */
 bool
 pgqueue_find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode,
 							 LockHolder *holder)
@@ -107,8 +109,8 @@ pgqueue_find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode,
 }
 
 /*
- * The name of the application that a backend runs, if the user may know it;
- * else NULL.
+ * Return the name of the application that a backend runs, or NULL if the user
+ * may not know it.
  */
 static const char *
 application_of(const LockHolder *holder)
@@ -168,7 +170,10 @@ pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode)
 	return errdetail_holder(found, &holder);
 }
 
-/* The same, of a table with its TOAST table. */
+/*
+ * Tell which transaction holds a table or its TOAST table.  Use within
+ * ereport().
+ */
 int
 pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode)
 {

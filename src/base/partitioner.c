@@ -19,7 +19,7 @@
 #define MURMUR_MIX		0x5bd1e995U
 #define MURMUR_SHIFT	24
 
-/* Kafka reads four bytes as a little-endian word, whatever the machine. */
+/* Read four bytes as a little-endian word, as Kafka does on any machine. */
 static inline uint32
 word_at(const unsigned char *p)
 {

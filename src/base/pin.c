@@ -3,9 +3,9 @@
  * pin.c
  *	  Calls under way that may run user code while they use a topic's description.
  *
- * A domain's CHECK, a constraint or an index expression may produce to the topic
- * whose description the caller is using.  While a call has a pin, descriptions that
- * are replaced are kept (topic/description.c).
+ * A domain's CHECK, a constraint or an index expression may produce to the
+ * topic with the description that the caller is using.  While a call has a pin,
+ * descriptions that are replaced are kept (topic/description.c).
  *
  *-------------------------------------------------------------------------
  */

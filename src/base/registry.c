@@ -17,8 +17,9 @@
  *  the table has fewer columns: the library reads NULL, and does not store its
  *  own value.
  *
- * registry_row.c reads and writes rows so.  Whatever else differs is an error, raised when the table is opened.  The
- * check is remembered until the relation changes.
+ * registry_row.c reads and writes rows so.  Any other difference is an error,
+ * raised when the table is opened.  The check is remembered until the relation
+ * changes.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +55,7 @@ typedef struct RegistryShape
 
 #define REQUIRED(type) {(type), false}
 #define NULLABLE(type) {(type), true}
-#define QUEUE_ROLE	InvalidOid	/* type queue.role, whose OID varies */
+#define QUEUE_ROLE	InvalidOid	/* type queue.role; its OID varies */
 
 /* Columns in the order of queue--1.0.sql.  Those of later versions: NULLABLE. */
 static const RegistryShape shapes[REGISTRY_TABLES] = {

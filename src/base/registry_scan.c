@@ -78,7 +78,7 @@ pgqueue_registry_scan(RegistryScan *scan, RegistryTable table,
 											scan->nkeys, scan->keys);
 }
 
-/* The same for keys with which no index begins: the whole table is read. */
+/* Begin to scan a whole table, for keys with which no index begins. */
 void
 pgqueue_registry_scan_table(RegistryScan *scan, RegistryTable table,
 							LOCKMODE lockmode, Snapshot snapshot)
@@ -96,7 +96,7 @@ pgqueue_registry_next(RegistryScan *scan)
 		systable_getnext_ordered(scan->scan, ForwardScanDirection);
 }
 
-/* The same backward, from the end of the index. */
+/* Return the row before, from the end of the index on, or NULL. */
 HeapTuple
 pgqueue_registry_previous(RegistryScan *scan)
 {

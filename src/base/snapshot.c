@@ -13,9 +13,10 @@
 #include "base/base.h"
 
 /*
- * A transaction that keeps one snapshot must not act on state that the
- * snapshot does not know: what it says happened is in the future.  xmin: who
- * wrote the newest row, under whose lock we are.
+ * Check that the transaction's snapshot, if it keeps one, knows the transaction
+ * xmin, which wrote the newest row; the caller holds the lock under which such
+ * rows are written.  State that the snapshot does not know must not be acted
+ * on: for the transaction it lies in the future.
  *
  * Errors: 40001.
  */

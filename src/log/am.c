@@ -124,7 +124,8 @@ log_tuple_complete_speculative(Relation rel, TupleTableSlot *slot,
 /* ---------------- given offsets: COPY and INSERT into a leaf ------------- */
 
 /*
- * Logical apply brings rows in commit order, not in offset order.
+ * Refuse rows from logical apply, which brings them in commit order, not in
+ * offset order.
  */
 static void
 refuse_logical_apply(Relation rel)
@@ -138,7 +139,10 @@ refuse_logical_apply(Relation rel)
 				 errhint("Replicate the topic into a plain table.")));
 }
 
-/* Rows from COPY, or from the rewrite of a table, with offsets of their own. */
+/*
+ * Append rows from COPY, or from the rewrite of a table, with the offsets that
+ * they have.
+ */
 static void
 log_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
 				 CommandId cid, TableAmOptions options,
@@ -239,7 +243,7 @@ log_set_new_file(Relation rel, const RelFileNode *newfile, char persistence,
 
 #endif
 
-/* TRUNCATE of a table made in the same transaction. */
+/* Truncate a table that was made in the same transaction. */
 static void
 log_nontransactional_truncate(Relation rel)
 {
@@ -303,7 +307,7 @@ log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
 
 #endif
 
-/* Large values lie in an ordinary TOAST table. */
+/* Return the access method of the TOAST table: an ordinary heap. */
 static Oid
 log_toast_am(Relation rel)
 {

@@ -37,8 +37,8 @@ pgqueue_needs_toast(HeapTuple tuple)
 }
 
 /*
- * What is stored for a record: itself, or a copy whose large values were
- * moved to the segment's TOAST table.
+ * Return what is stored for a record: the record itself, or a copy with its
+ * large values moved to the segment's TOAST table.
  */
 static HeapTuple
 toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
@@ -57,10 +57,7 @@ toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
 	return stored;
 }
 
-/*
- * The records of the next hold of the lock, ready to be written.  Returns
- * their number.
- */
+/* Prepare the records of the next hold of the lock.  Return their number. */
 int
 pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
 				   HeapTuple *stored, TransactionId xid, CommandId cid)
@@ -80,12 +77,12 @@ pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
 /* ---------------- under the lock ---------------- */
 
 /*
- * Everything that happens under the append lock: look at the tail, give the
- * records their offsets and times, write them.
+ * Do all that happens under the append lock: look at the tail, give the records
+ * their offsets and times, write them.
  *
  * *ntuples: in, how many are offered; out, how many were written.
- * *rolls: the roll counter by which the caller chose the segment; out, as it is
- * after the append.
+ * *rolls: the roll counter by which the caller chose the segment; out, its
+ * value after the append.
  */
 Outcome
 pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bounds,
@@ -119,7 +116,7 @@ pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bound
 	}
 	if (place.first_block)
 	{
-		/* before the block is there: whoever sees it sees the count */
+		/* before the block is there: a reader that sees it sees the count */
 		pgqueue_slot_count_roll(slot);
 		*rolls = pgqueue_slot_rolls(slot);
 	}

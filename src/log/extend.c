@@ -52,9 +52,9 @@ extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
 #else
 
 /*
- * Allocate pages behind the last one, as many as the file may have that holds
- * it.  False, perhaps with some of them, if that fails: the disk is full, the
- * file system cannot do it, or the next file is to be begun.
+ * Allocate pages behind the last one, as many as its file may have.  Return
+ * false, perhaps with some of them, if that fails: the disk is full, the file
+ * system cannot do it, or the next file must be begun.
  */
 static bool
 allocate(Relation leaf, BlockNumber nblocks, BlockNumber pages)
@@ -83,7 +83,10 @@ allocate(Relation leaf, BlockNumber nblocks, BlockNumber pages)
 #endif
 }
 
-/* What allocate() cannot do, the storage manager can, or raises its error. */
+/*
+ * Add pages by the storage manager where allocate() cannot; it raises the
+ * error.
+ */
 static void
 extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
 {

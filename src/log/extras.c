@@ -42,7 +42,10 @@ refuse(Relation leaf, const char *what)
 			 errhint("Only indexes and CHECK constraints may be added to a topic's table.")));
 }
 
-/* NULL, at the cost of a few comparisons, for a segment without extras. */
+/*
+ * Return NULL, at the cost of a few comparisons, for a segment without indexes
+ * and constraints.
+ */
 LogExtras *
 pgqueue_extras_begin(Relation leaf)
 {

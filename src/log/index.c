@@ -50,7 +50,10 @@ eval_begin(IndexEval *eval, Relation heap, IndexInfo *info)
 	eval->predicate = ExecPrepareQual(info->ii_Predicate, eval->estate);
 }
 
-/* Values of the index columns for the tuple in the slot; false: not indexed. */
+/*
+ * Compute the index columns of the tuple in the slot.  Return false if it is
+ * not indexed.
+ */
 static bool
 eval_tuple(IndexEval *eval)
 {
@@ -73,8 +76,9 @@ eval_end(IndexEval *eval)
 }
 
 /*
- * Must the record in the slot be indexed, and is it alive for uniqueness?
- * CREATE INDEX excludes writers, so what is in progress is our own.
+ * Return true if the record in the slot must be indexed; *alive: it counts for
+ * uniqueness.  CREATE INDEX excludes writers, so a record in progress is of
+ * this transaction.
  */
 static bool
 index_record(IndexEval *eval, Relation heap, TransactionId oldest_xmin,
@@ -187,7 +191,9 @@ pgqueue_index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 	return reltuples;
 }
 
-/* The next TID that the index holds, in order; false at the end. */
+/*
+ * Get the next TID that the index holds, in order.  Return false at the end.
+ */
 static bool
 next_indexed(ValidateIndexState *state, ItemPointer tid)
 {
@@ -201,8 +207,8 @@ next_indexed(ValidateIndexState *state, ItemPointer tid)
 }
 
 /*
- * Second pass of CREATE INDEX CONCURRENTLY: a merge of the index's sorted TIDs
- * with the table's; inserts those the index lacks.
+ * Do the second pass of CREATE INDEX CONCURRENTLY: merge the index's sorted
+ * TIDs with the table's, and insert those that the index lacks.
  */
 void
 pgqueue_index_validate_scan(Relation heap, Relation index, IndexInfo *info,

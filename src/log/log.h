@@ -140,7 +140,7 @@ typedef bool (*LogReceiver) (HeapTuple tuple, Relation leaf, void *arg);
 /* Committed, and shown by every snapshot. */
 typedef struct Settled
 {
-	TransactionId horizon;		/* whose xmin is before it */
+	TransactionId horizon;		/* xmin is before it */
 	TransactionId newest;		/* xmin met so far that was not frozen */
 } Settled;
 

@@ -21,7 +21,7 @@ typedef struct LogFixed
 	int32		partition;
 } LogFixed;
 
-/* The fixed columns of a formed tuple, in place. */
+/* Return the fixed columns of a formed tuple, in place. */
 static inline LogFixed *
 log_fixed(HeapTupleHeader header)
 {

@@ -30,7 +30,10 @@
 #include "log/log.h"
 #include "log/write.h"
 
-/* Room for a record, at a line pointer behind all others? */
+/*
+ * Return true if the page has room for a record at a line pointer behind all
+ * others.
+ */
 static bool
 page_has_room(Page page, Size len)
 {
@@ -38,7 +41,7 @@ page_has_room(Page page, Size len)
 		PageGetFreeSpace(page) >= MAXALIGN(len);
 }
 
-/* An existing page, locked; its visibility map page pinned if needed. */
+/* Lock an existing page, and pin its page of the visibility map if needed. */
 static Buffer
 lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
 {
@@ -57,7 +60,7 @@ lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
 	}
 }
 
-/* How many pages the records fill, if the first begins a page. */
+/* Return how many pages the records fill if the first begins a page. */
 static BlockNumber
 pages_of(HeapTuple *tuples, int ntuples)
 {
@@ -82,11 +85,11 @@ pages_of(HeapTuple *tuples, int ntuples)
 }
 
 /*
- * The page place->block, locked.  Beyond the file's end, the file gets all the
- * pages that the records will fill: see pgqueue_extend().
+ * Return the page place->block, locked.  Beyond the file's end, extend the file
+ * by all the pages that the records will fill: see pgqueue_extend().
  *
- * Nobody else extends a segment or writes to it while we hold the slot, so
- * what was added under this hold is still zero, and is not read from disk.
+ * The slot is held, so no other backend extends the segment or writes to it:
+ * pages added under this hold are still zero, and are not read from disk.
  */
 static Buffer
 open_page(Placement *place, HeapTuple *tuples, int ntuples)
@@ -200,8 +203,8 @@ log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
 }
 
 /*
- * As many of the records as the page takes, at least one.  last: these are
- * the last of the call if all fit.  Returns how many.
+ * Write as many of the records as the page takes, at least one.  last: these
+ * are the last of the call if all fit.  Return how many were written.
  */
 static int
 put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
@@ -336,7 +339,7 @@ pgqueue_place_end(Placement *place)
 	place->buffer = place->vmbuffer = InvalidBuffer;
 }
 
-/* Header of a record that this transaction and command insert. */
+/* Fill in the header of a record that this transaction and command insert. */
 void
 pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid leaf)
 {

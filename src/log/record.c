@@ -32,9 +32,7 @@
 StaticAssertDecl(MAXALIGN(SizeofHeapTupleHeader) == RECORD_HEADER_BYTES,
 				 "the NULL bitmap of a record must fit the header's padding");
 
-/*
- * Can column i be copied as bytes, with int alignment?
- */
+/* Return true if column i can be copied as bytes, with int alignment. */
 static inline bool
 is_plain_varlena(TupleDesc desc, int i, Datum value)
 {
@@ -45,7 +43,7 @@ is_plain_varlena(TupleDesc desc, int i, Datum value)
 		!VARATT_IS_EXTERNAL(DatumGetPointer(value));
 }
 
-/* Where a varlena that is stored at offset pos ends. */
+/* Return where a varlena that is stored at offset pos ends. */
 static inline Size
 varlena_end(Size pos, Pointer val)
 {
@@ -56,7 +54,7 @@ varlena_end(Size pos, Pointer val)
 	return INTALIGN(pos) + VARSIZE(val);
 }
 
-/* Store it there.  Returns the end. */
+/* Store a varlena there.  Return the end. */
 static inline char *
 put_varlena(char *base, char *data, Pointer val)
 {
@@ -155,7 +153,7 @@ form_general(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
 }
 
 /*
- * The record of a message.  values and nulls are in the order of the log's
+ * Form the record of a message.  values and nulls are in the order of the log's
  * columns; those of the fixed ones are ignored.  Offset and timestamp are zero
  * until the append fills them in.
  *

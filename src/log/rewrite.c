@@ -65,7 +65,7 @@ copy_record(HeapTuple tuple, Relation leaf, void *arg)
 	return true;
 }
 
-/* What pg_class says of a new heap's size. */
+/* Store a new heap's size in pg_class. */
 static void
 store_size(Oid relid, BlockNumber pages, int64 tuples)
 {
@@ -119,8 +119,9 @@ drop_copy(Oid relid)
 /* ---------------- the swap ---------------- */
 
 /*
- * Does nobody use the segment, soon?  Only looked at: a standby keeps what was
- * locked, be it for a moment, to the end of the transaction.
+ * Wait for a moment until no other transaction uses the segment.  Return true
+ * if so.  It is not locked: a standby keeps what was locked, even briefly, to
+ * the end of the transaction.
  */
 static bool
 is_free_soon(Oid relid)
@@ -148,7 +149,7 @@ lock_for_swap(Oid relid)
 	return false;
 }
 
-/* The offset behind the last record, dead or alive. */
+/* Return the offset behind the last record, dead or alive. */
 static int64
 end_of(Relation leaf)
 {
@@ -158,7 +159,7 @@ end_of(Relation leaf)
 	return tail.found ? tail.offset + 1 : 0;
 }
 
-/* The epoch of a transaction that is not in the future. */
+/* Return a transaction, which is not in the future, with its epoch. */
 static FullTransactionId
 full_xid(TransactionId xid)
 {
@@ -171,10 +172,10 @@ full_xid(TransactionId xid)
 }
 
 /*
- * A standby's snapshot that does not show the newest of the records must not
- * read the new file: what is frozen it would see, and what is gone it would
- * miss.  There is no record of our own to say so; this one of the B-tree's does
- * nothing else.
+ * Write a WAL record that cancels a standby's queries with snapshots that do
+ * not show the newest of the records: they must not read the new file, in which
+ * they would see what is frozen and miss what is gone.  No record is made for
+ * that; this one of the B-tree does nothing else.
  */
 static void
 log_standby_conflict(Relation leaf, TransactionId newest)
@@ -197,9 +198,9 @@ log_standby_conflict(Relation leaf, TransactionId newest)
  * Closes the leaf.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the leaf and its TOAST
- * table: no VACUUM, no DDL.  Nobody appends to a sealed segment, but COPY into
- * the leaf might: then it is not swapped.  Takes ACCESS EXCLUSIVE, if that can
- * be had, to the end of the transaction.
+ * table: no VACUUM, no DDL.  No producer appends to a sealed segment, but COPY
+ * into the leaf might: then it is not swapped.  Takes ACCESS EXCLUSIVE, if that
+ * can be had, to the end of the transaction.
  */
 bool
 pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,

@@ -23,7 +23,7 @@
 /*
  * Judge a page's records at or behind a place, in order, under its share lock.
  * lines gets those to emit; stop is set if the page ends at a record that may
- * still appear, whose offset is *stopped_at.
+ * still appear, at offset *stopped_at.
  */
 static int
 judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
@@ -132,9 +132,10 @@ pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
 }
 
 /*
- * The first record of a segment that may still appear.  False if there is none.
+ * Find the first record of a segment that may still appear.  Return false if
+ * there is none.
  *
- * Begins where the last one who asked found that all before is settled.
+ * The scan begins where the last one found that all before is settled.
  */
 bool
 pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
@@ -175,8 +176,8 @@ pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
 }
 
 /*
- * The settled records of a page, up to the first that is not; under its share
- * lock.
+ * List the settled records of a page, up to the first that is not settled,
+ * under its share lock.
  */
 static int
 settled_lines(Settled *settled, Relation leaf, Buffer buffer,

@@ -37,8 +37,8 @@ pgqueue_block_first(Relation leaf, BlockNumber block, LogFixed *first)
 /* ---------------- in a segment ---------------- */
 
 /*
- * A page near *block, within (low, high), that holds a record: probes both
- * ways by doubling.  False if no probe met one.
+ * Find a page near *block, within (low, high), that holds a record: probe both
+ * ways by doubling.  Return false if no probe met one.
  */
 static bool
 probe(Relation leaf, BlockNumber low, BlockNumber high, BlockNumber *block,
@@ -65,8 +65,8 @@ probe(Relation leaf, BlockNumber low, BlockNumber high, BlockNumber *block,
 }
 
 /*
- * May what is sought lie before a record?  Several records may have the time
- * sought; offsets are unique.
+ * Return true if the place sought may lie before a record.  Several records may
+ * have the time sought; offsets are unique.
  */
 bool
 pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
@@ -76,8 +76,9 @@ pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
 }
 
 /*
- * A block from which a forward scan meets every record at or behind the place:
- * no earlier block holds one.  Usually the block of the record itself.
+ * Return a block from which a forward scan meets every record at or behind the
+ * place: no earlier block holds one.  Usually it is the block of the record
+ * itself.
  */
 BlockNumber
 pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
@@ -101,7 +102,7 @@ pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
 }
 
 /*
- * The last record before block upto.  Walks back over pages without one.
+ * Find the last record before block upto.  Walk back over pages without one.
  */
 void
 pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
@@ -130,7 +131,7 @@ pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
 
 /* ---------------- among segments ---------------- */
 
-/* The first record of a leaf.  False if it has none. */
+/* Find the first record of a segment.  Return false if it has none. */
 bool
 pgqueue_leaf_first(Relation leaf, LogFixed *first)
 {

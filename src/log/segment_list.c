@@ -36,7 +36,9 @@ static uint64 changes = 0;
 
 /* ---------------- what is known ---------------- */
 
-/* A relation has changed; InvalidOid: any may have. */
+/*
+ * Forget the bounds of a relation that has changed; InvalidOid: any may have.
+ */
 void
 pgqueue_segment_changed(Oid relid)
 {
@@ -71,7 +73,7 @@ remember(const SegmentBounds *bounds)
 
 /* ---------------- bounds ---------------- */
 
-/* A datum of a bound; false: it is no value. */
+/* Read a datum of a bound.  Return false if it is no value. */
 static bool
 bound_value(const List *bound, int n, int64 *value)
 {
@@ -86,7 +88,10 @@ bound_value(const List *bound, int n, int64 *value)
 	return true;
 }
 
-/* Offsets of one partition?  Else it is none of ours. */
+/*
+ * Read the bounds of a segment.  Return false if they are not offsets of one
+ * partition.
+ */
 static bool
 take_bounds(const PartitionBoundSpec *spec, SegmentBounds *bounds)
 {
@@ -182,10 +187,11 @@ by_place(const void *a, const void *b)
 }
 
 /*
- * The segments of a topic's table, ordered by partition and offset, in the
- * current memory context.  Returns their number.
+ * List the segments of a topic's table, ordered by partition and offset, in the
+ * current memory context.  Return their number.
  *
- * The caller must be told of changes: what arrives meanwhile is not in the list.
+ * The caller must be told of changes: a change that arrives meanwhile is not in
+ * the list.
  */
 int
 pgqueue_list_segments(Oid log, SegmentBounds **segments)

@@ -4,8 +4,8 @@
  *	  The one check of what C code relies on: the shape of a topic's table, of
  *	  its segments and of its view.
  *
- * C code reads records and rows by position.  The tables belong to the topic's
- * owner, who may run DDL on them, so no code may trust their shape.  Each table
+ * C code reads records and rows by position.  The topic's owner may run
+ * DDL on the tables, so no code may trust their shape.  Each table
  * and view is checked where it is opened:
  *
  *	 the topic's table and its view     topic/description.c, when the topic is
@@ -47,7 +47,7 @@ typedef struct KnownShape
 	Oid			owner;
 	Oid			value_type;
 
-	/* whose append lock it needs; InvalidOid: not known yet */
+	/* the append lock that it needs; InvalidOid: not known yet */
 	Oid			lock_log;
 	int32		lock_partition;
 } KnownShape;
@@ -64,7 +64,10 @@ pgqueue_is_log(Relation rel)
 
 /* ---------------- flaws ---------------- */
 
-/* A column of a log; value_type may be InvalidOid: any. */
+/*
+ * Return what is wrong with a column of a log, or NULL; value_type may be
+ * InvalidOid: any.
+ */
 static const char *
 column_flaw(Relation rel, int attnum, Oid value_type)
 {
@@ -114,7 +117,10 @@ column_flaw(Relation rel, int attnum, Oid value_type)
 	return NULL;
 }
 
-/* What the topic's table and its segments have in common. */
+/*
+ * Return what is wrong with the topic's table or a segment, in what they have
+ * in common, or NULL.
+ */
 static const char *
 storage_flaw(Relation rel, Oid value_type)
 {
@@ -147,7 +153,7 @@ storage_flaw(Relation rel, Oid value_type)
 	return NULL;
 }
 
-/* PARTITION BY RANGE (partition, "offset")? */
+/* Return true if the table is PARTITION BY RANGE (partition, "offset"). */
 static bool
 is_partitioned_as_log(Relation log)
 {
@@ -335,7 +341,7 @@ pgqueue_has_log_columns(Relation leaf)
 }
 
 /*
- * Determine whose append lock serializes appends to a queue_log table: for a
+ * Determine which append lock serializes appends to a queue_log table: for a
  * segment, that of its topic's partition, as producers use it; for any other
  * table its own, whatever partition its rows name.  A segment is told by its
  * place in schema queue, where users cannot put tables, and its bounds: while a

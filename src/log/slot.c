@@ -5,7 +5,7 @@
  *
  * A fixed table of slots in shared memory; (database, topic, partition) is
  * hashed to one of them.  Two partitions that share a slot only contend.
- * Nobody ever holds two slots.
+ * A backend never holds two slots.
  *
  *	 +--------+-------+---------------+-----------------------------------+
  *	 | lock   | rolls | victim,serial | 4 x (database, leaf, file, block, |
@@ -13,18 +13,18 @@
  *	 +--------+-------+---------------+-----------------------------------+
  *
  * rolls    raised under the lock before the first block of any segment is
- *			written; who decided on a segment by an older count must decide
- *			again.
- * tails    of the leaves last appended to through this slot.  No page of the
- *			leaf behind the block holds a record.  That is an upper bound at
- *			any time, because every append to the leaf goes through the slot,
+ *			written; an appender that chose a segment by an older count must
+ *			choose again.
+ * tails    of the segments last appended to through this slot.  No page of the
+ *			segment behind the block holds a record.  That is an upper bound at
+ *			any time, because every append to the segment goes through the slot,
  *			and VACUUM only takes records away.  It is a hint that saves a walk
  *			over empty pages; the log's own bytes remain the truth, and the
  *			page is always read.
- * stable   no record before that block, of the same leaf, is in progress, or will
- *			ever be: it holds a committed record, behind which appends go.  Saves
- *			who asks for the stable end from reading the leaf from its start.
- * victim   whose place the next unknown leaf takes.
+ * stable   no record before that block, of the same segment, is in progress, or
+ *			will ever be: it holds a committed record, behind which appends go.  A call
+ *			for the stable end need not read the segment from its start.
+ * victim   the tail that the next unknown segment replaces.
  * serial   counts appends and newcomers; a tail keeps that of its last one, so
  *			that a walker knows whether the tail is still what it was.
  *
@@ -121,7 +121,7 @@ pgqueue_slot_init(void)
 	pgqueue_shared_add(&part);
 }
 
-/* The slot of a partition of the topic whose table is log. */
+/* Return the slot of a partition of the topic that has table log. */
 AppendSlot *
 pgqueue_slot(Oid log, int32 partition)
 {
@@ -148,8 +148,8 @@ pgqueue_slot_unlock(AppendSlot *slot)
 }
 
 /*
- * The roll counter.  Read it before the segment list that a decision is made
- * from, and again under the lock.
+ * Return the roll counter.  Read it before the segment list that a decision is
+ * made from, and again under the lock.
  */
 uint64
 pgqueue_slot_rolls(AppendSlot *slot)
@@ -167,7 +167,10 @@ pgqueue_slot_count_roll(AppendSlot *slot)
 	pg_atomic_fetch_add_u64(&slot->rolls, 1);
 }
 
-/* What the slot knows of a leaf, or NULL.  Locks: the slot, at least shared. */
+/*
+ * Return what the slot knows of a segment, or NULL.  Locks: the slot, at least
+ * shared.
+ */
 static Tail *
 tail_of(AppendSlot *slot, Relation leaf)
 {
@@ -183,7 +186,9 @@ tail_of(AppendSlot *slot, Relation leaf)
 	return NULL;
 }
 
-/* The same; a leaf that is not known takes the place of another. */
+/*
+ * Return the same, giving a segment that is not known the place of another one.
+ */
 static Tail *
 claim_tail(AppendSlot *slot, Relation leaf)
 {
@@ -222,7 +227,7 @@ pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 	tail->serial = ++slot->serial;
 }
 
-/* A block before which no record of the leaf is in progress. */
+/* Return a block before which no record of the segment is in progress. */
 BlockNumber
 pgqueue_slot_stable(AppendSlot *slot, Relation leaf)
 {
@@ -252,7 +257,7 @@ pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf, BlockNumber block)
 	LWLockRelease(&slot->lock);
 }
 
-/* The last block before end that holds a record, else invalid. */
+/* Return the last block before end that holds a record, else invalid. */
 static BlockNumber
 walk_back(Relation leaf, BlockNumber end)
 {
@@ -263,15 +268,16 @@ walk_back(Relation leaf, BlockNumber end)
 }
 
 /*
- * A block behind which the leaf holds no record (InvalidBlockNumber: there is
- * none at all), as of the call.  The pages are walked without the lock.  The
- * slot remembers the result unless something was appended to the leaf
- * meanwhile; then the appender made it know better.
+ * Return a block behind which the segment holds no record (InvalidBlockNumber:
+ * there is none at all), as of the call.  The pages are walked without the
+ * lock.  The slot remembers the result unless a record was appended to the
+ * segment meanwhile; then the appender has set the tail.
  *
- * A reader may rely on it: what is appended after the call began is not shown
- * by a snapshot taken before.  An appender looks again under the lock.
+ * A reader may rely on it: records that are appended after the call began are
+ * not shown by a snapshot taken before.  An appender looks again under the
+ * lock.
  *
- * On a standby, where nothing is appended through slots, every call walks.
+ * On a standby, where records are not appended through slots, every call walks.
  */
 BlockNumber
 pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)

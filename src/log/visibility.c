@@ -15,9 +15,7 @@
 
 #include "log/log.h"
 
-/*
- * What a reader does with a record that its snapshot does not show.
- */
+/* Decide what a reader does with a record that its snapshot does not show. */
 static Verdict
 judge_invisible(HeapTupleHeader header, Snapshot snapshot)
 {
@@ -51,7 +49,10 @@ pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation leaf, Snapshot snapshot)
 
 /* ---------------- settled records ---------------- */
 
-/* *unsettled: it may still appear, or some snapshot does not show it. */
+/*
+ * Return true if the record is settled.  *unsettled: it may still appear, or
+ * some snapshot does not show it.
+ */
 bool
 pgqueue_is_settled(Settled *settled, HeapTuple tuple, Buffer buffer,
 				   bool *unsettled)

@@ -37,7 +37,8 @@ check_epoch(const char *name, int32 epoch, const ProducerState *state)
 }
 
 /*
- * A call that changes nothing tells a fenced instance all the same.
+ * Check that a producer's instance is not fenced, for a call that changes
+ * nothing.
  *
  * Errors: QU003; 42501 for another role's producer.
  */
@@ -57,7 +58,7 @@ pgqueue_check_fenced(const Topic *topic, const char *name, int32 epoch)
 	UnregisterSnapshot(snapshot);
 }
 
-/* The call's own sequences must ascend.  Errors: 22023. */
+/* Check that the call's own sequences ascend.  Errors: 22023. */
 static void
 check_ascending(const int64 *sequences, int n)
 {
@@ -79,8 +80,8 @@ check_ascending(const int64 *sequences, int n)
 }
 
 /*
- * Where the duplicates of a call were stored, a row of the producer's state
- * after the other.
+ * Find where the duplicates of a call were stored, one row of the producer's
+ * state after the other.
  *
  * Errors: QU002 if one never was: calling it a duplicate would lose it.
  */
@@ -124,9 +125,10 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 }
 
 /*
- * A partial restore may have brought the producer's state and not its messages:
- * what the log does not reach is no duplicate, nor what it reached only with
- * other messages, appended since (topic/incarnation.c).
+ * Check that the log reaches the duplicates.  A partial restore may have
+ * brought the producer's state and not its messages: what the log does not
+ * reach is no duplicate, nor what it reaches only with other messages, appended
+ * since (topic/incarnation.c).
  *
  * Errors: QU001.
  */
@@ -165,8 +167,8 @@ check_reached(const ProducerClaim *claim, Topic *topic)
 }
 
 /*
- * A REPEATABLE READ or SERIALIZABLE transaction whose snapshot knows a producer
- * that has been forgotten since.
+ * Refuse a REPEATABLE READ or SERIALIZABLE transaction with a snapshot that
+ * knows a producer which has been forgotten since.
  *
  * Errors: 40001.
  */
@@ -276,9 +278,9 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 }
 
 /*
- * Code that runs while a call appends (a constraint of the topic, an index
- * expression) may have used the same producer: then what was claimed is not
- * true any more.
+ * Check that the producer was not used while the call appended: code that runs
+ * then (a constraint of the topic, an index expression) may have used it, and
+ * what was claimed is not true any more.
  *
  * Errors: 55006.
  */

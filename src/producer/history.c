@@ -43,9 +43,9 @@
 /* ---------------- finding ---------------- */
 
 /*
- * The places of the row that should hold a sequence, be it recent or pruned.
- * False if no row reaches as far.  A sequence that was never stored is not in
- * the map.
+ * Find the addresses in the row that should hold a sequence, be it recent or
+ * pruned.  Return false if no row reaches as far.  A sequence that was never
+ * stored is not in the map.
  *
  * An index scan reads a page's entries up to the bound before it returns the
  * first; so look first as far as a merged row is likely to reach.

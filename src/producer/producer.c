@@ -5,16 +5,16 @@
  *
  * A producer is a row of queue.producer, made when its id is first used; it
  * belongs to that role.  Its rows in queue.producer_batch (state.c)
- * say what it has stored.  Who produces with a sequence
+ * say what it has stored.  A call that produces with sequences
  *
  *	 1. claims it (pgqueue_claim): locks the producer to the end of the
  *		transaction, and learns which of the call's messages are stored already;
  *	 2. appends the others;
  *	 3. says so (pgqueue_claim_fulfil).
  *
- * All three happen in one transaction: they commit or abort together.  Whoever
- * uses the same producer meanwhile waits at the lock, and then finds the row or
- * does not.
+ * All three happen in one transaction: they commit or abort together.  A
+ * session that uses the same producer meanwhile waits for the lock, and then
+ * finds the row or does not.
  *
  * The lock is taken by id before the producer is looked up, so that it covers
  * making and forgetting the producer, too.
@@ -39,9 +39,9 @@
 /* ---------------- names and locks ---------------- */
 
 /*
- * A lock has room for 64 bits of hash: enough that nobody meets, or makes, two
- * ids of one hash.  View queue.blockers finds the id again with
- * hashtextextended(), the same function.
+ * Fill in the lock tag of a producer.  It has room for 64 bits of hash: enough
+ * that two ids of one hash do not occur, and cannot be made.  View
+ * queue.blockers finds the id again with hashtextextended(), the same function.
  */
 void
 pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * producer.h
- *	  Producers: who has stored which sequences.
+ *	  Producers, and the sequences that they have stored.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,7 @@ typedef struct RowTable
 typedef struct ProducerState
 {
 	bool		found;
-	TransactionId xmin;			/* who wrote it */
+	TransactionId xmin;			/* that wrote it */
 	int32		series;			/* epoch in which sequences last restarted */
 	int32		epoch;
 	int64		generation;		/* counts the producer's rows */

@@ -14,7 +14,7 @@
  *
  * Later rows have the greater (series, last_sequence, generation), so the
  * newest is read from the index's end, and the row of an earlier sequence is the
- * first whose last_sequence is not below it; unless pruning has moved it to
+ * first with a last_sequence not below it; unless pruning has moved it to
  * queue.producer_history (history.c).  A row without messages (a fence,
  * a call of duplicates only, a watermark alone) repeats last_sequence, has no
  * places, and comes behind the row that has.
@@ -38,8 +38,8 @@
 #include "producer/producer.h"
 
 /*
- * Rows written and deleted by this backend: who finds the same number again
- * knows that it was not disturbed.
+ * Counts rows that this backend wrote and deleted: a caller that finds the same
+ * number again knows that it was not disturbed.
  */
 uint64		pgqueue_producer_changes = 0;
 
@@ -94,8 +94,8 @@ pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
 }
 
 /*
- * The places of the first row, by last_sequence, between two sequences.  False
- * if there is none.
+ * Find the addresses in the first row, by last_sequence, between two
+ * sequences.  Return false if there is none.
  *
  * Locks: the producer's.
  */
@@ -169,7 +169,7 @@ fill_state(ProducerState *state, Relation rel, HeapTuple tuple)
 }
 
 /*
- * The producer's newest row.
+ * Read the producer's newest row.
  *
  * Locks: the producer's for SnapshotSelf: a commit between two looks at rows
  * could hide both the old and the new one.

@@ -30,9 +30,9 @@
 #include "topic/topic.h"
 
 /*
- * How many records to prepare for a segment.  What is toasted and then does
- * not fit the segment's offsets is toasted again for the next, and the first
- * copy stays; so with large values look at the tail, without the lock.
+ * Return how many records to prepare for a segment.  What is toasted and then
+ * does not fit the segment's offsets is toasted again for the next, and the
+ * first copy stays; so with large values look at the tail, without the lock.
  */
 static int
 records_for(Relation leaf, const Segment *segment, HeapTuple *tuples,
@@ -56,7 +56,7 @@ records_for(Relation leaf, const Segment *segment, HeapTuple *tuples,
 
 /* ---------------- choosing the segment ---------------- */
 
-/* The time of the last record before a segment; 0 if there is none. */
+/* Return the time of the last record before a segment; 0 if there is none. */
 static TimestampTz
 timestamp_before(Topic *topic, Partition *part, int segment)
 {
@@ -237,7 +237,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 }
 
 /*
- * Group records by partition, their order kept within each.  Returns a new
+ * Group records by partition, their order kept within each.  Return a new
  * array; *bounds: those of partition p are bounds[p] up to bounds[p + 1].
  */
 HeapTuple *

@@ -3,7 +3,7 @@
  * attempt.c
  *	  Loops over topics: a fault of one topic does not stop the others.
  *
- * A loop leaves out the topics whose descriptions say that they are broken.  What
+ * A loop leaves out the topics that are broken by their descriptions.  What
  * else may fail, from a segment without its shape or a damaged page to a lock that
  * another transaction holds, fails in a subtransaction, and becomes a WARNING.
  *
@@ -52,8 +52,8 @@ pgqueue_look_at_once(bool at_once)
 }
 
 /*
- * Return true if the user may know of a topic, or owns it, whose table is locked so
- * that it cannot be looked at.
+ * Return true if the user may know of a topic, or owns it; its table is locked
+ * so that it cannot be looked at.
  */
 bool
 pgqueue_may_see_locked(const char *name)
@@ -170,8 +170,8 @@ pgqueue_error_of(Topic *topic, TopicTask run, void *arg)
 }
 
 /*
- * The same, but without waiting for locks on the topic's tables.  Return true if
- * it succeeded; else a WARNING tells the error.
+ * Run a task on a topic without waiting for locks on its tables.  Return true
+ * if it succeeded; else a WARNING tells the error.
  *
  * warned: NULL; or no WARNING if it is set; it becomes set.
  */

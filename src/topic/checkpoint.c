@@ -10,8 +10,8 @@
  *	 oldest_tombstone timestamptz or NULL | system int8 | log oid
  *
  * Rows are dumped for the log start's sake, but what was compacted are the files:
- * a restore may bring other messages, or none.  So system and log say in whose
- * files, and in others nothing counts as compacted.
+ * a restore may bring other messages, or none.  So system and log say which
+ * files they are; in others nothing counts as compacted.
  *
  * Kafka keeps the same in its log-start and cleaner offset checkpoints.  Each
  * change commits together with what it tells of (retention.c, compact.c).
@@ -98,7 +98,7 @@ pgqueue_load_checkpoints(Topic *topic)
 	pgqueue_registry_end(&scan);
 }
 
-/* A partition's, as of now; zeros if there is none. */
+/* Read a partition's checkpoint, as of now; zeros if there is none. */
 void
 pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 						Checkpoint *checkpoint)
@@ -115,7 +115,7 @@ pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 }
 
 /*
- * Write a partition's, in this transaction.
+ * Write a partition's checkpoint, in this transaction.
  *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table, since before it was read.
  */
@@ -150,7 +150,7 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	CacheInvalidateRelcacheByRelid(topic->log);
 }
 
-/* Forget a dropped topic's.  Locks: the strongest of its table. */
+/* Forget a dropped topic's checkpoints.  Locks: the strongest of its table. */
 void
 pgqueue_checkpoints_delete(const Topic *topic)
 {

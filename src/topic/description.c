@@ -243,7 +243,7 @@ load_relations(Topic *topic, Topic *target)
  * invalidation that arrives meanwhile lets the description be built again.
  *
  * The description is replaced as a whole, when the new one is complete: an error
- * on the way leaves the old one, not valid, whose arrays are as long as it says.
+ * on the way leaves the old one, not valid; its arrays are as long as it says.
  * A caller up the stack may still use the old one (a domain's CHECK may produce),
  * so it is kept to the end of the transaction, or to the next append.
  */

@@ -21,7 +21,7 @@
 
 /* ---------------- the ends of the log ---------------- */
 
-/* First offset that is kept. */
+/* Return the first offset that is kept. */
 int64
 pgqueue_log_start(const Topic *topic, int32 partition)
 {
@@ -30,8 +30,8 @@ pgqueue_log_start(const Topic *topic, int32 partition)
 }
 
 /*
- * Next offset to be assigned, as of now: behind the last record, dead or
- * alive.
+ * Return the next offset to be assigned, as of now: behind the last record,
+ * dead or alive.
  */
 int64
 pgqueue_log_end(Topic *topic, int32 partition)
@@ -60,8 +60,8 @@ pgqueue_log_end(Topic *topic, int32 partition)
 }
 
 /*
- * Does the log end before the offset?  Not decided by a list of segments that
- * may be old.
+ * Return true if the log ends before the offset.  A list of segments that may
+ * be old does not decide it.
  */
 bool
 pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
@@ -73,10 +73,10 @@ pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
 }
 
 /*
- * The first segment in which somebody may have appended and not ended yet, or
- * we ourselves, in this very command: who appends holds ROW EXCLUSIVE on the leaf
- * to the end of the transaction.  -1: none.  On a standby the primary's locks are
- * not known.
+ * Return the first segment in which a transaction that has not ended, or this
+ * very command, may have appended; -1: none.  An appender holds ROW EXCLUSIVE
+ * on the segment to the end of its transaction.  On a standby the primary's
+ * locks are not known.
  */
 static int
 first_disputed_segment(Partition *part)
@@ -94,7 +94,7 @@ first_disputed_segment(Partition *part)
 	return -1;
 }
 
-/* The last message before offset end that the snapshot shows, or -1. */
+/* Return the last message before offset end that the snapshot shows, or -1. */
 static int64
 last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 {
@@ -146,7 +146,10 @@ pgqueue_committed_end(const Topic *topic, int32 partition)
 	return Max(log_start, last + 1);
 }
 
-/* The same of a partition, from a segment on. */
+/*
+ * Find the first record of a partition, from a segment on, that may still
+ * appear.
+ */
 static bool
 first_unstable_from(Topic *topic, int32 partition, int segment,
 					Snapshot snapshot, int64 *offset)
@@ -169,13 +172,13 @@ first_unstable_from(Topic *topic, int32 partition, int segment,
 }
 
 /*
- * All ends of a partition, as of now.
+ * Determine all ends of a partition, as of now.
  *
- * The log end is read first.  If then nobody holds a leaf's lock, whoever
- * wrote before that end has ended, and a snapshot taken afterwards knows the
- * outcome: the log end is stable.  Otherwise the records are judged, from the
- * first segment in question on: that may read up to a segment, if nobody has
- * asked before, and is not for the hot path.
+ * The log end is read first.  If then no transaction holds a segment's lock,
+ * all appenders before that end have ended, and a snapshot taken afterwards
+ * knows the outcome: the log end is stable.  Otherwise the records are judged,
+ * from the first segment in question on: that may read up to a segment, if
+ * there was no call before, and is not for the hot path.
  */
 void
 pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
@@ -202,7 +205,7 @@ pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
 
 void
 pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
-							const char *whose)
+							const char *subject)
 {
 	int64		start;
 	int64		end;
@@ -213,13 +216,13 @@ pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
 	ereport(ERROR,
 			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 			 errmsg("%s " INT64_FORMAT " is outside partition %d of topic \"%s\"",
-					whose, offset, partition, topic->name),
+					subject, offset, partition, topic->name),
 			 errdetail("The log starts at offset " INT64_FORMAT
 					   " and ends before offset " INT64_FORMAT ".",
 					   start, end)));
 }
 
-/* The same for a position that was to be stored: it may not pass latest. */
+/* Raise the error for a position that was to be stored and passes latest. */
 void
 pgqueue_offset_beyond(const Topic *topic, int32 partition, int64 offset,
 					  const LogEnds *ends)

@@ -134,8 +134,9 @@ write_row(const Topic *topic, int32 partition, int32 ordinal, int64 first)
  * row, or one of its own.  Of transactions that come first at the same time each
  * writes one, and none waits for another.
  *
- * What was found is remembered in the description: FrozenTransactionId if the row
- * is committed, else the (sub)transaction that wrote it, whose rollback takes it.
+ * What was found is remembered in the description: FrozenTransactionId if the
+ * row is committed, else the (sub)transaction that wrote it; a rollback takes
+ * it away.
  */
 void
 pgqueue_incarnation_begin(const Topic *topic, int32 partition)
@@ -185,7 +186,7 @@ pgqueue_incarnation_reach(const Topic *topic, int32 partition, int64 number,
 	return rows.begun ? rows.first : Min(rows.first, committed_end);
 }
 
-/* Forget a dropped topic's.  Locks: the strongest of its table. */
+/* Forget a dropped topic's incarnations.  Locks: the strongest of its table. */
 void
 pgqueue_incarnations_delete(const Topic *topic)
 {
@@ -197,15 +198,15 @@ pgqueue_incarnations_delete(const Topic *topic)
 	(void) pgqueue_registry_delete(&scan);
 }
 
-/* An offset from an earlier incarnation is lost. */
+/* Raise the error for an offset from an earlier incarnation that is lost. */
 void
 pgqueue_offset_lost(const Topic *topic, int32 partition, int64 offset,
-					int64 reach, const char *whose, const char *hint)
+					int64 reach, const char *subject, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 			 errmsg("%s " INT64_FORMAT " is outside partition %d of topic \"%s\"",
-					whose, offset, partition, topic->name),
+					subject, offset, partition, topic->name),
 			 errdetail("It was restored without its messages: what lies at offset "
 					   INT64_FORMAT " and behind are others.", reach),
 			 errhint("%s", hint)));

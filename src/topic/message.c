@@ -20,8 +20,8 @@
 /* ---------------- checks ---------------- */
 
 /*
- * What every message must keep: a NULL value deletes a key, without a key it
- * means nothing.  And without one compaction could never take it away.
+ * Check what every message must keep: a NULL value deletes a key, so without a
+ * key it means nothing, and compaction could never remove it.
  *
  * Errors: 22004, 22023.
  */
@@ -74,7 +74,10 @@ key_in_utf8(char *data, int *len)
 	return utf8;
 }
 
-/* As Kafka's StringSerializer and default partitioner do: over UTF-8. */
+/*
+ * Return the partition of a key, over UTF-8, as Kafka's StringSerializer and
+ * default partitioner do.
+ */
 int32
 pgqueue_partition_for_text(text *key, int npartitions)
 {
@@ -88,7 +91,10 @@ pgqueue_partition_for_text(text *key, int npartitions)
 	return pgqueue_partition_for_key(data, len, npartitions);
 }
 
-/* Round robin, for messages that name neither partition nor key. */
+/*
+ * Return the next partition, round robin, for messages that name neither
+ * partition nor key.
+ */
 int32
 pgqueue_next_sticky(Topic *topic)
 {
@@ -98,7 +104,7 @@ pgqueue_next_sticky(Topic *topic)
 
 /* ---------------- one message ---------------- */
 
-/* The record of one message. */
+/* Form the record of one message. */
 HeapTuple
 pgqueue_form_message(Topic *topic, int32 partition, Datum value,
 					 bool value_null, Datum key, bool key_null,

@@ -17,8 +17,8 @@
 #include "topic/topic.h"
 
 /*
- * Were the segment's messages let go since the topic was looked up?  Asked with
- * the segment locked.
+ * Return true if the segment's messages were removed since the topic was looked
+ * up.  The segment is locked.
  */
 static bool
 was_let_go(Topic *topic, int32 partition, const Segment *segment)
@@ -69,7 +69,7 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 	return end;
 }
 
-/* The same from an offset on. */
+/* Scan a partition from an offset on. */
 ScanEnd
 pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
 			 LogReceiver receiver, void *arg, int64 *stopped_at)
@@ -92,8 +92,8 @@ take_place(HeapTuple tuple, Relation leaf, void *arg)
 }
 
 /*
- * The first message at or behind an offset; none that may still appear, which
- * the result tells.
+ * Find the first message at or behind an offset, but none behind a record that
+ * may still appear; the result tells.
  */
 ScanEnd
 pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
@@ -107,7 +107,8 @@ pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 }
 
 /*
- * The first message of that time or later; none behind one in progress.
+ * Find the first message of that time or later, but none behind a record in
+ * progress.
  *
  * Errors: QU001 if retention was faster.
  */

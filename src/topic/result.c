@@ -40,7 +40,9 @@
 
 uint64		pgqueue_messages_taken = 0;
 
-/* Bytes of a message, as they count for max_bytes: not compressed. */
+/*
+ * Return the bytes of a message as they count for max_bytes: not compressed.
+ */
 static int64
 message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 {
@@ -59,7 +61,8 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 }
 
 /*
- * Can a message's own columns be copied from record to row as they lie?
+ * Return true if a message's own columns can be copied from record to row as
+ * they lie.
  *
  *	 record  | offset 8 | timestamp 8 | partition 4 | key value headers
  *	 row     | topic, partition, offset, timestamp  | key value headers
@@ -78,7 +81,9 @@ can_copy(TupleDesc desc)
 #define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
 #define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
 
-/* The part of every row that comes before the message's own columns. */
+/*
+ * Prepare the part of every row that comes before the message's own columns.
+ */
 static void
 prepare_row(MessageSink *sink, const Topic *topic)
 {
@@ -99,9 +104,9 @@ prepare_row(MessageSink *sink, const Topic *topic)
 }
 
 /*
- * A row of a record whose columns can be copied.  It may end before columns that
- * the type has behind those that are known, as rows do that were stored before the
- * columns were added: they are NULL.
+ * Form the row of a record by copying its columns.  It may end before columns
+ * that the type has behind those that are known, as rows do that were stored
+ * before the columns were added: they are NULL.
  */
 static void
 copy_row(MessageSink *sink, HeapTuple record)
@@ -140,7 +145,7 @@ copy_row(MessageSink *sink, HeapTuple record)
 	tuplestore_puttuple(sink->store, row);
 }
 
-/* A row of any record. */
+/* Form the row of any record. */
 static void
 form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 {
@@ -203,7 +208,9 @@ keep_open(MessageSink *sink, Relation leaf)
 	RegisterExprContextCallback(context, close_leaf, PointerGetDatum(leaf));
 }
 
-/* A LogReceiver.  The first message is taken whatever its size. */
+/*
+ * Take a message, as a LogReceiver.  The first one is taken whatever its size.
+ */
 bool
 pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 {
@@ -289,7 +296,7 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 }
 
 /*
- * From here on the messages are those of a topic.
+ * Set the topic of the messages that follow.
  *
  * call: the call that would be right for another type of value, with %s for
  * topic and type; for the hint.

@@ -17,7 +17,7 @@
 
 /* ---------------- rights ---------------- */
 
-/* May the user know of the topic? */
+/* Return true if the user may know of the topic. */
 bool
 pgqueue_may_see(const Topic *topic)
 {
@@ -29,8 +29,8 @@ pgqueue_may_see(const Topic *topic)
 }
 
 /*
- * The rights of the topic are those of its view.  The C path bypasses the
- * executor, so it asks itself.
+ * Check a right on the topic: the rights are those of its view.  C code that
+ * bypasses the executor calls this.
  *
  * Errors: 42501.
  */
@@ -51,7 +51,7 @@ pgqueue_check_right(const Topic *topic, AclMode mode)
 
 /*
  * Return true if the user owns the topic, that is, its table.  What is left of a
- * topic whose table is missing belongs to the extension's owner.
+ * topic without its table belongs to the extension's owner.
  */
 bool
 pgqueue_owns_topic(const Topic *topic)

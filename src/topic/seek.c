@@ -15,7 +15,9 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* The same for the whole segment; the slot remembers where a hole begins. */
+/*
+ * Find the last record of a segment; the slot remembers where a hole begins.
+ */
 void
 pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf,
 						   LogTail *tail)
@@ -33,7 +35,7 @@ pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf,
 	pgqueue_segment_tail(leaf, nblocks, tail);
 }
 
-/* The same of a segment, which may be gone. */
+/* Find the first record of a segment, which may be gone. */
 static bool
 segment_first(Topic *topic, const Segment *segment, LogFixed *first)
 {
@@ -48,8 +50,8 @@ segment_first(Topic *topic, const Segment *segment, LogFixed *first)
 }
 
 /*
- * A segment from which on a place is to be sought: no earlier one holds a
- * record at or behind it.
+ * Return a segment from which on a place is to be sought: no earlier one holds
+ * a record at or behind it.
  */
 int
 pgqueue_seek_segment(Topic *topic, int32 partition, const LogSeek *seek)

@@ -24,8 +24,9 @@
 /* ---------------- segments ---------------- */
 
 /*
- * A partition must have segments, and they must touch each other.  Not checked
- * while a topic is looked up: a broken topic must be seen and dropped.
+ * Check that a partition has segments, and that they touch each other.  This is
+ * not checked while a topic is looked up: a broken topic must be seen and
+ * dropped.
  *
  * Errors: XX001.
  */

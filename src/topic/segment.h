@@ -31,7 +31,7 @@ extern int64 pgqueue_incarnation_reach(const Topic *topic, int32 partition,
 extern void pgqueue_incarnations_delete(const Topic *topic);
 pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 											int32 partition, int64 offset,
-											int64 reach, const char *whose,
+											int64 reach, const char *subject,
 											const char *hint);
 
 /* ---------------- segment_make.c ---------------- */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * segment_make.c
- *	  Making segments: DDL, run by the extension for whoever needs it.
+ *	  Make segments: DDL that the extension runs for appenders and maintenance.
  *
  * A segment is made in a transaction of its own, by a background worker
  * (below): made inside a producer's transaction it would stop every other
@@ -60,8 +60,8 @@
 /* ---------------- width ---------------- */
 
 /*
- * Offsets of the next segment: as configured, else what makes about
- * SEGMENT_BYTES of messages like those of the last used segment.
+ * Return the number of offsets of the next segment: as configured, else what
+ * makes about SEGMENT_BYTES of messages like those of the last used segment.
  */
 static int64
 segment_width(Topic *topic, Partition *part)
@@ -123,8 +123,8 @@ pgqueue_log_owner(const Topic *topic)
 }
 
 /*
- * "ALTER TABLE name ADD CONSTRAINT ..." for each CHECK of the topic's table: a
- * partition must have them all.
+ * Return "ALTER TABLE name ADD CONSTRAINT ..." for each CHECK of the topic's
+ * table: a partition must have them all.
  */
 static char *
 copy_constraints(const Topic *topic, const char *name)
@@ -153,9 +153,10 @@ copy_constraints(const Topic *topic, const char *name)
 }
 
 /*
- * " TABLESPACE name", or nothing: for the default, and, so that no producer fails
- * for it, if the tablespace is gone (a restore into another server) or the owner
- * of the topic may not create there any more.  TOAST lies with its table.
+ * Return " TABLESPACE name", or nothing: for the default, and, so that no
+ * producer fails for it, if the tablespace is gone (a restore into another
+ * server) or the owner of the topic may not create there any more.  TOAST lies
+ * with its table.
  */
 static const char *
 tablespace_clause(const Topic *topic, Oid owner)
@@ -181,8 +182,8 @@ tablespace_clause(const Topic *topic, Oid owner)
 }
 
 /*
- * Return a segment's name: after its first offset, as Kafka's files are.    If the
- * name is taken, by a segment that was detached, a number is added.
+ * Return a segment's name: after its first offset, as Kafka's files are.  If
+ * the name is taken, by a segment that was detached, a number is added.
  */
 static char *
 segment_name(const Topic *topic, int32 partition, int64 first)
@@ -236,7 +237,10 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 	pgqueue_code_end();
 }
 
-/* The first segments of partitions from_partition and up, one ahead of need. */
+/*
+ * Make the first segments of partitions from_partition and up, one ahead of
+ * need.
+ */
 void
 pgqueue_create_first_segments(Topic *topic, int32 from_partition)
 {
@@ -251,7 +255,7 @@ pgqueue_create_first_segments(Topic *topic, int32 from_partition)
 	}
 }
 
-/* A relation's owner, as of now; InvalidOid if it is gone. */
+/* Return a relation's owner, as of now; InvalidOid if it is gone. */
 Oid
 pgqueue_owner_of(Oid relid)
 {
@@ -269,7 +273,7 @@ pgqueue_owner_of(Oid relid)
 /*
  * Give the segments of a partition that REASSIGN OWNED has missed to the owner of
  * the topic.  It lists what a role owns before it locks anything, so it misses a
- * segment that is being made; but it waits for the maker, who has the topic's
+ * segment that is being made; but it waits for the maker, which has the topic's
  * table locked, before it changes that table's owner.  So the next maker knows
  * both.
  *
@@ -320,7 +324,10 @@ pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 	}
 }
 
-/* Was the topic's table made in this transaction?  Nobody else can see it. */
+/*
+ * Return true if the topic's table was made in this transaction, so that no
+ * other session can see it.
+ */
 static bool
 made_in_this_transaction(Oid log)
 {
@@ -342,11 +349,11 @@ has_segment_after(Topic **topic, int32 partition, int64 end)
 }
 
 /*
- * A producer has used up the last segment of a partition: wait until there is
- * another one.  upto: how far the producer's messages reach.
+ * Wait until a partition has another segment, after a producer has used up the
+ * last one.  upto: how far the producer's messages reach.  One session per
+ * partition asks a worker, the others wait for it.
  *
- * Locks: none of ours may be held.  One session per partition asks a worker,
- * the others wait for it.
+ * Locks: none of the extension's may be held.
  */
 void
 pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)

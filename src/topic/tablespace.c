@@ -19,7 +19,8 @@
 #include "topic/topic.h"
 
 /*
- * The tablespace of that name, in which the role may create tables.
+ * Return the tablespace of that name, after checking that the role may create
+ * tables there.
  *
  * Errors: 42704 if there is none, 42501, 22023 for the one of shared tables.
  */

@@ -83,8 +83,8 @@ pgqueue_catalog_init(void)
 }
 
 /*
- * A producer goes: all sessions are to look producers up again, at once in
- * ours, and in others before they can have its lock.
+ * Have all sessions look producers up again, since one is removed: this session
+ * at once, others before they can acquire its lock.
  */
 void
 pgqueue_producers_changed(void)
@@ -95,7 +95,7 @@ pgqueue_producers_changed(void)
 	relcache_callback((Datum) 0, relid);
 }
 
-/* The same for consumer groups. */
+/* Have all sessions look consumer groups up again. */
 void
 pgqueue_groups_changed(void)
 {
@@ -132,7 +132,7 @@ pgqueue_topic_is_known(const char *name)
 	return topic != NULL && topic->valid;
 }
 
-/* The topic of that name, or NULL. */
+/* Return the topic of that name, or NULL. */
 Topic *
 pgqueue_topic_find(const char *name)
 {
@@ -144,7 +144,7 @@ pgqueue_topic_find(const char *name)
 	if (topics == NULL)
 		make_topics();
 
-	/* nobody else need do this in a transaction that has all its locks */
+	/* once is enough in a transaction that has all its locks */
 	AcceptInvalidationMessages();
 
 	topic = hash_search(topics, name, HASH_ENTER, &found);
@@ -166,8 +166,8 @@ pgqueue_topic_find(const char *name)
 }
 
 /*
- * A topic whose table or view has lost its shape can be seen and dropped, not
- * used.
+ * A topic with a table or view that has lost its shape can be seen and dropped,
+ * not used.
  *
  * Errors: 55000.
  */
@@ -226,7 +226,7 @@ pgqueue_topic_arg(text *name)
 	return pgqueue_topic(buffer);
 }
 
-/* Return the id of the topic whose table this is, and its name; or 0. */
+/* Return the id of the topic that has this table, and its name; or 0. */
 int32
 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
 {
@@ -284,8 +284,8 @@ pgqueue_topic_id(const char *name)
 }
 
 /*
- * A name may stand for another topic by now, with other rights and another
- * type.
+ * Check that a topic is still the one with that id.  Its name may stand for
+ * another topic by now, with other rights and another type.
  *
  * Errors: 55006.
  */
@@ -299,7 +299,7 @@ pgqueue_check_same(const Topic *topic, int32 id)
 }
 
 /*
- * The same topic's description, as of now.
+ * Return the same topic's description, as of now.
  *
  * Errors: 42704 if it was dropped, 55006 if there is another one instead.
  */
@@ -332,11 +332,11 @@ pgqueue_topic_hold(Topic *topic)
 }
 
 /*
- * A description built anew even if nobody told that it changed.
+ * Rebuild a description even if no invalidation has arrived.
  *
  * A transaction that made a segment is visible a moment before it sends its
- * invalidations.  Somebody who listed the segments in that moment may have
- * read and committed an offset of which we cannot know yet.
+ * invalidations.  A session that listed the segments in that moment may have
+ * read and committed an offset that is not known here yet.
  */
 Topic *
 pgqueue_topic_reload(Topic *topic)
@@ -345,7 +345,7 @@ pgqueue_topic_reload(Topic *topic)
 	return pgqueue_topic_refresh(topic);
 }
 
-/* Names of all topics, as C strings. */
+/* Return the names of all topics, as C strings. */
 List *
 pgqueue_topic_names(void)
 {

@@ -46,7 +46,7 @@ typedef struct Partition
 	TransactionId begun;		/* see pgqueue_incarnation_begin() */
 } Partition;
 
-/* Whoever sends sequences; see producer/producer.c. */
+/* See producer/producer.c. */
 #define PGQUEUE_MAX_PRODUCER_NAME PGQUEUE_MAX_NAME
 
 typedef struct Producer
@@ -166,7 +166,7 @@ pg_noreturn extern void pgqueue_offset_beyond(const Topic *topic,
 pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
 													int32 partition,
 													int64 offset,
-													const char *whose);
+													const char *subject);
 
 /* ---------------- attempt.c ---------------- */
 

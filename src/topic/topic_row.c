@@ -16,7 +16,7 @@
 #include "topic/topic_row.h"
 
 /*
- * A cleanup policy, as Kafka writes them.
+ * Read a cleanup policy, as Kafka writes them.
  *
  * Errors: 22023.
  */
@@ -50,7 +50,7 @@ begin_scan(RegistryScan *scan, const char *name, LOCKMODE lockmode,
 	pgqueue_registry_scan(scan, REGISTRY_TOPIC, lockmode, snapshot);
 }
 
-/* Read the topic's row.  False if there is none. */
+/* Read the topic's row.  Return false if there is none. */
 bool
 pgqueue_load_row(Topic *topic)
 {
