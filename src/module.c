@@ -35,7 +35,7 @@ _PG_init(void)
 							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
-	pgqueue_face_settings_init();
+	pgqueue_view_settings_init();
 	pgqueue_slot_init();
 	pgqueue_wakeup_init();
 	pgqueue_shared_init();
@@ -52,5 +52,5 @@ _PG_init(void)
 	 * transaction has written when the gathered rows have gone out.
 	 */
 	pgqueue_poll_init();
-	pgqueue_face_buffer_init();
+	pgqueue_view_buffer_init();
 }

@@ -15,36 +15,36 @@
 /* ---------------- view_buffer.c ---------------- */
 
 /* The producer of the rows of a statement; see queue.producer_id. */
-typedef struct FaceProducer
+typedef struct ViewProducer
 {
 	const char *name;			/* NULL: none */
 	int32		epoch;
 	int64		sequence;		/* of the next row */
-} FaceProducer;
+} ViewProducer;
 
 /* A statement that inserts into a topic's view. */
-typedef struct FaceStatement
+typedef struct ViewStatement
 {
 	uint64		number;			/* no two have the same in a backend */
 	bool		may_gather;
-	FaceProducer producer;
-} FaceStatement;
+	ViewProducer producer;
+} ViewStatement;
 
-extern void pgqueue_face_buffer_init(void);
-extern bool pgqueue_face_may_gather(MemoryContext statement);
-extern bool pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
+extern void pgqueue_view_buffer_init(void);
+extern bool pgqueue_view_may_gather(MemoryContext statement);
+extern bool pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 								HeapTuple record);
-extern void pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
-								const FaceProducer *producer,
+extern void pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
+								const ViewProducer *producer,
 								MessagePlace *place);
-extern void pgqueue_face_flush(void);
+extern void pgqueue_view_flush(void);
 
 /* ---------------- view_settings.c ---------------- */
 
-extern void pgqueue_face_settings_init(void);
-extern void pgqueue_face_settings_take(FaceProducer *producer,
+extern void pgqueue_view_settings_init(void);
+extern void pgqueue_view_settings_take(ViewProducer *producer,
 									   MemoryContext context);
-extern void pgqueue_face_settings_used(void);
+extern void pgqueue_view_settings_used(void);
 
 /* ---------------- poll.c ---------------- */
 
@@ -58,7 +58,7 @@ extern bool pgqueue_belongs_to_topic(const char *type, const char *schema,
 extern int32 pgqueue_guard_topic_of_log(Oid log);
 extern void pgqueue_check_relation(Relation rel);
 extern const char * pgqueue_topic_of_view(Relation view);
-extern void pgqueue_check_face(Relation view, const char *topic, Oid log_id,
+extern void pgqueue_check_view(Relation view, const char *topic, Oid log_id,
 							   bool renamed);
 
 /* ---------------- producer_args.c ---------------- */
@@ -97,6 +97,6 @@ extern void pgqueue_skip_elements(Elements *elements, int n);
 
 /* ---------------- topics.c ---------------- */
 
-extern const char * pgqueue_face_name(const char *name);
+extern const char * pgqueue_view_name(const char *name);
 
 #endif							/* QUEUE_API_H */

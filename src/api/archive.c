@@ -79,7 +79,7 @@ find_place(Archive *archive, RangeVar *name)
 														   &existing);
 	archive->name = name->relname;
 	if (archive->schema == get_namespace_oid(PGQUEUE_SCHEMA, false) ||
-		archive->schema == get_namespace_oid(PGQUEUE_FACE_SCHEMA, false) ||
+		archive->schema == get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false) ||
 		isAnyTempNamespace(archive->schema))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -194,7 +194,7 @@ check_touched(Oid relid, bool renamed)
 		case RELKIND_VIEW:
 			topic = pgqueue_topic_of_view(rel);
 			if (topic != NULL)
-				pgqueue_check_face(rel, topic, pgqueue_log_of_topic(topic),
+				pgqueue_check_view(rel, topic, pgqueue_log_of_topic(topic),
 								   renamed);
 			break;
 		case RELKIND_RELATION:

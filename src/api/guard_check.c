@@ -33,7 +33,7 @@ static const struct
 	const char *name;
 	const char *function;
 	int16		type;
-}			face_triggers[] =
+}			view_triggers[] =
 {
 	{"produce", "topic_insert",
 	TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSTEAD | TRIGGER_TYPE_INSERT},
@@ -69,10 +69,10 @@ is_storage_name(const char *name)
 }
 
 static bool
-is_face_name(const char *schema, const char *name)
+is_view_name(const char *schema, const char *name)
 {
 	return schema != NULL && name != NULL &&
-		strcmp(schema, PGQUEUE_FACE_SCHEMA) == 0 &&
+		strcmp(schema, PGQUEUE_VIEW_SCHEMA) == 0 &&
 		pgqueue_topic_id(name) != 0;
 }
 
@@ -87,15 +87,15 @@ pgqueue_belongs_to_topic(const char *type, const char *schema,
 						 const char *name, const char *const *names)
 {
 	if (strcmp(type, "view") == 0)
-		return is_face_name(schema, name);
+		return is_view_name(schema, name);
 	if (strcmp(type, "trigger") == 0 || strcmp(type, "default value") == 0)
 	{
-		if (!is_face_name(names[0], names[1]) || names[2] == NULL)
+		if (!is_view_name(names[0], names[1]) || names[2] == NULL)
 			return false;
 		if (strcmp(type, "default value") == 0)
 			return strcmp(names[2], "offset") == 0;
-		for (int i = 0; i < lengthof(face_triggers); i++)
-			if (strcmp(names[2], face_triggers[i].name) == 0)
+		for (int i = 0; i < lengthof(view_triggers); i++)
+			if (strcmp(names[2], view_triggers[i].name) == 0)
 				return true;
 		return false;
 	}
@@ -180,7 +180,7 @@ check_table(Relation log, int32 topic_id)
 static bool
 selects_log(Relation view, Oid log)
 {
-	static const AttrNumber columns[FACE_NATTS] =
+	static const AttrNumber columns[VIEW_NATTS] =
 	{LOG_ATTR_PARTITION, LOG_ATTR_OFFSET, LOG_ATTR_TIMESTAMP,
 	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS};
 	Query	   *query = get_view_query(view);
@@ -189,7 +189,7 @@ selects_log(Relation view, Oid log)
 	ListCell   *lc;
 
 	if (list_length(query->jointree->fromlist) != 1 ||
-		list_length(query->targetList) != FACE_NATTS ||
+		list_length(query->targetList) != VIEW_NATTS ||
 		query->jointree->quals != NULL || query->cteList != NIL ||
 		query->groupClause != NIL || query->groupingSets != NIL ||
 		query->havingQual != NULL || query->distinctClause != NIL ||
@@ -244,7 +244,7 @@ default_guards(Relation view)
 	Oid			guard = own_function("insert_guard");
 
 	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
-		if (constr->defval[i].adnum == FACE_ATTR_OFFSET)
+		if (constr->defval[i].adnum == VIEW_ATTR_OFFSET)
 			return calls_function(stringToNode(constr->defval[i].adbin), &guard);
 	return false;
 }
@@ -256,9 +256,9 @@ default_guards(Relation view)
 static const char *
 triggers_flaw(Relation view, const char *topic, bool complete)
 {
-	for (int i = 0; i < lengthof(face_triggers); i++)
+	for (int i = 0; i < lengthof(view_triggers); i++)
 	{
-		const char *name = face_triggers[i].name;
+		const char *name = view_triggers[i].name;
 		Trigger    *trigger = NULL;
 
 		for (int t = 0; view->trigdesc != NULL &&
@@ -270,8 +270,8 @@ triggers_flaw(Relation view, const char *topic, bool complete)
 							RelationGetRelationName(view));
 		if (trigger == NULL)
 			continue;
-		if (trigger->tgfoid != own_function(face_triggers[i].function) ||
-			trigger->tgtype != face_triggers[i].type ||
+		if (trigger->tgfoid != own_function(view_triggers[i].function) ||
+			trigger->tgtype != view_triggers[i].type ||
 			trigger->tgqual != NULL ||
 			trigger->tgenabled != TRIGGER_FIRES_ON_ORIGIN ||
 			(i == 0 && (trigger->tgnargs != 1 ||
@@ -287,7 +287,7 @@ triggers_flaw(Relation view, const char *topic, bool complete)
  * by one, so only a command that renames one asks for all of them.
  */
 void
-pgqueue_check_face(Relation view, const char *topic, Oid log_id, bool renamed)
+pgqueue_check_view(Relation view, const char *topic, Oid log_id, bool renamed)
 {
 	Relation	log = try_relation_open(log_id, AccessShareLock);
 	const char *flaw;
@@ -302,9 +302,9 @@ pgqueue_check_face(Relation view, const char *topic, Oid log_id, bool renamed)
 		flaw = psprintf("The view of a topic has the topic's name, \"%s\".",
 						topic);
 	if (flaw == NULL && RelationGetNamespace(view) !=
-		get_namespace_oid(PGQUEUE_FACE_SCHEMA, false))
+		get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false))
 		flaw = psprintf("The view of a topic is in schema \"%s\".",
-						PGQUEUE_FACE_SCHEMA);
+						PGQUEUE_VIEW_SCHEMA);
 	if (flaw == NULL && view->rd_rel->relowner != log->rd_rel->relowner)
 		flaw = "View and table of a topic belong to the same role.";
 	if (flaw == NULL && !selects_log(view, log_id))
@@ -327,7 +327,7 @@ pgqueue_check_face(Relation view, const char *topic, Oid log_id, bool renamed)
 const char *
 pgqueue_topic_of_view(Relation view)
 {
-	Oid			schema = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+	Oid			schema = get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false);
 
 	if (RelationGetNamespace(view) == schema &&
 		pgqueue_topic_id(RelationGetRelationName(view)) != 0)
@@ -337,8 +337,8 @@ pgqueue_topic_of_view(Relation view)
 	{
 		Trigger    *trigger = &view->trigdesc->triggers[i];
 
-		if (strcmp(trigger->tgname, face_triggers[0].name) == 0 &&
-			trigger->tgtype == face_triggers[0].type && trigger->tgnargs == 1 &&
+		if (strcmp(trigger->tgname, view_triggers[0].name) == 0 &&
+			trigger->tgtype == view_triggers[0].type && trigger->tgnargs == 1 &&
 			pgqueue_topic_id(trigger->tgargs[0]) != 0 &&
 			!OidIsValid(get_relname_relid(trigger->tgargs[0], schema)))
 			return trigger->tgargs[0];

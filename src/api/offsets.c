@@ -475,7 +475,7 @@ pgqueue_unread_time(PG_FUNCTION_ARGS)
 
 	if (topic == NULL || topic->broken != NULL ||
 		pgqueue_partition_broken(topic, task.partition) ||
-		pg_class_aclcheck(topic->face, GetUserId(),
+		pg_class_aclcheck(topic->view, GetUserId(),
 						  ACL_SELECT) != ACLCHECK_OK)
 		PG_RETURN_NULL();
 	last = last_found(fcinfo->flinfo, topic->id, task.partition);

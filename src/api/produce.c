@@ -103,7 +103,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 		pgqueue_value_from_typed(topic, type, value, value_null) :
 		pgqueue_value_from_text(topic, value, value_null);
 	/* the conversion may have run anything */
-	pgqueue_face_flush();
+	pgqueue_view_flush();
 	if (producer.name != NULL)
 	{
 		pgqueue_claim(topic, producer.name, producer.epoch, &sequence, 1, &claim);

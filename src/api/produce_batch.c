@@ -246,7 +246,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	id = topic->id;
 	convert_batch(topic, &batch);
 	/* the conversion may have run anything */
-	pgqueue_face_flush();
+	pgqueue_view_flush();
 	if (producer.name != NULL)
 	{
 		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,

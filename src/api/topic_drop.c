@@ -52,18 +52,18 @@ static void
 lock_for_drop(Topic *topic)
 {
 	Oid			log = topic->log;
-	Oid			face = topic->face;
+	Oid			view = topic->view;
 	List	   *tags = NIL;
 
-	if (OidIsValid(face))
-		tags = add_tag(tags, face);
+	if (OidIsValid(view))
+		tags = add_tag(tags, view);
 	for (int p = 0; p < topic->npartitions; p++)
 		for (int i = 0; i < topic->partitions[p].nsegments; i++)
 			tags = add_tag(tags, topic->partitions[p].segments[i].relid);
 	WaitForLockersMultiple(tags, AccessExclusiveLock, false);
 
-	if (OidIsValid(face))
-		pgqueue_lock_relation(face, AccessExclusiveLock);
+	if (OidIsValid(view))
+		pgqueue_lock_relation(view, AccessExclusiveLock);
 	pgqueue_lock_relation(log, AccessExclusiveLock);
 }
 
@@ -152,8 +152,8 @@ drop_relations(const Topic *topic, bool cascade)
 {
 	char	   *relation;
 
-	if (OidIsValid(topic->face))
-		drop_relation(topic->name, "DROP VIEW", pgqueue_face_name(topic->name),
+	if (OidIsValid(topic->view))
+		drop_relation(topic->name, "DROP VIEW", pgqueue_view_name(topic->name),
 					  cascade);
 	relation = get_rel_name(topic->log);
 	if (relation != NULL)

@@ -85,7 +85,7 @@ is_row_of_topic(const FormData_pg_type *form)
 {
 	return form->typtype == TYPTYPE_COMPOSITE &&
 		get_rel_relkind(form->typrelid) != RELKIND_COMPOSITE_TYPE &&
-		(form->typnamespace == get_namespace_oid(PGQUEUE_FACE_SCHEMA, false) ||
+		(form->typnamespace == get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false) ||
 		 form->typnamespace == get_namespace_oid(PGQUEUE_SCHEMA, false));
 }
 
@@ -153,11 +153,11 @@ check_value_type(Oid type)
 static void
 check_may_create(void)
 {
-	Oid			nsp = get_namespace_oid(PGQUEUE_FACE_SCHEMA, false);
+	Oid			nsp = get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false);
 	AclResult	result = pgqueue_schema_aclcheck(nsp, GetUserId(), ACL_CREATE);
 
 	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_FACE_SCHEMA);
+		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_VIEW_SCHEMA);
 }
 
 /*
@@ -184,9 +184,9 @@ next_topic_id(void)
 /* ---------------- the relations ---------------- */
 
 const char *
-pgqueue_face_name(const char *name)
+pgqueue_view_name(const char *name)
 {
-	return quote_qualified_identifier(PGQUEUE_FACE_SCHEMA, name);
+	return quote_qualified_identifier(PGQUEUE_VIEW_SCHEMA, name);
 }
 
 /*
@@ -203,7 +203,7 @@ static void
 create_relations(int32 id, const char *name, Oid value_type)
 {
 	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
-	const char *face = pgqueue_face_name(name);
+	const char *view = pgqueue_view_name(name);
 
 	run_as_extension(psprintf(
 							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
@@ -228,8 +228,8 @@ create_relations(int32 id, const char *name, Oid value_type)
 							 "CREATE TRIGGER refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"
 							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
 							 "ALTER VIEW %s OWNER TO %s",
-							 face, id, face, face, face, quote_literal_cstr(name),
-							 face, face, face, face, owner));
+							 view, id, view, view, view, quote_literal_cstr(name),
+							 view, view, view, view, owner));
 }
 
 /* ---------------- options ---------------- */
@@ -408,7 +408,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
-									get_namespace_oid(PGQUEUE_FACE_SCHEMA,
+									get_namespace_oid(PGQUEUE_VIEW_SCHEMA,
 													  false)));
 }
 

@@ -43,22 +43,22 @@
 #define BUFFER_ROWS		1000
 #define BUFFER_BYTES	(256 * 1024)
 
-typedef struct FaceBuffer
+typedef struct ViewBuffer
 {
 	MemoryContext context;		/* of the rows; may be NULL without any */
 	uint64		statement;		/* that gave the rows: its number */
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
 	int32		topic_id;
-	FaceProducer producer;		/* name in context; sequence of the first row */
+	ViewProducer producer;		/* name in context; sequence of the first row */
 	Oid			user;			/* of the statement */
 	int			sec_context;
 	HeapTuple	rows[BUFFER_ROWS];
 	int			nrows;
 	Size		bytes;
-} FaceBuffer;
+} ViewBuffer;
 
-static FaceBuffer buffer;
+static ViewBuffer buffer;
 
 static void
 forget(void)
@@ -79,8 +79,8 @@ forget(void)
  * before; else its partition is set to -1.
  */
 void
-pgqueue_face_append(Topic *topic, HeapTuple *rows, int nrows,
-					const FaceProducer *producer, MessagePlace *place)
+pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
+					const ViewProducer *producer, MessagePlace *place)
 {
 	ProducerClaim claim = {0};
 	int64	   *sequences;
@@ -134,7 +134,7 @@ statement_may_wait(Portal portal)
  * gathered.
  */
 bool
-pgqueue_face_may_gather(MemoryContext statement)
+pgqueue_view_may_gather(MemoryContext statement)
 {
 	return statement_may_wait(ActivePortal) &&
 		MemoryContextGetParent(statement) == PortalContext;
@@ -155,7 +155,7 @@ append_rows(void)
 	Topic	   *topic = pgqueue_topic(buffer.topic);
 	int			nrows = buffer.nrows;
 	HeapTuple  *rows = palloc(nrows * sizeof(HeapTuple));
-	FaceProducer producer = buffer.producer;
+	ViewProducer producer = buffer.producer;
 
 	pgqueue_check_same(topic, buffer.topic_id);
 	GetUserIdAndSecContext(&save_user, &save_sec_context);
@@ -164,7 +164,7 @@ append_rows(void)
 	buffer.context = NULL;
 	buffer.nrows = 0;
 	buffer.bytes = 0;
-	pgqueue_face_append(topic, rows, nrows, &producer, NULL);
+	pgqueue_view_append(topic, rows, nrows, &producer, NULL);
 	SetUserIdAndSecContext(save_user, save_sec_context);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -177,7 +177,7 @@ append_rows(void)
  * before the statement ends.
  */
 bool
-pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
+pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 					HeapTuple record)
 {
 	MemoryContext old;
@@ -221,7 +221,7 @@ pgqueue_face_gather(const FaceStatement *statement, Topic *topic,
  * take them along.  Then they go on waiting for their own statement's end.
  */
 void
-pgqueue_face_flush(void)
+pgqueue_view_flush(void)
 {
 	if (buffer.nrows > 0)
 	{
@@ -243,7 +243,7 @@ static void
 flush_at_end(void)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	pgqueue_face_flush();
+	pgqueue_view_flush();
 	PopActiveSnapshot();
 }
 
@@ -282,7 +282,7 @@ subxact_callback(SubXactEvent event, SubTransactionId subid,
 }
 
 void
-pgqueue_face_buffer_init(void)
+pgqueue_view_buffer_init(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);

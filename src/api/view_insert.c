@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(pgqueue_topic_flush);
 /* What the trigger remembers for the length of a statement. */
 typedef struct InsertState
 {
-	FaceStatement statement;
+	ViewStatement statement;
 	int32		sticky;
 	int			sticky_left;
 } InsertState;
@@ -46,8 +46,8 @@ insert_state(FunctionCallInfo fcinfo)
 		state->statement.number = ++statements;
 		/* a row trigger is called in the per-tuple context of its statement */
 		state->statement.may_gather =
-			pgqueue_face_may_gather(MemoryContextGetParent(CurrentMemoryContext));
-		pgqueue_face_settings_take(&state->statement.producer,
+			pgqueue_view_may_gather(MemoryContextGetParent(CurrentMemoryContext));
+		pgqueue_view_settings_take(&state->statement.producer,
 								   fcinfo->flinfo->fn_mcxt);
 		fcinfo->flinfo->fn_extra = state;
 	}
@@ -97,7 +97,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	InsertState *state;
 	int32		partition;
 	HeapTuple	record;
-	FaceStatement statement;
+	ViewStatement statement;
 	MessagePlace place;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
@@ -114,7 +114,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	 * topic's own view was checked with the topic, and our caller has the view
 	 * locked.
 	 */
-	if (topic->face != RelationGetRelid(trigger->tg_relation))
+	if (topic->view != RelationGetRelid(trigger->tg_relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("\"%s\" is not the view of topic \"%s\"",
@@ -125,38 +125,38 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	slot_getallattrs(slot);
 	row = slot->tts_values;
 	nulls = slot->tts_isnull;
-	check_not_given(nulls, FACE_ATTR_OFFSET, "offset");
-	check_not_given(nulls, FACE_ATTR_TIMESTAMP, "timestamp");
-	pgqueue_check_message(topic, nulls[FACE_ATTR_VALUE - 1],
-						  nulls[FACE_ATTR_KEY - 1],
-						  nulls[FACE_ATTR_HEADERS - 1],
-						  row[FACE_ATTR_HEADERS - 1]);
+	check_not_given(nulls, VIEW_ATTR_OFFSET, "offset");
+	check_not_given(nulls, VIEW_ATTR_TIMESTAMP, "timestamp");
+	pgqueue_check_message(topic, nulls[VIEW_ATTR_VALUE - 1],
+						  nulls[VIEW_ATTR_KEY - 1],
+						  nulls[VIEW_ATTR_HEADERS - 1],
+						  row[VIEW_ATTR_HEADERS - 1]);
 
-	if (!nulls[FACE_ATTR_PARTITION - 1])
+	if (!nulls[VIEW_ATTR_PARTITION - 1])
 	{
-		partition = DatumGetInt32(row[FACE_ATTR_PARTITION - 1]);
+		partition = DatumGetInt32(row[VIEW_ATTR_PARTITION - 1]);
 		pgqueue_check_partition(topic, partition);
 	}
-	else if (!nulls[FACE_ATTR_KEY - 1])
-		partition = pgqueue_partition_for_text(DatumGetTextPP(row[FACE_ATTR_KEY - 1]),
+	else if (!nulls[VIEW_ATTR_KEY - 1])
+		partition = pgqueue_partition_for_text(DatumGetTextPP(row[VIEW_ATTR_KEY - 1]),
 									  topic->npartitions);
 	else
 		partition = sticky_for_row(state, topic);
 
 	record = pgqueue_form_message(topic, partition,
-								  row[FACE_ATTR_VALUE - 1],
-								  nulls[FACE_ATTR_VALUE - 1],
-								  row[FACE_ATTR_KEY - 1],
-								  nulls[FACE_ATTR_KEY - 1],
-								  row[FACE_ATTR_HEADERS - 1],
-								  nulls[FACE_ATTR_HEADERS - 1]);
+								  row[VIEW_ATTR_VALUE - 1],
+								  nulls[VIEW_ATTR_VALUE - 1],
+								  row[VIEW_ATTR_KEY - 1],
+								  nulls[VIEW_ATTR_KEY - 1],
+								  row[VIEW_ATTR_HEADERS - 1],
+								  nulls[VIEW_ATTR_HEADERS - 1]);
 	statement = state->statement;
 	state->statement.producer.sequence++;
 	if (statement.may_gather &&
-		pgqueue_face_gather(&statement, topic, record))
+		pgqueue_view_gather(&statement, topic, record))
 		return PointerGetDatum(trigger->tg_trigtuple);
-	pgqueue_face_flush();
-	pgqueue_face_append(topic, &record, 1, &statement.producer, &place);
+	pgqueue_view_flush();
+	pgqueue_view_append(topic, &record, 1, &statement.producer, &place);
 
 	/*
 	 * What RETURNING shows.  The three columns were NULL and are passed by
@@ -169,13 +169,13 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 
 		place.partition = fixed->partition;
 		place.offset = fixed->offset;
-		row[FACE_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
-		nulls[FACE_ATTR_TIMESTAMP - 1] = false;
+		row[VIEW_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
+		nulls[VIEW_ATTR_TIMESTAMP - 1] = false;
 	}
-	row[FACE_ATTR_PARTITION - 1] = Int32GetDatum(place.partition);
-	row[FACE_ATTR_OFFSET - 1] = Int64GetDatum(place.offset);
-	nulls[FACE_ATTR_PARTITION - 1] = false;
-	nulls[FACE_ATTR_OFFSET - 1] = false;
+	row[VIEW_ATTR_PARTITION - 1] = Int32GetDatum(place.partition);
+	row[VIEW_ATTR_OFFSET - 1] = Int64GetDatum(place.offset);
+	nulls[VIEW_ATTR_PARTITION - 1] = false;
+	nulls[VIEW_ATTR_OFFSET - 1] = false;
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
@@ -191,7 +191,7 @@ pgqueue_topic_flush(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("queue.topic_flush() must be called by the trigger of a topic's view")));
-	pgqueue_face_flush();
-	pgqueue_face_settings_used();
+	pgqueue_view_flush();
+	pgqueue_view_settings_used();
 	return PointerGetDatum(NULL);
 }

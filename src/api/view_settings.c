@@ -100,7 +100,7 @@ assign_first_sequence(const char *newval, void *extra)
 }
 
 void
-pgqueue_face_settings_init(void)
+pgqueue_view_settings_init(void)
 {
 	DefineCustomStringVariable("queue.producer_id",
 							   "Producer of the rows of INSERT and COPY into topics.",
@@ -159,7 +159,7 @@ refuse_value(const char *setting, const char *value)
  * loaded.
  */
 void
-pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
+pgqueue_view_settings_take(ViewProducer *producer, MemoryContext context)
 {
 	bool		fresh = current_stamp > used_stamp &&
 		counts("queue.first_sequence");
@@ -196,7 +196,7 @@ pgqueue_face_settings_take(FaceProducer *producer, MemoryContext context)
  * row.
  */
 void
-pgqueue_face_settings_used(void)
+pgqueue_view_settings_used(void)
 {
 	if (counts("queue.first_sequence"))
 		used_stamp = Max(used_stamp, current_stamp);

@@ -128,7 +128,7 @@ typedef enum RegistryTable
 #define REGISTRY_INDEX_OF(table) ((RegistryTable) ((table) + 1))
 
 #define PGQUEUE_SCHEMA		"queue"
-#define PGQUEUE_FACE_SCHEMA "topic"
+#define PGQUEUE_VIEW_SCHEMA "topic"
 
 extern void pgqueue_registry_changed(Oid relid);
 extern bool pgqueue_registry_is(RegistryTable which, Oid relid);

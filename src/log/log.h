@@ -25,13 +25,13 @@
 typedef struct AppendSlot AppendSlot;
 
 /* Columns of the view topic.<name>. */
-#define FACE_ATTR_PARTITION 1
-#define FACE_ATTR_OFFSET	2
-#define FACE_ATTR_TIMESTAMP 3
-#define FACE_ATTR_KEY		4
-#define FACE_ATTR_VALUE		5
-#define FACE_ATTR_HEADERS	6
-#define FACE_NATTS			6
+#define VIEW_ATTR_PARTITION 1
+#define VIEW_ATTR_OFFSET	2
+#define VIEW_ATTR_TIMESTAMP 3
+#define VIEW_ATTR_KEY		4
+#define VIEW_ATTR_VALUE		5
+#define VIEW_ATTR_HEADERS	6
+#define VIEW_NATTS			6
 
 extern const char *pgqueue_table_flaw(Relation log);
 extern const char *pgqueue_segment_flaw(Relation leaf, Oid owner,

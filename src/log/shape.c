@@ -220,7 +220,7 @@ pgqueue_view_flaw(Relation view, Oid value_type)
 	{
 		const char *name;
 		Oid			type;
-	}			columns[FACE_NATTS] =
+	}			columns[VIEW_NATTS] =
 	{
 		{"partition", INT4OID},
 		{"offset", INT8OID},
@@ -231,10 +231,10 @@ pgqueue_view_flaw(Relation view, Oid value_type)
 	};
 	TupleDesc	desc = RelationGetDescr(view);
 
-	if (desc->natts != FACE_NATTS)
+	if (desc->natts != VIEW_NATTS)
 		return psprintf("View \"%s\" has %d columns instead of %d.",
-						RelationGetRelationName(view), desc->natts, FACE_NATTS);
-	for (int i = 0; i < FACE_NATTS; i++)
+						RelationGetRelationName(view), desc->natts, VIEW_NATTS);
+	for (int i = 0; i < VIEW_NATTS; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Oid			type = OidIsValid(columns[i].type) ?

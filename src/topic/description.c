@@ -172,22 +172,22 @@ const char *
 pgqueue_load_view(Topic *topic)
 {
 	Oid			relid = get_relname_relid(topic->name,
-										  get_namespace_oid(PGQUEUE_FACE_SCHEMA,
+										  get_namespace_oid(PGQUEUE_VIEW_SCHEMA,
 															false));
 	Relation	view = OidIsValid(relid) ? RelationIdGetRelation(relid) : NULL;
 	const char *flaw;
 
-	topic->face = InvalidOid;
+	topic->view = InvalidOid;
 	if (view == NULL)
-		return psprintf("View \"%s.%s\" is missing.", PGQUEUE_FACE_SCHEMA,
+		return psprintf("View \"%s.%s\" is missing.", PGQUEUE_VIEW_SCHEMA,
 						topic->name);
 	if (view->rd_rel->relkind != RELKIND_VIEW ||
 		view->rd_rel->relowner != topic->owner)
 		flaw = psprintf("\"%s.%s\" is not a view of the role that owns the topic's table.",
-						PGQUEUE_FACE_SCHEMA, topic->name);
+						PGQUEUE_VIEW_SCHEMA, topic->name);
 	else
 	{
-		topic->face = relid;
+		topic->view = relid;
 		flaw = topic->broken != NULL ? NULL :
 			pgqueue_view_flaw(view, topic->value_type);
 	}
@@ -210,7 +210,7 @@ load_relations(Topic *topic, Topic *target)
 	MemoryContext old = MemoryContextSwitchTo(topic->context);
 
 	topic->broken = "The table of the topic is missing.";
-	topic->face = topic->owner = topic->value_type = InvalidOid;
+	topic->view = topic->owner = topic->value_type = InvalidOid;
 	topic->desc = NULL;
 	topic->partitions = palloc0(topic->npartitions * sizeof(Partition));
 	for (int p = 0; p < topic->npartitions; p++)
@@ -227,7 +227,7 @@ load_relations(Topic *topic, Topic *target)
 			topic->value_type =
 				TupleDescAttr(topic->desc, LOG_ATTR_VALUE - 1)->atttypid;
 		view_flaw = pgqueue_load_view(topic);
-		target->face = topic->face;
+		target->view = topic->view;
 		if (topic->broken == NULL)
 			load_segments(topic);
 		if (topic->broken == NULL)

@@ -21,10 +21,10 @@
 bool
 pgqueue_may_see(const Topic *topic)
 {
-	return OidIsValid(topic->face) &&
-		(pg_class_aclcheck(topic->face, GetUserId(),
+	return OidIsValid(topic->view) &&
+		(pg_class_aclcheck(topic->view, GetUserId(),
 						   ACL_SELECT) == ACLCHECK_OK ||
-		 pg_class_aclcheck(topic->face, GetUserId(),
+		 pg_class_aclcheck(topic->view, GetUserId(),
 						   ACL_INSERT) == ACLCHECK_OK);
 }
 
@@ -37,7 +37,7 @@ pgqueue_may_see(const Topic *topic)
 void
 pgqueue_check_right(const Topic *topic, AclMode mode)
 {
-	AclResult	result = pg_class_aclcheck(topic->face, GetUserId(), mode);
+	AclResult	result = pg_class_aclcheck(topic->view, GetUserId(), mode);
 
 	if (result != ACLCHECK_OK)
 		ereport(ERROR,
@@ -45,7 +45,7 @@ pgqueue_check_right(const Topic *topic, AclMode mode)
 				 errmsg("permission denied for topic \"%s\"", topic->name),
 				 errhint("Grant %s ON %s.",
 						 mode == ACL_INSERT ? "INSERT" : "SELECT",
-						 quote_qualified_identifier(PGQUEUE_FACE_SCHEMA,
+						 quote_qualified_identifier(PGQUEUE_VIEW_SCHEMA,
 													topic->name))));
 }
 

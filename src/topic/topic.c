@@ -67,7 +67,7 @@ relcache_callback(Datum arg, Oid relid)
 	hash_seq_init(&seq, topics);
 	while ((topic = hash_seq_search(&seq)) != NULL)
 	{
-		if (!OidIsValid(relid) || topic->log == relid || topic->face == relid)
+		if (!OidIsValid(relid) || topic->log == relid || topic->view == relid)
 		{
 			topic->valid = false;
 			topic->changed = true;
@@ -190,7 +190,7 @@ report_broken(const Topic *topic)
 static int
 errhint_missing(const char *name)
 {
-	if (strncmp(name, PGQUEUE_FACE_SCHEMA ".", strlen(PGQUEUE_FACE_SCHEMA) + 1) == 0)
+	if (strncmp(name, PGQUEUE_VIEW_SCHEMA ".", strlen(PGQUEUE_VIEW_SCHEMA) + 1) == 0)
 		return errhint("A topic is named without its schema.");
 	if (name[0] == '{')
 		return errhint("Several topics are given as an array, for example ARRAY['a', 'b'].");

@@ -67,7 +67,7 @@ typedef struct Topic
 	bool		changed;		/* invalidated while being built */
 	int32		id;
 	Oid			log;			/* the partitioned parent, queue.log_<id> */
-	Oid			face;			/* the view topic.<name>; may be invalid */
+	Oid			view;			/* the view topic.<name>; may be invalid */
 	Oid			owner;			/* of the table */
 	const char *broken;			/* why it cannot be used, or NULL */
 	Oid			value_type;
