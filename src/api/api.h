@@ -36,7 +36,7 @@ extern bool pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 								HeapTuple record);
 extern void pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 								const ViewProducer *producer,
-								MessagePlace *place);
+								MessageAddress *place);
 extern void pgqueue_view_flush(void);
 
 /* ---------------- view_settings.c ---------------- */

@@ -90,7 +90,7 @@ anything_to_read(Consumer *consumer, Topic *topic)
 	for (int i = 0; i < n; i++)
 	{
 		int32		p = what->partitions ? what->partitions[i] : i;
-		LogPlace	place;
+		Found		place;
 
 		/* let go meanwhile: from the new start */
 		while (pgqueue_find_offset(topic, p, pgqueue_log_start(topic, p),

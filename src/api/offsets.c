@@ -64,7 +64,7 @@ static int64
 target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 {
 	LogEnds		ends;
-	LogPlace	place;
+	Found		place;
 	Snapshot	snapshot;
 	int64		offset;
 
@@ -359,7 +359,7 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 	{
 		Datum		values[3];
 		bool		nulls[3] = {false};
-		LogPlace	place;
+		Found		place;
 
 		CHECK_FOR_INTERRUPTS();
 		pgqueue_find_time(topic, p, PG_GETARG_TIMESTAMPTZ(1),
@@ -386,7 +386,7 @@ typedef struct FoundTime
 		int32		partition;
 	}			key;
 	int64		from;
-	LogPlace	place;			/* found: valid */
+	Found		place;			/* found: valid */
 	bool		failed;			/* the partition cannot be read */
 } FoundTime;
 
@@ -419,7 +419,7 @@ typedef struct TimeTask
 	FmgrInfo   *flinfo;
 	int32		partition;
 	int64		from;
-	LogPlace	place;
+	Found		place;
 } TimeTask;
 
 /* A TopicTask. */

@@ -109,7 +109,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 		pgqueue_claim(topic, producer.name, producer.epoch, &sequence, 1, &claim);
 		if (claim.nduplicates > 0)
 		{
-			pgqueue_claim_fulfil(&claim, NULL, NULL);
+			pgqueue_claim_complete(&claim, NULL, NULL);
 			return produce_result(fcinfo, claim.places[0].partition,
 								  claim.places[0].offset, NULL);
 		}
@@ -132,7 +132,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 								  headers, headers_null);
 	pgqueue_append(topic, partition, &record, 1);
 	if (producer.name != NULL)
-		pgqueue_claim_fulfil(&claim, &record, NULL);
+		pgqueue_claim_complete(&claim, &record, NULL);
 	fixed = log_fixed(record->t_data);
 	return produce_result(fcinfo, fixed->partition, fixed->offset,
 						  &fixed->timestamp);

@@ -266,7 +266,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 
 	if (producer.name != NULL)
 	{
-		pgqueue_claim_fulfil(&claim, records,
+		pgqueue_claim_complete(&claim, records,
 							 has_watermark ? &watermark : NULL);
 		for (int i = 0; i < claim.nduplicates; i++)
 			count_message(parts, claim.places[i].partition,

@@ -80,7 +80,7 @@ forget(void)
  */
 void
 pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
-					const ViewProducer *producer, MessagePlace *place)
+					const ViewProducer *producer, MessageAddress *place)
 {
 	ProducerClaim claim = {0};
 	int64	   *sequences;
@@ -108,7 +108,7 @@ pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 	grouped = pgqueue_group_records(rows, nrows, npartitions, &bounds);
 	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
 	if (producer->name != NULL)
-		pgqueue_claim_fulfil(&claim, rows, NULL);
+		pgqueue_claim_complete(&claim, rows, NULL);
 }
 
 /*

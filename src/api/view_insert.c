@@ -98,7 +98,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	int32		partition;
 	HeapTuple	record;
 	ViewStatement statement;
-	MessagePlace place;
+	MessageAddress place;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||

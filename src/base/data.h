@@ -46,11 +46,11 @@ typedef struct SequenceMap
 	int64		incarnation;	/* of the log, as stored with them; 0: this */
 } SequenceMap;
 
-typedef struct MessagePlace
+typedef struct MessageAddress
 {
 	int32		partition;
 	int64		offset;
-} MessagePlace;
+} MessageAddress;
 
 #define PGQUEUE_MAX_PARTITIONS 10000
 
@@ -61,7 +61,7 @@ typedef struct MessagePlace
 extern void pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count,
 							int32 partition, int64 offset);
 extern bool pgqueue_map_find(const SequenceMap *map, int64 sequence,
-							 MessagePlace *place);
+							 MessageAddress *place);
 extern void pgqueue_map_free(SequenceMap *map);
 extern bytea *pgqueue_map_encode(const SequenceMap *map);
 extern void pgqueue_map_decode(SequenceMap *map, const bytea *stored,

@@ -86,7 +86,7 @@ pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count, int32 partition,
  * Find the address of a sequence.  Return false if the map does not hold it.
  */
 bool
-pgqueue_map_find(const SequenceMap *map, int64 sequence, MessagePlace *place)
+pgqueue_map_find(const SequenceMap *map, int64 sequence, MessageAddress *place)
 {
 	int			low = 0;
 	int			high = map->n;

@@ -69,7 +69,7 @@ static bool
 unread_since(Topic *topic, int32 partition, int64 offset, TimestampTz time)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	LogPlace	place;
+	Found		place;
 
 	(void) pgqueue_find_offset(topic, partition,
 							   Max(offset, pgqueue_log_start(topic, partition)),

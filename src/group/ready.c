@@ -38,7 +38,7 @@ anything_there(const Readiness *what, Topic *topic, int32 partition,
 {
 	int64		start = pgqueue_log_start(topic, partition);
 	int64		from = progress->found ? progress->offset : start;
-	LogPlace	place;
+	Found		place;
 	ScanEnd		end;
 
 	if (progress->lost)

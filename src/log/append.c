@@ -88,7 +88,7 @@ Outcome
 pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bounds,
 			  HeapTuple *stored, int *ntuples, bool last, uint64 *rolls)
 {
-	Placement	place;
+	Insertion	place;
 	Outcome		outcome = WRITTEN;
 	int64		offset;
 	TimestampTz now;
@@ -99,8 +99,8 @@ pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bound
 		return TAIL_UNKNOWN;
 
 	offset = place.has_tail ? place.tail.offset + 1 : bounds->first;
-	if (!place.has_tail && !bounds->has_floor)
-		outcome = FLOOR_UNKNOWN;
+	if (!place.has_tail && !bounds->has_min_timestamp)
+		outcome = MIN_TIMESTAMP_UNKNOWN;
 	else if (offset >= bounds->end)
 		outcome = FULL;
 	if (outcome != WRITTEN)
@@ -123,7 +123,7 @@ pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bound
 
 	now = GetCurrentTimestamp();
 	now = Max(now, place.has_tail ? place.tail.timestamp :
-			  bounds->floor);
+			  bounds->min_timestamp);
 	for (int i = 0; i < *ntuples; i++)
 	{
 		LogFixed   *fixed = log_fixed(stored[i]->t_data);
@@ -209,7 +209,7 @@ pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
 		int			n = pgqueue_next_chunk(leaf, tuples + done, ntuples - done,
 										   stored, xid, cid);
 		int64		first = log_fixed(tuples[done]->t_data)->offset;
-		Placement	place;
+		Insertion	place;
 
 		for (;;)
 		{

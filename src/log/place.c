@@ -92,7 +92,7 @@ pages_of(HeapTuple *tuples, int ntuples)
  * pages added under this hold are still zero, and are not read from disk.
  */
 static Buffer
-open_page(Placement *place, HeapTuple *tuples, int ntuples)
+open_page(Insertion *place, HeapTuple *tuples, int ntuples)
 {
 	Relation	leaf = place->leaf;
 
@@ -118,7 +118,7 @@ open_page(Placement *place, HeapTuple *tuples, int ntuples)
  * records.
  */
 static void
-page_for(Placement *place, HeapTuple *tuples, int ntuples)
+page_for(Insertion *place, HeapTuple *tuples, int ntuples)
 {
 	for (;;)
 	{
@@ -261,7 +261,7 @@ put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
  * Locks: the slot; ROW EXCLUSIVE on the leaf.
  */
 bool
-pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
+pgqueue_place_begin(Insertion *place, Relation leaf, AppendSlot *slot)
 {
 	bool		known = pgqueue_slot_tail_locked(slot, leaf, &place->block);
 	PageWalk	walk;
@@ -313,7 +313,7 @@ pgqueue_place_begin(Placement *place, Relation leaf, AppendSlot *slot)
  * transaction, and the slot's tail covers it.
  */
 void
-pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples, bool last)
+pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
 {
 	int			done = 0;
 
@@ -330,7 +330,7 @@ pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples, bool last)
 
 /* Let go of the page.  The slot stays locked. */
 void
-pgqueue_place_end(Placement *place)
+pgqueue_place_end(Insertion *place)
 {
 	if (BufferIsValid(place->buffer))
 		UnlockReleaseBuffer(place->buffer);

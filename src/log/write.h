@@ -11,19 +11,21 @@
 
 #include "log/log.h"
 
-/* ---------------- extras.c ---------------- */
+/* ---------------- index_and_check.c ---------------- */
 
-typedef struct LogExtras LogExtras;
+typedef struct IndexAndCheck IndexAndCheck;
 
-extern LogExtras *pgqueue_extras_begin(Relation leaf);
-extern void pgqueue_extras_check(LogExtras *extras, HeapTuple *tuples, int n);
-extern void pgqueue_extras_index(LogExtras *extras, HeapTuple *tuples, int n);
-extern void pgqueue_extras_end(LogExtras *extras);
+extern IndexAndCheck *pgqueue_index_and_check_begin(Relation leaf);
+extern void pgqueue_check_records(IndexAndCheck *work, HeapTuple *tuples,
+								  int n);
+extern void pgqueue_index_records(IndexAndCheck *work, HeapTuple *tuples,
+								  int n);
+extern void pgqueue_index_and_check_end(IndexAndCheck *work);
 
 /* ---------------- place.c ---------------- */
 
 /* A place behind the tail of a segment, held while records are written. */
-typedef struct Placement
+typedef struct Insertion
 {
 	Relation	leaf;
 	AppendSlot *slot;
@@ -35,15 +37,15 @@ typedef struct Placement
 	bool		first_block;	/* the segment has no block yet */
 	bool		has_tail;		/* there is a last record */
 	LogFixed	tail;			/* its fixed columns */
-} Placement;
+} Insertion;
 
 extern void pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid,
 						  Oid leaf);
-extern bool pgqueue_place_begin(Placement *place, Relation leaf,
+extern bool pgqueue_place_begin(Insertion *place, Relation leaf,
 								AppendSlot *slot);
-extern void pgqueue_place(Placement *place, HeapTuple *tuples, int ntuples,
+extern void pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples,
 						  bool last);
-extern void pgqueue_place_end(Placement *place);
+extern void pgqueue_place_end(Insertion *place);
 
 /* ---------------- extend.c ---------------- */
 
@@ -74,8 +76,8 @@ typedef struct AppendBounds
 {
 	int64		first;			/* the segment's bounds: [first, end) */
 	int64		end;
-	bool		has_floor;		/* needed only if the segment has no record */
-	TimestampTz floor;			/* the time of the last record before it */
+	bool		has_min_timestamp;	/* needed if the segment has no record */
+	TimestampTz min_timestamp;	/* the time of the last record before it */
 } AppendBounds;
 
 /* How an attempt to write under the lock ended. */
@@ -85,8 +87,8 @@ typedef enum Outcome
 	STALE,						/* others rolled: choose the segment again */
 	FULL,						/* the segment's offsets are used up */
 	TAIL_UNKNOWN,				/* the tail's page holds no record */
-	FLOOR_UNKNOWN				/* no record in the segment: need the time
-								 * of the one before */
+	MIN_TIMESTAMP_UNKNOWN		/* no record in the segment: need the time of
+								 * the one before */
 } Outcome;
 
 #define CHUNK_RECORDS	1000

@@ -90,7 +90,7 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 {
 	SequenceMap map = {0};
 
-	claim->places = palloc(claim->nduplicates * sizeof(MessagePlace));
+	claim->places = palloc(claim->nduplicates * sizeof(MessageAddress));
 	claim->incarnations = palloc(claim->nduplicates * sizeof(int64));
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
@@ -140,7 +140,7 @@ check_reached(const ProducerClaim *claim, Topic *topic)
 
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
-		const MessagePlace *place = &claim->places[i];
+		const MessageAddress *place = &claim->places[i];
 
 		next[place->partition] = Max(next[place->partition], place->offset + 1);
 	}
@@ -151,7 +151,7 @@ check_reached(const ProducerClaim *claim, Topic *topic)
 	pfree(next);
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
-		const MessagePlace *place = &claim->places[i];
+		const MessageAddress *place = &claim->places[i];
 		int64		number = claim->incarnations[i];
 		int64		reach;
 
@@ -315,8 +315,8 @@ check_undisturbed(const ProducerClaim *claim)
  * Errors: 55006.
  */
 void
-pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
-					 const Datum *watermark)
+pgqueue_claim_complete(ProducerClaim *claim, HeapTuple *records,
+					   const Datum *watermark)
 {
 	ProducerState *state = &claim->state;
 	const int64 *sequences = claim->sequences + claim->nduplicates;

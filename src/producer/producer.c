@@ -10,7 +10,7 @@
  *	 1. claims it (pgqueue_claim): locks the producer to the end of the
  *		transaction, and learns which of the call's messages are stored already;
  *	 2. appends the others;
- *	 3. says so (pgqueue_claim_fulfil).
+ *	 3. says so (pgqueue_claim_complete).
  *
  * All three happen in one transaction: they commit or abort together.  A
  * session that uses the same producer meanwhile waits for the lock, and then

@@ -33,7 +33,7 @@ typedef struct ProducerState
 	int64		generation;		/* counts the producer's rows */
 	int64		last_sequence;	/* of the series, or NO_SEQUENCE */
 	bool		has_place;		/* its place is known ... */
-	MessagePlace place;			/* ... here */
+	MessageAddress place;		/* ... here */
 	int64		accepted;
 	int64		duplicates;
 	int64		gaps;
@@ -151,7 +151,7 @@ typedef struct ProducerClaim
 	const int64 *sequences;
 	int			n;
 	int			nduplicates;	/* the first so many are stored already ... */
-	MessagePlace *places;		/* ... here */
+	MessageAddress *places;		/* ... here */
 	int64	   *incarnations;	/* of the log; 0: the one at hand */
 	ProducerState state;		/* as found, but for gaps, epoch and series */
 	uint64		changes;		/* pgqueue_producer_changes then */
@@ -161,8 +161,8 @@ extern void pgqueue_check_fenced(const Topic *topic, const char *name,
 								 int32 epoch);
 extern void pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 						  const int64 *sequences, int n, ProducerClaim *claim);
-extern void pgqueue_claim_fulfil(ProducerClaim *claim, HeapTuple *records,
-								 const Datum *watermark);
+extern void pgqueue_claim_complete(ProducerClaim *claim, HeapTuple *records,
+								   const Datum *watermark);
 
 /* ---------------- prune.c ---------------- */
 

@@ -150,7 +150,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		Segment		segment;
 		AppendBounds bounds = {0};
 		Relation	leaf;
-		LogExtras  *extras;
+		IndexAndCheck *work;
 		int			offered;
 		Outcome		outcome;
 
@@ -166,16 +166,16 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 			part->active = -1;
 			continue;
 		}
-		extras = pgqueue_extras_begin(leaf);
+		work = pgqueue_index_and_check_begin(leaf);
 
 		offered = records_for(leaf, &segment, tuples, nrecords - done);
 		/* before toasting: a constraint's function may produce, too */
-		if (extras != NULL)
-			pgqueue_extras_check(extras, tuples, offered);
+		if (work != NULL)
+			pgqueue_check_records(work, tuples, offered);
 		offered = pgqueue_next_chunk(leaf, tuples, offered, stored, xid, cid);
 		bounds.first = segment.first;
 		bounds.end = segment.end;
-		bounds.has_floor = (part->active == 0);
+		bounds.has_min_timestamp = (part->active == 0);
 
 		for (;;)
 		{
@@ -189,18 +189,19 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 
 			if (outcome == TAIL_UNKNOWN)
 				pgqueue_slot_find_tail(slot, leaf);
-			else if (outcome == FLOOR_UNKNOWN)
+			else if (outcome == MIN_TIMESTAMP_UNKNOWN)
 			{
-				bounds.floor = timestamp_before(topic, part, part->active);
-				bounds.has_floor = true;
+				bounds.min_timestamp = timestamp_before(topic, part,
+														part->active);
+				bounds.has_min_timestamp = true;
 			}
 			else
 			{
 				if (outcome == WRITTEN)
 				{
 					pgqueue_copy_stored(tuples, stored, written);
-					if (extras != NULL)
-						pgqueue_extras_index(extras, stored, written);
+					if (work != NULL)
+						pgqueue_index_records(work, stored, written);
 					done += written;
 				}
 				break;
@@ -208,7 +209,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		}
 
 		pgqueue_free_toasted(tuples, stored, offered);
-		pgqueue_extras_end(extras);
+		pgqueue_index_and_check_end(work);
 		if (outcome == WRITTEN)
 		{
 			pgstat_count_heap_insert(leaf, done - (tuples - records));

@@ -25,20 +25,20 @@ extern void pgqueue_append_grouped(Topic *topic, HeapTuple *grouped,
 /* ---------------- read.c ---------------- */
 
 /* A message found. */
-typedef struct LogPlace
+typedef struct Found
 {
 	bool		found;
 	int64		offset;
 	TimestampTz timestamp;
-} LogPlace;
+} Found;
 
 extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
 							Snapshot snapshot, LogReceiver receiver, void *arg,
 							int64 *stopped_at);
 extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
-								   Snapshot snapshot, LogPlace *place);
+								   Snapshot snapshot, Found *place);
 extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
-							  Snapshot snapshot, LogPlace *place);
+							  Snapshot snapshot, Found *place);
 
 /* ---------------- value.c ---------------- */
 

@@ -83,7 +83,7 @@ pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
 static bool
 take_place(HeapTuple tuple, Relation leaf, void *arg)
 {
-	LogPlace   *place = arg;
+	Found	   *place = arg;
 
 	place->found = true;
 	place->offset = log_fixed(tuple->t_data)->offset;
@@ -97,7 +97,7 @@ take_place(HeapTuple tuple, Relation leaf, void *arg)
  */
 ScanEnd
 pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
-					Snapshot snapshot, LogPlace *place)
+					Snapshot snapshot, Found *place)
 {
 	int64		stopped_at;
 
@@ -114,7 +114,7 @@ pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
  */
 void
 pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
-				  Snapshot snapshot, LogPlace *place)
+				  Snapshot snapshot, Found *place)
 {
 	LogSeek		seek = {.by_time = true,.at = time};
 	int64		start = pgqueue_log_start(topic, partition);

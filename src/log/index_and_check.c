@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * extras.c
+ * index_and_check.c
  *	  Indexes and CHECK constraints on a segment.
  *
  * The hot path writes records without the executor.  An owner may add an index
@@ -23,7 +23,7 @@
 #include "log/log.h"
 #include "log/write.h"
 
-struct LogExtras
+struct IndexAndCheck
 {
 	EState	   *estate;
 	ResultRelInfo *rri;
@@ -46,11 +46,11 @@ refuse(Relation leaf, const char *what)
  * Return NULL, at the cost of a few comparisons, for a segment without indexes
  * and constraints.
  */
-LogExtras *
-pgqueue_extras_begin(Relation leaf)
+IndexAndCheck *
+pgqueue_index_and_check_begin(Relation leaf)
 {
 	TupleDesc	desc = RelationGetDescr(leaf);
-	LogExtras  *extras;
+	IndexAndCheck *work;
 
 	if (likely(!leaf->rd_rel->relhasindex &&
 			   leaf->trigdesc == NULL &&
@@ -63,59 +63,59 @@ pgqueue_extras_begin(Relation leaf)
 	if (desc->constr->has_generated_stored)
 		refuse(leaf, "generated columns");
 
-	extras = palloc(sizeof(LogExtras));
-	extras->estate = CreateExecutorState();
-	extras->rri = makeNode(ResultRelInfo);
-	InitResultRelInfo(extras->rri, leaf, 0, NULL, 0);
-	ExecOpenIndices(extras->rri, false);
-	extras->slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	return extras;
+	work = palloc(sizeof(IndexAndCheck));
+	work->estate = CreateExecutorState();
+	work->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(work->rri, leaf, 0, NULL, 0);
+	ExecOpenIndices(work->rri, false);
+	work->slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	return work;
 }
 
 static void
-load(LogExtras *extras, HeapTuple tuple)
+load(IndexAndCheck *work, HeapTuple tuple)
 {
-	ResetPerTupleExprContext(extras->estate);
-	ExecForceStoreHeapTuple(tuple, extras->slot, false);
-	extras->slot->tts_tid = tuple->t_self;
-	extras->slot->tts_tableOid = tuple->t_tableOid;
+	ResetPerTupleExprContext(work->estate);
+	ExecForceStoreHeapTuple(tuple, work->slot, false);
+	work->slot->tts_tid = tuple->t_self;
+	work->slot->tts_tableOid = tuple->t_tableOid;
 }
 
 /* Errors: 23514, as the executor's. */
 void
-pgqueue_extras_check(LogExtras *extras, HeapTuple *tuples, int n)
+pgqueue_check_records(IndexAndCheck *work, HeapTuple *tuples, int n)
 {
 	pgqueue_pin();
 	for (int i = 0; i < n; i++)
 	{
-		load(extras, tuples[i]);
-		ExecConstraints(extras->rri, extras->slot, extras->estate);
+		load(work, tuples[i]);
+		ExecConstraints(work->rri, work->slot, work->estate);
 	}
 	pgqueue_unpin();
 }
 
 /* Errors: 23505 and 23P01, as the executor's. */
 void
-pgqueue_extras_index(LogExtras *extras, HeapTuple *tuples, int n)
+pgqueue_index_records(IndexAndCheck *work, HeapTuple *tuples, int n)
 {
-	if (extras->rri->ri_NumIndices == 0)
+	if (work->rri->ri_NumIndices == 0)
 		return;
 	pgqueue_pin();
 	for (int i = 0; i < n; i++)
 	{
-		load(extras, tuples[i]);
-		pgqueue_insert_index_tuples(extras->rri, extras->slot, extras->estate);
+		load(work, tuples[i]);
+		pgqueue_insert_index_tuples(work->rri, work->slot, work->estate);
 	}
 	pgqueue_unpin();
 }
 
 void
-pgqueue_extras_end(LogExtras *extras)
+pgqueue_index_and_check_end(IndexAndCheck *work)
 {
-	if (extras == NULL)
+	if (work == NULL)
 		return;
-	ExecDropSingleTupleTableSlot(extras->slot);
-	ExecCloseIndices(extras->rri);
-	FreeExecutorState(extras->estate);
-	pfree(extras);
+	ExecDropSingleTupleTableSlot(work->slot);
+	ExecCloseIndices(work->rri);
+	FreeExecutorState(work->estate);
+	pfree(work);
 }
