@@ -284,7 +284,7 @@ look_at_segment(Topic *topic, void *arg)
 				 errmsg("\"%s\" is not a segment of a topic",
 						RelationGetRelationName(leaf))));
 	pgqueue_segment_tail(leaf, nblocks, &tail);
-	tail.found = tail.found && pgqueue_leaf_first(leaf, &first);
+	tail.found = tail.found && pgqueue_segment_first(leaf, &first);
 	counted = (int64) leaf->rd_rel->reltuples;
 	info->values[3] = BoolGetDatum(nblocks > 0 && pgqueue_is_frozen(leaf));
 	relation_close(leaf, AccessShareLock);

@@ -121,7 +121,7 @@ log_tuple_complete_speculative(Relation rel, TupleTableSlot *slot,
 	elog(ERROR, "speculative insertion into a queue_log table");
 }
 
-/* ---------------- given offsets: COPY and INSERT into a leaf ------------- */
+/* ---------------- given offsets: COPY and INSERT into a segment ------------- */
 
 /*
  * Refuse rows from logical apply, which brings them in commit order, not in

@@ -41,13 +41,14 @@ pgqueue_needs_toast(HeapTuple tuple)
  * large values moved to the segment's TOAST table.
  */
 static HeapTuple
-toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
+toast_record(Relation segment, HeapTuple tuple, TransactionId xid,
+			 CommandId cid)
 {
 	HeapTuple	stored = tuple;
 
-	pgqueue_stamp(tuple, xid, cid, RelationGetRelid(leaf));
+	pgqueue_stamp(tuple, xid, cid, RelationGetRelid(segment));
 	if (pgqueue_needs_toast(tuple))
-		stored = heap_toast_insert_or_update(leaf, tuple, NULL, 0);
+		stored = heap_toast_insert_or_update(segment, tuple, NULL, 0);
 	if (MAXALIGN(stored->t_len) > MaxHeapTupleSize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -59,7 +60,7 @@ toast_record(Relation leaf, HeapTuple tuple, TransactionId xid, CommandId cid)
 
 /* Prepare the records of the next hold of the lock.  Return their number. */
 int
-pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
+pgqueue_next_chunk(Relation segment, HeapTuple *tuples, int ntuples,
 				   HeapTuple *stored, TransactionId xid, CommandId cid)
 {
 	Size		bytes = 0;
@@ -68,7 +69,7 @@ pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
 	while (n < ntuples && n < CHUNK_RECORDS && bytes < CHUNK_BYTES)
 	{
 		bytes += tuples[n]->t_len;
-		stored[n] = toast_record(leaf, tuples[n], xid, cid);
+		stored[n] = toast_record(segment, tuples[n], xid, cid);
 		n++;
 	}
 	return n;
@@ -85,7 +86,8 @@ pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
  * value after the append.
  */
 Outcome
-pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bounds,
+pgqueue_append_locked(Relation segment, AppendSlot *slot,
+					  const AppendBounds *bounds,
 			  HeapTuple *stored, int *ntuples, bool last, uint64 *rolls)
 {
 	Insertion	place;
@@ -95,7 +97,7 @@ pgqueue_append_locked(Relation leaf, AppendSlot *slot, const AppendBounds *bound
 
 	if (pgqueue_slot_rolls(slot) != *rolls)
 		return STALE;
-	if (!pgqueue_place_begin(&place, leaf, slot))
+	if (!pgqueue_place_begin(&place, segment, slot))
 		return TAIL_UNKNOWN;
 
 	offset = place.has_tail ? place.tail.offset + 1 : bounds->first;
@@ -164,34 +166,35 @@ pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
 
 /* ---------------- given offsets ---------------- */
 
-pg_noreturn static void offsets_must_ascend(Relation leaf, int64 offset,
+pg_noreturn static void offsets_must_ascend(Relation segment, int64 offset,
 											int64 last);
 
 static void
-offsets_must_ascend(Relation leaf, int64 offset, int64 last)
+offsets_must_ascend(Relation segment, int64 offset, int64 last)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("offset " INT64_FORMAT " does not follow offset " INT64_FORMAT
 					" in segment \"%s\"",
-					offset, last, RelationGetRelationName(leaf)),
+					offset, last, RelationGetRelationName(segment)),
 			 errdetail("Messages are stored in ascending order of their offsets."),
 			 errhint("Use queue.produce() or the view of the topic, which assign offsets.")));
 }
 
 /*
- * Append records that bring their offsets: COPY or INSERT into a leaf.
- * Decides from the relation alone, since pg_restore loads leaves in any order.
+ * Append records that bring their offsets: COPY or INSERT into a segment.
+ * Decides from the relation alone, since pg_restore loads segments in any
+ * order.
  *
- * Locks: the caller holds ROW EXCLUSIVE on the leaf; takes the append lock.
+ * Locks: the caller holds ROW EXCLUSIVE on the segment; takes the append lock.
  * Errors: 55000 if offsets do not ascend.
  */
 void
-pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
+pgqueue_append_given(Relation segment, HeapTuple *tuples, int ntuples)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	CommandId	cid = GetCurrentCommandId(true);
-	AppendSlot *slot = pgqueue_append_place(leaf);
+	AppendSlot *slot = pgqueue_append_place(segment);
 	HeapTuple  *stored = palloc(Min(ntuples, CHUNK_RECORDS) * sizeof(HeapTuple));
 	int			done = 0;
 
@@ -201,13 +204,13 @@ pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
 		int64		offset = log_fixed(tuples[i]->t_data)->offset;
 
 		if (offset <= before)
-			offsets_must_ascend(leaf, offset, before);
+			offsets_must_ascend(segment, offset, before);
 	}
 
 	while (done < ntuples)
 	{
-		int			n = pgqueue_next_chunk(leaf, tuples + done, ntuples - done,
-										   stored, xid, cid);
+		int			n = pgqueue_next_chunk(segment, tuples + done,
+										   ntuples - done, stored, xid, cid);
 		int64		first = log_fixed(tuples[done]->t_data)->offset;
 		Insertion	place;
 
@@ -216,17 +219,17 @@ pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
 			bool		found;
 
 			pgqueue_slot_lock(slot);
-			found = pgqueue_place_begin(&place, leaf, slot);
+			found = pgqueue_place_begin(&place, segment, slot);
 			if (found)
 				break;
 			pgqueue_slot_unlock(slot);
-			pgqueue_slot_find_tail(slot, leaf);
+			pgqueue_slot_find_tail(slot, segment);
 		}
 		if (place.has_tail && first <= place.tail.offset)
 		{
 			pgqueue_place_end(&place);
 			pgqueue_slot_unlock(slot);
-			offsets_must_ascend(leaf, first, place.tail.offset);
+			offsets_must_ascend(segment, first, place.tail.offset);
 		}
 		if (place.first_block)
 			pgqueue_slot_count_roll(slot);
@@ -240,7 +243,7 @@ pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples)
 		CHECK_FOR_INTERRUPTS();
 	}
 
-	pgstat_count_heap_insert(leaf, ntuples);
-	CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
+	pgstat_count_heap_insert(segment, ntuples);
+	CheckForSerializableConflictIn(segment, NULL, InvalidBlockNumber);
 	pfree(stored);
 }

@@ -38,12 +38,12 @@
 #if PG_VERSION_NUM >= 160000
 
 static void
-extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
 	Buffer		buffers[EXTEND_PAGES];
 	uint32		n;
 
-	(void) ExtendBufferedRelBy(BMR_REL(leaf), MAIN_FORKNUM, NULL,
+	(void) ExtendBufferedRelBy(BMR_REL(segment), MAIN_FORKNUM, NULL,
 							   EB_SKIP_EXTENSION_LOCK, pages, buffers, &n);
 	for (uint32 i = 0; i < n; i++)
 		ReleaseBuffer(buffers[i]);
@@ -57,12 +57,13 @@ extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
  * system cannot do it, or the next file must be begun.
  */
 static bool
-allocate(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
 #ifdef HAVE_POSIX_FALLOCATE
 	BlockNumber part = nblocks / RELSEG_SIZE;
 	BlockNumber block = nblocks % RELSEG_SIZE;
-	char	   *base = relpath(RelationGetSmgr(leaf)->smgr_rnode, MAIN_FORKNUM);
+	char	   *base = relpath(RelationGetSmgr(segment)->smgr_rnode,
+							   MAIN_FORKNUM);
 	char	   *path = part == 0 ? base : psprintf("%s.%u", base, part);
 	int			fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
 	bool		done = false;
@@ -88,10 +89,10 @@ allocate(Relation leaf, BlockNumber nblocks, BlockNumber pages)
  * error.
  */
 static void
-extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
-	if (pages == 1 || !allocate(leaf, nblocks, pages))
-		ReleaseBuffer(ReadBuffer(leaf, P_NEW));
+	if (pages == 1 || !allocate(segment, nblocks, pages))
+		ReleaseBuffer(ReadBuffer(segment, P_NEW));
 }
 
 #endif
@@ -100,18 +101,18 @@ extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
  * Make a segment of nblocks blocks longer, by up to the given number of pages,
  * at least one.  All of them are zero.
  *
- * Locks: the slot; ROW EXCLUSIVE on the leaf.
+ * Locks: the slot; ROW EXCLUSIVE on the segment.
  * Errors: I/O and disk full.
  */
 void
-pgqueue_extend(Relation leaf, BlockNumber nblocks, BlockNumber pages)
+pgqueue_extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
-	bool		need_lock = !RELATION_IS_LOCAL(leaf);
+	bool		need_lock = !RELATION_IS_LOCAL(segment);
 
 	pages = Min(pages, EXTEND_PAGES);
 	if (need_lock)
-		LockRelationForExtension(leaf, ExclusiveLock);
-	extend(leaf, nblocks, pages);
+		LockRelationForExtension(segment, ExclusiveLock);
+	extend(segment, nblocks, pages);
 	if (need_lock)
-		UnlockRelationForExtension(leaf, ExclusiveLock);
+		UnlockRelationForExtension(segment, ExclusiveLock);
 }

@@ -30,15 +30,15 @@ struct IndexAndCheck
 	TupleTableSlot *slot;
 };
 
-pg_noreturn static void refuse(Relation leaf, const char *what);
+pg_noreturn static void refuse(Relation segment, const char *what);
 
 static void
-refuse(Relation leaf, const char *what)
+refuse(Relation segment, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("segment \"%s\" has %s, which producing does not support",
-					RelationGetRelationName(leaf), what),
+					RelationGetRelationName(segment), what),
 			 errhint("Only indexes and CHECK constraints may be added to a topic's table.")));
 }
 
@@ -47,26 +47,26 @@ refuse(Relation leaf, const char *what)
  * and constraints.
  */
 IndexAndCheck *
-pgqueue_index_and_check_begin(Relation leaf)
+pgqueue_index_and_check_begin(Relation segment)
 {
-	TupleDesc	desc = RelationGetDescr(leaf);
+	TupleDesc	desc = RelationGetDescr(segment);
 	IndexAndCheck *work;
 
-	if (likely(!leaf->rd_rel->relhasindex &&
-			   leaf->trigdesc == NULL &&
+	if (likely(!segment->rd_rel->relhasindex &&
+			   segment->trigdesc == NULL &&
 			   desc->constr->num_check == 0 &&
 			   !desc->constr->has_generated_stored))
 		return NULL;
 
-	if (leaf->trigdesc != NULL)
-		refuse(leaf, "triggers");
+	if (segment->trigdesc != NULL)
+		refuse(segment, "triggers");
 	if (desc->constr->has_generated_stored)
-		refuse(leaf, "generated columns");
+		refuse(segment, "generated columns");
 
 	work = palloc(sizeof(IndexAndCheck));
 	work->estate = CreateExecutorState();
 	work->rri = makeNode(ResultRelInfo);
-	InitResultRelInfo(work->rri, leaf, 0, NULL, 0);
+	InitResultRelInfo(work->rri, segment, 0, NULL, 0);
 	ExecOpenIndices(work->rri, false);
 	work->slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	return work;

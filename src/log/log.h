@@ -34,15 +34,15 @@ typedef struct AppendSlot AppendSlot;
 #define VIEW_NATTS			6
 
 extern const char *pgqueue_table_flaw(Relation log);
-extern const char *pgqueue_segment_flaw(Relation leaf, Oid owner,
+extern const char *pgqueue_segment_flaw(Relation segment, Oid owner,
 										Oid value_type, bool strict);
 extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
 extern const TableAmRoutine *pgqueue_log_methods;
 extern bool pgqueue_is_log(Relation rel);
-extern bool pgqueue_segment_sound(Relation leaf, Oid log, Oid owner,
+extern bool pgqueue_segment_sound(Relation segment, Oid log, Oid owner,
 								  Oid value_type, const char **flaw);
-extern bool pgqueue_has_log_columns(Relation leaf);
-extern AppendSlot *pgqueue_append_place(Relation leaf);
+extern bool pgqueue_has_log_columns(Relation segment);
+extern AppendSlot *pgqueue_append_place(Relation segment);
 
 /* ---------------- index.c ---------------- */
 
@@ -124,18 +124,19 @@ typedef struct LogTail
 	TimestampTz timestamp;
 } LogTail;
 
-extern bool pgqueue_block_first(Relation leaf, BlockNumber block,
+extern bool pgqueue_block_first(Relation segment, BlockNumber block,
 								LogFixed *first);
-extern bool pgqueue_leaf_first(Relation leaf, LogFixed *first);
-extern BlockNumber pgqueue_seek_block(Relation leaf, BlockNumber nblocks,
+extern bool pgqueue_segment_first(Relation segment, LogFixed *first);
+extern BlockNumber pgqueue_seek_block(Relation segment, BlockNumber nblocks,
 									  const LogSeek *seek);
-extern void pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail);
+extern void pgqueue_segment_tail(Relation segment, BlockNumber upto,
+								 LogTail *tail);
 extern bool pgqueue_lies_before(const LogSeek *seek, const LogFixed *record);
 
 /* ---------------- scan.c ---------------- */
 
 /* Receives a message; false: this one was not taken, and no more wanted. */
-typedef bool (*LogReceiver) (HeapTuple tuple, Relation leaf, void *arg);
+typedef bool (*LogReceiver) (HeapTuple tuple, Relation segment, void *arg);
 
 /* Committed, and shown by every snapshot. */
 typedef struct Settled
@@ -159,13 +160,13 @@ typedef enum ScanEnd
 	SCAN_GONE					/* what it came to was let go meanwhile */
 } ScanEnd;
 
-extern Visit pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
-								   LogReceiver visitor, void *arg);
-extern ScanEnd pgqueue_scan_segment(Relation leaf, AppendSlot *slot,
+extern Visit pgqueue_visit_settled(Relation segment, Settled *settled,
+								   int64 from, LogReceiver visitor, void *arg);
+extern ScanEnd pgqueue_scan_segment(Relation segment, AppendSlot *slot,
 									const LogSeek *from, Snapshot snapshot,
 									LogReceiver receiver, void *arg,
 									int64 *stopped_at, bool *emitted);
-extern bool pgqueue_first_unstable(Relation leaf, AppendSlot *slot,
+extern bool pgqueue_first_unstable(Relation segment, AppendSlot *slot,
 								   Snapshot snapshot, int64 *offset);
 
 /* ---------------- visibility.c ---------------- */
@@ -177,7 +178,7 @@ typedef enum Verdict
 	VERDICT_STOP
 } Verdict;
 
-extern Verdict pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation leaf,
+extern Verdict pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
 							 Snapshot snapshot);
 extern bool pgqueue_is_settled(Settled *settled, HeapTuple tuple,
 							   Buffer buffer, bool *unsettled);

@@ -40,10 +40,10 @@ typedef struct PageWalk
 
 /* Begin a walk, before the first record. */
 static inline void
-pgqueue_page_begin(PageWalk *walk, Relation leaf, Buffer buffer)
+pgqueue_page_begin(PageWalk *walk, Relation segment, Buffer buffer)
 {
 	walk->page = BufferGetPage(buffer);
-	walk->tuple.t_tableOid = RelationGetRelid(leaf);
+	walk->tuple.t_tableOid = RelationGetRelid(segment);
 	ItemPointerSet(&walk->tuple.t_self, BufferGetBlockNumber(buffer),
 				   InvalidOffsetNumber);
 }

@@ -43,15 +43,15 @@ page_has_room(Page page, Size len)
 
 /* Lock an existing page, and pin its page of the visibility map if needed. */
 static Buffer
-lock_page(Relation leaf, BlockNumber block, Buffer *vmbuffer)
+lock_page(Relation segment, BlockNumber block, Buffer *vmbuffer)
 {
-	Buffer		buffer = ReadBuffer(leaf, block);
+	Buffer		buffer = ReadBuffer(segment, block);
 	Page		page = BufferGetPage(buffer);
 
 	for (;;)
 	{
 		if (PageIsAllVisible(page))
-			visibilitymap_pin(leaf, block, vmbuffer);
+			visibilitymap_pin(segment, block, vmbuffer);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		if (!PageIsAllVisible(page) || visibilitymap_pin_ok(block, *vmbuffer))
 			return buffer;
@@ -94,22 +94,22 @@ pages_of(HeapTuple *tuples, int ntuples)
 static Buffer
 open_page(Insertion *place, HeapTuple *tuples, int ntuples)
 {
-	Relation	leaf = place->leaf;
+	Relation	segment = place->segment;
 
 	if (place->block >= place->nblocks)
-		place->nblocks = RelationGetNumberOfBlocks(leaf);
+		place->nblocks = RelationGetNumberOfBlocks(segment);
 	if (place->block >= place->nblocks)
 	{
 		place->fresh = place->nblocks;
-		pgqueue_extend(leaf, place->nblocks, pages_of(tuples, ntuples));
-		place->nblocks = RelationGetNumberOfBlocks(leaf);
+		pgqueue_extend(segment, place->nblocks, pages_of(tuples, ntuples));
+		place->nblocks = RelationGetNumberOfBlocks(segment);
 		if (place->block >= place->nblocks)
 			elog(ERROR, "segment \"%s\" was extended to %u blocks, need block %u",
-				 RelationGetRelationName(leaf), place->nblocks, place->block);
+				 RelationGetRelationName(segment), place->nblocks, place->block);
 	}
 	if (place->block < place->fresh)
-		return lock_page(leaf, place->block, &place->vmbuffer);
-	return ReadBufferExtended(leaf, MAIN_FORKNUM, place->block,
+		return lock_page(segment, place->block, &place->vmbuffer);
+	return ReadBufferExtended(segment, MAIN_FORKNUM, place->block,
 							  RBM_ZERO_AND_LOCK, NULL);
 }
 
@@ -141,7 +141,7 @@ page_for(Insertion *place, HeapTuple *tuples, int ntuples)
 }
 
 static void
-log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
+log_page(Relation segment, Buffer buffer, HeapTuple *tuples, int ntuples,
 		 bool init, bool visibility_cleared, bool last)
 {
 	Page		page = BufferGetPage(buffer);
@@ -159,7 +159,7 @@ log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
 		xlrec->flags |= XLH_INSERT_ALL_VISIBLE_CLEARED;
 	if (last)
 		xlrec->flags |= XLH_INSERT_LAST_IN_MULTI;
-	if (RelationIsLogicallyLogged(leaf))
+	if (RelationIsLogicallyLogged(segment))
 	{
 		xlrec->flags |= XLH_INSERT_CONTAINS_NEW_TUPLE;
 		flags |= REGBUF_KEEP_DATA;
@@ -207,7 +207,7 @@ log_page(Relation leaf, Buffer buffer, HeapTuple *tuples, int ntuples,
  * are the last of the call if all fit.  Return how many were written.
  */
 static int
-put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
+put_on_page(Relation segment, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
 			int ntuples, bool last)
 {
 	Page		page = BufferGetPage(buffer);
@@ -238,11 +238,11 @@ put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
 	{
 		visibility_cleared = true;
 		PageClearAllVisible(page);
-		visibilitymap_clear(leaf, block, vmbuffer, VISIBILITYMAP_VALID_BITS);
+		visibilitymap_clear(segment, block, vmbuffer, VISIBILITYMAP_VALID_BITS);
 	}
 	MarkBufferDirty(buffer);
-	if (RelationNeedsWAL(leaf))
-		log_page(leaf, buffer, tuples, n, init, visibility_cleared,
+	if (RelationNeedsWAL(segment))
+		log_page(segment, buffer, tuples, n, init, visibility_cleared,
 				 last && n == ntuples);
 
 	END_CRIT_SECTION();
@@ -258,15 +258,15 @@ put_on_page(Relation leaf, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
  * an existing block unless VACUUM truncated the file since this backend last
  * wrote to it, and then the relation's target block was reset.
  *
- * Locks: the slot; ROW EXCLUSIVE on the leaf.
+ * Locks: the slot; ROW EXCLUSIVE on the segment.
  */
 bool
-pgqueue_place_begin(Insertion *place, Relation leaf, AppendSlot *slot)
+pgqueue_place_begin(Insertion *place, Relation segment, AppendSlot *slot)
 {
-	bool		known = pgqueue_slot_tail_locked(slot, leaf, &place->block);
+	bool		known = pgqueue_slot_tail_locked(slot, segment, &place->block);
 	PageWalk	walk;
 
-	place->leaf = leaf;
+	place->segment = segment;
 	place->slot = slot;
 	place->nblocks = 0;
 	place->fresh = InvalidBlockNumber;
@@ -276,9 +276,9 @@ pgqueue_place_begin(Insertion *place, Relation leaf, AppendSlot *slot)
 	place->has_tail = false;
 
 	if (!known || place->block == InvalidBlockNumber ||
-		RelationGetTargetBlock(leaf) == InvalidBlockNumber)
+		RelationGetTargetBlock(segment) == InvalidBlockNumber)
 	{
-		BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+		BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 
 		place->first_block = (nblocks == 0);
 		if (nblocks == 0 || (known && place->block == InvalidBlockNumber))
@@ -292,8 +292,8 @@ pgqueue_place_begin(Insertion *place, Relation leaf, AppendSlot *slot)
 			return false;
 	}
 
-	place->buffer = lock_page(leaf, place->block, &place->vmbuffer);
-	pgqueue_page_begin(&walk, leaf, place->buffer);
+	place->buffer = lock_page(segment, place->block, &place->vmbuffer);
+	pgqueue_page_begin(&walk, segment, place->buffer);
 	if (pgqueue_page_previous(&walk))
 	{
 		place->has_tail = true;
@@ -321,11 +321,11 @@ pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
 	{
 		page_for(place, tuples + done, ntuples - done);
 		/* before the records are there: the tail is an upper bound */
-		pgqueue_slot_set_tail_locked(place->slot, place->leaf, place->block);
-		done += put_on_page(place->leaf, place->buffer, place->vmbuffer,
+		pgqueue_slot_set_tail_locked(place->slot, place->segment, place->block);
+		done += put_on_page(place->segment, place->buffer, place->vmbuffer,
 							tuples + done, ntuples - done, last);
 	}
-	RelationSetTargetBlock(place->leaf, place->block);
+	RelationSetTargetBlock(place->segment, place->block);
 }
 
 /* Let go of the page.  The slot stays locked. */
@@ -341,7 +341,7 @@ pgqueue_place_end(Insertion *place)
 
 /* Fill in the header of a record that this transaction and command insert. */
 void
-pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid leaf)
+pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid segment)
 {
 	HeapTupleHeader header = tuple->t_data;
 
@@ -351,5 +351,5 @@ pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid leaf)
 	HeapTupleHeaderSetXmin(header, xid);
 	HeapTupleHeaderSetCmin(header, cid);
 	HeapTupleHeaderSetXmax(header, 0);
-	tuple->t_tableOid = leaf;
+	tuple->t_tableOid = segment;
 }

@@ -48,12 +48,12 @@ typedef struct Copy
 } Copy;
 
 static bool
-copy_record(HeapTuple tuple, Relation leaf, void *arg)
+copy_record(HeapTuple tuple, Relation segment, void *arg)
 {
 	Copy	   *copy = arg;
 	HeapTuple	record;
 
-	if (!copy->stays(tuple, leaf, copy->arg))
+	if (!copy->stays(tuple, segment, copy->arg))
 	{
 		copy->removed++;
 		return true;
@@ -86,20 +86,20 @@ store_size(Oid relid, BlockNumber pages, int64 tuples)
 
 /* Copy what stays into a new heap.  False: met a record that is not settled. */
 static bool
-copy_segment(Relation leaf, Oid new_relid, Settled *settled, MultiXactId multi,
-			 Copy *copy)
+copy_segment(Relation segment, Oid new_relid, Settled *settled,
+			 MultiXactId multi, Copy *copy)
 {
 	Relation	new = table_open(new_relid, AccessExclusiveLock);
 	Visit		visit;
 
 	/* pointers to large values name the old TOAST table, which will have them */
 	if (OidIsValid(new->rd_rel->reltoastrelid))
-		new->rd_toastoid = leaf->rd_rel->reltoastrelid;
-	copy->state = begin_heap_rewrite(leaf, new, settled->horizon,
+		new->rd_toastoid = segment->rd_rel->reltoastrelid;
+	copy->state = begin_heap_rewrite(segment, new, settled->horizon,
 									 settled->horizon, multi);
 	pgstat_progress_update_param(PGQUEUE_PROGRESS_PHASE,
 								 PGQUEUE_PROGRESS_PHASE_WRITE_NEW_HEAP);
-	visit = pgqueue_visit_settled(leaf, settled, 0, copy_record, copy);
+	visit = pgqueue_visit_settled(segment, settled, 0, copy_record, copy);
 	end_heap_rewrite(copy->state);
 	new->rd_toastoid = InvalidOid;
 	store_size(new_relid, RelationGetNumberOfBlocks(new), copy->kept);
@@ -151,11 +151,11 @@ lock_for_swap(Oid relid)
 
 /* Return the offset behind the last record, dead or alive. */
 static int64
-end_of(Relation leaf)
+end_of(Relation segment)
 {
 	LogTail		tail;
 
-	pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
+	pgqueue_segment_tail(segment, RelationGetNumberOfBlocks(segment), &tail);
 	return tail.found ? tail.offset + 1 : 0;
 }
 
@@ -178,13 +178,13 @@ full_xid(TransactionId xid)
  * that; this one of the B-tree does nothing else.
  */
 static void
-log_standby_conflict(Relation leaf, TransactionId newest)
+log_standby_conflict(Relation segment, TransactionId newest)
 {
 	xl_btree_reuse_page record = {0};
 
 	if (!TransactionIdIsValid(newest) || !XLogStandbyInfoActive())
 		return;
-	PGQUEUE_SET_REUSE_PAGE(record, leaf, full_xid(newest));
+	PGQUEUE_SET_REUSE_PAGE(record, segment, full_xid(newest));
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
 	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
@@ -195,24 +195,24 @@ log_standby_conflict(Relation leaf, TransactionId newest)
  * is in use, or has records that are not settled, or may_go says no; then nothing
  * is changed.  may_go is asked at last, with the segment for ourselves.
  *
- * Closes the leaf.
+ * Closes the segment.
  *
- * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the leaf and its TOAST
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the segment and its TOAST
  * table: no VACUUM, no DDL.  No producer appends to a sealed segment, but COPY
- * into the leaf might: then it is not swapped.  Takes ACCESS EXCLUSIVE, if that
- * can be had, to the end of the transaction.
+ * into the segment might: then it is not swapped.  Takes ACCESS EXCLUSIVE, if
+ * that can be had, to the end of the transaction.
  */
 bool
-pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
+pgqueue_rewrite_segment(Relation segment, Settled *settled, LogReceiver stays,
 						bool (*may_go) (void *arg), void *arg,
 						Rewritten *done)
 {
-	Oid			relid = RelationGetRelid(leaf);
-	int64		end = end_of(leaf);
+	Oid			relid = RelationGetRelid(segment);
+	int64		end = end_of(segment);
 	int64		bytes = pgqueue_total_bytes(relid);
 	TransactionId frozen = settled->horizon;
 	MultiXactId multi = GetOldestMultiXactId();
-	bool		by_content = OidIsValid(leaf->rd_rel->reltoastrelid);
+	bool		by_content = OidIsValid(segment->rd_rel->reltoastrelid);
 	Copy		copy = {.stays = stays,.arg = arg};
 	bool		copied;
 	Oid			new;
@@ -221,23 +221,24 @@ pgqueue_rewrite_segment(Relation leaf, Settled *settled, LogReceiver stays,
 	/* before the work is done */
 	if (!is_free_soon(relid))
 	{
-		relation_close(leaf, NoLock);
+		relation_close(segment, NoLock);
 		return false;
 	}
-	if (TransactionIdPrecedes(frozen, leaf->rd_rel->relfrozenxid))
-		frozen = leaf->rd_rel->relfrozenxid;
-	if (MultiXactIdPrecedes(multi, leaf->rd_rel->relminmxid))
-		multi = leaf->rd_rel->relminmxid;
-	new = make_new_heap(relid, leaf->rd_rel->reltablespace, leaf->rd_rel->relam,
+	if (TransactionIdPrecedes(frozen, segment->rd_rel->relfrozenxid))
+		frozen = segment->rd_rel->relfrozenxid;
+	if (MultiXactIdPrecedes(multi, segment->rd_rel->relminmxid))
+		multi = segment->rd_rel->relminmxid;
+	new = make_new_heap(relid, segment->rd_rel->reltablespace,
+						segment->rd_rel->relam,
 						RELPERSISTENCE_PERMANENT, ShareUpdateExclusiveLock);
-	copied = copy_segment(leaf, new, settled, multi, &copy) &&
-		lock_for_swap(relid) && end_of(leaf) == end && may_go(arg);
+	copied = copy_segment(segment, new, settled, multi, &copy) &&
+		lock_for_swap(relid) && end_of(segment) == end && may_go(arg);
 	if (copied)
 	{
-		log_standby_conflict(leaf, settled->newest);
-		TransferPredicateLocksToHeapRelation(leaf);
+		log_standby_conflict(segment, settled->newest);
+		TransferPredicateLocksToHeapRelation(segment);
 	}
-	relation_close(leaf, NoLock);
+	relation_close(segment, NoLock);
 	if (!copied)
 	{
 		drop_copy(new);

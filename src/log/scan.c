@@ -26,20 +26,20 @@
  * still appear, at offset *stopped_at.
  */
 static int
-judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
-		   OffsetNumber *lines, bool *has_record, bool *stop,
+judge_page(Relation segment, Buffer buffer, const LogSeek *from,
+		   Snapshot snapshot, OffsetNumber *lines, bool *has_record, bool *stop,
 		   int64 *stopped_at)
 {
 	bool		all_visible = PageIsAllVisible(BufferGetPage(buffer)) &&
 		!snapshot->takenDuringRecovery;
-	bool		serializable = CheckForSerializableConflictOutNeeded(leaf,
+	bool		serializable = CheckForSerializableConflictOutNeeded(segment,
 																	 snapshot);
 	PageWalk	walk;
 	int			n = 0;
 
 	*stop = false;
 	*has_record = false;
-	pgqueue_page_begin(&walk, leaf, buffer);
+	pgqueue_page_begin(&walk, segment, buffer);
 	while (pgqueue_page_next(&walk))
 	{
 		LogFixed   *fixed = log_fixed(walk.tuple.t_data);
@@ -50,7 +50,7 @@ judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
 			continue;
 
 		if (!all_visible || serializable)
-			verdict = pgqueue_judge(&walk.tuple, buffer, leaf, snapshot);
+			verdict = pgqueue_judge(&walk.tuple, buffer, segment, snapshot);
 		if (verdict == VERDICT_EMIT)
 			lines[n++] = walk.tuple.t_self.ip_posid;
 		else if (verdict == VERDICT_STOP)
@@ -65,16 +65,16 @@ judge_page(Relation leaf, Buffer buffer, const LogSeek *from, Snapshot snapshot,
 
 /* Hand a page's lines to the receiver.  The pin keeps VACUUM away. */
 static bool
-emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
+emit_page(Relation segment, Buffer buffer, const OffsetNumber *lines, int n,
 		  LogReceiver receiver, void *arg)
 {
 	PageWalk	walk;
 
-	pgqueue_page_begin(&walk, leaf, buffer);
+	pgqueue_page_begin(&walk, segment, buffer);
 	for (int i = 0; i < n; i++)
 	{
 		(void) pgqueue_page_go(&walk, lines[i]);
-		if (!receiver(&walk.tuple, leaf, arg))
+		if (!receiver(&walk.tuple, segment, arg))
 			return false;
 	}
 	return true;
@@ -88,16 +88,16 @@ emit_page(Relation leaf, Buffer buffer, const OffsetNumber *lines, int n,
  * hole; then the slot is asked, once, where the records end.
  */
 ScanEnd
-pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
+pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
 			 Snapshot snapshot, LogReceiver receiver, void *arg,
 			 int64 *stopped_at, bool *emitted)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 	bool		bounded = false;
 	OffsetNumber lines[MaxHeapTuplesPerPage];
 
-	PredicateLockRelation(leaf, snapshot);
-	for (BlockNumber block = pgqueue_seek_block(leaf, nblocks, from);
+	PredicateLockRelation(segment, snapshot);
+	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, from);
 		 block < nblocks; block++)
 	{
 		Buffer		buffer;
@@ -107,13 +107,13 @@ pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
 		int			n;
 
 		CHECK_FOR_INTERRUPTS();
-		buffer = ReadBuffer(leaf, block);
+		buffer = ReadBuffer(segment, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		n = judge_page(leaf, buffer, from, snapshot, lines, &has_record,
+		n = judge_page(segment, buffer, from, snapshot, lines, &has_record,
 					   &stop, stopped_at);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 		*emitted |= n > 0;
-		more = emit_page(leaf, buffer, lines, n, receiver, arg);
+		more = emit_page(segment, buffer, lines, n, receiver, arg);
 		ReleaseBuffer(buffer);
 
 		if (!more)
@@ -122,7 +122,7 @@ pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
 			return SCAN_UNSTABLE;
 		if (!has_record && !bounded)
 		{
-			BlockNumber tail = pgqueue_slot_find_tail(slot, leaf);
+			BlockNumber tail = pgqueue_slot_find_tail(slot, segment);
 
 			bounded = true;
 			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
@@ -138,32 +138,32 @@ pgqueue_scan_segment(Relation leaf, AppendSlot *slot, const LogSeek *from,
  * The scan begins where the last one found that all before is settled.
  */
 bool
-pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
+pgqueue_first_unstable(Relation segment, AppendSlot *slot, Snapshot snapshot,
 					   int64 *offset)
 {
 	LogSeek		all = {.by_time = false,.at = 0};
-	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
-	BlockNumber settled = pgqueue_slot_stable(slot, leaf);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
+	BlockNumber settled = pgqueue_slot_stable(slot, segment);
 	OffsetNumber lines[MaxHeapTuplesPerPage];
 	bool		bounded = false;
 	bool		stop = false;
 
-	PredicateLockRelation(leaf, snapshot);
+	PredicateLockRelation(segment, snapshot);
 	for (BlockNumber block = settled; block < nblocks && !stop; block++)
 	{
 		Buffer		buffer;
 		bool		has_record;
 
 		CHECK_FOR_INTERRUPTS();
-		buffer = ReadBuffer(leaf, block);
+		buffer = ReadBuffer(segment, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (judge_page(leaf, buffer, &all, snapshot, lines, &has_record, &stop,
-					   offset) > 0)
+		if (judge_page(segment, buffer, &all, snapshot, lines, &has_record,
+					   &stop, offset) > 0)
 			settled = block;
 		UnlockReleaseBuffer(buffer);
 		if (!has_record && !bounded)
 		{
-			BlockNumber tail = pgqueue_slot_find_tail(slot, leaf);
+			BlockNumber tail = pgqueue_slot_find_tail(slot, segment);
 
 			bounded = true;
 			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
@@ -171,7 +171,7 @@ pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
 	}
 	/* what we wrote ourselves is shown, and may go again */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		pgqueue_slot_set_stable(slot, leaf, settled);
+		pgqueue_slot_set_stable(slot, segment, settled);
 	return stop;
 }
 
@@ -180,14 +180,14 @@ pgqueue_first_unstable(Relation leaf, AppendSlot *slot, Snapshot snapshot,
  * under its share lock.
  */
 static int
-settled_lines(Settled *settled, Relation leaf, Buffer buffer,
+settled_lines(Settled *settled, Relation segment, Buffer buffer,
 			  OffsetNumber *lines, bool *unsettled)
 {
 	PageWalk	walk;
 	int			n = 0;
 
 	*unsettled = false;
-	pgqueue_page_begin(&walk, leaf, buffer);
+	pgqueue_page_begin(&walk, segment, buffer);
 	while (!*unsettled && pgqueue_page_next(&walk))
 		if (pgqueue_is_settled(settled, &walk.tuple, buffer, unsettled))
 			lines[n++] = walk.tuple.t_self.ip_posid;
@@ -199,17 +199,17 @@ settled_lines(Settled *settled, Relation leaf, Buffer buffer,
  * visited under a pin: they do not change, and the pin keeps VACUUM away.
  */
 static Visit
-visit_page(Relation leaf, Buffer buffer, Settled *settled, LogReceiver visitor,
-		   void *arg)
+visit_page(Relation segment, Buffer buffer, Settled *settled,
+		   LogReceiver visitor, void *arg)
 {
 	OffsetNumber lines[MaxHeapTuplesPerPage];
 	bool		unsettled;
 	int			n;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	n = settled_lines(settled, leaf, buffer, lines, &unsettled);
+	n = settled_lines(settled, segment, buffer, lines, &unsettled);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	if (!emit_page(leaf, buffer, lines, n, visitor, arg))
+	if (!emit_page(segment, buffer, lines, n, visitor, arg))
 		return VISIT_STOPPED;
 	return unsettled ? VISIT_UNSETTLED : VISITED_ALL;
 }
@@ -219,24 +219,24 @@ visit_page(Relation leaf, Buffer buffer, Settled *settled, LogReceiver visitor,
  * it, up to the first that is not settled.
  */
 Visit
-pgqueue_visit_settled(Relation leaf, Settled *settled, int64 from,
+pgqueue_visit_settled(Relation segment, Settled *settled, int64 from,
 					  LogReceiver visitor, void *arg)
 {
 	LogSeek		seek = {.by_time = false,.at = from};
-	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
 	Visit		result = VISITED_ALL;
 
 	pgstat_progress_update_param(PGQUEUE_PROGRESS_TOTAL_HEAP_BLKS, nblocks);
-	for (BlockNumber block = pgqueue_seek_block(leaf, nblocks, &seek);
+	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, &seek);
 		 block < nblocks && result == VISITED_ALL; block++)
 	{
 		Buffer		buffer;
 
 		PGQUEUE_VACUUM_DELAY_POINT();
-		buffer = ReadBufferExtended(leaf, MAIN_FORKNUM, block, RBM_NORMAL,
+		buffer = ReadBufferExtended(segment, MAIN_FORKNUM, block, RBM_NORMAL,
 									strategy);
-		result = visit_page(leaf, buffer, settled, visitor, arg);
+		result = visit_page(segment, buffer, settled, visitor, arg);
 		ReleaseBuffer(buffer);
 		pgstat_progress_update_param(PGQUEUE_PROGRESS_HEAP_BLKS_SCANNED,
 									 block + 1);

@@ -19,14 +19,14 @@
 
 /* Read the fixed columns of a block's first record.  Return false if it has none. */
 bool
-pgqueue_block_first(Relation leaf, BlockNumber block, LogFixed *first)
+pgqueue_block_first(Relation segment, BlockNumber block, LogFixed *first)
 {
-	Buffer		buffer = ReadBuffer(leaf, block);
+	Buffer		buffer = ReadBuffer(segment, block);
 	PageWalk	walk;
 	bool		found;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	pgqueue_page_begin(&walk, leaf, buffer);
+	pgqueue_page_begin(&walk, segment, buffer);
 	found = pgqueue_page_next(&walk);
 	if (found)
 		*first = *log_fixed(walk.tuple.t_data);
@@ -41,21 +41,22 @@ pgqueue_block_first(Relation leaf, BlockNumber block, LogFixed *first)
  * ways by doubling.  Return false if no probe met one.
  */
 static bool
-probe(Relation leaf, BlockNumber low, BlockNumber high, BlockNumber *block,
+probe(Relation segment, BlockNumber low, BlockNumber high, BlockNumber *block,
 	  LogFixed *first)
 {
 	BlockNumber mid = *block;
 
-	if (pgqueue_block_first(leaf, mid, first))
+	if (pgqueue_block_first(segment, mid, first))
 		return true;
 	for (BlockNumber step = 1; step < high - low; step *= 2)
 	{
-		if (step < mid - low && pgqueue_block_first(leaf, mid - step, first))
+		if (step < mid - low && pgqueue_block_first(segment, mid - step, first))
 		{
 			*block = mid - step;
 			return true;
 		}
-		if (step < high - mid && pgqueue_block_first(leaf, mid + step, first))
+		if (step < high - mid && pgqueue_block_first(segment, mid + step,
+													 first))
 		{
 			*block = mid + step;
 			return true;
@@ -81,7 +82,7 @@ pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
  * itself.
  */
 BlockNumber
-pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
+pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)
 {
 	BlockNumber low = 0;		/* the record is not before this block */
 	BlockNumber high = nblocks;
@@ -91,7 +92,7 @@ pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
 		BlockNumber mid = low + (high - low) / 2;
 		LogFixed	first;
 
-		if (!probe(leaf, low, high, &mid, &first))
+		if (!probe(segment, low, high, &mid, &first))
 			break;				/* a hole: what follows low is scanned */
 		if (pgqueue_lies_before(seek, &first))
 			high = mid;
@@ -105,17 +106,17 @@ pgqueue_seek_block(Relation leaf, BlockNumber nblocks, const LogSeek *seek)
  * Find the last record before block upto.  Walk back over pages without one.
  */
 void
-pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
+pgqueue_segment_tail(Relation segment, BlockNumber upto, LogTail *tail)
 {
 	tail->found = false;
 	while (upto > 0 && !tail->found)
 	{
-		Buffer		buffer = ReadBuffer(leaf, --upto);
+		Buffer		buffer = ReadBuffer(segment, --upto);
 		PageWalk	walk;
 
 		CHECK_FOR_INTERRUPTS();
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		pgqueue_page_begin(&walk, leaf, buffer);
+		pgqueue_page_begin(&walk, segment, buffer);
 		if (pgqueue_page_previous(&walk))
 		{
 			LogFixed   *fixed = log_fixed(walk.tuple.t_data);
@@ -133,14 +134,14 @@ pgqueue_segment_tail(Relation leaf, BlockNumber upto, LogTail *tail)
 
 /* Find the first record of a segment.  Return false if it has none. */
 bool
-pgqueue_leaf_first(Relation leaf, LogFixed *first)
+pgqueue_segment_first(Relation segment, LogFixed *first)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (pgqueue_block_first(leaf, block, first))
+		if (pgqueue_block_first(segment, block, first))
 			return true;
 	}
 	return false;

@@ -195,16 +195,16 @@ pgqueue_table_flaw(Relation log)
  * Locks: any on it.
  */
 const char *
-pgqueue_segment_flaw(Relation leaf, Oid owner, Oid value_type, bool strict)
+pgqueue_segment_flaw(Relation segment, Oid owner, Oid value_type, bool strict)
 {
-	if (leaf->rd_rel->relkind != RELKIND_RELATION || !pgqueue_is_log(leaf))
+	if (segment->rd_rel->relkind != RELKIND_RELATION || !pgqueue_is_log(segment))
 		return psprintf("\"%s\" does not use access method \"queue_log\".",
-						RelationGetRelationName(leaf));
-	if (leaf->rd_rel->relowner != owner &&
-		(strict || leaf->rd_rel->relhasindex))
+						RelationGetRelationName(segment));
+	if (segment->rd_rel->relowner != owner &&
+		(strict || segment->rd_rel->relhasindex))
 		return psprintf("\"%s\" and the topic's table have different owners.",
-						RelationGetRelationName(leaf));
-	return storage_flaw(leaf, value_type);
+						RelationGetRelationName(segment));
+	return storage_flaw(segment, value_type);
 }
 
 /*
@@ -259,22 +259,23 @@ pgqueue_view_flaw(Relation view, Oid value_type)
  * since changes was read: it may concern the table.
  */
 static void
-remember(Relation leaf, const KnownShape *shape, uint64 changes)
+remember(Relation segment, const KnownShape *shape, uint64 changes)
 {
 	if (pgqueue_relcache_changes() != changes)
 		return;
-	if (leaf->rd_amcache == NULL)
-		leaf->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
+	if (segment->rd_amcache == NULL)
+		segment->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
 											  sizeof(KnownShape));
-	*(KnownShape *) leaf->rd_amcache = *shape;
+	*(KnownShape *) segment->rd_amcache = *shape;
 }
 
 static KnownShape
-known_shape(Relation leaf)
+known_shape(Relation segment)
 {
 	KnownShape	none = {0};
 
-	return leaf->rd_amcache == NULL ? none : *(KnownShape *) leaf->rd_amcache;
+	return segment->rd_amcache == NULL ? none :
+		*(KnownShape *) segment->rd_amcache;
 }
 
 /*
@@ -286,31 +287,31 @@ known_shape(Relation leaf)
  * Locks: any on the segment.
  */
 bool
-pgqueue_segment_sound(Relation leaf, Oid log, Oid owner, Oid value_type,
+pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 					  const char **flaw)
 {
-	const KnownShape *known = leaf->rd_amcache;
+	const KnownShape *known = segment->rd_amcache;
 	KnownShape	shape;
 	uint64		changes;
 
-	if (likely(pgqueue_is_log(leaf) && known != NULL &&
+	if (likely(pgqueue_is_log(segment) && known != NULL &&
 			   known->log == log && known->owner == owner &&
 			   known->value_type == value_type))
 		return true;
 
 	changes = pgqueue_relcache_changes();
 	*flaw = NULL;
-	if (!leaf->rd_rel->relispartition ||
-		get_partition_parent(RelationGetRelid(leaf), true) != log)
+	if (!segment->rd_rel->relispartition ||
+		get_partition_parent(RelationGetRelid(segment), true) != log)
 		return false;
-	*flaw = pgqueue_segment_flaw(leaf, owner, value_type, false);
+	*flaw = pgqueue_segment_flaw(segment, owner, value_type, false);
 	if (*flaw != NULL)
 		return false;
-	shape = known_shape(leaf);
+	shape = known_shape(segment);
 	shape.log = log;
 	shape.owner = owner;
 	shape.value_type = value_type;
-	remember(leaf, &shape, changes);
+	remember(segment, &shape, changes);
 	return true;
 }
 
@@ -330,9 +331,9 @@ is_fixed_column(TupleDesc desc, int attnum, Oid type)
  * Locks: any on it.
  */
 bool
-pgqueue_has_log_columns(Relation leaf)
+pgqueue_has_log_columns(Relation segment)
 {
-	TupleDesc	desc = RelationGetDescr(leaf);
+	TupleDesc	desc = RelationGetDescr(segment);
 
 	return desc->natts >= LOG_NATTS &&
 		is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) &&
@@ -348,18 +349,18 @@ pgqueue_has_log_columns(Relation leaf)
  * dump is restored the registry may not know the topic yet.
  */
 static void
-find_append_place(Relation leaf, KnownShape *shape)
+find_append_place(Relation segment, KnownShape *shape)
 {
 	SegmentBounds bounds;
 	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, true);
-	Oid			parent = !leaf->rd_rel->relispartition ? InvalidOid :
-		get_partition_parent(RelationGetRelid(leaf), true);
+	Oid			parent = !segment->rd_rel->relispartition ? InvalidOid :
+		get_partition_parent(RelationGetRelid(segment), true);
 
-	shape->lock_log = RelationGetRelid(leaf);
+	shape->lock_log = RelationGetRelid(segment);
 	shape->lock_partition = 0;
-	if (OidIsValid(parent) && RelationGetNamespace(leaf) == schema &&
+	if (OidIsValid(parent) && RelationGetNamespace(segment) == schema &&
 		get_rel_namespace(parent) == schema &&
-		pgqueue_segment_bounds(RelationGetRelid(leaf), &bounds))
+		pgqueue_segment_bounds(RelationGetRelid(segment), &bounds))
 	{
 		shape->lock_log = parent;
 		shape->lock_partition = bounds.partition;
@@ -374,22 +375,22 @@ find_append_place(Relation leaf, KnownShape *shape)
  * Errors: 55000.
  */
 AppendSlot *
-pgqueue_append_place(Relation leaf)
+pgqueue_append_place(Relation segment)
 {
-	KnownShape	shape = known_shape(leaf);
+	KnownShape	shape = known_shape(segment);
 
 	if (unlikely(!OidIsValid(shape.lock_log)))
 	{
 		uint64		changes = pgqueue_relcache_changes();
 
-		if (!pgqueue_has_log_columns(leaf))
+		if (!pgqueue_has_log_columns(segment))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("table \"%s\" does not have the columns of a topic's segment",
-							RelationGetRelationName(leaf)),
+							RelationGetRelationName(segment)),
 					 errhint("Create topics with queue.create_topic().")));
-		find_append_place(leaf, &shape);
-		remember(leaf, &shape, changes);
+		find_append_place(segment, &shape);
+		remember(segment, &shape, changes);
 	}
 	return pgqueue_slot(shape.lock_log, shape.lock_partition);
 }

@@ -8,8 +8,8 @@
  * A backend never holds two slots.
  *
  *	 +--------+-------+---------------+-----------------------------------+
- *	 | lock   | rolls | victim,serial | 4 x (database, leaf, file, block, |
- *	 | LWLock | u64   | u32, u32      |      stable, serial): tails       |
+ *	 | lock   | rolls | victim,serial | 4 x (database, segment, file,     |
+ *	 | LWLock | u64   | u32, u32      |      block, stable, serial): tails|
  *	 +--------+-------+---------------+-----------------------------------+
  *
  * rolls    raised under the lock before the first block of any segment is
@@ -52,7 +52,7 @@
 typedef struct Tail
 {
 	Oid			database;		/* InvalidOid: unused */
-	Oid			leaf;
+	Oid			segment;
 	Oid			file;
 	BlockNumber block;			/* InvalidBlockNumber: no record at all */
 	BlockNumber stable;
@@ -172,14 +172,14 @@ pgqueue_slot_count_roll(AppendSlot *slot)
  * shared.
  */
 static Tail *
-tail_of(AppendSlot *slot, Relation leaf)
+tail_of(AppendSlot *slot, Relation segment)
 {
 	for (int i = 0; i < WAYS; i++)
 	{
 		Tail	   *tail = &slot->tails[i];
 
-		if (tail->leaf == RelationGetRelid(leaf) &&
-			tail->file == PGQUEUE_FILE_NUMBER(leaf) &&
+		if (tail->segment == RelationGetRelid(segment) &&
+			tail->file == PGQUEUE_FILE_NUMBER(segment) &&
 			tail->database == MyDatabaseId)
 			return tail;
 	}
@@ -190,26 +190,26 @@ tail_of(AppendSlot *slot, Relation leaf)
  * Return the same, giving a segment that is not known the place of another one.
  */
 static Tail *
-claim_tail(AppendSlot *slot, Relation leaf)
+claim_tail(AppendSlot *slot, Relation segment)
 {
-	Tail	   *tail = tail_of(slot, leaf);
+	Tail	   *tail = tail_of(slot, segment);
 
 	if (tail != NULL)
 		return tail;
 	tail = &slot->tails[slot->victim++ % WAYS];
 	tail->database = MyDatabaseId;
-	tail->leaf = RelationGetRelid(leaf);
-	tail->file = PGQUEUE_FILE_NUMBER(leaf);
+	tail->segment = RelationGetRelid(segment);
+	tail->file = PGQUEUE_FILE_NUMBER(segment);
 	tail->stable = 0;
 	tail->serial = ++slot->serial;
 	return tail;
 }
 
-/* Locks: the slot.  False if it does not know the leaf. */
+/* Locks: the slot.  False if it does not know the segment. */
 bool
-pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber *block)
+pgqueue_slot_tail_locked(AppendSlot *slot, Relation segment, BlockNumber *block)
 {
-	Tail	   *tail = tail_of(slot, leaf);
+	Tail	   *tail = tail_of(slot, segment);
 
 	if (tail == NULL)
 		return false;
@@ -219,9 +219,10 @@ pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber *block)
 
 /* Locks: the slot.  Before a record is written to the block. */
 void
-pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
+pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation segment,
+							 BlockNumber block)
 {
-	Tail	   *tail = claim_tail(slot, leaf);
+	Tail	   *tail = claim_tail(slot, segment);
 
 	tail->block = block;
 	tail->serial = ++slot->serial;
@@ -229,13 +230,13 @@ pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf, BlockNumber block)
 
 /* Return a block before which no record of the segment is in progress. */
 BlockNumber
-pgqueue_slot_stable(AppendSlot *slot, Relation leaf)
+pgqueue_slot_stable(AppendSlot *slot, Relation segment)
 {
 	Tail	   *tail;
 	BlockNumber block;
 
 	LWLockAcquire(&slot->lock, LW_SHARED);
-	tail = tail_of(slot, leaf);
+	tail = tail_of(slot, segment);
 	block = tail == NULL ? 0 : tail->stable;
 	LWLockRelease(&slot->lock);
 	return block;
@@ -243,15 +244,15 @@ pgqueue_slot_stable(AppendSlot *slot, Relation leaf)
 
 /*
  * Remember one: it holds a record that is committed, and none before it is in
- * progress.  Forgotten if the slot does not know the leaf.
+ * progress.  Forgotten if the slot does not know the segment.
  */
 void
-pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf, BlockNumber block)
+pgqueue_slot_set_stable(AppendSlot *slot, Relation segment, BlockNumber block)
 {
 	Tail	   *tail;
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-	tail = tail_of(slot, leaf);
+	tail = tail_of(slot, segment);
 	if (tail != NULL)
 		tail->stable = Max(tail->stable, block);
 	LWLockRelease(&slot->lock);
@@ -259,11 +260,11 @@ pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf, BlockNumber block)
 
 /* Return the last block before end that holds a record, else invalid. */
 static BlockNumber
-walk_back(Relation leaf, BlockNumber end)
+walk_back(Relation segment, BlockNumber end)
 {
 	LogTail		tail;
 
-	pgqueue_segment_tail(leaf, end, &tail);
+	pgqueue_segment_tail(segment, end, &tail);
 	return tail.found ? tail.block : InvalidBlockNumber;
 }
 
@@ -280,7 +281,7 @@ walk_back(Relation leaf, BlockNumber end)
  * On a standby, where records are not appended through slots, every call walks.
  */
 BlockNumber
-pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
+pgqueue_slot_find_tail(AppendSlot *slot, Relation segment)
 {
 	Tail	   *tail;
 	uint32		serial;
@@ -288,26 +289,26 @@ pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf)
 	BlockNumber found;
 
 	if (RecoveryInProgress())
-		return walk_back(leaf, RelationGetNumberOfBlocks(leaf));
+		return walk_back(segment, RelationGetNumberOfBlocks(segment));
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-	end = RelationGetNumberOfBlocks(leaf);
-	tail = tail_of(slot, leaf);
+	end = RelationGetNumberOfBlocks(segment);
+	tail = tail_of(slot, segment);
 	if (tail != NULL)
 		end = tail->block == InvalidBlockNumber ? 0 : Min(end, tail->block + 1);
 	else
 	{
 		/* the file's end is an upper bound */
-		tail = claim_tail(slot, leaf);
+		tail = claim_tail(slot, segment);
 		tail->block = end == 0 ? InvalidBlockNumber : end - 1;
 	}
 	serial = tail->serial;
 	LWLockRelease(&slot->lock);
 
-	found = walk_back(leaf, end);
+	found = walk_back(segment, end);
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-	tail = tail_of(slot, leaf);
+	tail = tail_of(slot, segment);
 	if (tail != NULL && tail->serial == serial)
 		tail->block = found;
 	LWLockRelease(&slot->lock);

@@ -39,11 +39,13 @@ judge_invisible(HeapTupleHeader header, Snapshot snapshot)
 }
 
 Verdict
-pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation leaf, Snapshot snapshot)
+pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
+			  Snapshot snapshot)
 {
 	bool		visible = HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
 
-	HeapCheckForSerializableConflictOut(visible, leaf, tuple, buffer, snapshot);
+	HeapCheckForSerializableConflictOut(visible, segment, tuple, buffer,
+										snapshot);
 	return visible ? VERDICT_EMIT : judge_invisible(tuple->t_data, snapshot);
 }
 

@@ -15,7 +15,7 @@
 
 typedef struct IndexAndCheck IndexAndCheck;
 
-extern IndexAndCheck *pgqueue_index_and_check_begin(Relation leaf);
+extern IndexAndCheck *pgqueue_index_and_check_begin(Relation segment);
 extern void pgqueue_check_records(IndexAndCheck *work, HeapTuple *tuples,
 								  int n);
 extern void pgqueue_index_records(IndexAndCheck *work, HeapTuple *tuples,
@@ -27,7 +27,7 @@ extern void pgqueue_index_and_check_end(IndexAndCheck *work);
 /* A place behind the tail of a segment, held while records are written. */
 typedef struct Insertion
 {
-	Relation	leaf;
+	Relation	segment;
 	AppendSlot *slot;
 	BlockNumber block;			/* page to write to */
 	BlockNumber nblocks;		/* of the file; 0: not asked yet */
@@ -40,8 +40,8 @@ typedef struct Insertion
 } Insertion;
 
 extern void pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid,
-						  Oid leaf);
-extern bool pgqueue_place_begin(Insertion *place, Relation leaf,
+						  Oid segment);
+extern bool pgqueue_place_begin(Insertion *place, Relation segment,
 								AppendSlot *slot);
 extern void pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples,
 						  bool last);
@@ -49,7 +49,7 @@ extern void pgqueue_place_end(Insertion *place);
 
 /* ---------------- extend.c ---------------- */
 
-extern void pgqueue_extend(Relation leaf, BlockNumber nblocks,
+extern void pgqueue_extend(Relation segment, BlockNumber nblocks,
 						   BlockNumber pages);
 
 /* ---------------- slot.c ---------------- */
@@ -60,14 +60,14 @@ extern void pgqueue_slot_lock(AppendSlot *slot);
 extern void pgqueue_slot_unlock(AppendSlot *slot);
 extern uint64 pgqueue_slot_rolls(AppendSlot *slot);
 extern void pgqueue_slot_count_roll(AppendSlot *slot);
-extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation leaf,
+extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation segment,
 									 BlockNumber *block);
-extern BlockNumber pgqueue_slot_stable(AppendSlot *slot, Relation leaf);
-extern void pgqueue_slot_set_stable(AppendSlot *slot, Relation leaf,
+extern BlockNumber pgqueue_slot_stable(AppendSlot *slot, Relation segment);
+extern void pgqueue_slot_set_stable(AppendSlot *slot, Relation segment,
 									BlockNumber block);
-extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation leaf,
+extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation segment,
 										 BlockNumber block);
-extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation leaf);
+extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation segment);
 
 /* ---------------- append.c ---------------- */
 
@@ -93,22 +93,23 @@ typedef enum Outcome
 
 #define CHUNK_RECORDS	1000
 
-extern void pgqueue_append_given(Relation leaf, HeapTuple *tuples, int ntuples);
+extern void pgqueue_append_given(Relation segment, HeapTuple *tuples,
+								 int ntuples);
 extern bool pgqueue_needs_toast(HeapTuple tuple);
-extern int pgqueue_next_chunk(Relation leaf, HeapTuple *tuples, int ntuples,
+extern int pgqueue_next_chunk(Relation segment, HeapTuple *tuples, int ntuples,
 							  HeapTuple *stored, TransactionId xid,
 							  CommandId cid);
 extern void pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n);
 extern void pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n);
-extern Outcome pgqueue_append_locked(Relation leaf, AppendSlot *slot,
+extern Outcome pgqueue_append_locked(Relation segment, AppendSlot *slot,
 									 const AppendBounds *bounds,
 									 HeapTuple *stored, int *ntuples,
 									 bool last, uint64 *rolls);
 
 /* ---------------- freeze.c ---------------- */
 
-extern bool pgqueue_is_frozen(Relation leaf);
-extern bool pgqueue_is_old(Relation leaf);
+extern bool pgqueue_is_frozen(Relation segment);
+extern bool pgqueue_is_old(Relation segment);
 extern bool pgqueue_freeze_segment(Oid relid);
 
 /* ---------------- rewrite.c ---------------- */
@@ -119,7 +120,7 @@ typedef struct Rewritten
 	int64		bytes;			/* given back */
 } Rewritten;
 
-extern bool pgqueue_rewrite_segment(Relation leaf, Settled *settled,
+extern bool pgqueue_rewrite_segment(Relation segment, Settled *settled,
 									LogReceiver stays,
 									bool (*may_go) (void *arg), void *arg,
 									Rewritten *done);

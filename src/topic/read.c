@@ -35,7 +35,7 @@ was_let_go(Topic *topic, int32 partition, const Segment *segment)
  * up.  Those before it gave nothing then, since one that did is held, and what is
  * let go is a prefix (cleanup/retention.c).
  *
- * Locks: ACCESS SHARE on each leaf read, kept if it gave messages.
+ * Locks: ACCESS SHARE on each segment read, kept if it gave messages.
  */
 static ScanEnd
 scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
@@ -63,7 +63,7 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 		}
 		end = pgqueue_scan_segment(leaf, slot, from, snapshot, receiver, arg,
 								   stopped_at, &emitted);
-		/* messages may point to the leaf's TOAST table: keep the lock */
+		/* messages may point to the segment's TOAST table: keep the lock */
 		table_close(leaf, emitted ? NoLock : AccessShareLock);
 	}
 	return end;

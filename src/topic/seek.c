@@ -44,7 +44,7 @@ segment_first(Topic *topic, const Segment *segment, LogFixed *first)
 
 	if (leaf == NULL)
 		return false;
-	found = pgqueue_leaf_first(leaf, first);
+	found = pgqueue_segment_first(leaf, first);
 	table_close(leaf, AccessShareLock);
 	return found;
 }

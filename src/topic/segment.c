@@ -71,7 +71,7 @@ open_leaf(Oid relid, LOCKMODE lockmode)
  * Open a segment found in a description.  NULL if it is gone; then look the
  * topic up again.
  *
- * Locks: lockmode on the leaf, for the caller to keep, also if it is gone; a
+ * Locks: lockmode on the segment, for the caller to keep, also if it is gone; a
  * writer's to the end of the transaction.
  * Errors: 55000 if the table does not have the shape of a segment (log/shape.c);
  * those of pgqueue_lock_to_look().

@@ -20,7 +20,7 @@
 #define CLEANUP_DELETE	1		/* whole segments go, by the topic's limits */
 #define CLEANUP_COMPACT 2		/* the latest message of each key stays */
 
-/* One leaf of the topic's table: the offsets [first, end) of a partition. */
+/* One segment of the topic's table: the offsets [first, end) of a partition. */
 typedef struct Segment
 {
 	Oid			relid;
