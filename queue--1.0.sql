@@ -766,7 +766,7 @@ max_messages: default 100. max_bytes: of keys, values and headers, uncompressed;
 The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
-CREATE FUNCTION queue.consume(
+CREATE FUNCTION queue.consume_typed(
     consumer_group text,
     topic          text,
     value_type     anyelement,
@@ -785,10 +785,10 @@ CREATE FUNCTION queue.consume(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text, anyelement, int, int, int[], interval, text) IS
-'As queue.consume(consumer_group, topic, ...), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+COMMENT ON FUNCTION queue.consume_typed(text, text, anyelement, int, int, int[], interval, text) IS
+'As queue.consume(), for a topic of any type: pass NULL::type as value_type. Since 1.0.';
 
-CREATE FUNCTION queue.consume(
+CREATE FUNCTION queue.consume_topics(
     consumer_group text,
     topics         text[],
     max_messages   int      DEFAULT 100,
@@ -798,10 +798,10 @@ CREATE FUNCTION queue.consume(
 ) RETURNS SETOF queue.message
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text[], int, int, interval, text) IS
-'As queue.consume(consumer_group, topic, ...), from the next of several topics that has something, in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+COMMENT ON FUNCTION queue.consume_topics(text, text[], int, int, interval, text) IS
+'As queue.consume(), from the next of several topics that has something, in turn. topics: 1 to 64, with values of one type. Since 1.0.';
 
-CREATE FUNCTION queue.consume(
+CREATE FUNCTION queue.consume_topics_typed(
     consumer_group text,
     topics         text[],
     value_type     anyelement,
@@ -819,8 +819,8 @@ CREATE FUNCTION queue.consume(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.consume(text, text[], anyelement, int, int, interval, text) IS
-'As queue.consume(consumer_group, topics, ...), for topics of any type: pass value_type => NULL::type. Since 1.0.';
+COMMENT ON FUNCTION queue.consume_topics_typed(text, text[], anyelement, int, int, interval, text) IS
+'As queue.consume_topics(), for topics of any type: pass NULL::type as value_type. Since 1.0.';
 
 CREATE PROCEDURE queue.wait(
     consumer_group text,
@@ -834,7 +834,7 @@ COMMENT ON PROCEDURE queue.wait(text, text, interval, text) IS
 'Commits, then sleeps until the group has something to consume in the topic, without a snapshot: VACUUM is not held back. Returns when there is something, or after timeout (default: no limit); consume then tells: it may find nothing, if others were faster, or if the message whose commit woke it lies behind one still in progress. Woken by the commit of a producer or consumer; looks itself each queue.recheck_interval (default 1 s), for what cannot wake it (prepared transactions, leases that run out, a standby). With member: until that member has something to poll, or should poll to keep its lease or its share of partitions. Works on a standby, for queue.fetch().
 Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
 
-CREATE PROCEDURE queue.wait(
+CREATE PROCEDURE queue.wait_topics(
     consumer_group text,
     topics         text[],
     timeout        interval DEFAULT NULL,
@@ -842,8 +842,8 @@ CREATE PROCEDURE queue.wait(
 )
 AS 'MODULE_PATHNAME', 'pgqueue_wait_topics'
 LANGUAGE C;
-COMMENT ON PROCEDURE queue.wait(text, text[], interval, text) IS
-'As queue.wait(consumer_group, topic, ...), for any of 1 to 64 topics. Since 1.0.';
+COMMENT ON PROCEDURE queue.wait_topics(text, text[], interval, text) IS
+'As queue.wait(), for any of 1 to 64 topics. Since 1.0.';
 
 CREATE FUNCTION queue.pause(
     consumer_group text,
@@ -888,7 +888,7 @@ The partitions are shared evenly among members whose lease is not over. One move
 Returns the messages with an epoch for commit_offset, a new one each time that messages of a partition are handed out. The commit of a transaction that only polls waits for no disk, unless it makes the group: what a crash could lose is handed out again.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
 
-CREATE FUNCTION queue.poll(
+CREATE FUNCTION queue.poll_typed(
     consumer_group text,
     topic          text,
     member         text,
@@ -908,10 +908,10 @@ CREATE FUNCTION queue.poll(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_poll_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.poll(text, text, text, anyelement, int, interval, int, interval) IS
-'As queue.poll(consumer_group, topic, member, ...), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+COMMENT ON FUNCTION queue.poll_typed(text, text, text, anyelement, int, interval, int, interval) IS
+'As queue.poll(), for a topic of any type: pass NULL::type as value_type. Since 1.0.';
 
-CREATE FUNCTION queue.poll(
+CREATE FUNCTION queue.poll_topics(
     consumer_group text,
     topics         text[],
     member         text,
@@ -922,10 +922,10 @@ CREATE FUNCTION queue.poll(
 ) RETURNS SETOF queue.leased_message
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.poll(text, text[], text, int, interval, int, interval) IS
-'As queue.poll(consumer_group, topic, member, ...), from several topics in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+COMMENT ON FUNCTION queue.poll_topics(text, text[], text, int, interval, int, interval) IS
+'As queue.poll(), from several topics in turn. topics: 1 to 64, with values of one type. Since 1.0.';
 
-CREATE FUNCTION queue.poll(
+CREATE FUNCTION queue.poll_topics_typed(
     consumer_group text,
     topics         text[],
     member         text,
@@ -945,8 +945,8 @@ CREATE FUNCTION queue.poll(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.poll(text, text[], text, anyelement, int, interval, int, interval) IS
-'As queue.poll(consumer_group, topics, member, ...), for topics of any type: pass value_type => NULL::type. Since 1.0.';
+COMMENT ON FUNCTION queue.poll_topics_typed(text, text[], text, anyelement, int, interval, int, interval) IS
+'As queue.poll_topics(), for topics of any type: pass NULL::type as value_type. Since 1.0.';
 
 CREATE FUNCTION queue.commit_offset(
     consumer_group text,
@@ -990,7 +990,7 @@ COMMENT ON FUNCTION queue.fetch(text, int, bigint, int, int) IS
 'Returns messages of a partition from an offset on, up to the first that may still appear. Changes nothing, works on a standby. Limits as in queue.consume(). For topics of type jsonb.
 Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, QU001 offset outside the log, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
 
-CREATE FUNCTION queue.fetch(
+CREATE FUNCTION queue.fetch_typed(
     topic        text,
     partition    int,
     from_offset  bigint,
@@ -1007,8 +1007,8 @@ CREATE FUNCTION queue.fetch(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION queue.fetch(text, int, bigint, anyelement, int, int) IS
-'As queue.fetch(topic, partition, from_offset, ...), for a topic of any type: pass value_type => NULL::type. Since 1.0.';
+COMMENT ON FUNCTION queue.fetch_typed(text, int, bigint, anyelement, int, int) IS
+'As queue.fetch(), for a topic of any type: pass NULL::type as value_type. Since 1.0.';
 
 CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_log_start_sql'

@@ -16,8 +16,8 @@ SELECT relispartition, amname, relkind, pg_get_userbyid(relowner) = current_user
        nspname, t.typname
   FROM pg_class c JOIN pg_am a ON a.oid = relam JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = reltype
  WHERE c.oid = 't_00000_00000000000000000000'::regclass;
-SELECT pg_temp.error_of('SELECT * FROM queue.fetch(''t'', 0, 9, NULL::text)');
-SELECT count(*) FROM queue.fetch('t', 0, 10, NULL::text, 100);
+SELECT pg_temp.error_of('SELECT * FROM queue.fetch_typed(''t'', 0, 9, NULL::text)');
+SELECT count(*) FROM queue.fetch_typed('t', 0, 10, NULL::text, 100);
 SELECT * FROM queue.verify('t');
 -- It is still a log, and its owner may do with it as with any table.
 SELECT pg_temp.error_of('UPDATE t_00000_00000000000000000000 SET key = NULL');
@@ -44,7 +44,7 @@ SELECT archive, next_offset FROM queue.archive_segment('t', 0);
 -- two in a transaction
 SELECT archive, next_offset FROM queue.archive_segment('t', 0);
 SELECT queue.log_start('t', 0), count(*) FROM topic.t;
-SELECT count(*) FROM queue.consume('g', 't', NULL::text, 100, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('g', 't', NULL::text, 100, partitions => ARRAY[0]);
 COMMIT;
 SELECT queue.drop_group('g');
 -- Not the one in use.
@@ -61,11 +61,11 @@ SELECT count(*), count(DISTINCT "offset") FROM (
 CALL pg_temp.fill('t', 3);
 SELECT queue.create_group('slow', 't');
 SELECT pg_temp.error_of('SELECT * FROM queue.archive_segment(''t'', 0)');
-SELECT count(*) FROM queue.consume('slow', 't', NULL::text, 11, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('slow', 't', NULL::text, 11, partitions => ARRAY[0]);
 SELECT archive, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a50');
 SELECT pg_temp.error_of('SELECT * FROM queue.archive_segment(''t'', 0)');
 SELECT archive, next_offset FROM queue.archive_segment('t', 0, 'regress_archive.a60', force => true);
-SELECT pg_temp.error_of('SELECT * FROM queue.consume(''slow'', ''t'', NULL::text, partitions => ARRAY[0])');
+SELECT pg_temp.error_of('SELECT * FROM queue.consume_typed(''slow'', ''t'', NULL::text, partitions => ARRAY[0])');
 SELECT queue.drop_group('slow');
 
 -- A duplicate is answered with its place, wherever that is now.
@@ -89,7 +89,7 @@ ALTER TABLE :storage ATTACH PARTITION regress_archive.p20 FOR VALUES FROM (0, 20
 RESET queue.allow_ddl;
 CALL queue.maintain('p');
 SELECT count(*) FROM regress_archive.p20;
-SELECT count(*) FROM queue.fetch('p', 0, 30, NULL::text, 100);
+SELECT count(*) FROM queue.fetch_typed('p', 0, 30, NULL::text, 100);
 SET queue.allow_ddl = on;
 ALTER TABLE :storage DETACH PARTITION regress_archive.p20;
 RESET queue.allow_ddl;

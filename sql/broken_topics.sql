@@ -101,8 +101,8 @@ RESET client_min_messages;
 \set VERBOSITY sqlstate
 SELECT queue.produce('column', 'x');
 SELECT queue.log_end('foreign', 1);
-SELECT count(*) FROM queue.fetch('heap', 1, 0, NULL::text);
-SELECT queue.fetch('policy', 0, 0, NULL::text);
+SELECT count(*) FROM queue.fetch_typed('heap', 1, 0, NULL::text);
+SELECT queue.fetch_typed('policy', 0, 0, NULL::text);
 SELECT queue.produce('row', 'x');
 SELECT queue.log_end('table', 0);
 SELECT queue.alter_topic('view', partitions => 3);
@@ -121,7 +121,7 @@ CALL queue.maintain();
 RESET client_min_messages;
 SELECT queue.create_topic('later', value_type => 'text');
 SELECT (queue.produce('fine', 'd', partition => 0)).offset, (queue.produce('later', 'a')).offset;
-SELECT value FROM queue.consume('broken', 'fine', NULL::text) ORDER BY 1;
+SELECT value FROM queue.consume_typed('broken', 'fine', NULL::text) ORDER BY 1;
 SELECT queue.drop_group('broken');
 \set VERBOSITY default
 

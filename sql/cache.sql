@@ -6,12 +6,12 @@
 SELECT queue.create_topic('t', 1, 'int');
 SELECT "offset" FROM queue.produce('t', 1);
 SELECT "offset" FROM queue.produce('t', 2);
-SELECT value FROM queue.consume('g', 't', value_type => NULL::int);
+SELECT value FROM queue.consume_typed('g', 't', value_type => NULL::int);
 SELECT queue.drop_topic('t');
 SELECT queue.produce('t', 3);
 SELECT queue.create_topic('t', 3, 'text', segment_messages => 5);
 SELECT partition, "offset" FROM queue.produce('t', 'first', partition => 2);
-SELECT value FROM queue.consume('g', 't', NULL::text);
+SELECT value FROM queue.consume_typed('g', 't', NULL::text);
 SELECT count FROM queue.produce_batch('t', ARRAY(SELECT n::text FROM generate_series(1, 20) n), partition => 2);
 SELECT queue.drop_topic('t');
 
@@ -25,10 +25,10 @@ SELECT queue.drop_topic('t');
 SELECT queue.create_topic('t', 4, 'text', 2);
 SELECT partition, "offset" FROM queue.produce('t', 'x', partition => 3);
 SELECT first_offset, last_offset FROM queue.produce_batch('t', ARRAY['x', 'x', 'x'], partition => 3);
-SELECT count(*) FROM queue.consume('h', 't', NULL::text);
+SELECT count(*) FROM queue.consume_typed('h', 't', NULL::text);
 ROLLBACK TO s;
 SELECT "offset" FROM queue.produce('t', 3);
-SELECT value FROM queue.consume('h', 't', value_type => NULL::int);
+SELECT value FROM queue.consume_typed('h', 't', value_type => NULL::int);
 COMMIT;
 SELECT "offset", value FROM topic.t ORDER BY "offset";
 -- The change itself is rolled back.
@@ -82,10 +82,10 @@ DISCARD PLANS;
 SELECT "offset" FROM queue.produce('t', '8');
 DISCARD ALL;
 SELECT "offset" FROM queue.produce('t', '9');
-SELECT count(*) FROM queue.consume('d', 't', NULL::text);
+SELECT count(*) FROM queue.consume_typed('d', 't', NULL::text);
 SET SESSION AUTHORIZATION DEFAULT;
 RESET ALL;
-SELECT count(*) FROM queue.consume('d', 't', NULL::text);
+SELECT count(*) FROM queue.consume_typed('d', 't', NULL::text);
 
 -- A domain's CHECK that changes meanwhile counts at once; one that produces
 -- does not disturb the produce that it is part of.

@@ -6,7 +6,7 @@
 -- Poll, and remember the epoch.
 CREATE TEMP TABLE hands (member text, n int, epoch bigint);
 CREATE FUNCTION pg_temp.take(member text, n int DEFAULT 100) RETURNS text LANGUAGE sql AS $$
-	WITH m AS (SELECT * FROM queue.poll('g', 't', take.member, NULL::text, n)),
+	WITH m AS (SELECT * FROM queue.poll_typed('g', 't', take.member, NULL::text, n)),
 	e AS (INSERT INTO hands SELECT take.member, (SELECT count(*) FROM hands), max(epoch) FROM m HAVING count(*) > 0)
 	SELECT string_agg(value, '' ORDER BY "offset") FROM m
 $$;
@@ -157,7 +157,7 @@ SELECT count FROM queue.produce_batch('u', string_to_array('abc', NULL), partiti
 SELECT queue.commit_offset('reader', 'u', 0, 2);
 SELECT queue.create_group('reader', 'u', 'latest');
 SELECT queue.commit_offset('reader', 'u', 0, 2);
-SELECT value FROM queue.consume('reader', 'u', NULL::text);
+SELECT value FROM queue.consume_typed('reader', 'u', NULL::text);
 SELECT queue.commit_offset('reader', 'u', 0, 0, metadata => 'again');
 SELECT partition, current_offset, metadata FROM queue.consumer_groups WHERE consumer_group = 'reader' ORDER BY 1;
 SELECT queue.commit_offset('reader', 'u', 0, 3);
@@ -173,16 +173,16 @@ ROLLBACK;
 SELECT pg_temp.error_of($$SELECT queue.commit_offset('reader', 'u', 1, 1)$$);
 SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'reader' ORDER BY 1;
 -- While a live member has messages in hand: no; once it is dead, or done: yes, and it is fenced.
-CREATE TEMP TABLE held AS SELECT * FROM queue.poll('reader', 'u', 'm', NULL::text);
+CREATE TEMP TABLE held AS SELECT * FROM queue.poll_typed('reader', 'u', 'm', NULL::text);
 SELECT count(*) FROM held;
 SELECT queue.commit_offset('reader', 'u', 0, 0);
-INSERT INTO held SELECT * FROM queue.poll('reader', 'u', 'm', NULL::text);
+INSERT INTO held SELECT * FROM queue.poll_typed('reader', 'u', 'm', NULL::text);
 SELECT pg_temp.error_of($$SELECT queue.commit_offset('reader', 'u', 0, 3)$$);
 SELECT pg_temp.expire('m');
 SELECT queue.commit_offset('reader', 'u', 0, 1);
 SELECT pg_temp.error_of(format('SELECT queue.commit_offset(%L, %L, 0, 3, %L, %s)', 'reader', 'u', 'm', max(epoch))) FROM held;
 TRUNCATE held;
-INSERT INTO held SELECT * FROM queue.poll('reader', 'u', 'm', NULL::text);
+INSERT INTO held SELECT * FROM queue.poll_typed('reader', 'u', 'm', NULL::text);
 SELECT min(h.offset), max(h.offset) FROM held h;
 SELECT queue.commit_offset('reader', 'u', 0, 3, 'm', max(epoch)) FROM held;
 SELECT queue.commit_offset('reader', 'u', 0, 2);

@@ -84,9 +84,9 @@ SELECT count(*) > 50 AS rolled_back FROM generate_series(0, (SELECT max("offset"
 SELECT bool_and(compacted_to > 100) AS compacted FROM queue.checkpoint;
 SELECT * FROM queue.verify('model');
 -- A group that comes now sees the same.
-SELECT count(*) AS n FROM queue.consume('g', 'model', NULL::int, max_messages => 100000) \gset a
-SELECT count(*) AS n FROM queue.consume('g', 'model', NULL::int, max_messages => 100000) \gset b
-SELECT count(*) AS n FROM queue.consume('g', 'model', NULL::int, max_messages => 100000) \gset c
+SELECT count(*) AS n FROM queue.consume_typed('g', 'model', NULL::int, max_messages => 100000) \gset a
+SELECT count(*) AS n FROM queue.consume_typed('g', 'model', NULL::int, max_messages => 100000) \gset b
+SELECT count(*) AS n FROM queue.consume_typed('g', 'model', NULL::int, max_messages => 100000) \gset c
 SELECT :an + :bn + :cn = count(*) AS all_read FROM topic.model;
 DROP VIEW wrong;
 DROP TABLE sent;

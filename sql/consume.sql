@@ -41,15 +41,15 @@ SELECT current_offset FROM queue.consumer_groups WHERE consumer_group = 'again';
 -- max_bytes: of keys, values and headers, uncompressed; at least one message.
 SELECT queue.create_topic('bytes', 1, 'text');
 SELECT count(queue.produce('bytes', repeat('x', 90), key => '1234567890')) FROM generate_series(1, 5) n;
-SELECT max_bytes, (SELECT count(*) FROM queue.consume('b' || max_bytes, 'bytes', NULL::text, 100, max_bytes))
+SELECT max_bytes, (SELECT count(*) FROM queue.consume_typed('b' || max_bytes, 'bytes', NULL::text, 100, max_bytes))
   FROM unnest(ARRAY[1, 99, 100, 199, 200, 250, 300, 499, 500, 2147483647]) max_bytes ORDER BY max_bytes;
-SELECT count(*) FROM queue.consume('both', 'bytes', NULL::text, max_messages => 2, max_bytes => 300);
-SELECT count(*) FROM queue.consume('both', 'bytes', NULL::text, max_messages => 5, max_bytes => 200);
+SELECT count(*) FROM queue.consume_typed('both', 'bytes', NULL::text, max_messages => 2, max_bytes => 300);
+SELECT count(*) FROM queue.consume_typed('both', 'bytes', NULL::text, max_messages => 5, max_bytes => 200);
 SELECT count(*) FROM queue.consume('limited', 'c', 10, 3);
 -- Values that compress well count as what they are.
 SELECT count(queue.produce('bytes', repeat('y', 100000))) FROM generate_series(1, 4) n;
-SELECT count(*) FROM queue.consume('both', 'bytes', NULL::text, 100, 250000);
-SELECT count(*) FROM queue.consume('both', 'bytes', NULL::text, 100, 250000);
+SELECT count(*) FROM queue.consume_typed('both', 'bytes', NULL::text, 100, 250000);
+SELECT count(*) FROM queue.consume_typed('both', 'bytes', NULL::text, 100, 250000);
 
 -- Partitions: one a call, in turn; none starves, none is read twice.
 SELECT queue.create_topic('four', 4);

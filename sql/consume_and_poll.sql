@@ -12,7 +12,7 @@ INSERT INTO held SELECT * FROM queue.poll('g', 't', 'm', 2);
 SELECT count(*), min(m.offset) FROM queue.consume('g', 't') m WHERE m.partition NOT IN (SELECT partition FROM held);
 SELECT count(*) FROM queue.consume('g', 't');
 SELECT count(*) FROM queue.consume('g', 't', partitions => ARRAY[0, 1]);
-SELECT count(*) FROM queue.consume('g', ARRAY['t']);
+SELECT count(*) FROM queue.consume_topics('g', ARRAY['t']);
 SELECT queue.commit_offset('g', 't', partition, 1, 'm', epoch) IS NOT NULL AS committed FROM held LIMIT 1;
 SELECT count(*) FROM queue.consume('g', 't');
 SELECT queue.commit_offset('g', 't', partition, 2, 'm', epoch) IS NOT NULL AS committed FROM held LIMIT 1;

@@ -1,5 +1,5 @@
 --
--- Several topics: arrays in queue.consume and queue.poll.
+-- Several topics: queue.consume_topics and queue.poll_topics.
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
@@ -14,101 +14,100 @@ SELECT sum(count) FROM unnest(ARRAY['a', 'b', 'c']) topic,
 -- One call: one partition of one topic; all come in turn.
 CREATE TEMP TABLE got (call int, topic text, partition int, "offset" bigint, value text);
 INSERT INTO got SELECT n, m.topic, m.partition, m.offset, value
-  FROM generate_series(1, 30) n, queue.consume('g', ARRAY['a', 'b', 'c'], NULL::text, 5 + 0 * n) m;
+  FROM generate_series(1, 30) n, queue.consume_topics_typed('g', ARRAY['a', 'b', 'c'], NULL::text, 5 + 0 * n) m;
 SELECT max(topics) AS topics_of_a_call FROM (SELECT count(DISTINCT (topic, partition)) AS topics FROM got GROUP BY call) x;
 SELECT topic, count(DISTINCT call) AS calls FROM got GROUP BY 1 ORDER BY 1;
 SELECT bool_and(topic <> before) AS in_turn FROM (SELECT topic, lag(topic) OVER (ORDER BY call) AS before FROM (SELECT DISTINCT call, topic FROM got) x) y;
 SELECT topic, count(*), count(DISTINCT "offset") FROM got GROUP BY 1 ORDER BY 1;
 -- A topic that has nothing is passed over.
-SELECT count(*) FROM generate_series(1, 4) n, queue.consume('g', ARRAY['b'], NULL::text, 100 + 0 * n) m;
-SELECT n, count(m.offset) FROM generate_series(1, 4) n LEFT JOIN LATERAL queue.consume('g', ARRAY['b', 'a'], NULL::text, 5 + 0 * n) m ON true GROUP BY n ORDER BY n;
+SELECT count(*) FROM generate_series(1, 4) n, queue.consume_topics_typed('g', ARRAY['b'], NULL::text, 100 + 0 * n) m;
+SELECT n, count(m.offset) FROM generate_series(1, 4) n LEFT JOIN LATERAL queue.consume_topics_typed('g', ARRAY['b', 'a'], NULL::text, 5 + 0 * n) m ON true GROUP BY n ORDER BY n;
 SELECT topic, partition, current_offset, lag FROM queue.consumer_groups WHERE consumer_group = 'g' ORDER BY 1, 2;
 -- An array of one is as one; of none in them, nothing, and no group.
-SELECT topic, value FROM queue.consume('g', ARRAY['c'], NULL::text, 1);
-SELECT count(*) FROM queue.consume('unborn', ARRAY['documents']);
+SELECT topic, value FROM queue.consume_topics_typed('g', ARRAY['c'], NULL::text, 1);
+SELECT count(*) FROM queue.consume_topics('unborn', ARRAY['documents']);
 SELECT count(*) FROM queue.consumer_group WHERE name = 'unborn';
 -- jsonb without a type.
 SELECT "offset" FROM queue.produce('documents', '{"n": 1}');
-SELECT topic, value FROM queue.consume('g', ARRAY['documents'], 1, metadata => 'noted');
+SELECT topic, value FROM queue.consume_topics('g', ARRAY['documents'], 1, metadata => 'noted');
 SELECT metadata FROM queue.consumer_groups WHERE topic = 'documents';
 -- max_bytes and max_wait as with one.
-SELECT count(*) FROM queue.consume('g', ARRAY['c'], NULL::text, 100, max_bytes => 6);
-SELECT count(*) FROM queue.consume('g', ARRAY['documents'], max_wait => '10 ms');
--- An untyped array takes that of texts; an untyped literal is one topic's name.
-SELECT count(*) FROM queue.consume('g', '{a,b}'::text[], NULL::text, 1);
-SELECT pg_temp.error_of($$SELECT * FROM queue.consume('g', '{a}', NULL::text)$$);
-SELECT pg_temp.error_of($$SELECT * FROM queue.consume('g', '{a}')$$);
-SELECT pg_temp.error_of($$SELECT * FROM queue.poll('g', '{a}', 'm')$$);
+SELECT count(*) FROM queue.consume_topics_typed('g', ARRAY['c'], NULL::text, 100, max_bytes => 6);
+SELECT count(*) FROM queue.consume_topics('g', ARRAY['documents'], max_wait => '10 ms');
+-- An untyped literal is an array of texts.
+SELECT count(*) FROM queue.consume_topics_typed('g', '{a,b}', NULL::text, 1);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume_topics('g', 'a')$$);
+SELECT pg_temp.error_of($$SELECT * FROM queue.poll_topics('g', 'a', 'm')$$);
 
-SELECT call, pg_temp.error_of('SELECT * FROM queue.consume(''g'', ' || call || ')')
+SELECT call, pg_temp.error_of('SELECT * FROM queue.' || call)
   FROM unnest(ARRAY[
-    $$ARRAY['a', 'numbers'], NULL::text$$,
-    $$ARRAY['numbers', 'a'], NULL::text$$,
-    $$ARRAY['numbers', 'documents']$$,
-    $$ARRAY['a', 'a'], NULL::text$$,
-    $$ARRAY['a', 'b', 'a'], NULL::text$$,
-    $$ARRAY['a', NULL], NULL::text$$,
-    $$NULL::text[], NULL::text$$,
-    $$ARRAY[]::text[], NULL::text$$,
-    $$ARRAY['a', 'nope'], NULL::text$$,
-    $$ARRAY['a', ''], NULL::text$$,
-    $$array_fill('a'::text, ARRAY[65]), NULL::text$$,
-    $$ARRAY['a', 'b'], NULL::text, 0$$]) WITH ORDINALITY u(call, n)
+    $$consume_topics_typed('g', ARRAY['a', 'numbers'], NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY['numbers', 'a'], NULL::text)$$,
+    $$consume_topics('g', ARRAY['numbers', 'documents'])$$,
+    $$consume_topics_typed('g', ARRAY['a', 'a'], NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY['a', 'b', 'a'], NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY['a', NULL], NULL::text)$$,
+    $$consume_topics_typed('g', NULL::text[], NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY[]::text[], NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY['a', 'nope'], NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY['a', ''], NULL::text)$$,
+    $$consume_topics_typed('g', array_fill('a'::text, ARRAY[65]), NULL::text)$$,
+    $$consume_topics_typed('g', ARRAY['a', 'b'], NULL::text, 0)$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
-SELECT call, pg_temp.error_of('SELECT * FROM queue.poll(''g'', ' || call || ')')
+SELECT call, pg_temp.error_of('SELECT * FROM queue.' || call)
   FROM unnest(ARRAY[
-    $$ARRAY['a', 'numbers'], 'm', NULL::text$$,
-    $$ARRAY['numbers', 'documents'], 'm'$$,
-    $$ARRAY['a', 'a'], 'm', NULL::text$$,
-    $$ARRAY['a', NULL], 'm', NULL::text$$,
-    $$NULL::text[], 'm', NULL::text$$,
-    $$ARRAY[]::text[], 'm', NULL::text$$,
-    $$ARRAY['a', 'nope'], 'm', NULL::text$$,
-    $$array_fill('a'::text, ARRAY[65]), 'm', NULL::text$$,
-    $$ARRAY['a', 'b'], NULL, NULL::text$$]) WITH ORDINALITY u(call, n)
+    $$poll_topics_typed('g', ARRAY['a', 'numbers'], 'm', NULL::text)$$,
+    $$poll_topics('g', ARRAY['numbers', 'documents'], 'm')$$,
+    $$poll_topics_typed('g', ARRAY['a', 'a'], 'm', NULL::text)$$,
+    $$poll_topics_typed('g', ARRAY['a', NULL], 'm', NULL::text)$$,
+    $$poll_topics_typed('g', NULL::text[], 'm', NULL::text)$$,
+    $$poll_topics_typed('g', ARRAY[]::text[], 'm', NULL::text)$$,
+    $$poll_topics_typed('g', ARRAY['a', 'nope'], 'm', NULL::text)$$,
+    $$poll_topics_typed('g', array_fill('a'::text, ARRAY[65]), 'm', NULL::text)$$,
+    $$poll_topics_typed('g', ARRAY['a', 'b'], NULL, NULL::text)$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
 SELECT count(*) FROM queue.member;
 
 -- poll: a member of all of them; a call fills from all.
 SELECT array_agg(count ORDER BY count) AS counts, sum(epochs) AS epochs FROM (
 	SELECT topic, count(*), count(DISTINCT epoch) AS epochs
-	  FROM queue.poll('p', ARRAY['a', 'b', 'c'], 'm', NULL::text, 150) GROUP BY topic) x;
+	  FROM queue.poll_topics_typed('p', ARRAY['a', 'b', 'c'], 'm', NULL::text, 150) GROUP BY topic) x;
 SELECT topic, member, partitions FROM queue.members ORDER BY 1;
-SELECT count(*), count(DISTINCT topic) FROM queue.poll('p', ARRAY['a', 'b', 'c'], 'm', NULL::text, 180);
-SELECT count(*) FROM queue.poll('p', ARRAY['c', 'b'], 'm', NULL::text, 1000);
+SELECT count(*), count(DISTINCT topic) FROM queue.poll_topics_typed('p', ARRAY['a', 'b', 'c'], 'm', NULL::text, 180);
+SELECT count(*) FROM queue.poll_topics_typed('p', ARRAY['c', 'b'], 'm', NULL::text, 1000);
 -- It begins with another topic each time.
 TRUNCATE got;
 INSERT INTO got SELECT n, m.topic, m.partition, m.offset, value
-  FROM generate_series(1, 9) n, queue.poll('p', ARRAY['a', 'b', 'c'], 'm', NULL::text, 5 + 0 * n) m;
+  FROM generate_series(1, 9) n, queue.poll_topics_typed('p', ARRAY['a', 'b', 'c'], 'm', NULL::text, 5 + 0 * n) m;
 SELECT topic, count(DISTINCT call) AS calls, count(*) FROM got GROUP BY 1 ORDER BY 1;
 -- Each is committed by its own epoch.
-CREATE TEMP TABLE held AS SELECT * FROM queue.poll('p', ARRAY['c', 'a', 'b'], 'm', NULL::text, 1000);
+CREATE TEMP TABLE held AS SELECT * FROM queue.poll_topics_typed('p', ARRAY['c', 'a', 'b'], 'm', NULL::text, 1000);
 SELECT topic, count(*), queue.commit_offset('p', topic, partition, max(h.offset) + 1, 'm', epoch) IS NOT NULL AS committed
   FROM held h GROUP BY topic, partition, epoch ORDER BY 1;
-SELECT count(*) FROM queue.poll('p', ARRAY['c', 'a', 'b'], 'm', NULL::text, 1000);
+SELECT count(*) FROM queue.poll_topics_typed('p', ARRAY['c', 'a', 'b'], 'm', NULL::text, 1000);
 SELECT topic, partition, current_offset, in_hand FROM queue.consumer_groups WHERE consumer_group = 'p' ORDER BY 1, 2;
 -- Members may have different topics; each topic is shared among its own.
-SELECT count(*) FROM queue.poll('p', ARRAY['c', 'b'], 'n', NULL::text, 1);
+SELECT count(*) FROM queue.poll_topics_typed('p', ARRAY['c', 'b'], 'n', NULL::text, 1);
 SELECT topic, member, partitions FROM queue.members WHERE consumer_group = 'p' ORDER BY 1, 2;
 SELECT queue.leave('p', 'c', 'm'), queue.leave('p', 'a', 'n');
 SELECT topic, member, partitions FROM queue.members WHERE consumer_group = 'p' ORDER BY 1, 2;
 -- jsonb without a type.
-SELECT topic, value FROM queue.poll('p', ARRAY['documents'], 'm', 1);
+SELECT topic, value FROM queue.poll_topics('p', ARRAY['documents'], 'm', 1);
 
 -- Rights: on each of them.
 CREATE ROLE regress_queue_worker;
 GRANT SELECT ON topic.a TO regress_queue_worker;
 SET ROLE regress_queue_worker;
-SELECT pg_temp.error_of($$SELECT * FROM queue.consume('w', ARRAY['a', 'b'], NULL::text)$$);
-SELECT pg_temp.error_of($$SELECT * FROM queue.poll('w', ARRAY['a', 'b'], 'm', NULL::text)$$);
-SELECT count(*) FROM queue.consume('w', ARRAY['a'], NULL::text, 1);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume_topics_typed('w', ARRAY['a', 'b'], NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT * FROM queue.poll_topics_typed('w', ARRAY['a', 'b'], 'm', NULL::text)$$);
+SELECT count(*) FROM queue.consume_topics_typed('w', ARRAY['a'], NULL::text, 1);
 RESET ROLE;
 
 -- As many as may be.
 SELECT count(queue.create_topic('many-' || n)) FROM generate_series(1, 64) n;
 SELECT sum(count) FROM generate_series(1, 64) n, queue.produce_batch('many-' || n, ARRAY['1']);
-SELECT count(*), count(DISTINCT topic) FROM queue.poll('many', ARRAY(SELECT 'many-' || n FROM generate_series(1, 64) n), 'm');
-SELECT count(DISTINCT topic) FROM generate_series(1, 64) x, queue.consume('all', ARRAY(SELECT 'many-' || n FROM generate_series(1, 64) n), 100 + 0 * x);
+SELECT count(*), count(DISTINCT topic) FROM queue.poll_topics('many', ARRAY(SELECT 'many-' || n FROM generate_series(1, 64) n), 'm');
+SELECT count(DISTINCT topic) FROM generate_series(1, 64) x, queue.consume_topics('all', ARRAY(SELECT 'many-' || n FROM generate_series(1, 64) n), 100 + 0 * x);
 
 SELECT count(queue.drop_topic(topic)) FROM queue.topics;
 SELECT count(queue.drop_group(name)) > 0 AS dropped FROM queue.consumer_group;

@@ -14,12 +14,12 @@ SELECT count FROM queue.produce_batch('d', ARRAY['d'], partition => 1);
 SELECT count FROM queue.produce_batch('e', ARRAY['e', 'f'], partition => 0);
 SELECT queue.create_group(g, t) FROM unnest(ARRAY['g', 'h']) g, unnest(ARRAY['d', 'e']) t;
 INSERT INTO dropped SELECT group_id, name FROM queue.consumer_group WHERE name IN ('g', 'h');
-SELECT count(*) FROM queue.consume('g', 'd', NULL::text, 1, partitions => ARRAY[0]);
-SELECT count(*) FROM queue.consume('g', 'd', NULL::text, 1, partitions => ARRAY[0]);
-SELECT count(*) FROM queue.consume('h', 'd', NULL::text, 1, partitions => ARRAY[0]);
-SELECT count(*) FROM queue.poll('g', 'e', 'member of g', NULL::text);
-SELECT count(*) FROM queue.poll('g', 'd', 'member of g', NULL::text, 0);
-SELECT count(*) FROM queue.poll('h', 'e', 'member of h', NULL::text);
+SELECT count(*) FROM queue.consume_typed('g', 'd', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('g', 'd', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('h', 'd', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.poll_typed('g', 'e', 'member of g', NULL::text);
+SELECT count(*) FROM queue.poll_typed('g', 'd', 'member of g', NULL::text, 0);
+SELECT count(*) FROM queue.poll_typed('h', 'e', 'member of h', NULL::text);
 
 -- In one topic only: it begins anew there, and goes on in the others.
 SELECT queue.drop_group('g', 'd');
@@ -27,14 +27,14 @@ SELECT * FROM pg_temp.left_of('g');
 SELECT topic, partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'g' ORDER BY 1, 2;
 SELECT topic, member FROM queue.members WHERE consumer_group = 'g';
 SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'g' AND topic = 'd';
-SELECT m.offset, value FROM queue.consume('g', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
+SELECT m.offset, value FROM queue.consume_typed('g', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
 SELECT generation FROM queue.offset_history WHERE consumer_group = 'g' AND topic = 'd';
 SELECT queue.drop_group('g', 'd');
 SELECT queue.create_group('g', 'd', 'latest');
 -- A topic that it does not read, or not any more: nothing to do.
 SELECT queue.drop_group('g', 'd');
 SELECT queue.drop_group('g', 'd');
-SELECT count(*) FROM queue.consume('g', 'd', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('g', 'd', NULL::text, 1, partitions => ARRAY[0]);
 
 -- The whole group.
 SELECT queue.drop_group('g');
@@ -44,7 +44,7 @@ SELECT consumer_group, member FROM queue.members WHERE topic IN ('d', 'e');
 SELECT pg_temp.error_of($$SELECT queue.drop_group('g')$$);
 -- The next consumer of that name starts anew, with a group of its own; what was
 -- handed to a member of the old one counts no more.
-SELECT m.offset, value FROM queue.consume('g', 'd', NULL::text, 2, partitions => ARRAY[0]) m;
+SELECT m.offset, value FROM queue.consume_typed('g', 'd', NULL::text, 2, partitions => ARRAY[0]) m;
 SELECT g.group_id > d.group_id AS another FROM queue.consumer_group g JOIN dropped d USING (name) WHERE name = 'g';
 SELECT pg_temp.error_of($$SELECT queue.commit_offset('g', 'e', 0, 1, 'member of g', 1)$$) ~ '^QU004' AS fenced;
 SELECT queue.drop_group('g');
@@ -58,26 +58,26 @@ SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group
 SELECT queue.drop_group('short');
 COMMIT;
 SELECT queue.create_group('short', 'd'), queue.drop_group('short');
-SELECT (SELECT count(*) FROM queue.consume('short', 'd', NULL::text, partitions => ARRAY[0])) AS consumed, queue.drop_group('short');
+SELECT (SELECT count(*) FROM queue.consume_typed('short', 'd', NULL::text, partitions => ARRAY[0])) AS consumed, queue.drop_group('short');
 SELECT queue.drop_group('short', 'd'), queue.drop_group('short') FROM (SELECT queue.create_group('short', 'd')) s;
 SELECT count(*) FROM queue.consumer_group WHERE name = 'short';
 SELECT count(*) FROM queue.progress WHERE group_id NOT IN (SELECT group_id FROM queue.consumer_group) AND topic_id IN (SELECT topic_id FROM queue.topic);
 BEGIN;
 SELECT queue.drop_group('h');
 ROLLBACK;
-SELECT m.offset FROM queue.consume('h', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
+SELECT m.offset FROM queue.consume_typed('h', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
 BEGIN;
 SAVEPOINT s;
 SELECT queue.drop_group('h');
-SELECT m.offset FROM queue.consume('h', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
+SELECT m.offset FROM queue.consume_typed('h', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
 ROLLBACK TO s;
-SELECT m.offset FROM queue.consume('h', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
+SELECT m.offset FROM queue.consume_typed('h', 'd', NULL::text, 1, partitions => ARRAY[0]) m;
 COMMIT;
 SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'h' AND topic = 'd' ORDER BY 1;
 -- With business data in one transaction.
 CREATE TABLE backfill (value text);
 BEGIN;
-INSERT INTO backfill SELECT value FROM queue.consume('once', 'd', NULL::text, partitions => ARRAY[0]);
+INSERT INTO backfill SELECT value FROM queue.consume_typed('once', 'd', NULL::text, partitions => ARRAY[0]);
 SELECT queue.drop_group('once');
 COMMIT;
 SELECT count(*), (SELECT count(*) FROM queue.consumer_group WHERE name = 'once') AS groups FROM backfill;

@@ -112,7 +112,7 @@ SELECT queue.create_topic('called', value_type => 'text');
 SELECT (queue.produce('called', 'a')).offset;
 CREATE TABLE indexed (a text);
 INSERT INTO indexed VALUES ('called');
-CREATE FUNCTION pg_temp.reads(a text) RETURNS bigint IMMUTABLE LANGUAGE sql AS $$SELECT count(*) FROM queue.fetch(a, 0, 0, NULL::text)$$;
+CREATE FUNCTION pg_temp.reads(a text) RETURNS bigint IMMUTABLE LANGUAGE sql AS $$SELECT count(*) FROM queue.fetch_typed(a, 0, 0, NULL::text)$$;
 CREATE FUNCTION pg_temp.writes(a text) RETURNS bigint IMMUTABLE LANGUAGE sql AS $$SELECT "offset" FROM queue.produce(a, 'b')$$;
 CREATE FUNCTION pg_temp.lists(a text) RETURNS bigint IMMUTABLE LANGUAGE sql AS $$SELECT count(*) FROM queue.partition_list() WHERE topic = a$$;
 CREATE INDEX ON indexed (pg_temp.reads(a));

@@ -49,7 +49,7 @@ SELECT call, pg_temp.error_of('SELECT * FROM queue.fetch(' || call || ')', with_
 -- max_bytes, as in consume.
 SELECT queue.create_topic('fb', 1, 'text');
 SELECT count(queue.produce('fb', repeat('x', 100))) FROM generate_series(1, 5);
-SELECT max_bytes, (SELECT count(*) FROM queue.fetch('fb', 0, 1, NULL::text, 100, max_bytes))
+SELECT max_bytes, (SELECT count(*) FROM queue.fetch_typed('fb', 0, 1, NULL::text, 100, max_bytes))
   FROM unnest(ARRAY[1, 199, 200, 1000]) max_bytes ORDER BY max_bytes;
 SELECT (SELECT count(*) FROM queue.fetch('f', 1, 0, 100, 50)) = (SELECT count(*) FROM queue.fetch('f', 1, 0, 100, max_bytes => 50)) AS same;
 
@@ -57,10 +57,10 @@ SELECT (SELECT count(*) FROM queue.fetch('f', 1, 0, 100, 50)) = (SELECT count(*)
 -- and an offset may lie in their gap.
 BEGIN;
 SELECT "offset" FROM queue.produce('fb', 'mine');
-SELECT m.offset, value FROM queue.fetch('fb', 0, 5, NULL::text) m;
+SELECT m.offset, value FROM queue.fetch_typed('fb', 0, 5, NULL::text) m;
 ROLLBACK;
 SELECT "offset" FROM queue.produce('fb', 'next');
-SELECT m.offset, value FROM queue.fetch('fb', 0, 5, NULL::text) m;
+SELECT m.offset, value FROM queue.fetch_typed('fb', 0, 5, NULL::text) m;
 
 -- The ends of a partition.
 SELECT queue.log_start('fb', 0), queue.stable_end('fb', 0), queue.log_end('fb', 0);

@@ -15,11 +15,11 @@ INSERT INTO :segment VALUES (6, '2001-01-01 00:00:02+00', 0, NULL, 'd', NULL), (
 -- Through the table, segment by segment.
 INSERT INTO :log VALUES (10, '2001-01-01 00:00:03+00', 0, NULL, 'f', NULL), (100, '2001-01-01 00:00:04+00', 0, NULL, 'g', NULL),
 	(0, '2001-01-01 00:00:03+00', 1, NULL, 'other', NULL);
-SELECT partition, m.offset, key, value, headers FROM queue.fetch('o', 0, 0, NULL::text) m;
+SELECT partition, m.offset, key, value, headers FROM queue.fetch_typed('o', 0, 0, NULL::text) m;
 -- Producing goes on behind them, and consuming takes them.
 SELECT "offset", "timestamp" > '2001-01-02' AS now FROM queue.produce('o', 'h', partition => 0);
 SELECT "offset" FROM queue.produce('o', 'h', partition => 1);
-SELECT string_agg(m.offset || ':' || coalesce(value, ''), ' ' ORDER BY m.offset) FROM queue.consume('g', 'o', NULL::text, partitions => ARRAY[0]) m;
+SELECT string_agg(m.offset || ':' || coalesce(value, ''), ' ' ORDER BY m.offset) FROM queue.consume_typed('g', 'o', NULL::text, partitions => ARRAY[0]) m;
 SELECT * FROM queue.verify('o');
 
 -- Not ascending: 55000, and none of the rows is there.
@@ -71,7 +71,7 @@ SELECT queue.drop_topic('l');
 SELECT queue.create_topic('l', 1, 'text');
 SELECT log FROM queue.topic WHERE name = 'l' \gset
 INSERT INTO :log SELECT * FROM saved ORDER BY "offset";
-SELECT count(*), md5(string_agg(value, '' ORDER BY m.offset)) = :'sum' AS same, max(m.offset) FROM queue.fetch('l', 0, 0, NULL::text, 10000) m;
+SELECT count(*), md5(string_agg(value, '' ORDER BY m.offset)) = :'sum' AS same, max(m.offset) FROM queue.fetch_typed('l', 0, 0, NULL::text, 10000) m;
 SELECT "offset" FROM queue.produce('l', 'next');
 SELECT * FROM queue.verify('l');
 SELECT queue.drop_topic('l');

@@ -46,9 +46,9 @@ SELECT * FROM pg_temp.held;
 SELECT * FROM pg_temp.expired;
 SELECT count(*) - :before_count AS written FROM queue.progress;
 -- When it comes back it is told, or jumps; then it is in use, and holds.
-SELECT pg_temp.error_of($$SELECT FROM queue.consume('g', 't', NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT FROM queue.consume_typed('g', 't', NULL::text)$$);
 SELECT queue.alter_group('g', 'earliest');
-SELECT min(m."offset"), count(*) FROM queue.consume('g', 't', NULL::text, 2) m;
+SELECT min(m."offset"), count(*) FROM queue.consume_typed('g', 't', NULL::text, 2) m;
 SELECT * FROM pg_temp.expired;
 SELECT * FROM pg_temp.held;
 SELECT queue.drop_topic('t');
@@ -57,7 +57,7 @@ SELECT queue.drop_topic('t');
 SELECT pg_temp.make('t', ARRAY[50, 49, 48]);
 SELECT queue.create_group('g', 't'), pg_temp.idle('g', 40);
 SELECT expired FROM pg_temp.expired;
-SELECT min(m."offset") FROM queue.consume('g', 't', NULL::text, 2) m;
+SELECT min(m."offset") FROM queue.consume_typed('g', 't', NULL::text, 2) m;
 SELECT * FROM pg_temp.expired;
 SELECT queue.drop_topic('t');
 
@@ -82,12 +82,12 @@ SELECT queue.drop_topic('t');
 SELECT queue.alter_group('g', expiry => '39 hours');
 SELECT pg_temp.make('t', ARRAY[50, 49, 48], 2), pg_temp.make('u', ARRAY[50, 49, 48]);
 SELECT queue.create_group('g', 't'), queue.create_group('g', 'u'), pg_temp.idle('g', 40);
-SELECT count(*) FROM queue.consume('g', 't', NULL::text, 1, partitions => ARRAY[1]);
+SELECT count(*) FROM queue.consume_typed('g', 't', NULL::text, 1, partitions => ARRAY[1]);
 SELECT * FROM pg_temp.expired;
 SELECT * FROM pg_temp.held;
 -- Partitions that it has not begun count as at the log start.
 SELECT queue.drop_group('g'), queue.create_group('g', 'u', expiry => '39 hours'), pg_temp.idle('g', 40);
-SELECT count(*) FROM queue.consume('g', 't', NULL::text, 1, partitions => ARRAY[1]);
+SELECT count(*) FROM queue.consume_typed('g', 't', NULL::text, 1, partitions => ARRAY[1]);
 SELECT pg_temp.idle('g', 40);
 SELECT * FROM pg_temp.expired;
 SELECT * FROM pg_temp.held;
@@ -106,7 +106,7 @@ SELECT queue.drop_topic('t'), queue.drop_topic('u'), queue.drop_group('h');
 -- Members: alive is in use, and then it counts from the end of the lease.
 SELECT pg_temp.make('t', ARRAY[50, 49, 48]);
 SELECT queue.create_group('g', 't');
-SELECT count(*) FROM queue.poll('g', 't', 'member', NULL::text, 1, lease => '1 hour');
+SELECT count(*) FROM queue.poll_typed('g', 't', 'member', NULL::text, 1, lease => '1 hour');
 SELECT pg_temp.idle('g', 40);
 SELECT * FROM pg_temp.expired;
 UPDATE queue.member SET expires_at = now() - interval '38 hours';
@@ -126,7 +126,7 @@ SELECT queue.drop_topic('t');
 SELECT pg_temp.make('t', ARRAY[50, 49, 48], 2);
 SELECT queue.create_group('g', 't'), pg_temp.idle('g', 40);
 BEGIN;
-SELECT count(*) FROM queue.consume('g', 't', NULL::text, 1, partitions => ARRAY[1]);
+SELECT count(*) FROM queue.consume_typed('g', 't', NULL::text, 1, partitions => ARRAY[1]);
 PREPARE TRANSACTION 'consumes';
 SELECT * FROM pg_temp.expired;
 ROLLBACK PREPARED 'consumes';
@@ -158,10 +158,10 @@ SELECT queue.drop_topic('t'), queue.drop_group('g');
 
 -- The topic's group_expiry: of groups that a first consume or poll made, ...
 SELECT pg_temp.make('t', ARRAY[50, 49, 48]), pg_temp.make('u', ARRAY[50, 49, 48]);
-SELECT count(*) FROM queue.consume('consumes', 't', NULL::text, 1);
-SELECT count(*) FROM queue.poll('polls', 't', 'member', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('consumes', 't', NULL::text, 1);
+SELECT count(*) FROM queue.poll_typed('polls', 't', 'member', NULL::text, 1);
 SELECT queue.leave('polls', 't', 'member');
-SELECT count(*) FROM queue.consume('consumes', 'u', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('consumes', 'u', NULL::text, 1);
 SELECT queue.create_group('said', 't'), queue.create_group('said never', 't', expiry => '0');
 SELECT pg_temp.idle(name, 40) FROM unnest(ARRAY['consumes', 'polls', 'said', 'said never']) name;
 UPDATE queue.member SET expires_at = now() - interval '40 hours';

@@ -22,8 +22,8 @@ SELECT count(*) FROM queue.produce('other', 'x');
 
 -- A role that may only read makes a group, which holds the topic's segments.
 SET ROLE regress_queue_reader;
-SELECT count(*) FROM queue.consume('g', 'mine', NULL::text, 2, partitions => ARRAY[0]);
-SELECT count(*) FROM queue.consume('g', 'other', NULL::text);
+SELECT count(*) FROM queue.consume_typed('g', 'mine', NULL::text, 2, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('g', 'other', NULL::text);
 SET ROLE regress_queue_owner;
 SET client_min_messages = warning;
 CALL queue.maintain('mine');
@@ -41,14 +41,14 @@ SELECT partition, log_start FROM queue.partitions WHERE topic = 'mine' ORDER BY 
 -- (neither a pause nor a resume uses the group; a move does)
 SET ROLE regress_queue_reader;
 SELECT queue.pause('g', 'mine'), queue.resume('g', 'mine');
-SELECT pg_temp.error_of($$SELECT FROM queue.consume('g', 'mine', NULL::text, partitions => ARRAY[1])$$);
+SELECT pg_temp.error_of($$SELECT FROM queue.consume_typed('g', 'mine', NULL::text, partitions => ARRAY[1])$$);
 SELECT partition, expired FROM queue.consumer_groups WHERE topic = 'mine' ORDER BY 1;
 SELECT count(*) FROM queue.reset_offsets('g', 'mine', to_earliest => true);
 SELECT partition, current_offset, expired FROM queue.consumer_groups WHERE topic = 'mine' ORDER BY 1;
 SET ROLE regress_queue_owner;
 SELECT queue.expire_group('g', 'mine');
 SET ROLE regress_queue_reader;
-SELECT count(*) FROM queue.poll('g', 'mine', 'm', NULL::text, 100);
+SELECT count(*) FROM queue.poll_typed('g', 'mine', 'm', NULL::text, 100);
 SELECT queue.leave('g', 'mine', 'm');
 SELECT partition, current_offset, expired FROM queue.consumer_groups WHERE topic = 'mine' ORDER BY 1;
 -- ... and drop what it has in the topic.
@@ -69,7 +69,7 @@ SELECT call, pg_temp.error_of(call) FROM unnest(ARRAY[
 	$$SELECT queue.resume('g', 'mine')$$,
 	$$SELECT queue.commit_offset('g', 'mine', 0, 0)$$,
 	$$SELECT queue.leave('g', 'mine', 'm')$$,
-	$$SELECT * FROM queue.consume('g', 'mine', NULL::text)$$,
+	$$SELECT * FROM queue.consume_typed('g', 'mine', NULL::text)$$,
 	$$SELECT queue.expire_group('none', 'mine')$$,
 	$$SELECT queue.expire_group('g', NULL)$$,
 	$$SELECT queue.expire_group(NULL, 'mine')$$]) call;
@@ -78,23 +78,23 @@ SELECT topic, current_offset FROM queue.consumer_groups WHERE consumer_group = '
 
 -- A role that is renamed keeps its groups and producers.
 SET ROLE regress_queue_app;
-SELECT count(*) FROM queue.consume('app', 'mine', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('app', 'mine', NULL::text, 1, partitions => ARRAY[0]);
 SELECT count(*) FROM queue.produce('mine', 'x', partition => 0, producer_id => 'app', sequence => 1);
 RESET ROLE;
 ALTER ROLE regress_queue_app RENAME TO regress_queue_app_2;
 SELECT owner FROM queue.group_summary WHERE consumer_group = 'app';
 SELECT owner FROM queue.producers WHERE producer_id = 'app';
 SET ROLE regress_queue_app_2;
-SELECT count(*) FROM queue.consume('app', 'mine', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('app', 'mine', NULL::text, 1, partitions => ARRAY[0]);
 SELECT duplicate FROM queue.produce('mine', 'x', partition => 0, producer_id => 'app', sequence => 2);
 SET ROLE regress_queue_ops;
-SELECT count(*) FROM queue.consume('app', 'mine', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('app', 'mine', NULL::text, 1, partitions => ARRAY[0]);
 RESET ROLE;
 -- Another role that takes the name has nothing of it.
 CREATE ROLE regress_queue_app;
 GRANT SELECT, INSERT ON topic.mine TO regress_queue_app;
 SET ROLE regress_queue_app;
-SELECT count(*) FROM queue.consume('app', 'mine', NULL::text);
+SELECT count(*) FROM queue.consume_typed('app', 'mine', NULL::text);
 SELECT count(*) FROM queue.produce('mine', 'x', producer_id => 'app', sequence => 3);
 RESET ROLE;
 
@@ -109,7 +109,7 @@ SELECT call, pg_temp.error_of(call) FROM unnest(ARRAY[
 SET ROLE regress_queue_ops;
 SELECT queue.alter_group('app', owner => 'regress_queue_ops'), queue.alter_producer('mine', 'app', 'regress_queue_ops');
 SET ROLE regress_queue_app_2;
-SELECT pg_temp.error_of($$SELECT FROM queue.consume('app', 'mine', NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT FROM queue.consume_typed('app', 'mine', NULL::text)$$);
 SELECT pg_temp.error_of($$SELECT FROM queue.produce('mine', 'x', producer_id => 'app', sequence => 3)$$);
 RESET ROLE;
 SELECT queue.alter_group('app', owner => 'regress_queue_app_2'), queue.alter_producer('mine', 'app', 'regress_queue_app_2');
@@ -138,7 +138,7 @@ GRANT SELECT, INSERT ON topic.mine TO regress_queue_app_2;
 SELECT owner LIKE 'unknown (OID=%)' AS unknown FROM queue.group_summary WHERE consumer_group = 'app';
 SELECT owner LIKE 'unknown (OID=%)' AS unknown FROM queue.producers WHERE producer_id = 'app';
 SET ROLE regress_queue_app_2;
-SELECT count(*) FROM queue.consume('app', 'mine', NULL::text);
+SELECT count(*) FROM queue.consume_typed('app', 'mine', NULL::text);
 SELECT pg_temp.error_of($$SELECT FROM queue.produce('mine', 'x', producer_id => 'app', sequence => 3)$$);
 SET ROLE regress_queue_owner;
 SELECT queue.alter_producer('mine', 'app', 'regress_queue_owner');
@@ -147,7 +147,7 @@ SELECT count(*) FROM queue.reset_offsets('app', 'mine', to_latest => true);
 RESET ROLE;
 SELECT queue.alter_group('app', owner => 'regress_queue_app_2');
 SET ROLE regress_queue_app_2;
-SELECT count(*) FROM queue.consume('app', 'mine', NULL::text);
+SELECT count(*) FROM queue.consume_typed('app', 'mine', NULL::text);
 RESET ROLE;
 
 -- Type queue.role: a name of no role stays a name, and means the role once it exists.
@@ -155,12 +155,12 @@ SELECT 'regress_queue_later'::queue.role, 'regress_queue_app'::queue.role;
 SELECT pg_temp.error_of(format('SELECT %L::queue.role', repeat('x', 64)));
 UPDATE queue.consumer_group SET owner = 'regress_queue_later' WHERE name = 'app';
 SET ROLE regress_queue_app_2;
-SELECT pg_temp.error_of($$SELECT FROM queue.consume('app', 'mine', NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT FROM queue.consume_typed('app', 'mine', NULL::text)$$);
 RESET ROLE;
 CREATE ROLE regress_queue_later;
 GRANT regress_queue_later TO regress_queue_app_2;
 SET ROLE regress_queue_app_2;
-SELECT pg_temp.error_of($$SELECT FROM queue.consume('app', 'mine', NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT FROM queue.consume_typed('app', 'mine', NULL::text)$$);
 RESET ROLE;
 
 SELECT queue.drop_topic('mine'), queue.drop_topic('other'), queue.drop_group('g'), queue.drop_group('app');

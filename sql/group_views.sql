@@ -15,8 +15,8 @@ INSERT INTO :v SELECT n, now() - interval '1 hour' + n * interval '10 minutes', 
 SELECT count FROM queue.produce_batch('w', ARRAY['a', 'b', 'c'], partition => 0);
 SELECT count FROM queue.produce_batch('w', ARRAY['d'], partition => 2);
 SELECT queue.create_group('one', 'v'), queue.create_group('one', 'w'), queue.create_group('two', 'w', 'latest');
-SELECT count(*) FROM queue.consume('one', 'v', NULL::text, 2);
-SELECT count(*) FROM queue.consume('three', 'w', NULL::text, partitions => ARRAY[2]);
+SELECT count(*) FROM queue.consume_typed('one', 'v', NULL::text, 2);
+SELECT count(*) FROM queue.consume_typed('three', 'w', NULL::text, partitions => ARRAY[2]);
 SELECT consumer_group, topic, partition, current_offset, log_end_offset, lag, member, client, stable_end, in_hand, paused, metadata, pid
   FROM queue.consumer_groups ORDER BY 1, 2, 3;
 SELECT consumer_group, owner = current_user AS mine, topics, partitions, members, consuming, paused, lag, in_hand
@@ -51,7 +51,7 @@ ROLLBACK PREPARED 'open';
 -- The session of the transaction that is consuming.
 SET application_name = 'the consumer';
 BEGIN;
-SELECT count(*) FROM queue.consume('one', 'w', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('one', 'w', NULL::text, 1, partitions => ARRAY[0]);
 SELECT consumer_group, partition, pid = pg_backend_pid() AS mine, client, member FROM queue.consumer_groups WHERE topic = 'w' AND partition = 0 ORDER BY 1;
 SELECT consumer_group, consuming FROM queue.group_summary ORDER BY 1;
 SELECT consumer_group, topic, partition, pid = pg_backend_pid() AS mine, waiting FROM queue.blockers;
@@ -60,17 +60,17 @@ SELECT count(*) FROM queue.blockers;
 SELECT sum(consuming) FROM queue.group_summary;
 -- So does a prepared one, which has no session; by several partitions.
 BEGIN;
-SELECT count(*) FROM queue.consume('one', 'w', NULL::text, 1, partitions => ARRAY[0]);
-SELECT count(*) FROM queue.consume('one', 'w', NULL::text, 1, partitions => ARRAY[2]);
-SELECT count(*) FROM queue.consume('two', 'w', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('one', 'w', NULL::text, 1, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('one', 'w', NULL::text, 1, partitions => ARRAY[2]);
+SELECT count(*) FROM queue.consume_typed('two', 'w', NULL::text, 1, partitions => ARRAY[0]);
 PREPARE TRANSACTION 'consumes';
 SELECT consumer_group, topic, partition, pid, gid, waiting FROM queue.blockers ORDER BY 1, 2, 3;
 SELECT consumer_group, partition, pid, client FROM queue.consumer_groups WHERE topic = 'w' AND partition = 0 ORDER BY 1;
 COMMIT PREPARED 'consumes';
 -- Members.
-SELECT count(*) FROM queue.poll('two', 'w', 'member', NULL::text, 10);
+SELECT count(*) FROM queue.poll_typed('two', 'w', 'member', NULL::text, 10);
 SELECT queue.reset_offsets('two', 'w', to_earliest => true, partition => 0);
-SELECT count(*) FROM queue.poll('two', 'w', 'member', NULL::text, 2);
+SELECT count(*) FROM queue.poll_typed('two', 'w', 'member', NULL::text, 2);
 SELECT partition, member, client, in_hand FROM queue.consumer_groups WHERE consumer_group = 'two' ORDER BY 1;
 SELECT members, in_hand FROM queue.group_summary WHERE consumer_group = 'two';
 SELECT queue.leave('two', 'w', 'member');
@@ -214,7 +214,7 @@ CREATE ROLE regress_views;
 SELECT queue.create_topic('seen', 1, 'text'), queue.create_topic('unseen', 1, 'text');
 GRANT SELECT ON topic.seen TO regress_views;
 SELECT queue.create_group('late', 'seen');
-SELECT queue.poll('late', 'seen', 'a', NULL::text), queue.poll('late', 'unseen', 'b', NULL::text), queue.poll('late', 'unseen', 'c', NULL::text);
+SELECT queue.poll_typed('late', 'seen', 'a', NULL::text), queue.poll_typed('late', 'unseen', 'b', NULL::text), queue.poll_typed('late', 'unseen', 'c', NULL::text);
 SELECT topics, members FROM queue.group_summary;
 SET ROLE regress_views;
 SELECT topics, members FROM queue.group_summary;

@@ -13,12 +13,12 @@ SELECT queue.create_group('from_start', 't', 'earliest');
 SELECT queue.create_group('from_now', 't', start => 'latest');
 SELECT consumer_group, topic, partition, current_offset, log_end_offset, lag, committed_at <= clock_timestamp() AS committed
   FROM queue.consumer_groups ORDER BY 1, 2, 3;
-SELECT partition, value FROM queue.consume('from_start', 't', NULL::text, partitions => ARRAY[0]);
-SELECT count(*) FROM queue.consume('from_now', 't', NULL::text);
+SELECT partition, value FROM queue.consume_typed('from_start', 't', NULL::text, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('from_now', 't', NULL::text);
 SELECT count FROM queue.produce_batch('t', ARRAY['e', 'f'], partition => 1);
-SELECT partition, m.offset, value FROM queue.consume('from_now', 't', NULL::text) m;
+SELECT partition, m.offset, value FROM queue.consume_typed('from_now', 't', NULL::text) m;
 -- Without create_group a group starts at the log start, when it first finds something.
-SELECT partition, m.offset, value FROM queue.consume('unannounced', 't', NULL::text, partitions => ARRAY[1]) m;
+SELECT partition, m.offset, value FROM queue.consume_typed('unannounced', 't', NULL::text, partitions => ARRAY[1]) m;
 SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'unannounced';
 
 -- latest: behind the last committed message, not behind what was rolled back.
@@ -28,7 +28,7 @@ ROLLBACK;
 SELECT queue.create_group('behind_committed', 't', 'latest');
 SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'behind_committed' ORDER BY partition;
 SELECT "offset" > 2 AS stored FROM queue.produce('t', 'g', partition => 0);
-SELECT value FROM queue.consume('behind_committed', 't', NULL::text);
+SELECT value FROM queue.consume_typed('behind_committed', 't', NULL::text);
 -- latest in a partition where nothing was ever committed.
 BEGIN;
 SELECT count FROM queue.produce_batch('t', ARRAY['x', 'y', 'z'], partition => 2);
@@ -39,13 +39,13 @@ SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group
 -- Partitions added later are read from their start, whatever the group's was.
 SELECT queue.alter_topic('t', 4);
 SELECT "offset" FROM queue.produce('t', 'new', partition => 3);
-SELECT partition, value FROM queue.consume('nothing_yet', 't', NULL::text);
+SELECT partition, value FROM queue.consume_typed('nothing_yet', 't', NULL::text);
 SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'nothing_yet' ORDER BY partition;
 
 -- Names: anything of 1 to 255 bytes.
 SELECT name, queue.create_group(name, 't') FROM unnest(ARRAY['.', 'a b', 'it''s "quoted"; --', 'größe', '../x']) name;
 SELECT queue.create_group(repeat('g', 255), 't');
-SELECT count(*) FROM queue.consume('it''s "quoted"; --', 't', NULL::text, partitions => ARRAY[3]);
+SELECT count(*) FROM queue.consume_typed('it''s "quoted"; --', 't', NULL::text, partitions => ARRAY[3]);
 SELECT DISTINCT left(consumer_group, 30) COLLATE "C" AS consumer_group FROM queue.consumer_groups ORDER BY 1;
 
 -- A group may read several topics; its offsets are each topic's.

@@ -61,7 +61,7 @@ ROLLBACK;
 VACUUM FULL :segment;
 VACUUM (FULL, FREEZE) :log;
 SELECT pg_temp.intact();
-SELECT m.offset, value FROM queue.fetch('g', 0, 24, NULL::text) m;
+SELECT m.offset, value FROM queue.fetch_typed('g', 0, 24, NULL::text) m;
 SELECT "offset" >= 26 AS stored FROM queue.produce('g', 'm26');
 
 -- DROP: of the view, the table, a segment, what they stand on. 55000, 2BP01.

@@ -235,7 +235,7 @@ RESET ROLE;
 SELECT count(*) FROM pg_class WHERE relname IN ('made', 'child', 'referencing') OR relnamespace = to_regnamespace('wall_made');
 SET ROLE regress_wall;
 SELECT "offset" FROM queue.produce('w', 3::bigint);
-SELECT array_agg(value ORDER BY value) FROM queue.fetch('w', 0, 0, NULL::bigint);
+SELECT array_agg(value ORDER BY value) FROM queue.fetch_typed('w', 0, 0, NULL::bigint);
 SELECT * FROM queue.verify('w');
 
 -- A search_path of the owner's does not bend the guard.

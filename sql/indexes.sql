@@ -60,9 +60,9 @@ SELECT DISTINCT (SELECT count(*) FROM pg_index WHERE indrelid = segment AND indi
 VACUUM :log;
 SELECT pg_temp.compare($$key = 'k1'$$);
 SELECT count(*), count(DISTINCT value)
-  FROM (SELECT value FROM queue.consume('g', 'i', NULL::text, 1000)
+  FROM (SELECT value FROM queue.consume_typed('g', 'i', NULL::text, 1000)
         UNION ALL
-        SELECT value FROM queue.consume('g', 'i', NULL::text, 1000)) both_partitions;
+        SELECT value FROM queue.consume_typed('g', 'i', NULL::text, 1000)) both_partitions;
 VACUUM FULL :log;
 REINDEX TABLE :log;
 SELECT pg_temp.compare($$key = 'k1'$$), pg_temp.compare($$upper(value) = 'V150' AND key LIKE 'k%'$$);
@@ -122,7 +122,7 @@ INSERT INTO :segment VALUES (103, now(), 0, 'given', '12', NULL) ON CONFLICT DO 
 SET enable_seqscan = off;
 SELECT value FROM :segment WHERE key = 'too';
 RESET enable_seqscan;
-SELECT key, value FROM queue.consume('g', 'u', NULL::text);
+SELECT key, value FROM queue.consume_typed('g', 'u', NULL::text);
 SELECT * FROM queue.verify('u');
 SELECT queue.drop_topic('u');
 

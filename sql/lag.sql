@@ -7,7 +7,7 @@ SELECT queue.create_group('jumps', 't', auto_offset_reset => 'earliest');
 SELECT queue.create_group('ahead', 't', start => 'latest');
 SELECT sum(count) FROM queue.produce_batch('t', ARRAY(SELECT generate_series(1, 23)), partition => 0);
 SELECT sum(count) FROM queue.produce_batch('t', ARRAY[1, 2, 3], partition => 1);
-SELECT count(*) FROM queue.consume('ahead', 't', value_type => NULL::int, max_messages => 22, partitions => '{0}');
+SELECT count(*) FROM queue.consume_typed('ahead', 't', value_type => NULL::int, max_messages => 22, partitions => '{0}');
 CREATE VIEW pg_temp.lags AS
 SELECT consumer_group, partition, current_offset, log_end_offset, lag, missed, oldest_unread_age IS NOT NULL AS unread, time_to_drain = '0' AS drained
   FROM queue.consumer_groups ORDER BY 1, 2;
@@ -19,11 +19,11 @@ SELECT * FROM pg_temp.lags;
 SELECT consumer_group, lag, missed FROM queue.group_summary ORDER BY 1;
 SELECT topic, partition, consumer_group, held_offset, limit_offset, behind FROM queue.retention ORDER BY 1, 2;
 -- As many can be read.
-SELECT count(*) FROM queue.consume('jumps', 't', value_type => NULL::int, partitions => '{0}');
+SELECT count(*) FROM queue.consume_typed('jumps', 't', value_type => NULL::int, partitions => '{0}');
 SELECT * FROM pg_temp.lags;
 
 -- A topic that was emptied: nothing is left to read, for ever.
-SELECT count(*) FROM queue.consume('jumps', 't', value_type => NULL::int, partitions => '{1}');
+SELECT count(*) FROM queue.consume_typed('jumps', 't', value_type => NULL::int, partitions => '{1}');
 SELECT queue.reset_offsets('jumps', 't', to_earliest => true, partition => 0);
 SELECT sum(count) FROM queue.produce_batch('t', ARRAY[24, 25], partition => 0);
 -- The next segment is in use, and holds no message.
@@ -69,7 +69,7 @@ SELECT (queue.produce('t', 26, partition => 0)).offset;
 SELECT pg_temp.waits('jumps', false);
 SELECT dblink_disconnect('other');
 SELECT * FROM pg_temp.lags WHERE partition = 0;
-SELECT value, m.offset FROM queue.consume('jumps', 't', value_type => NULL::int) m;
+SELECT value, m.offset FROM queue.consume_typed('jumps', 't', value_type => NULL::int) m;
 SELECT * FROM pg_temp.lags WHERE partition = 0;
 DROP FUNCTION pg_temp.waits(text, boolean);
 DROP EXTENSION dblink;

@@ -13,7 +13,7 @@ SELECT n, length, CASE WHEN n % 2 = 0 THEN repeat('x', length) ELSE pg_temp.nois
        WITH ORDINALITY u(length, n);
 SELECT count(queue.produce('l', value, key => n::text)) FROM (SELECT * FROM source ORDER BY n) s;
 SELECT count(*), count(*) FILTER (WHERE m.value <> s.value) AS changed, sum(length(m.value)) = sum(s.length) AS whole
-  FROM queue.consume('g', 'l', NULL::text, 1000) m JOIN source s ON s.n = m.key::int;
+  FROM queue.consume_typed('g', 'l', NULL::text, 1000) m JOIN source s ON s.n = m.key::int;
 SELECT reltoastrelid <> 0 AS has_toast FROM pg_class WHERE oid = :'segment'::regclass;
 -- What is stored out of line is stored for good: the source may go.
 SELECT count FROM queue.produce_batch('l', ARRAY(SELECT value FROM source ORDER BY n), ARRAY(SELECT n::text FROM source ORDER BY source.n));
@@ -21,7 +21,7 @@ INSERT INTO topic.l (key, value) SELECT n, value FROM source ORDER BY n;
 SELECT n, length, md5(value) AS sum INTO sums FROM source;
 DROP TABLE source;
 SELECT count(*), count(*) FILTER (WHERE md5(m.value) <> s.sum OR length(m.value) <> s.length) AS changed
-  FROM queue.fetch('l', 0, 19, NULL::text, 1000) m JOIN sums s ON s.n = m.key::int;
+  FROM queue.fetch_typed('l', 0, 19, NULL::text, 1000) m JOIN sums s ON s.n = m.key::int;
 -- Also before the statement ends: a function that it calls truncates or drops the
 -- source of the rows before.
 CREATE FUNCTION pg_temp.truncated(n int) RETURNS text LANGUAGE plpgsql AS $$
@@ -60,7 +60,7 @@ DO $$
 DECLARE
 	m record;
 BEGIN
-	FOR m IN SELECT * FROM queue.consume('g', 'gone', NULL::text) LOOP
+	FOR m IN SELECT * FROM queue.consume_typed('g', 'gone', NULL::text) LOOP
 		COMMIT;
 		IF m.offset = 0 THEN
 			PERFORM queue.drop_topic('gone');
@@ -78,7 +78,7 @@ CREATE FUNCTION pg_temp.same("offset" bigint, value text) RETURNS boolean LANGUA
 \set VERBOSITY terse
 SET client_min_messages = error;
 BEGIN;
-DECLARE c CURSOR FOR SELECT m.offset, pg_temp.same(m.offset, value) FROM queue.fetch('used', 0, 0, NULL::text) m;
+DECLARE c CURSOR FOR SELECT m.offset, pg_temp.same(m.offset, value) FROM queue.fetch_typed('used', 0, 0, NULL::text) m;
 FETCH 1 FROM c;
 SELECT segments FROM queue.delete_messages('used', 0, 4, force => true);
 SAVEPOINT s;
@@ -92,19 +92,19 @@ FETCH ALL FROM c;
 CLOSE c;
 SELECT segments FROM queue.delete_messages('used', 0, 2, force => true);
 COMMIT;
-SELECT m.offset, d.segments, pg_temp.same(m.offset, value) FROM queue.consume('g', 'used', NULL::text) m,
+SELECT m.offset, d.segments, pg_temp.same(m.offset, value) FROM queue.consume_typed('g', 'used', NULL::text) m,
 	LATERAL queue.delete_messages('used', 0, 4, force => m.offset >= 0) d;
 -- Also if the plan goes over the rows again, without another call.
 SET enable_material = off;
 SELECT n, m.offset, d.segments, pg_temp.same(m.offset, value)
-  FROM generate_series(1, 2) n LEFT JOIN queue.fetch('used', 0, 2, NULL::text) m ON true,
+  FROM generate_series(1, 2) n LEFT JOIN queue.fetch_typed('used', 0, 2, NULL::text) m ON true,
 	LATERAL queue.delete_messages('used', 0, 4, force => m.offset + n >= 0) d;
 RESET enable_material;
 DO $$
 DECLARE
 	m record;
 BEGIN
-	FOR m IN SELECT * FROM queue.fetch('used', 0, 2, NULL::text) LOOP
+	FOR m IN SELECT * FROM queue.fetch_typed('used', 0, 2, NULL::text) LOOP
 		RAISE INFO 'offset %, segments %, same: %', m.offset, (queue.delete_messages('used', 0, 4, force => true)).segments, pg_temp.same(m.offset, m.value);
 	END LOOP;
 END $$;
@@ -119,10 +119,10 @@ SELECT count FROM queue.produce_batch('l', ARRAY[pg_temp.noise(2, 200000), repea
 ROLLBACK;
 VACUUM :segment;
 SELECT count(*), count(*) FILTER (WHERE md5(m.value) <> s.sum) AS changed
-  FROM queue.fetch('l', 0, 0, NULL::text, 1000) m LEFT JOIN sums s ON s.n::text = m.key;
+  FROM queue.fetch_typed('l', 0, 0, NULL::text, 1000) m LEFT JOIN sums s ON s.n::text = m.key;
 SELECT queue.create_group('end', 'l', 'latest');
 SELECT "offset" FROM queue.produce('l', pg_temp.noise(3, 300000));
-SELECT m.offset, md5(value) = md5(pg_temp.noise(3, 300000)) AS same FROM queue.consume('end', 'l', NULL::text) m;
+SELECT m.offset, md5(value) = md5(pg_temp.noise(3, 300000)) AS same FROM queue.consume_typed('end', 'l', NULL::text) m;
 SELECT * FROM queue.verify('l');
 
 -- Too large: 54000, and nothing of it is there.
@@ -132,9 +132,9 @@ SELECT queue.produce('l', repeat(repeat('x', 1024), 1048574));
 SELECT queue.produce_batch('l', ARRAY['small', repeat(repeat('x', 1024), 1048574)]);
 \set VERBOSITY default
 SELECT queue.log_end('l', 0) = :before AS as_before;
-SELECT count(*) FROM queue.fetch('l', 0, :before, NULL::text);
+SELECT count(*) FROM queue.fetch_typed('l', 0, :before, NULL::text);
 SELECT count(*) FROM queue.produce('l', 'goes on');
-SELECT value FROM queue.consume('end', 'l', NULL::text);
+SELECT value FROM queue.consume_typed('end', 'l', NULL::text);
 SELECT queue.drop_topic('l');
 
 -- A batch that does not fit its segment: what lands in the next one is not
@@ -162,7 +162,7 @@ INSERT INTO topic.bounds (value) SELECT pg_temp.noise(n, 5000) FROM generate_ser
 CREATE TEMP TABLE source AS SELECT n, pg_temp.noise(n, 5000) AS value FROM generate_series(65, 84) n;
 INSERT INTO topic.bounds (value) SELECT value FROM source ORDER BY n;
 SELECT first_offset, messages, toasted - messages BETWEEN 0 AND 4 AS few_in_vain FROM pg_temp.toasted();
-SELECT count(*), count(*) FILTER (WHERE value <> pg_temp.noise(m.offset, 5000)) AS wrong FROM queue.fetch('bounds', 0, 0, NULL::text, 1000) m;
+SELECT count(*), count(*) FILTER (WHERE value <> pg_temp.noise(m.offset, 5000)) AS wrong FROM queue.fetch_typed('bounds', 0, 0, NULL::text, 1000) m;
 DROP TABLE source;
 SELECT queue.drop_topic('bounds');
 
@@ -191,9 +191,9 @@ BEGIN
 END $$;
 TRUNCATE source;
 DROP TABLE source;
-SELECT cardinality(value), value[20001] FROM queue.consume('g', 'arrays', NULL::int[]);
+SELECT cardinality(value), value[20001] FROM queue.consume_typed('g', 'arrays', NULL::int[]);
 SELECT m.offset, (value).id, (value).body = pg_temp.noise((value).id / CASE WHEN (value).id >= 10 THEN 10 ELSE 1 END, 50000) AS same
-  FROM queue.consume('g', 'parts', NULL::part) m;
+  FROM queue.consume_typed('g', 'parts', NULL::part) m;
 SELECT jsonb_array_length(value), value->2->>'body' = pg_temp.noise(3, 50000) AS same FROM queue.consume('g', 'docs');
 SELECT queue.drop_topic(t) FROM unnest(ARRAY['arrays', 'parts', 'docs']) t;
 DROP TYPE part;

@@ -24,7 +24,7 @@ SELECT queue.offset_time('t', 2, 0), queue.offset_time('t', NULL, 0);
 -- create_group at a time: there, or at the end.
 SELECT start, queue.create_group('at ' || start, 't', start) FROM unnest(ARRAY['2001-01-01 00:03:00+00', '2001-01-01 00:05:30+00', '2001-01-01T01:06:00+01:00', '20010101T000400Z', '2999-01-01']) start;
 SELECT consumer_group, array_agg(current_offset ORDER BY partition) FROM queue.consumer_groups WHERE topic = 't' GROUP BY 1 ORDER BY 1;
-SELECT m.offset, value FROM queue.consume('at 2001-01-01 00:05:30+00', 't', NULL::text, partitions => ARRAY[0]) m;
+SELECT m.offset, value FROM queue.consume_typed('at 2001-01-01 00:05:30+00', 't', NULL::text, partitions => ARRAY[0]) m;
 SET timezone = '+12';
 SELECT queue.create_group('local', 't', '2001-01-01 12:02');
 SET timezone = 'UTC';

@@ -55,29 +55,29 @@ SELECT partition, count(*) FROM turns GROUP BY 1 ORDER BY 1;
 SELECT queue.create_topic('wide', 2, 'text');
 SELECT count FROM queue.produce_batch('wide', ARRAY[repeat('a', 100), repeat('b', 100), repeat('c', 100)], partition => 0);
 SELECT count(*) FROM queue.poll('one', 'wide', 'm', max_bytes => 1) m;
-SELECT count(*), sum(length(value)) FROM queue.poll('one', 'wide', 'm', NULL::text, max_bytes => 299) m;
-SELECT count(*), sum(length(value)) FROM queue.poll('one', 'wide', 'm', NULL::text, max_bytes => 1) m;
+SELECT count(*), sum(length(value)) FROM queue.poll_typed('one', 'wide', 'm', NULL::text, max_bytes => 299) m;
+SELECT count(*), sum(length(value)) FROM queue.poll_typed('one', 'wide', 'm', NULL::text, max_bytes => 1) m;
 SELECT count FROM queue.produce_batch('wide', ARRAY[repeat('d', 100)], partition => 1);
-SELECT count(*) FROM queue.poll('one', 'wide', 'm', NULL::text, max_bytes => 400) m;
-SELECT count(*) FROM queue.poll('one', 'wide', 'm', NULL::text, max_bytes => 50) m;
+SELECT count(*) FROM queue.poll_typed('one', 'wide', 'm', NULL::text, max_bytes => 400) m;
+SELECT count(*) FROM queue.poll_typed('one', 'wide', 'm', NULL::text, max_bytes => 50) m;
 
 -- Typed: any type, in place or not, of any alignment; NULL values; big ones.
 SELECT count FROM queue.produce_batch('wide', ARRAY[repeat('big', 100000), NULL], keys => ARRAY['k', 'tombstone'], partition => 1);
 SELECT partition, m.offset, key, left(value, 6), length(value), md5(value), epoch > 0 AS epoch
-  FROM queue.poll('typed', 'wide', 'm', NULL::text) m ORDER BY 1, 2;
-SELECT md5(value) = md5(repeat('big', 100000)) AS whole FROM queue.poll('typed', 'wide', 'm', NULL::text, 10) WHERE key = 'k';
+  FROM queue.poll_typed('typed', 'wide', 'm', NULL::text) m ORDER BY 1, 2;
+SELECT md5(value) = md5(repeat('big', 100000)) AS whole FROM queue.poll_typed('typed', 'wide', 'm', NULL::text, 10) WHERE key = 'k';
 SELECT queue.create_topic('numbers', 1, 'bigint');
 SELECT count FROM queue.produce_batch('numbers', ARRAY[1, 2, NULL]::bigint[], keys => ARRAY[NULL, 'a', 'b']);
-SELECT topic, m.offset, key, value, headers, epoch > 0 AS epoch FROM queue.poll('typed', 'numbers', 'm', NULL::bigint) m ORDER BY 2;
+SELECT topic, m.offset, key, value, headers, epoch > 0 AS epoch FROM queue.poll_typed('typed', 'numbers', 'm', NULL::bigint) m ORDER BY 2;
 CREATE TYPE pair AS (a int, b text);
 SELECT queue.create_topic('pairs', 1, 'pair');
 SELECT "offset" FROM queue.produce('pairs', ROW(1, 'one')::pair, headers => '{"x": "y"}');
-SELECT (value).a, (value).b, headers FROM queue.poll('typed', 'pairs', 'm', NULL::pair);
+SELECT (value).a, (value).b, headers FROM queue.poll_typed('typed', 'pairs', 'm', NULL::pair);
 
 -- What the transaction itself has produced before can be polled, as it can be consumed.
 BEGIN;
 SELECT "offset" FROM queue.produce('numbers', 4::bigint);
-SELECT m.offset FROM queue.poll('own', 'numbers', 'm', NULL::bigint) m ORDER BY 1;
+SELECT m.offset FROM queue.poll_typed('own', 'numbers', 'm', NULL::bigint) m ORDER BY 1;
 ROLLBACK;
 
 -- A group that is new is made, also if there is nothing to read yet.
@@ -121,7 +121,7 @@ SELECT count(*) FROM queue.poll('first', 'empty', 'm', max_wait => '10 ms');
 SELECT count(*) FROM queue.poll('late', 't', 'm', max_wait => '10 days');
 
 -- Names of members: anything of 1 to 255 bytes.
-SELECT count(*) FROM unnest(ARRAY['.', 'a b', 'it''s "quoted"', 'größe', repeat('m', 255)]) name, queue.poll('names', 'numbers', name, NULL::bigint);
+SELECT count(*) FROM unnest(ARRAY['.', 'a b', 'it''s "quoted"', 'größe', repeat('m', 255)]) name, queue.poll_typed('names', 'numbers', name, NULL::bigint);
 SELECT left(member, 30) COLLATE "C" AS member, length(member), partitions FROM queue.members WHERE consumer_group = 'names' ORDER BY 1;
 
 SELECT call, pg_temp.error_of('SELECT * FROM queue.poll(' || call || ')')
@@ -144,10 +144,10 @@ SELECT call, pg_temp.error_of('SELECT * FROM queue.poll(' || call || ')')
     $$'g', 't', 'm', lease => '10001 days'$$,
     $$'g', 't', 'm', max_wait => '-1 s'$$,
     $$'g', 'numbers', 'm'$$,
-    $$'g', 'numbers', 'm', NULL::int$$,
-    $$'g', 't', 'm', NULL::text$$]) WITH ORDINALITY u(call, n)
+    $$'g', 'numbers', 'm', NULL::int$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
 SELECT * FROM queue.poll('g', 'numbers', 'm');
+SELECT * FROM queue.poll_typed('g', 't', 'm', NULL::text);
 BEGIN READ ONLY;
 SELECT count(*) FROM queue.poll('g', 't', 'm');
 ROLLBACK;
@@ -175,7 +175,7 @@ RESET ROLE;
 UPDATE queue.progress SET committed_offset = 1000, handed_to = NULL
  WHERE group_id = (SELECT group_id FROM queue.consumer_group WHERE name = 'typed')
    AND topic_id = (SELECT topic_id FROM queue.topic WHERE name = 'numbers');
-SELECT pg_temp.error_of($$SELECT * FROM queue.poll('typed', 'numbers', 'm', NULL::bigint)$$);
+SELECT pg_temp.error_of($$SELECT * FROM queue.poll_typed('typed', 'numbers', 'm', NULL::bigint)$$);
 
 -- A member may own a partition that its session does not know yet, since another
 -- session has added it: it is left out.  What is no partition at all is, too.

@@ -4,7 +4,7 @@
 --
 SELECT queue.create_topic('p', 2, 'text');
 CREATE FUNCTION pg_temp.read(g text, p int) RETURNS text LANGUAGE sql AS
-$$ SELECT string_agg(m.offset || ':' || value, ' ' ORDER BY m.offset) FROM queue.consume(g, 'p', NULL::text, 100, NULL, ARRAY[p]) m $$;
+$$ SELECT string_agg(m.offset || ':' || value, ' ' ORDER BY m.offset) FROM queue.consume_typed(g, 'p', NULL::text, 100, NULL, ARRAY[p]) m $$;
 CREATE VIEW ends AS SELECT partition, log_start, stable_end, log_end FROM queue.partitions WHERE topic = 'p' ORDER BY partition;
 
 SELECT count FROM queue.produce_batch('p', ARRAY['a', 'b'], partition => 0);
@@ -19,8 +19,8 @@ SELECT * FROM ends;
 -- partition is not held back.
 SELECT pg_temp.read('g', 0), pg_temp.read('g', 1);
 SELECT pg_temp.read('g', 0) IS NULL AS nothing_more;
-SELECT m.offset, value FROM queue.fetch('p', 0, 0, NULL::text) m;
-SELECT m.offset, value FROM queue.fetch('p', 0, 3, NULL::text) m;
+SELECT m.offset, value FROM queue.fetch_typed('p', 0, 0, NULL::text) m;
+SELECT m.offset, value FROM queue.fetch_typed('p', 0, 3, NULL::text) m;
 SELECT "offset", value FROM topic.p WHERE partition = 0 ORDER BY "offset";
 -- The transaction that holds readers back.
 SELECT pid, gid, age > '0'::interval AS age, topic, partition, usename = current_user AS mine, query FROM queue.blockers;
@@ -78,16 +78,16 @@ SELECT count(*) FROM queue.blockers;
 SELECT count FROM queue.produce_batch('p', ARRAY['i', 'j', 'k'], partition => 0);
 SELECT "offset" FROM queue.produce('p', 'l', partition => 1);
 BEGIN;
-SELECT value FROM queue.consume('g', 'p', NULL::text, 2, NULL, ARRAY[0]);
+SELECT value FROM queue.consume_typed('g', 'p', NULL::text, 2, NULL, ARRAY[0]);
 PREPARE TRANSACTION 'queue_consumer';
 SELECT pg_temp.read('g', 0) IS NULL AS taken, pg_temp.read('h', 0) LIKE '% %:k' AS other_group;
-SELECT partition, value FROM queue.consume('g', 'p', NULL::text);
-SELECT count(*) FROM queue.consume('g', 'p', NULL::text);
+SELECT partition, value FROM queue.consume_typed('g', 'p', NULL::text);
+SELECT count(*) FROM queue.consume_typed('g', 'p', NULL::text);
 ROLLBACK PREPARED 'queue_consumer';
 SELECT pg_temp.read('g', 0) LIKE '%:i %:j %:k' AS given_back;
 SELECT count FROM queue.produce_batch('p', ARRAY['m', 'n'], partition => 0);
 BEGIN;
-SELECT value FROM queue.consume('g', 'p', NULL::text, 1, NULL, ARRAY[0]);
+SELECT value FROM queue.consume_typed('g', 'p', NULL::text, 1, NULL, ARRAY[0]);
 SELECT "offset" IS NOT NULL AS produced FROM queue.produce('p', 'o', partition => 0);
 PREPARE TRANSACTION 'queue_consumer';
 COMMIT PREPARED 'queue_consumer';
@@ -105,9 +105,9 @@ SELECT "offset" FROM queue.produce('made', '9');
 SELECT first_offset, last_offset FROM queue.produce_batch('made', ARRAY['10', '11', '12', '13']);
 PREPARE TRANSACTION 'queue_made';
 SELECT first_offset, last_offset FROM queue.produce_batch('made', ARRAY['14', '15', '16', '17', '18']);
-SELECT string_agg(value, ' ' ORDER BY m.offset) FROM queue.consume('g', 'made', NULL::text) m;
+SELECT string_agg(value, ' ' ORDER BY m.offset) FROM queue.consume_typed('g', 'made', NULL::text) m;
 ROLLBACK PREPARED 'queue_made';
-SELECT string_agg(value, ' ' ORDER BY m.offset) FROM queue.consume('g', 'made', NULL::text) m;
+SELECT string_agg(value, ' ' ORDER BY m.offset) FROM queue.consume_typed('g', 'made', NULL::text) m;
 SELECT * FROM queue.verify('made');
 SELECT queue.drop_topic('made');
 DROP VIEW ends;

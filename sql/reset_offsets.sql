@@ -12,7 +12,7 @@ SELECT n, timestamptz '2001-01-01 00:00:00+00' + n * interval '1 minute', 0, NUL
 INSERT INTO :log
 SELECT n, timestamptz '2001-01-01 00:02:30+00' + n * interval '1 minute', 1, NULL, 'n' || n, NULL FROM generate_series(0, 2) n;
 SELECT queue.create_group('g', 'r');
-SELECT count(*) FROM queue.consume('g', 'r', NULL::text, 3, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('g', 'r', NULL::text, 3, partitions => ARRAY[0]);
 
 -- Every target, in all partitions or in one: a row for each, before and after.
 SELECT * FROM queue.reset_offsets('g', 'r', to_latest => true) ORDER BY 1;
@@ -24,8 +24,8 @@ SELECT * FROM queue.reset_offsets('g', 'r', to_time => '2001-01-01 00:03:00+00')
 SELECT * FROM queue.reset_offsets('g', 'r', to_offset => 0, partition => 0);
 SELECT partition, current_offset, lag FROM queue.consumer_groups WHERE consumer_group = 'g' ORDER BY 1;
 -- What is read next is what it said.
-SELECT string_agg(value, ' ') FROM queue.consume('g', 'r', NULL::text, partitions => ARRAY[0]);
-SELECT string_agg(value, ' ') FROM queue.consume('g', 'r', NULL::text, partitions => ARRAY[1]);
+SELECT string_agg(value, ' ') FROM queue.consume_typed('g', 'r', NULL::text, partitions => ARRAY[0]);
+SELECT string_agg(value, ' ') FROM queue.consume_typed('g', 'r', NULL::text, partitions => ARRAY[1]);
 
 -- to_time: at the message of just that time; before all; behind all, that is latest.
 SELECT t, array_agg(new_offset ORDER BY partition) FROM unnest(ARRAY['-infinity', '2001-01-01 00:00:00+00', '2001-01-01 00:00:01+00', '2001-01-01 00:02:30+00', '2001-01-01 00:04:00+00',
@@ -72,7 +72,7 @@ COMMIT;
 SELECT count(*) - :rows AS written FROM queue.progress;
 
 -- A partition that the group has not begun: old_offset is NULL, and it begins.
-SELECT count(*) FROM queue.consume('begins', 'r', NULL::text, 1, partitions => ARRAY[1]);
+SELECT count(*) FROM queue.consume_typed('begins', 'r', NULL::text, 1, partitions => ARRAY[1]);
 SELECT * FROM queue.reset_offsets('begins', 'r', shift_by => 2, dry_run => true) ORDER BY 1;
 SELECT * FROM queue.reset_offsets('begins', 'r', shift_by => 2) ORDER BY 1;
 SELECT * FROM queue.reset_offsets('begins', 'r', shift_by => 0) ORDER BY 1;
@@ -89,12 +89,12 @@ SELECT * FROM queue.reset_offsets('begins', 'empty', to_latest => true) ORDER BY
 -- In the caller's transaction, with business data: both or none.
 CREATE TABLE repaired (value text);
 BEGIN;
-INSERT INTO repaired SELECT value FROM queue.fetch('r', 0, 0, NULL::text);
+INSERT INTO repaired SELECT value FROM queue.fetch_typed('r', 0, 0, NULL::text);
 SELECT * FROM queue.reset_offsets('g', 'r', to_latest => true, partition => 0);
 ROLLBACK;
 SELECT (SELECT count(*) FROM repaired), current_offset FROM queue.consumer_groups WHERE consumer_group = 'g' AND partition = 0 AND topic = 'r';
 BEGIN;
-INSERT INTO repaired SELECT value FROM queue.fetch('r', 0, 0, NULL::text);
+INSERT INTO repaired SELECT value FROM queue.fetch_typed('r', 0, 0, NULL::text);
 SELECT * FROM queue.reset_offsets('g', 'r', to_latest => true, partition => 0);
 COMMIT;
 SELECT (SELECT count(*) FROM repaired), current_offset FROM queue.consumer_groups WHERE consumer_group = 'g' AND partition = 0 AND topic = 'r';
@@ -105,23 +105,23 @@ SELECT new_offset FROM queue.reset_offsets('g', 'r', to_offset => 2, partition =
 SAVEPOINT s;
 SELECT old_offset, new_offset FROM queue.reset_offsets('g', 'r', to_earliest => true, partition => 0);
 ROLLBACK TO s;
-SELECT value FROM queue.consume('g', 'r', NULL::text, 1, partitions => ARRAY[0]);
+SELECT value FROM queue.consume_typed('g', 'r', NULL::text, 1, partitions => ARRAY[0]);
 SELECT old_offset, new_offset FROM queue.reset_offsets('g', 'r', shift_by => -1, partition => 0);
 COMMIT;
-SELECT value FROM queue.consume('g', 'r', NULL::text, 1, partitions => ARRAY[0]);
+SELECT value FROM queue.consume_typed('g', 'r', NULL::text, 1, partitions => ARRAY[0]);
 SELECT a.old_offset, a.new_offset, b.old_offset, b.new_offset
   FROM queue.reset_offsets('g', 'r', shift_by => 1, partition => 0) a
   CROSS JOIN LATERAL queue.reset_offsets('g', 'r', shift_by => -2, partition => a.partition) b;
-SELECT string_agg(value, ' ') FROM queue.consume('g', 'r', NULL::text, partitions => ARRAY[0]);
+SELECT string_agg(value, ' ') FROM queue.consume_typed('g', 'r', NULL::text, partitions => ARRAY[0]);
 -- Behind what this very transaction has produced: they commit together.
 BEGIN;
 SELECT "offset" FROM queue.produce('r', 'own', partition => 0);
 SELECT new_offset FROM queue.reset_offsets('g', 'r', to_latest => true, partition => 0);
 COMMIT;
-SELECT value FROM queue.consume('g', 'r', NULL::text, partitions => ARRAY[0]);
+SELECT value FROM queue.consume_typed('g', 'r', NULL::text, partitions => ARRAY[0]);
 
 -- What a reset carries over, and what not: paused stays, metadata goes.
-SELECT count(*) FROM queue.consume('g', 'r', NULL::text, 1, partitions => ARRAY[1], metadata => 'note');
+SELECT count(*) FROM queue.consume_typed('g', 'r', NULL::text, 1, partitions => ARRAY[1], metadata => 'note');
 SELECT queue.pause('g', 'r', 1);
 SELECT count(*) FROM queue.reset_offsets('g', 'r', to_earliest => true, partition => 1);
 SELECT current_offset, paused, metadata FROM queue.consumer_groups WHERE consumer_group = 'g' AND topic = 'r' AND partition = 1;
@@ -129,7 +129,7 @@ SELECT queue.resume('g', 'r');
 
 -- A member that has messages in hand is fenced, also if the offset stays.
 SELECT queue.create_group('m', 'r');
-SELECT partition, min(m.offset), max(m.offset), min(epoch) AS epoch FROM queue.poll('m', 'r', 'one', NULL::text) m WHERE partition = 0 GROUP BY 1 \gset first_
+SELECT partition, min(m.offset), max(m.offset), min(epoch) AS epoch FROM queue.poll_typed('m', 'r', 'one', NULL::text) m WHERE partition = 0 GROUP BY 1 \gset first_
 SELECT in_hand FROM queue.consumer_groups WHERE consumer_group = 'm' AND partition = 0;
 SELECT count(*) FROM queue.reset_offsets('m', 'r', shift_by => 0, partition => 0, dry_run => true);
 SELECT queue.commit_offset('m', 'r', 0, 1, 'one', :first_epoch);
@@ -139,7 +139,7 @@ SELECT queue.commit_offset('m', 'r', 0, 2, 'one', :first_epoch);
 \set VERBOSITY default
 SELECT partition, current_offset, in_hand FROM queue.consumer_groups WHERE consumer_group = 'm' ORDER BY 1;
 -- It gets them again; the other partition's it still has.
-SELECT min(m.offset), min(epoch) AS epoch, min(epoch) > :first_epoch AS later FROM queue.poll('m', 'r', 'one', NULL::text) m WHERE partition = 0 \gset second_
+SELECT min(m.offset), min(epoch) AS epoch, min(epoch) > :first_epoch AS later FROM queue.poll_typed('m', 'r', 'one', NULL::text) m WHERE partition = 0 \gset second_
 SELECT :second_min, :'second_later';
 SELECT queue.commit_offset('m', 'r', 0, 2, 'one', :second_epoch);
 
@@ -167,9 +167,9 @@ SELECT count(*) FROM queue.consumer_group WHERE name = 'nobody';
 -- A stored offset that lies outside the log, as after a partial restore, is mended.
 INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, generation, committed_offset, committed_at)
 SELECT group_id, topic_id, 0, false, 'c', 1000, 77, now() FROM queue.consumer_group g, queue.topic t WHERE g.name = 'g' AND t.name = 'r';
-SELECT pg_temp.error_of($$SELECT queue.consume('g', 'r', NULL::text, partitions => ARRAY[0])$$);
+SELECT pg_temp.error_of($$SELECT queue.consume_typed('g', 'r', NULL::text, partitions => ARRAY[0])$$);
 SELECT * FROM queue.reset_offsets('g', 'r', shift_by => 0, partition => 0);
-SELECT count(*) FROM queue.consume('g', 'r', NULL::text, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('g', 'r', NULL::text, partitions => ARRAY[0]);
 
 SELECT queue.drop_topic('r'), queue.drop_topic('empty');
 SELECT queue.drop_group('g'), queue.drop_group('begins'), queue.drop_group('m');

@@ -18,14 +18,14 @@ SELECT log_start, segments, bytes > 0 AS bytes FROM queue.delete_messages('t', 0
 SELECT queue.log_start('t', 0), queue.log_end('t', 0), queue.stable_end('t', 0);
 SELECT * FROM pg_temp.kept;
 SELECT min("offset"), count(*) FROM topic.t;
-SELECT min(m."offset"), count(*) FROM queue.fetch('t', 0, 30, NULL::text, 100) m;
-SELECT pg_temp.error_of('SELECT * FROM queue.fetch(''t'', 0, 29, NULL::text)');
+SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 30, NULL::text, 100) m;
+SELECT pg_temp.error_of('SELECT * FROM queue.fetch_typed(''t'', 0, 29, NULL::text)');
 SELECT * FROM queue.verify('t');
 -- Again: nothing more to go.
 SELECT log_start, segments, bytes FROM queue.delete_messages('t', 0, 35);
 -- Never the segment in use, nor what was never written.
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 100);
-SELECT min(m."offset"), count(*) FROM queue.fetch('t', 0, 90, NULL::text, 100) m;
+SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 90, NULL::text, 100) m;
 SELECT log_start, segments FROM queue.delete_messages('t', 1, 0);
 SELECT "offset" FROM queue.produce('t', 'next', partition => 0);
 
@@ -40,15 +40,15 @@ SELECT queue.log_start('t', 0), (SELECT min("offset") FROM topic.t);
 -- Groups hold what they have not read; one that has not begun is at the start.
 SELECT queue.create_group('slow', 't'), queue.create_group('fast', 't', 'latest');
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 120);
-SELECT count(*) FROM queue.consume('slow', 't', NULL::text, 15, partitions => ARRAY[0]);
+SELECT count(*) FROM queue.consume_typed('slow', 't', NULL::text, 15, partitions => ARRAY[0]);
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 120);
 SELECT topic, partition, log_start, limit_offset, consumer_group, held_offset, behind, held_bytes
   FROM queue.retention ORDER BY 1, 2;
 -- Forced: the group's next call is told.
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 120, force => true);
-SELECT pg_temp.error_of('SELECT * FROM queue.consume(''slow'', ''t'', NULL::text, partitions => ARRAY[0])');
+SELECT pg_temp.error_of('SELECT * FROM queue.consume_typed(''slow'', ''t'', NULL::text, partitions => ARRAY[0])');
 SELECT partition, old_offset, new_offset FROM queue.reset_offsets('slow', 't', to_earliest => true, partition => 0);
-SELECT min(m."offset"), count(*) FROM queue.consume('slow', 't', NULL::text, partitions => ARRAY[0]) m;
+SELECT min(m."offset"), count(*) FROM queue.consume_typed('slow', 't', NULL::text, partitions => ARRAY[0]) m;
 SELECT queue.drop_group('slow'), queue.drop_group('fast');
 
 -- By size: what is newer alone is enough.
@@ -85,7 +85,7 @@ SELECT behind > 0 AS behind, held_bytes > 0 AS held, consumer_group FROM queue.r
 SELECT queue.alter_topic('sized', retention_force => true);
 CALL queue.maintain('sized');
 SELECT behind, held_bytes, consumer_group FROM queue.retention WHERE topic = 'sized';
-SELECT left(pg_temp.error_of('SELECT * FROM queue.consume(''held'', ''sized'', NULL::text)'), 5);
+SELECT left(pg_temp.error_of('SELECT * FROM queue.consume_typed(''held'', ''sized'', NULL::text)'), 5);
 SELECT DISTINCT action FROM queue.maintenance_log WHERE action <> 'segments made' AND topic IN (SELECT topic FROM queue.topics) ORDER BY 1;
 -- It is forgotten after a while, by the maintenance of any topic: also what was done
 -- to a topic that was dropped.
@@ -100,7 +100,7 @@ SELECT count(*) FROM queue.maintenance_log WHERE done_at < now() - interval '1 d
 
 -- History of offsets: all but the newest row, once it is old enough.
 SELECT queue.create_group('reader', 't');
-DO $$ BEGIN FOR i IN 1..3 LOOP PERFORM queue.consume('reader', 't', NULL::text, 1, partitions => ARRAY[0]); COMMIT; END LOOP; END $$;
+DO $$ BEGIN FOR i IN 1..3 LOOP PERFORM queue.consume_typed('reader', 't', NULL::text, 1, partitions => ARRAY[0]); COMMIT; END LOOP; END $$;
 SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND partition = 0;
 CALL queue.maintain('t');
 SELECT count(*) FROM queue.offset_history WHERE consumer_group = 'reader' AND partition = 0;
@@ -122,7 +122,7 @@ SELECT segment AS in_use FROM queue.segments WHERE topic = 'edge' AND first_offs
 VACUUM (TRUNCATE) :in_use;
 SELECT "offset" FROM queue.produce('edge', 'after');
 SELECT queue.log_start('edge', 0), queue.log_end('edge', 0);
-SELECT value FROM queue.consume('edge', 'edge', NULL::text);
+SELECT value FROM queue.consume_typed('edge', 'edge', NULL::text);
 -- Emptied tables may go in any order.
 CALL pg_temp.fill('edge', 5);
 SELECT log_start, segments FROM queue.delete_messages('edge', 0, 40, force => true);

@@ -42,8 +42,8 @@ INSERT INTO calls (call) VALUES
   ($$INSERT INTO topic.r (value, partition) VALUES ('x', 0)$$),
   ($$INSERT INTO topic.r (value, partition) VALUES ('x', 0) RETURNING "offset"$$),
   ($$SELECT * FROM topic.r$$),
-  ($$SELECT * FROM queue.fetch('r', 0, 0, NULL::text)$$),
-  ($$SELECT * FROM queue.consume('group of ' || current_user, 'r', NULL::text)$$),
+  ($$SELECT * FROM queue.fetch_typed('r', 0, 0, NULL::text)$$),
+  ($$SELECT * FROM queue.consume_typed('group of ' || current_user, 'r', NULL::text)$$),
   ($$SELECT queue.create_group('second group of ' || current_user, 'r')$$),
   ($$SELECT queue.log_start('r', 0), queue.stable_end('r', 0), queue.log_end('r', 0)$$),
   ($$SELECT * FROM queue.verify('r')$$),
@@ -93,7 +93,7 @@ GRANT INSERT (key, value), SELECT (key) ON topic.r TO regress_queue_none;
 SET ROLE regress_queue_none;
 INSERT INTO topic.r (key, value) VALUES ('k', 'by column');
 SELECT DISTINCT key FROM topic.r WHERE key IS NOT NULL;
-SELECT pg_temp.error_of($$SELECT queue.produce('r', 'x')$$), pg_temp.error_of($$SELECT * FROM queue.fetch('r', 0, 0, NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT queue.produce('r', 'x')$$), pg_temp.error_of($$SELECT * FROM queue.fetch_typed('r', 0, 0, NULL::text)$$);
 RESET ROLE;
 REVOKE INSERT (key, value), SELECT (key) ON topic.r FROM regress_queue_none;
 
@@ -128,18 +128,18 @@ SELECT current_user = session_user AS restored;
 
 -- A group belongs to the role that first used it, and to the members of that role.
 SET ROLE regress_queue_select;
-SELECT count(*) >= 0 AS mine FROM queue.consume('theirs', 'r', NULL::text, 1);
+SELECT count(*) >= 0 AS mine FROM queue.consume_typed('theirs', 'r', NULL::text, 1);
 SELECT queue.create_group('theirs too', 'r', 'latest');
 SET ROLE regress_queue_other;
-SELECT * FROM queue.consume('theirs', 'r', NULL::text, 1);
-SELECT pg_temp.error_of($$SELECT * FROM queue.consume('theirs too', 'r', NULL::text, 1)$$),
+SELECT * FROM queue.consume_typed('theirs', 'r', NULL::text, 1);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume_typed('theirs too', 'r', NULL::text, 1)$$),
        pg_temp.error_of($$SELECT queue.create_group('theirs', 'r')$$);
-SELECT count(*) FROM queue.consume('ours', 'r', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('ours', 'r', NULL::text, 1);
 SET ROLE regress_queue_member;
-SELECT count(*) FROM queue.consume('theirs', 'r', NULL::text, 1);
-SELECT pg_temp.error_of($$SELECT * FROM queue.consume('ours', 'r', NULL::text, 1)$$);
+SELECT count(*) FROM queue.consume_typed('theirs', 'r', NULL::text, 1);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume_typed('ours', 'r', NULL::text, 1)$$);
 RESET ROLE;
-SELECT count(*) FROM queue.consume('theirs', 'r', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('theirs', 'r', NULL::text, 1);
 SELECT name, owner FROM queue.consumer_group WHERE name IN ('theirs', 'theirs too', 'ours') ORDER BY name;
 -- What moves a group's offsets needs SELECT, and the group's role; without
 -- topic the role is enough.  Times need SELECT.
@@ -194,14 +194,14 @@ RESET ROLE;
 CREATE ROLE regress_queue_gone;
 GRANT SELECT ON topic.r TO regress_queue_gone;
 SET ROLE regress_queue_gone;
-SELECT count(*) FROM queue.consume('orphan', 'r', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('orphan', 'r', NULL::text, 1);
 RESET ROLE;
 REVOKE SELECT ON topic.r FROM regress_queue_gone;
 DROP ROLE regress_queue_gone;
 SET ROLE regress_queue_other;
-SELECT pg_temp.error_of($$SELECT * FROM queue.consume('orphan', 'r', NULL::text, 1)$$);
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume_typed('orphan', 'r', NULL::text, 1)$$);
 RESET ROLE;
-SELECT count(*) FROM queue.consume('orphan', 'r', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('orphan', 'r', NULL::text, 1);
 
 -- Row-level security is refused, never ignored.
 SET queue.allow_ddl = on;
@@ -209,8 +209,8 @@ ALTER TABLE :log ENABLE ROW LEVEL SECURITY;
 RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('r', 'x');
-SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
-SELECT * FROM queue.consume('ours', 'r', NULL::text);
+SELECT * FROM queue.fetch_typed('r', 0, 0, NULL::text);
+SELECT * FROM queue.consume_typed('ours', 'r', NULL::text);
 INSERT INTO topic.r (value) VALUES ('x');
 SELECT queue.log_end('r', 0);
 \set VERBOSITY default
@@ -224,12 +224,12 @@ SET queue.allow_ddl = on;
 :enable;
 RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
-SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
+SELECT * FROM queue.fetch_typed('r', 0, 0, NULL::text);
 \set VERBOSITY default
 SET queue.allow_ddl = on;
 :disable;
 RESET queue.allow_ddl;
-SELECT count(*) > 0 AS again FROM queue.fetch('r', 0, 0, NULL::text);
+SELECT count(*) > 0 AS again FROM queue.fetch_typed('r', 0, 0, NULL::text);
 
 -- Whatever search_path says, the extension's own objects are used.
 CREATE SCHEMA trap;
@@ -370,7 +370,7 @@ ALTER VIEW topic.r RENAME TO away;
 SET ROLE regress_queue_none;
 CREATE VIEW topic.r AS SELECT 1 AS one;
 SELECT queue.produce('r', 'smuggled');
-SELECT * FROM queue.fetch('r', 0, 0, NULL::text);
+SELECT * FROM queue.fetch_typed('r', 0, 0, NULL::text);
 DROP VIEW topic.r;
 RESET ROLE;
 ALTER VIEW topic.away RENAME TO r;
@@ -391,7 +391,7 @@ SELECT queue.create_topic('odd.-_TOPIC', 2, '"odd ""schema"" ''x''"."ty ""pe"" '
 SELECT count FROM queue.produce_batch('odd.-_TOPIC', ARRAY(SELECT format('(%s,x)', n) FROM generate_series(1, 20) n), partition => 1);
 SELECT queue.alter_topic('odd.-_TOPIC', 3);
 SELECT value_type, owner FROM queue.topics WHERE topic = 'odd.-_TOPIC';
-SELECT count(*), sum((value).a) FROM queue.consume('odd', 'odd.-_TOPIC', value_type => NULL::"odd ""schema"" 'x'"."ty ""pe"" '");
+SELECT count(*), sum((value).a) FROM queue.consume_typed('odd', 'odd.-_TOPIC', value_type => NULL::"odd ""schema"" 'x'"."ty ""pe"" '");
 SELECT queue.drop_topic('odd.-_TOPIC');
 RESET ROLE;
 REVOKE CREATE ON SCHEMA topic FROM "regress_queue ""Odd"" 'role'";

@@ -36,9 +36,9 @@ SELECT (m).offset, (m).value, (m).more FROM kept ORDER BY 1;
 SELECT partition, m.offset, value, more FROM queue.poll('m', 'j', 'me') m ORDER BY 1, 2;
 SELECT partition, m.offset, value, epoch > 0 AS epoch, more FROM queue.poll('m', 'j', 'me', max_bytes => 100000) m ORDER BY 1, 2;
 SELECT partition, m.offset, value, evermore FROM queue.consume('g', 'j', partitions => '{0}') m ORDER BY 2;
-SELECT partition, m.offset, value, evermore FROM queue.consume('g', ARRAY['j'], max_bytes => 1000) m ORDER BY 2;
+SELECT partition, m.offset, value, evermore FROM queue.consume_topics('g', ARRAY['j'], max_bytes => 1000) m ORDER BY 2;
 SELECT (queue.produce('s', 'x')).offset;
-SELECT topic, m.offset, value FROM queue.consume('s', 's', NULL::text) m;
+SELECT topic, m.offset, value FROM queue.consume_typed('s', 's', NULL::text) m;
 SELECT partition, first_offset, moved, more FROM queue.move_segments('sealed', 'regress_rows');
 
 -- A change of what is known is an error.

@@ -30,8 +30,8 @@ DECLARE
 BEGIN
 	FOREACH way IN ARRAY ARRAY[
 		format('SELECT key, value::text, headers, "offset" FROM topic.%I', topic),
-		format('SELECT m.key, m.value::text, m.headers, m.offset FROM queue.fetch(%L, 0, 0, value_type => NULL::%s, max_messages => 100000) m', topic, type),
-		format('SELECT m.key, m.value::text, m.headers, m.offset FROM queue.consume(''g'', %L, value_type => NULL::%s, max_messages => 100000) m', topic, type)]
+		format('SELECT m.key, m.value::text, m.headers, m.offset FROM queue.fetch_typed(%L, 0, 0, value_type => NULL::%s, max_messages => 100000) m', topic, type),
+		format('SELECT m.key, m.value::text, m.headers, m.offset FROM queue.consume_typed(''g'', %L, value_type => NULL::%s, max_messages => 100000) m', topic, type)]
 	LOOP
 		EXECUTE format('CREATE TEMP TABLE rows_read ON COMMIT DROP AS %s', way);
 		EXECUTE format('SELECT count(*), (SELECT count(*) FROM (SELECT key, value, headers FROM rows_read EXCEPT ALL (%s)) d)
@@ -51,7 +51,7 @@ BEGIN
 	PERFORM queue.create_topic(name, 1, 'text');
 	PERFORM queue.produce_batch(name, array_agg(value ORDER BY n), array_agg(key ORDER BY n), array_agg(headers ORDER BY n)) FROM source;
 	result := pg_temp.differences(name, 'text', 'value');
-	IF EXISTS (SELECT FROM queue.fetch(name, 0, 0, NULL::text, 1000) m WHERE m.topic <> name OR m.partition <> 0 OR m.timestamp > clock_timestamp()) THEN
+	IF EXISTS (SELECT FROM queue.fetch_typed(name, 0, 0, NULL::text, 1000) m WHERE m.topic <> name OR m.partition <> 0 OR m.timestamp > clock_timestamp()) THEN
 		result := result || 'other columns wrong';
 	END IF;
 	PERFORM queue.drop_topic(name);

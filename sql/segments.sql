@@ -52,9 +52,9 @@ SELECT count(*) FILTER (WHERE i.inhparent <> :'tiny'::regclass OR c.relowner <> 
 
 -- Reading over the bounds.
 SELECT count(*), min(m.offset), max(m.offset), count(*) FILTER (WHERE value <> m.offset) AS wrong
-  FROM queue.consume('g', 'tiny', max_messages => 1000, value_type => NULL::int, partitions => ARRAY[0]) m;
-SELECT m.offset FROM queue.fetch('tiny', 0, 28, max_messages => 4, value_type => NULL::int) m;
-SELECT count(*) FROM generate_series(0, 333) o, queue.fetch('tiny', 0, o, max_messages => 1, value_type => NULL::int) m WHERE m.offset = o;
+  FROM queue.consume_typed('g', 'tiny', max_messages => 1000, value_type => NULL::int, partitions => ARRAY[0]) m;
+SELECT m.offset FROM queue.fetch_typed('tiny', 0, 28, max_messages => 4, value_type => NULL::int) m;
+SELECT count(*) FROM generate_series(0, 333) o, queue.fetch_typed('tiny', 0, o, max_messages => 1, value_type => NULL::int) m WHERE m.offset = o;
 SELECT value FROM topic.tiny WHERE partition = 0 AND "offset" = 200;
 
 -- Another width counts for the segments made from then on.
@@ -68,7 +68,7 @@ SELECT queue.drop_topic('tiny');
 SELECT queue.create_topic('single', 1, 'int', segment_messages => 1);
 SELECT count(queue.produce('single', n)) FROM generate_series(1, 5) n;
 SELECT first_offset, last_offset FROM queue.produce_batch('single', ARRAY[6, 7, 8, 9, 10]);
-SELECT string_agg(value::text, ' ' ORDER BY m.offset) FROM queue.consume('g', 'single', value_type => NULL::int) m;
+SELECT string_agg(value::text, ' ' ORDER BY m.offset) FROM queue.consume_typed('g', 'single', value_type => NULL::int) m;
 SELECT queue.drop_topic('single');
 
 -- A topic made in the same transaction.
@@ -77,7 +77,7 @@ SELECT queue.create_topic('fresh', 1, 'int', segment_messages => 4);
 SELECT first_offset, last_offset FROM queue.produce_batch('fresh', ARRAY(SELECT generate_series(0, 20)));
 SELECT count(queue.produce('fresh', n)) FROM generate_series(21, 30) n;
 INSERT INTO topic.fresh (value) SELECT generate_series(31, 40);
-SELECT count(*), max(m.offset) FROM queue.consume('g', 'fresh', value_type => NULL::int) m;
+SELECT count(*), max(m.offset) FROM queue.consume_typed('g', 'fresh', value_type => NULL::int) m;
 COMMIT;
 SELECT count(queue.produce('fresh', n)) FROM generate_series(41, 60) n;
 SELECT count(*), count(*) FILTER (WHERE value <> "offset") AS misplaced FROM topic.fresh;
@@ -126,8 +126,8 @@ RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('hole', 1, partition => 0);
 INSERT INTO topic.hole (value, partition) VALUES (1, 0);
-SELECT * FROM queue.consume('g', 'hole', value_type => NULL::int);
-SELECT * FROM queue.fetch('hole', 0, 0, value_type => NULL::int);
+SELECT * FROM queue.consume_typed('g', 'hole', value_type => NULL::int);
+SELECT * FROM queue.fetch_typed('hole', 0, 0, value_type => NULL::int);
 SELECT queue.log_end('hole', 0);
 \set VERBOSITY default
 -- Put back, it goes on.
@@ -136,7 +136,7 @@ ALTER TABLE :log ATTACH PARTITION :segment FOR VALUES FROM (0, 10) TO (0, 20);
 RESET queue.allow_ddl;
 SELECT "offset" FROM queue.produce('hole', 35, partition => 0);
 SELECT count(*), count(*) FILTER (WHERE value <> m.offset) AS wrong
-  FROM queue.consume('g', 'hole', value_type => NULL::int) m;
+  FROM queue.consume_typed('g', 'hole', value_type => NULL::int) m;
 SELECT * FROM queue.verify('hole');
 -- All segments of a partition.
 CREATE FUNCTION pg_temp.detach(log regclass) RETURNS void LANGUAGE plpgsql AS $$
@@ -154,7 +154,7 @@ RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('hole', 1, partition => 1);
 SELECT queue.produce_batch('hole', ARRAY[1], partition => 1);
-SELECT * FROM queue.fetch('hole', 1, 0, value_type => NULL::int);
+SELECT * FROM queue.fetch_typed('hole', 1, 0, value_type => NULL::int);
 \set VERBOSITY default
 SELECT "offset" FROM queue.produce('hole', 36, partition => 0);
 -- Such a topic can be dropped.

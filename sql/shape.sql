@@ -33,8 +33,8 @@ DECLARE
 		'SELECT queue.produce(''s'', ''4'')',
 		'SELECT queue.produce_batch(''s'', ARRAY[4, 5]::bigint[])',
 		'INSERT INTO topic.s (value) VALUES (6)',
-		'SELECT count(value) FROM queue.fetch(''s'', 0, 0, NULL::bigint)',
-		'SELECT count(value) FROM queue.consume(''g'', ''s'', NULL::bigint)',
+		'SELECT count(value) FROM queue.fetch_typed(''s'', 0, 0, NULL::bigint)',
+		'SELECT count(value) FROM queue.consume_typed(''g'', ''s'', NULL::bigint)',
 		'SELECT pg_temp.verify()'];
 	names text[] := ARRAY['produce', 'produce text', 'produce_batch', 'INSERT', 'fetch', 'consume', 'verify'];
 BEGIN
@@ -96,7 +96,7 @@ ALTER TABLE :log DETACH PARTITION :last_name;
 CREATE TABLE queue.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb) USING queue_log;
 INSERT INTO queue.other_order VALUES (:first_offset, now(), 0, NULL, 'text', NULL);
 ALTER TABLE :log ATTACH PARTITION queue.other_order FOR VALUES FROM (0, :first_offset) TO (0, :end_offset);
-SELECT regexp_replace(pg_temp.detail_of(format('SELECT value FROM queue.fetch(''s'', 0, %s, NULL::bigint)', :first_offset)), 'log_\d+', 'log_N');
+SELECT regexp_replace(pg_temp.detail_of(format('SELECT value FROM queue.fetch_typed(''s'', 0, %s, NULL::bigint)', :first_offset)), 'log_\d+', 'log_N');
 SELECT regexp_replace(pg_temp.detail_of('SELECT queue.produce(''s'', 4::bigint)'), 'log_\d+', 'log_N');
 ROLLBACK;
 -- A heap; a foreign table; a partitioned table.

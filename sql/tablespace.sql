@@ -48,7 +48,7 @@ SELECT * FROM pg_temp.places WHERE topic = 't';
 SELECT partition, first_offset, moved FROM queue.move_segments('t', 'regress Cold');
 SELECT md5(string_agg(m::text, ' ' ORDER BY partition, "offset")) = :'before' AS same FROM topic.t m;
 SELECT * FROM queue.verify('t');
-SELECT min(m."offset"), count(*) FROM queue.fetch('t', 0, 5, NULL::text, 100) m;
+SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 5, NULL::text, 100) m;
 -- There already.
 SELECT * FROM queue.move_segments('t', 'regress Cold');
 -- Taken back.

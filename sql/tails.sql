@@ -54,13 +54,13 @@ BEGIN
 		FOR l IN SELECT * FROM leaf ORDER BY leaf LOOP
 			EXECUTE format('INSERT INTO %s VALUES ($1, $2, 0, NULL, $3, NULL)', l.segment)
 			  USING l.leaf * 1000 + round, l.time, 'round ' || round;
-			PERFORM queue.fetch('leaves', 0, (l.leaf * 3 % 7) * 1000 + 1, NULL::text);
+			PERFORM queue.fetch_typed('leaves', 0, (l.leaf * 3 % 7) * 1000 + 1, NULL::text);
 		END LOOP;
 	END LOOP;
 END $$;
 SELECT "offset" / 1000 AS leaf, count(*), bool_and(value = CASE WHEN "offset" % 1000 = 0 THEN 'first' ELSE 'round ' || "offset" % 1000 END) AS right
   FROM topic.leaves GROUP BY 1 ORDER BY 1;
-SELECT count(*) FROM queue.consume('g', 'leaves', NULL::text, 1000);
+SELECT count(*) FROM queue.consume_typed('g', 'leaves', NULL::text, 1000);
 SELECT count(*) AS disordered
   FROM (SELECT "offset" < lag("offset") OVER (PARTITION BY tableoid ORDER BY ctid) AS back FROM :log) o WHERE back;
 SELECT count(*) AS grown FROM leaf WHERE pg_relation_size(segment) > bytes;
@@ -94,7 +94,7 @@ SELECT partition % 2 = 0 AS even, count(*), min("offset"), max("offset"), count(
   FROM topic.shared GROUP BY 1 ORDER BY 1 DESC;
 SELECT count(*) AS disordered
   FROM (SELECT "offset" < lag("offset") OVER (PARTITION BY tableoid ORDER BY ctid) AS back FROM :log) o WHERE back;
-SELECT count(*) FROM generate_series(0, 99) p, queue.fetch('shared', p, 0, NULL::text);
+SELECT count(*) FROM generate_series(0, 99) p, queue.fetch_typed('shared', p, 0, NULL::text);
 SELECT * FROM queue.verify('shared');
 SELECT queue.drop_topic('shared');
 DROP TABLE produced;

@@ -61,15 +61,15 @@ SELECT "offset" FROM queue.produce('t_positive', NULL::types.positive, key => 'k
 -- What was put in comes out, with its type. Types that could pass for
 -- max_messages are asked for by name, domains without NULL by any value.
 SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume('g', 't_jsonb') m;
-SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume('g', 't_text', NULL::text) m;
-SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume('g', 't_bytea', NULL::bytea) m;
-SELECT m.offset, m.value + 1 AS plus_one, pg_typeof(m.value) FROM queue.consume('g', 't_int', value_type => NULL::int) m;
-SELECT m.offset, m.value, cardinality(m.value) FROM queue.consume('g', 't_array', NULL::int[]) m;
-SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume('g', 't_enum', NULL::types.mood) m;
-SELECT m.offset, (m.value).id, (m.value).name, m.value IS NOT DISTINCT FROM NULL AS tombstone FROM queue.consume('g', 't_item', NULL::types.item) m;
-SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume('g', 't_positive', value_type => NULL::types.positive) m;
-SELECT m.offset, (m.value).name, pg_typeof(m.value) FROM queue.fetch('t_named', 0, 0, NULL::types.named) m;
-SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.fetch('t_present', 0, 0, 'any'::types.present) m;
+SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume_typed('g', 't_text', NULL::text) m;
+SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume_typed('g', 't_bytea', NULL::bytea) m;
+SELECT m.offset, m.value + 1 AS plus_one, pg_typeof(m.value) FROM queue.consume_typed('g', 't_int', value_type => NULL::int) m;
+SELECT m.offset, m.value, cardinality(m.value) FROM queue.consume_typed('g', 't_array', NULL::int[]) m;
+SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume_typed('g', 't_enum', NULL::types.mood) m;
+SELECT m.offset, (m.value).id, (m.value).name, m.value IS NOT DISTINCT FROM NULL AS tombstone FROM queue.consume_typed('g', 't_item', NULL::types.item) m;
+SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.consume_typed('g', 't_positive', value_type => NULL::types.positive) m;
+SELECT m.offset, (m.value).name, pg_typeof(m.value) FROM queue.fetch_typed('t_named', 0, 0, NULL::types.named) m;
+SELECT m.offset, m.value, pg_typeof(m.value) FROM queue.fetch_typed('t_present', 0, 0, 'any'::types.present) m;
 SELECT "offset", (value).name FROM topic.t_item WHERE (value).id = 2;
 
 -- What does not parse, or is not allowed, is an error of its type.
@@ -117,11 +117,11 @@ SELECT topic, log_end FROM queue.partitions ORDER BY topic;
 SELECT call, pg_temp.error_of('SELECT * FROM queue.' || call)
   FROM unnest(ARRAY[
     $$consume('g', 't_int')$$,
-    $$consume('g', 't_int', NULL::text, 10)$$,
-    $$consume('g', 't_jsonb', NULL::json)$$,
-    $$consume('new', 't_positive', NULL::bigint, 10)$$,
+    $$consume_typed('g', 't_int', NULL::text, 10)$$,
+    $$consume_typed('g', 't_jsonb', NULL::json)$$,
+    $$consume_typed('new', 't_positive', NULL::bigint, 10)$$,
     $$fetch('t_item', 0, 0)$$,
-    $$fetch('t_named', 0, 0, NULL::types.item)$$]) WITH ORDINALITY u(call, n)
+    $$fetch_typed('t_named', 0, 0, NULL::types.item)$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
 -- The hint is a call that works, for every type.
 CREATE FUNCTION pg_temp.follow_hint(wrong text) RETURNS text LANGUAGE plpgsql AS $$
@@ -138,15 +138,14 @@ BEGIN
 	hint := replace(hint, '<consumer_group>', '''h''');
 	hint := replace(hint, '<partition>', '0');
 	hint := replace(hint, '<from_offset>', '0');
-	hint := replace(hint, '<max_messages>', '1000');
 	EXECUTE 'SELECT count(*) FROM ' || hint INTO n;
 	RETURN n || ' messages';
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ': ' || SQLERRM;
 END $$;
 SELECT topic,
-       pg_temp.follow_hint(format('SELECT * FROM queue.fetch(%L, 0, 0, NULL::uuid)', topic)) AS fetch,
-       pg_temp.follow_hint(format('SELECT * FROM queue.consume(''h'', %L, NULL::uuid)', topic)) AS consume
+       pg_temp.follow_hint(format('SELECT * FROM queue.fetch_typed(%L, 0, 0, NULL::uuid)', topic)) AS fetch,
+       pg_temp.follow_hint(format('SELECT * FROM queue.consume_typed(''h'', %L, NULL::uuid)', topic)) AS consume
   FROM queue.topics WHERE topic <> 't_present' ORDER BY topic;
 
 DO $$

@@ -52,7 +52,7 @@ ALTER TABLE :log ATTACH PARTITION :segment FOR VALUES FROM (0, 0) TO (0, 10);
 RESET queue.allow_ddl;
 \set VERBOSITY sqlstate
 SELECT queue.produce('x', 'd');
-SELECT * FROM queue.fetch('x', 0, 0, NULL::text);
+SELECT * FROM queue.fetch_typed('x', 0, 0, NULL::text);
 SELECT regexp_replace(problem, 'log_\d+', 'log_n') AS problem FROM queue.verify('x');
 \set VERBOSITY default
 UPDATE :segment SET value = 'A' WHERE "offset" = 0;
@@ -63,7 +63,7 @@ CREATE TEMP TABLE saved AS SELECT * FROM :segment;
 TRUNCATE :segment;
 INSERT INTO :segment SELECT * FROM saved ORDER BY "offset";
 ALTER TABLE :segment SET ACCESS METHOD queue_log;
-SELECT m.offset, value FROM queue.fetch('x', 0, 0, NULL::text) m;
+SELECT m.offset, value FROM queue.fetch_typed('x', 0, 0, NULL::text) m;
 SELECT "offset" FROM queue.produce('x', 'd');
 SELECT * FROM queue.verify('x');
 SELECT queue.drop_topic('x');

@@ -95,10 +95,10 @@ INSERT INTO topic.wait (value) VALUES ('h5b');
 COMMIT;
 SELECT string_agg(value, ' ' ORDER BY "offset") FROM topic.wait WHERE value ~ '^[defghx]';
 -- What a session consumes goes into a topic in one statement.
-SELECT count(*) FROM queue.consume('skip', 'wait', NULL::text, 1000);
+SELECT count(*) FROM queue.consume_typed('skip', 'wait', NULL::text, 1000);
 SELECT count(*) FROM queue.produce_batch('wait', ARRAY['i1', 'i2', 'i3']);
-INSERT INTO topic.wait (value) SELECT value || '+' FROM queue.consume('skip', 'wait', NULL::text);
-INSERT INTO topic.wait (value) SELECT value || '+' FROM queue.consume('skip', 'wait', NULL::text);
+INSERT INTO topic.wait (value) SELECT value || '+' FROM queue.consume_typed('skip', 'wait', NULL::text);
+INSERT INTO topic.wait (value) SELECT value || '+' FROM queue.consume_typed('skip', 'wait', NULL::text);
 SELECT string_agg(value, ' ' ORDER BY "offset") FROM topic.wait WHERE value ~ '^i[0-9]';
 SELECT * FROM queue.verify('wait');
 DROP VIEW over_it;

@@ -13,14 +13,14 @@ SELECT queue.create_group('reads mine', 'mine'), queue.create_group('reads secre
 -- A group that reads both, members, and committed metadata.
 SELECT queue.create_group('reads both', 'mine'), queue.create_group('reads both', 'secret');
 SELECT queue.commit_offset('reads mine', 'mine', 0, 0, metadata => 'said of mine'), queue.commit_offset('reads secret', 'secret', 0, 0, metadata => 'said of secret');
-SELECT (SELECT count(*) FROM queue.poll('reads mine', 'mine', 'member of mine', NULL::text, 0)), (SELECT count(*) FROM queue.poll('reads secret', 'secret', 'member of secret', NULL::text, 0));
+SELECT (SELECT count(*) FROM queue.poll_typed('reads mine', 'mine', 'member of mine', NULL::text, 0)), (SELECT count(*) FROM queue.poll_typed('reads secret', 'secret', 'member of secret', NULL::text, 0));
 UPDATE queue.consumer_group SET owner = 'secret owner' WHERE name = 'reads secret';
 -- Holds both topics and their producers.
 BEGIN;
 SELECT (queue.produce('mine', 'm', producer_id => 'of mine', sequence => 2)).duplicate,
        (queue.produce('secret', 'm', producer_id => 'of secret', sequence => 2)).duplicate;
-SELECT count(*) FROM queue.consume('reads mine', 'mine', NULL::text, 1);
-SELECT count(*) FROM queue.consume('reads secret', 'secret', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('reads mine', 'mine', NULL::text, 1);
+SELECT count(*) FROM queue.consume_typed('reads secret', 'secret', NULL::text, 1);
 PREPARE TRANSACTION 'holds both';
 
 CREATE SCHEMA regress_queue_stranger AUTHORIZATION regress_queue_stranger;

@@ -14,14 +14,14 @@ SELECT queue.create_group('billing', 'orders');
 -- Nothing is there, and the time is over.
 CALL queue.wait('billing', 'orders', '0');
 CALL queue.wait('billing', 'orders', '10 ms');
-CALL queue.wait('billing', ARRAY['words', 'orders'], timeout => '10 ms');
+CALL queue.wait_topics('billing', ARRAY['words', 'orders'], timeout => '10 ms');
 SELECT count(*) FROM queue.consume('billing', 'orders', max_wait => '10 ms');
 SELECT count(*) FROM queue.consume('billing', 'orders', max_wait => '0');
 
 -- Something is there.
 SELECT "offset" FROM queue.produce('orders', '1', partition => 1);
 CALL queue.wait('billing', 'orders');
-CALL queue.wait('billing', ARRAY['words', 'orders']);
+CALL queue.wait_topics('billing', ARRAY['words', 'orders']);
 SELECT "offset" FROM queue.consume('billing', 'orders', max_wait => '1 h');
 CALL queue.wait('billing', 'orders', '0');
 
@@ -59,17 +59,17 @@ INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, gener
 	 WHERE g.name = 'lost' AND t.name = 'words';
 CALL queue.wait('lost', 'words');
 \set VERBOSITY sqlstate
-SELECT * FROM queue.consume('lost', 'words', NULL::text, max_wait => '1 h');
+SELECT * FROM queue.consume_typed('lost', 'words', NULL::text, max_wait => '1 h');
 
 -- Arguments.
 CALL queue.wait(NULL, 'orders');
-CALL queue.wait('billing', NULL::text);
-CALL queue.wait('billing', NULL::text[]);
-CALL queue.wait('billing', ARRAY['orders', NULL]);
-CALL queue.wait('billing', ARRAY[]::text[]);
-CALL queue.wait('billing', ARRAY['orders', 'orders']);
+CALL queue.wait('billing', NULL);
+CALL queue.wait_topics('billing', NULL);
+CALL queue.wait_topics('billing', ARRAY['orders', NULL]);
+CALL queue.wait_topics('billing', ARRAY[]::text[]);
+CALL queue.wait_topics('billing', ARRAY['orders', 'orders']);
 CALL queue.wait('billing', 'no such topic');
-CALL queue.wait('billing', ARRAY['orders', 'no such topic']);
+CALL queue.wait_topics('billing', ARRAY['orders', 'no such topic']);
 CALL queue.wait('', 'orders');
 CALL queue.wait('billing', 'orders', '-1 s');
 CALL queue.wait('billing', 'orders', '10001 days');
@@ -133,7 +133,7 @@ DO $$
 BEGIN
 	CALL may_wait(20);
 	INSERT INTO done VALUES (30);
-	CALL queue.wait('billing', ARRAY['words', 'orders'], '0');
+	CALL queue.wait_topics('billing', ARRAY['words', 'orders'], '0');
 	ROLLBACK;
 END $$;
 SELECT i FROM done ORDER BY i;
@@ -205,7 +205,7 @@ SET queue.recheck_interval = '1ms';
 -- What the transaction itself has produced is for its own next call.
 BEGIN;
 SELECT "offset" FROM queue.produce('words', 'a');
-SELECT value FROM queue.consume('readers', 'words', NULL::text, max_wait => '1 h');
+SELECT value FROM queue.consume_typed('readers', 'words', NULL::text, max_wait => '1 h');
 ROLLBACK;
 
 -- NOTIFY is a property of the topic.

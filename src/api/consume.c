@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(pgqueue_consume_topics);
 PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
 
 #define TYPED_CALL \
-	"queue.consume(<consumer_group>, %s, value_type => NULL::%s, max_messages => <max_messages>)"
+	"queue.consume_typed(<consumer_group>, %s, NULL::%s)"
 
 /* Milliseconds that a transaction may take to give back its locks. */
 #define PATIENCE	50

@@ -38,7 +38,7 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	from = PG_GETARG_INT64(2);
 	pgqueue_sink_init(&sink, fcinfo, limits_arg, limits_arg + 1, false);
 	pgqueue_sink_topic(&sink, topic,
-					   "queue.fetch(%s, <partition>, <from_offset>, value_type => NULL::%s, max_messages => <max_messages>)");
+					   "queue.fetch_typed(%s, <partition>, <from_offset>, NULL::%s)");
 
 	if (from < pgqueue_log_start(topic, partition))
 		pgqueue_offset_out_of_range(topic, partition, from, "offset");

@@ -39,7 +39,7 @@ PG_FUNCTION_INFO_V1(pgqueue_poll_topics);
 PG_FUNCTION_INFO_V1(pgqueue_poll_topics_typed);
 
 #define TYPED_CALL \
-	"queue.poll(<consumer_group>, %s, <member>, value_type => NULL::%s, max_messages => <max_messages>)"
+	"queue.poll_typed(<consumer_group>, %s, <member>, NULL::%s)"
 
 /* ---------------- commits that need not wait ---------------- */
 

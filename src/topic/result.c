@@ -265,8 +265,7 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 	if (PG_ARGISNULL(max_messages_arg))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("max_messages must not be NULL"),
-				 errhint("For the type of the values write value_type => NULL::type.")));
+				 errmsg("max_messages must not be NULL")));
 	sink->messages_left = PG_GETARG_INT32(max_messages_arg);
 	if (sink->messages_left < least)
 		ereport(ERROR,

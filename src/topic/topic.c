@@ -193,7 +193,7 @@ errhint_missing(const char *name)
 	if (strncmp(name, PGQUEUE_VIEW_SCHEMA ".", strlen(PGQUEUE_VIEW_SCHEMA) + 1) == 0)
 		return errhint("A topic is named without its schema.");
 	if (name[0] == '{')
-		return errhint("Several topics are given as an array, for example ARRAY['a', 'b'].");
+		return errhint("Several topics are read by queue.consume_topics(), queue.poll_topics() and queue.wait_topics().");
 	return errhint("Create it with queue.create_topic().");
 }
 

@@ -66,7 +66,7 @@ read_loop()
 }
 
 consume_page="SELECT count(*), sum(length(m.value)) AS bytes, max(m.\"offset\") AS last INTO page
-	FROM queue.consume('{group}', 'drain', NULL::text, 1000) m"
+	FROM queue.consume_typed('{group}', 'drain', NULL::text, 1000) m"
 index_page='SELECT count(*), sum(length(m.value)) AS bytes, max(m."offset") AS last INTO page
 	FROM (SELECT * FROM drain_indexed d WHERE d."offset" > last
 		ORDER BY d."offset" LIMIT 1000) m'
@@ -128,7 +128,7 @@ bench_consume_position()
 # Rows sent to a client
 # ----------------------------------------------------------------------
 
-consume_sql="SELECT {columns} FROM queue.consume('{group}', 'drain', NULL::text, 1000)"
+consume_sql="SELECT {columns} FROM queue.consume_typed('{group}', 'drain', NULL::text, 1000)"
 page_sql='SELECT {columns} FROM drain_indexed WHERE "offset" > $1 ORDER BY "offset" LIMIT 1000'
 all_columns='"offset", "timestamp", partition, key, value, headers'
 few_columns='"offset", key, value'
@@ -176,7 +176,7 @@ bench_consume_client_few()
 # The end of a long partition
 # ----------------------------------------------------------------------
 
-tail_sql="SELECT * FROM queue.consume('{group}', '{topic}', NULL::text, 100)"
+tail_sql="SELECT * FROM queue.consume_typed('{group}', '{topic}', NULL::text, 100)"
 
 # consume_tail topic: median calls a second of the last TAIL_CALLS * 100
 # messages, which are appended behind a group at the end

@@ -14,7 +14,7 @@
 # ----------------------------------------------------------------------
 
 job_wait="CALL queue.wait('job', 'job')"
-job_consume="SELECT key, value FROM queue.consume('job', 'job', NULL::text, 100)"
+job_consume="SELECT key, value FROM queue.consume_typed('job', 'job', NULL::text, 100)"
 job_delete='DELETE FROM job WHERE id = ANY (ARRAY(
 	SELECT id FROM job ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED))
 	RETURNING key, value'
@@ -257,7 +257,7 @@ bench_produce_consumers_drained()
 
 poll_page="SELECT count(*), sum(length(m.value)) AS bytes, max(m.\"offset\") AS last,
 		max(m.partition) AS partition, max(m.epoch) AS epoch INTO page
-	FROM queue.poll('{group}', 'drain', 'member', NULL::text, 1000) m"
+	FROM queue.poll_typed('{group}', 'drain', 'member', NULL::text, 1000) m"
 commit_page="COMMIT;
 				PERFORM queue.commit_offset('{group}', 'drain', page.partition,
 					page.last + 1, 'member', page.epoch);"
@@ -278,7 +278,7 @@ bench_poll_commit()
 }
 
 poll_sql="SELECT \"offset\", epoch, \"timestamp\", partition, key, value, headers
-	FROM queue.poll('{group}', 'drain', 'member', NULL::text, 1000)"
+	FROM queue.poll_typed('{group}', 'drain', 'member', NULL::text, 1000)"
 commit_sql="SELECT queue.commit_offset('{group}', 'drain', 0, \$1 + 1, 'member', \$2)"
 
 poll_to_client()
@@ -312,7 +312,7 @@ member_polls()
 				FOR m IN $1 .. $2 LOOP
 					SELECT max(r."offset") AS last, max(r.epoch) AS epoch,
 						min(r.partition) AS partition, max(r.partition) AS other INTO page
-					FROM queue.poll('rebalance', 'rebalance', 'm' || m, NULL::text, 10,
+					FROM queue.poll_typed('rebalance', 'rebalance', 'm' || m, NULL::text, 10,
 						lease => '2 seconds') r;
 					COMMIT;
 					IF page.partition <> page.other THEN

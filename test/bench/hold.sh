@@ -34,7 +34,7 @@ hold_script()
 		\\set p random(0, $hold_partitions - 1)
 		BEGIN;
 		SELECT queue.produce_batch('hold', $batch, $keys, NULL, :p);
-		SELECT count(*), sum(length(value)) FROM queue.consume('hold', 'hold', NULL::text, $1);
+		SELECT count(*), sum(length(value)) FROM queue.consume_typed('hold', 'hold', NULL::text, $1);
 		COMMIT;
 	SQL
 }

@@ -281,7 +281,7 @@ bench_maintain_produce()
 		'messages/s' '>= 0.90' 'produce_busy beside_worker' produce_busy
 }
 
-busy_consume="SELECT \"offset\", key, value FROM queue.consume('busy', 'busy', NULL::text, 1000)"
+busy_consume="SELECT \"offset\", key, value FROM queue.consume_typed('busy', 'busy', NULL::text, 1000)"
 
 busy_consumed()
 {

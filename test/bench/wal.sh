@@ -92,7 +92,7 @@ empty_loop="DO \$\$
 	BEGIN
 		FOR i IN 1 .. 100 LOOP
 			SELECT count(*) INTO got
-			FROM queue.consume('empty', 'empty', NULL::text, 1000);
+			FROM queue.consume_typed('empty', 'empty', NULL::text, 1000);
 			IF got <> 0 THEN
 				RAISE EXCEPTION 'consumed % messages', got;
 			END IF;
@@ -106,7 +106,7 @@ make_empty_group()
 	fresh_topic empty
 	fill_topic empty 1000
 	sql "SELECT queue.create_group('empty', 'empty')" >/dev/null
-	expect consume 1000 "SELECT count(*) FROM queue.consume('empty', 'empty', NULL::text, 1000)"
+	expect consume 1000 "SELECT count(*) FROM queue.consume_typed('empty', 'empty', NULL::text, 1000)"
 }
 
 wal_of_empty_consume() { wal_bytes "$empty_loop"; }

@@ -126,7 +126,7 @@ consume_some(PGconn *conn)
 {
 	static const char *const list[] = {
 		"BEGIN",
-		"INSERT INTO control.consumed SELECT m.partition, m.\"offset\", m.value::bigint FROM queue.consume('control', 'control', NULL::text, 50) m",
+		"INSERT INTO control.consumed SELECT m.partition, m.\"offset\", m.value::bigint FROM queue.consume_typed('control', 'control', NULL::text, 50) m",
 		"COMMIT",
 		NULL
 	};
@@ -141,7 +141,7 @@ poll_some(PGconn *conn)
 {
 	static const char *const list[] = {
 		"DELETE FROM control.got",
-		"INSERT INTO control.got SELECT m.partition, m.\"offset\", m.value, m.epoch FROM queue.poll('control', 'control_single', 'control', NULL::bigint, 50, '1 hour') m",
+		"INSERT INTO control.got SELECT m.partition, m.\"offset\", m.value, m.epoch FROM queue.poll_typed('control', 'control_single', 'control', NULL::bigint, 50, '1 hour') m",
 		"BEGIN",
 		"SELECT queue.commit_offset('control', 'control_single', partition, max(\"offset\") + 1, 'control', max(epoch)) FROM control.got GROUP BY partition",
 		"INSERT INTO control.polled SELECT partition, \"offset\", n FROM control.got",

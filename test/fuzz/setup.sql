@@ -45,7 +45,7 @@ $$ BEGIN
     RETURN true;
 END $$;
 CREATE FUNCTION fuzz.consumes(bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
-$$ BEGIN PERFORM queue.consume('g0', 't' || (random() * 5)::int, NULL::bigint); RETURN true; END $$;
+$$ BEGIN PERFORM queue.consume_typed('g0', 't' || (random() * 5)::int, NULL::bigint); RETURN true; END $$;
 CREATE DOMAIN fuzz.checked AS text CHECK (fuzz.harmless(1) AND length(VALUE) < 5000);
 
 CREATE FUNCTION fuzz.trigger_nothing() RETURNS trigger LANGUAGE plpgsql AS

@@ -60,12 +60,12 @@ $node->safe_psql(
 	SELECT queue.create_group('early', 'words', auto_offset_reset => 'earliest', expiry => '7 days');
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 37);
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 41);
-	SELECT count(*) FROM queue.consume('reader', 'words', NULL::text, 10);
+	SELECT count(*) FROM queue.consume_typed('reader', 'words', NULL::text, 10);
 
 	CREATE ROLE regress_departed;
 	GRANT SELECT ON topic.words TO regress_departed;
 	SET ROLE regress_departed;
-	SELECT count(*) FROM queue.consume('of another role', 'words', NULL::text, 3);
+	SELECT count(*) FROM queue.consume_typed('of another role', 'words', NULL::text, 3);
 });
 
 # Producers: one pruned, fenced, with a watermark and duplicates; one with gaps;
@@ -229,11 +229,11 @@ foreach my $name (sort keys %way)
 		[ 'produce_batch', q{SELECT first_offset, last_offset, count
 			FROM queue.produce_batch('words', ARRAY(SELECT 'n' || i FROM generate_series(1, 60) i))} ],
 		[ 'a group between', q{SELECT "offset", value
-			FROM queue.consume('reader', 'words', NULL::text, 5)} ],
+			FROM queue.consume_typed('reader', 'words', NULL::text, 5)} ],
 		[ 'a group at the start', q{SELECT "offset", md5(value)
-			FROM queue.consume('early', 'words', NULL::text, 100)} ],
+			FROM queue.consume_typed('early', 'words', NULL::text, 100)} ],
 		[ 'a group at the end', q{SELECT "offset", value
-			FROM queue.consume('late', 'words', NULL::text, 100)} ],
+			FROM queue.consume_typed('late', 'words', NULL::text, 100)} ],
 		[ 'the view', q{INSERT INTO topic.orders (key, value) VALUES ('k', ROW('x', 1))
 			RETURNING partition, "offset"} ],
 		[ 'a new topic', q{SELECT queue.create_topic('fresh');
@@ -289,7 +289,7 @@ foreach my $topic (@topics)
 }
 is( $elsewhere->safe_psql(
 		'restored',
-		q{SELECT "offset" FROM queue.consume('of another role', 'words', NULL::text, 1)}
+		q{SELECT "offset" FROM queue.consume_typed('of another role', 'words', NULL::text, 1)}
 	),
 	3,
 	'elsewhere: the group whose role is missing goes on');

@@ -21,7 +21,7 @@ $primary->safe_psql(
 	SELECT queue.create_topic('events', value_type => 'text', segment_messages => 100);
 	SELECT queue.produce('events', 'message ' || i) FROM generate_series(0, 249) i;
 	SELECT queue.produce('events', repeat(md5('big'), 10000));
-	SELECT count(*) FROM queue.consume('readers', 'events', NULL::text, 40);
+	SELECT count(*) FROM queue.consume_typed('readers', 'events', NULL::text, 40);
 });
 
 $primary->backup('backup');
@@ -50,11 +50,11 @@ sub same_on_both
 }
 
 my $fetch_tail = q{
-	SELECT "offset", value FROM queue.fetch('events', 0, 251, NULL::text)};
+	SELECT "offset", value FROM queue.fetch_typed('events', 0, 251, NULL::text)};
 
 catch_up();
 same_on_both(
-	q{SELECT "offset", md5(value) FROM queue.fetch('events', 0, 0, NULL::text, 1000)},
+	q{SELECT "offset", md5(value) FROM queue.fetch_typed('events', 0, 0, NULL::text, 1000)},
 	'fetch reads the same on the standby');
 same_on_both(q{SELECT "offset", md5(value) FROM topic.events ORDER BY 1},
 	'so does SQL');
@@ -68,7 +68,7 @@ $primary->safe_psql('postgres',
 );
 catch_up();
 is( there(q{SELECT count(*), min("offset"), max("offset")
-		FROM queue.fetch('events', 0, 251, NULL::text, 1000)}),
+		FROM queue.fetch_typed('events', 0, 251, NULL::text, 1000)}),
 	'150|251|400', 'new messages and new segments arrive');
 
 # The same under load, with rollbacks, toasted values and VACUUM.
@@ -90,7 +90,7 @@ is($producer->query_safe(q{SELECT "offset" FROM queue.produce('events', 'slow')}
 $primary->safe_psql('postgres', q{SELECT queue.produce('events', 'fast')});
 catch_up();
 my $fetch_new = q{
-	SELECT "offset", value FROM queue.fetch('events', 0, 401, NULL::text)};
+	SELECT "offset", value FROM queue.fetch_typed('events', 0, 401, NULL::text)};
 is(there($fetch_new), '', 'the standby does not pass the open transaction');
 is(there(q{SELECT queue.stable_end('events', 0)}),
 	'401', 'and says where it stops');
@@ -146,8 +146,8 @@ is(there(q{SELECT accepted, duplicates FROM queue.producers}),
 
 # What writes is refused.
 foreach my $sql (
-	q{SELECT * FROM queue.consume('readers', 'events', NULL::text)},
-	q{SELECT * FROM queue.consume('strangers', 'events', NULL::text)},
+	q{SELECT * FROM queue.consume_typed('readers', 'events', NULL::text)},
+	q{SELECT * FROM queue.consume_typed('strangers', 'events', NULL::text)},
 	q{SELECT * FROM queue.produce('events', 'x')},
 	q{SELECT * FROM queue.produce_batch('events', ARRAY['x'])},
 	q{SELECT * FROM queue.produce('sequenced', 'f', producer_id => 'loader', sequence => 6, epoch => 1)},
@@ -167,7 +167,7 @@ foreach my $sql (
 		'25006', "refused on a standby: $sql");
 }
 my ($ret, $stdout, $stderr) = $standby->psql('postgres',
-	q{SELECT * FROM queue.consume('readers', 'events', NULL::text)});
+	q{SELECT * FROM queue.consume_typed('readers', 'events', NULL::text)});
 like($stderr,
 	qr/cannot execute queue\.consume\(\) (during recovery|in a read-only transaction)/,
 	'and the error says why');
@@ -184,18 +184,18 @@ $primary->stop('immediate');
 $standby->promote;
 $lost->{run}->kill_kill;
 
-is(there(q{SELECT "offset", value FROM queue.fetch('events', 0, 406, NULL::text)}),
+is(there(q{SELECT "offset", value FROM queue.fetch_typed('events', 0, 406, NULL::text)}),
 	'407|last', 'the open transaction died with the primary');
 is( there(q{SELECT current_offset FROM queue.consumer_groups
 		WHERE consumer_group = 'readers'}),
 	'40',
 	'the committed offset is kept');
 is( there(q{SELECT min("offset"), max("offset"), count(*)
-		FROM queue.consume('readers', 'events', NULL::text, 1000)}),
+		FROM queue.consume_typed('readers', 'events', NULL::text, 1000)}),
 	'40|407|366', 'consuming goes on from there');
 is(there(q{SELECT "offset" FROM queue.produce('events', 'new')}),
 	'408', 'producing goes on at the end');
-is(there(q{SELECT "offset", value FROM queue.consume('readers', 'events', NULL::text)}),
+is(there(q{SELECT "offset", value FROM queue.consume_typed('readers', 'events', NULL::text)}),
 	'408|new', 'and consuming behind it');
 $standby->safe_psql('postgres',
 	q{SELECT count(*) FROM generate_series(409, 700) i, queue.produce('events', 'm' || i)});

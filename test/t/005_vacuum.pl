@@ -111,7 +111,7 @@ is(digest($node, 'postgres', 'big'),
 	$digest, 'after VACUUM FULL every message is where it was');
 check_log($node, 'big', 'after VACUUM FULL');
 is( $node->safe_psql(
-		'postgres', q{SELECT "offset" FROM queue.fetch('big', 0, 123456, NULL::text, 1)}),
+		'postgres', q{SELECT "offset" FROM queue.fetch_typed('big', 0, 123456, NULL::text, 1)}),
 	123456,
 	'an offset is found in its middle');
 is($node->safe_psql('postgres', q{SELECT "offset" FROM queue.produce('big', 'x'::text)}),

@@ -85,14 +85,14 @@ sub all_is_well
 		"$when: every message is there");
 	is( $node->safe_psql(
 			'postgres', qq{
-			SELECT "offset" FROM queue.fetch('$topic', 0, $messages - 1, NULL::text)}),
+			SELECT "offset" FROM queue.fetch_typed('$topic', 0, $messages - 1, NULL::text)}),
 		$messages - 1,
 		"$when: the last one is found");
 	is( $node->safe_psql(
 			'postgres', qq{
 			SELECT queue.create_group('g' || ${\ ++$next}, '$topic');
 			SELECT count(*), max("offset") FROM
-				queue.consume('g' || $next, '$topic', NULL::text, 1000000)}),
+				queue.consume_typed('g' || $next, '$topic', NULL::text, 1000000)}),
 		"\n$messages|" . ($messages - 1),
 		"$when: a group reads them all");
 	is( $node->safe_psql(

@@ -127,14 +127,14 @@ sub write_file
 sub round
 {
 	my ($name) = @_;
-	my $topic = rand() < 0.2 ? "ARRAY['jobs']" : "'jobs'";
+	my $call = rand() < 0.2 ? "poll_topics('work', ARRAY['jobs']" : "poll('work', 'jobs'";
 	my $messages = int rand 60;
 	my $wait = rand() < 0.2 ? ", max_wait => '300 ms'" : '';
 	my $part = rand() < 0.8 ? 1 : rand;
 	my $calm = !-e $running{producer};
 	my $busy = $calm ? rand 0.1 : rand() < 0.1 ? 2 * $lease : rand(0.3) * $lease;
 	my $poll = qq{\\set hand []
-SELECT coalesce(jsonb_agg(m), '[]') AS hand FROM queue.poll('work', $topic, '$name',
+SELECT coalesce(jsonb_agg(m), '[]') AS hand FROM queue.$call, '$name',
 	$messages, lease => '$lease s'$wait) m \\gset
 };
 	my $dice = rand;

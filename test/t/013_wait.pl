@@ -47,9 +47,10 @@ sub session
 sub wait_for
 {
 	my ($session, $arguments) = @_;
+	my $procedure = $arguments =~ /ARRAY/ ? 'wait_topics' : 'wait';
 
 	$session->{timeout}->start;
-	$session->{stdin} .= "CALL queue.wait($arguments);\n\\echo woken\n";
+	$session->{stdin} .= "CALL queue.$procedure($arguments);\n\\echo woken\n";
 	$session->{run}->pump_nb;
 	return;
 }

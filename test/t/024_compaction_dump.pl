@@ -66,7 +66,7 @@ my $state = q{
 
 # A part is read before, by offsets that are gaps afterwards.
 is( $node->safe_psql('postgres', q{
-		SELECT count(*) FROM queue.consume('reader', 'keyed', NULL::text, 250, partitions => ARRAY[0])}),
+		SELECT count(*) FROM queue.consume_typed('reader', 'keyed', NULL::text, 250, partitions => ARRAY[0])}),
 	250, 'a group has begun');
 compact('postgres');
 my $left = $node->safe_psql('postgres', 'SELECT count(*) FROM topic.keyed');
@@ -99,7 +99,7 @@ foreach my $format ('custom', 'directory', 'plain')
 			SELECT array_agg("offset" ORDER BY "offset") = (
 					SELECT array_agg("offset" ORDER BY "offset") FROM topic.keyed
 					 WHERE partition = 0 AND "offset" >= 250)
-			  FROM queue.consume('reader', 'keyed', NULL::text, 1000, partitions => ARRAY[0])}),
+			  FROM queue.consume_typed('reader', 'keyed', NULL::text, 1000, partitions => ARRAY[0])}),
 		't', "$format: the group goes on");
 
 	# The log goes on at its end, and compaction with it.

@@ -97,7 +97,7 @@ $old->safe_psql('postgres', q{
 	SELECT queue.prune_producers('sequenced');
 	SELECT queue.fence_producer('sequenced', 'loader');
 	SELECT queue.create_group('late', 'words', start => 'latest');
-	SELECT count(*) FROM queue.consume('reader', 'words', NULL::text, 137);
+	SELECT count(*) FROM queue.consume_typed('reader', 'words', NULL::text, 137);
 	SELECT count(*) FROM queue.poll('poller', 'Odd-Name.1', 'member', 10);
 	SELECT queue.pause('poller', 'Odd-Name.1', 2);});
 
@@ -169,7 +169,7 @@ foreach my $mode ('copy', 'link')
 	}
 
 	# Groups go on at the next message.
-	is($new->safe_psql('postgres', q{SELECT min("offset"), count(*) FROM queue.consume('reader', 'words', NULL::text, 10)}),
+	is($new->safe_psql('postgres', q{SELECT min("offset"), count(*) FROM queue.consume_typed('reader', 'words', NULL::text, 10)}),
 		'137|10', "$mode: a group goes on");
 	is($new->safe_psql('postgres', q{SELECT count(*) FROM queue.poll('poller', 'Odd-Name.1', 'member', 1000, lease => '1 hour')}),
 		100, "$mode: a member gets what was not committed once more");
@@ -183,7 +183,7 @@ foreach my $mode ('copy', 'link')
 		'QU003', "$mode: a fenced one stays fenced");
 	is($new->safe_psql('postgres', q{SELECT r."offset" FROM queue.produce('words', 'new'::text) r}),
 		231, "$mode: an offset follows the last one");
-	is($new->safe_psql('postgres', q{SELECT "offset", value FROM queue.consume('late', 'words', NULL::text, 10)}),
+	is($new->safe_psql('postgres', q{SELECT "offset", value FROM queue.consume_typed('late', 'words', NULL::text, 10)}),
 		'231|new', "$mode: and is consumed");
 
 	# Maintenance, with workers of the new server.
