@@ -30,7 +30,6 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
-#include "group/progress.h"
 #include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_poll);
@@ -75,103 +74,6 @@ pgqueue_poll_init(void)
 
 /* ---------------- poll ---------------- */
 
-typedef struct Poller
-{
-	Readiness	what;			/* with the member's name */
-	int64		lease;			/* ms */
-	Snapshot	snapshot;		/* of the calling statement */
-	MessageSink sink;
-} Poller;
-
-/* May the member be handed messages of the partition? */
-static bool
-is_free(const Poller *poller, const Topic *topic, const Progress *progress)
-{
-	if (progress->paused)
-		return false;
-	return !pgqueue_in_hand(progress) ||
-		strcmp(progress->member, poller->what.member) == 0 ||
-		!pgqueue_holder_alive(poller->what.group.id, topic->id, progress);
-}
-
-/*
- * Hand out what follows the group's offset in one of the member's partitions.
- * What it has in hand already is handed out again, by a new epoch: it has
- * restarted, or given up.
- */
-static void
-poll_partition(Poller *poller, Topic *topic, int32 partition)
-{
-	ConsumerGroup *group = &poller->what.group;
-	MessageSink *sink = &poller->sink;
-	int64		before = sink->taken;
-	Progress	progress;
-	int64		from;
-
-	if (!pgqueue_progress_lock(group->id, topic->id, partition, false))
-		return;
-	pgqueue_group_check_same(group);
-	pgqueue_progress_read(group->id, topic, partition, &progress);
-	if (!is_free(poller, topic, &progress))
-	{
-		pgqueue_progress_unlock(group->id, topic->id, partition);
-		return;
-	}
-	/* whoever drops the group waits, or has it */
-	if (!progress.found && !pgqueue_group_hold(group->id, false))
-	{
-		pgqueue_progress_unlock(group->id, topic->id, partition);
-		return;
-	}
-
-	sink->epoch = Max(progress.epoch + 1, GetCurrentTimestamp());
-	(void) pgqueue_read_on(group, topic, partition, &progress, poller->snapshot,
-						   sink, &from);
-	if (sink->taken == before)
-	{
-		if (!progress.found)
-			pgqueue_group_release(group->id);
-		pgqueue_progress_unlock(group->id, topic->id, partition);
-		return;
-	}
-
-	if (!progress.found)
-		pgqueue_progress_write(group->id, topic, partition, &progress,
-							   PROGRESS_STARTED);
-	progress.epoch = sink->epoch;
-	progress.member = poller->what.member;
-	progress.handed_to = sink->next;
-	if (progress.offset < from)
-		pgqueue_jump(group, topic, partition, &progress, from);
-	else
-		pgqueue_progress_write(group->id, topic, partition, &progress,
-							   PROGRESS_HANDED);
-}
-
-static bool
-has_room(const MessageSink *sink)
-{
-	return sink->messages_left > 0 && sink->bytes_left > 0;
-}
-
-/* The member's partitions of a topic in turn, beginning elsewhere each time. */
-static void
-poll_topic(Poller *poller, Topic *topic, const Member *me)
-{
-	uint32		start = topic->rotation++;
-
-	if (poller->what.topics.n > 1)
-		pgqueue_sink_topic(&poller->sink, topic, TYPED_CALL);
-	for (int i = 0; i < me->npartitions && has_room(&poller->sink); i++)
-	{
-		int32		p = me->partitions[(start + i) % me->npartitions];
-
-		/* given to us by a session that knows of it already; we do not yet */
-		if (p < topic->npartitions)
-			poll_partition(poller, topic, p);
-	}
-}
-
 static int
 compare_topics(const void *a, const void *b)
 {
@@ -183,21 +85,23 @@ compare_topics(const void *a, const void *b)
  * of their numbers; then the topics in turn.
  */
 static void
-poll_all(Poller *poller)
+poll_all(Taker *taker)
 {
 	static uint32 rotation = 0;
-	TopicList  *topics = &poller->what.topics;
+	TopicList  *topics = &taker->what.topics;
 	uint32		start = topics->n > 1 ? MyProcPid + rotation++ : 0;
 	Member	   *me[PGQUEUE_MAX_TOPICS];
 
+	qsort(topics->topics, topics->n, sizeof(Topic *), compare_topics);
 	for (int i = 0; i < topics->n; i++)
-		me[i] = pgqueue_member_renew(&poller->what.group, topics->topics[i],
-									 poller->what.member, poller->lease);
+		me[i] = pgqueue_member_renew(&taker->what.group, topics->topics[i],
+									 taker->what.member, taker->lease);
 	for (int i = 0; i < topics->n; i++)
 	{
 		int			k = (start + i) % topics->n;
 
-		poll_topic(poller, topics->topics[k], me[k]);
+		(void) pgqueue_take(taker, topics->topics[k], me[k]->partitions,
+							me[k]->npartitions);
 	}
 }
 
@@ -208,36 +112,27 @@ poll_all(Poller *poller)
 static Datum
 poll(FunctionCallInfo fcinfo, bool array, int arg)
 {
-	Poller		poller = {0};
-	Readiness  *what = &poller.what;
+	Taker		taker = {0};
+	Readiness  *what = &taker.what;
 	bool		alone;
 	int64		max_wait;
 
-	pgqueue_check_writable("queue.poll()");
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
-	qsort(what->topics.topics, what->topics.n, sizeof(Topic *), compare_topics);
-	pgqueue_group_arg(fcinfo, 0, &what->group);
-	pgqueue_check_not_null(fcinfo, 2, "member");
-	what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(2));
-	pgqueue_sink_init(&poller.sink, fcinfo, arg, arg + 2, true);
-	for (int i = 0; i < what->topics.n; i++)
-		pgqueue_sink_topic(&poller.sink, what->topics.topics[i], TYPED_CALL);
+	pgqueue_taker_args(fcinfo, "queue.poll()", array, 2, arg, arg + 2,
+					   TYPED_CALL, &taker);
 	pgqueue_check_not_null(fcinfo, arg + 1, "lease");
-	poller.lease = pgqueue_duration_arg(fcinfo, arg + 1, "lease", 0);
-	if (poller.lease < 1)
+	taker.lease = pgqueue_duration_arg(fcinfo, arg + 1, "lease", 0);
+	if (taker.lease < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lease must be positive")));
 	max_wait = pgqueue_duration_arg(fcinfo, arg + 3, "max_wait", 0);
-	poller.snapshot = GetActiveSnapshot();
 
 	/* before anything is written and locked: others must not wait, too */
-	if (max_wait > 0 && has_room(&poller.sink))
+	if (max_wait > 0 && taker.sink.messages_left > 0)
 		pgqueue_wait_held(what, max_wait);
 	alone = what->group.id != 0 && wrote_nothing_else();
 	(void) pgqueue_group_ensure(&what->group, NULL);
-	poll_all(&poller);
+	poll_all(&taker);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;
 	return (Datum) 0;

@@ -82,6 +82,29 @@ extern void pgqueue_enter(const Readiness *what);
 extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
 extern void pgqueue_wait_held(Readiness *what, int64 timeout);
 
+/* ---------------- take.c ---------------- */
+
+/* A call of consume or poll. */
+typedef struct Taker
+{
+	Readiness	what;			/* without a member for consume */
+	int64		lease;			/* of the member, in ms */
+	char	   *metadata;		/* of the offset that consume moves, or NULL */
+	int			patience;		/* for locks that are being released, in ms */
+	Snapshot	snapshot;		/* of the calling statement */
+	MessageSink sink;
+	const char *typed_call;
+} Taker;
+
+extern void pgqueue_taker_args(FunctionCallInfo fcinfo, const char *function,
+							   bool array, int member_arg,
+							   int max_messages_arg, int max_bytes_arg,
+							   const char *typed_call, Taker *taker);
+extern bool pgqueue_may_take(const Readiness *what, const Topic *topic,
+							 const Progress *progress);
+extern bool pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions,
+						 int n);
+
 /* ---------------- commit.c ---------------- */
 
 extern void pgqueue_commit_leased(Topic *topic, int32 partition,

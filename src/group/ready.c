@@ -69,14 +69,8 @@ partition_ready(const Readiness *what, Topic *topic, int32 partition,
 
 	if (what->group.id != 0)
 		pgqueue_progress_look(what->group.id, topic, partition, &progress);
-	if (progress.paused)
-		return false;
-	if (pgqueue_in_hand(&progress) &&
-		(what->member == NULL || strcmp(what->member, progress.member) != 0) &&
-		pgqueue_holder_alive(what->group.id, topic->id, &progress))
-		return false;
-
-	if (!anything_there(what, topic, partition, &progress, snapshot, blocked))
+	if (!pgqueue_may_take(what, topic, &progress) ||
+		!anything_there(what, topic, partition, &progress, snapshot, blocked))
 		return false;
 	/* an error is for who has the partition, too */
 	if (what->group.id != 0 &&
