@@ -53,10 +53,10 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 		member = pgqueue_member_arg(PG_GETARG_TEXT_PP(4));
 
-	(void) pgqueue_group_hold(group.id, true);
+	(void) pgqueue_group_lock_shared(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	if (member == NULL)
-		pgqueue_positions_hold(topic, partition);
+		pgqueue_positions_lock_shared(topic, partition);
 	(void) pgqueue_progress_lock(group.id, topic->id, partition, true);
 	pgqueue_group_check_same(&group);
 	topic = pgqueue_topic_refresh(topic);
@@ -70,7 +70,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		{
 			/* said before */
 			pgqueue_progress_unlock(group.id, topic->id, partition);
-			pgqueue_member_touch(&group, topic, member);
+			pgqueue_touch_lease(&group, topic, member);
 			PG_RETURN_VOID();
 		}
 	}
@@ -86,7 +86,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	pgqueue_note_progress(group.id, topic->id, partition,
 						  !pgqueue_in_hand(&progress));
 	if (member != NULL)
-		pgqueue_member_touch(&group, topic, member);
+		pgqueue_touch_lease(&group, topic, member);
 	PG_RETURN_VOID();
 }
 

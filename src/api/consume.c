@@ -43,11 +43,11 @@ PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
 /* The partitions that the caller allows, as an array of numbers. */
 static void
 chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
-				  Readiness *what)
+				  WaitTarget *target)
 {
 	ArrayType  *array;
 
-	what->partitions = NULL;
+	target->partitions = NULL;
 	if (PG_ARGISNULL(arg))
 		return;
 	array = PG_GETARG_ARRAYTYPE_P(arg);
@@ -59,10 +59,10 @@ chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("partitions must not contain NULL")));
-	what->npartitions = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	what->partitions = (int32 *) ARR_DATA_PTR(array);
-	for (int i = 0; i < what->npartitions; i++)
-		pgqueue_check_partition(topic, what->partitions[i]);
+	target->npartitions = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	target->partitions = (int32 *) ARR_DATA_PTR(array);
+	for (int i = 0; i < target->npartitions; i++)
+		pgqueue_check_partition(topic, target->partitions[i]);
 }
 
 /*
@@ -72,12 +72,12 @@ chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 static bool
 anything_to_read(const Taker *taker, Topic *topic)
 {
-	const Readiness *what = &taker->what;
-	int			n = what->partitions ? what->npartitions : topic->npartitions;
+	const WaitTarget *target = &taker->target;
+	int			n = target->partitions ? target->npartitions : topic->npartitions;
 
 	for (int i = 0; i < n; i++)
 	{
-		int32		p = what->partitions ? what->partitions[i] : i;
+		int32		p = target->partitions ? target->partitions[i] : i;
 		Found		place;
 
 		/* let go meanwhile: from the new start */
@@ -94,17 +94,18 @@ anything_to_read(const Taker *taker, Topic *topic)
 static bool
 consume_topic(Taker *taker, Topic *topic)
 {
-	Readiness  *what = &taker->what;
+	WaitTarget *target = &taker->target;
 
-	if (what->group.id == 0)
+	if (target->group.id == 0)
 	{
 		if (!anything_to_read(taker, topic))
 			return false;
-		if (!pgqueue_group_ensure(&what->group, NULL))
+		if (!pgqueue_group_ensure(&target->group, NULL))
 			taker->patience = PATIENCE;
 	}
-	return pgqueue_take(taker, topic, what->partitions,
-						what->partitions ? what->npartitions : topic->npartitions);
+	return pgqueue_take(taker, topic, target->partitions,
+						target->partitions ? target->npartitions :
+						topic->npartitions);
 }
 
 /* The topics in turn. */
@@ -112,7 +113,7 @@ static bool
 consume_any(Taker *taker)
 {
 	static uint32 rotation = 0;
-	TopicList  *topics = &taker->what.topics;
+	TopicList  *topics = &taker->target.topics;
 	uint32		start = topics->n > 1 ? MyProcPid + rotation++ : 0;
 
 	for (int i = 0; i < topics->n; i++)
@@ -130,14 +131,14 @@ static Datum
 consume(FunctionCallInfo fcinfo, bool array, int arg)
 {
 	Taker		taker = {0};
-	Readiness  *what = &taker.what;
+	WaitTarget *target = &taker.target;
 	int64		max_wait;
 
 	pgqueue_taker_args(fcinfo, "queue.consume()", array, -1, arg, arg + 1,
 					   TYPED_CALL, &taker);
 	arg += 2;
 	if (!array)
-		chosen_partitions(fcinfo, arg++, what->topics.topics[0], what);
+		chosen_partitions(fcinfo, arg++, target->topics.topics[0], target);
 	max_wait = pgqueue_duration_arg(fcinfo, arg++, "max_wait", 0);
 	if (!PG_ARGISNULL(arg))
 		taker.metadata = text_to_cstring(PG_GETARG_TEXT_PP(arg));
@@ -149,7 +150,7 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	 * What arrives is for the next statement; what another transaction gives
 	 * back may be for this one.
 	 */
-	pgqueue_wait_held(what, max_wait);
+	pgqueue_wait_held(target, max_wait);
 	(void) consume_any(&taker);
 	return (Datum) 0;
 }

@@ -49,7 +49,7 @@ reads(const List *places, int32 topic_id)
 	ListCell   *lc;
 
 	foreach(lc, places)
-		if (((ProgressPlace *) lfirst(lc))->topic_id == topic_id)
+		if (((GroupPartition *) lfirst(lc))->topic_id == topic_id)
 			return true;
 	return false;
 }
@@ -76,7 +76,7 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 	}
 
 	pgqueue_group_lock_settings(&group);
-	(void) pgqueue_group_hold(group.id, true);
+	(void) pgqueue_group_lock_shared(group.id, true);
 	pgqueue_group_check_same(&group);
 	if (set)
 		pgqueue_group_set(&group, &settings);
@@ -151,12 +151,12 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 	pgqueue_group_lock_rows(group.id);
 	pgqueue_group_check_same(&group);
 	if (topic == NULL)
-		hold_topics(group.id, pgqueue_progress_places(group.id, -1));
+		hold_topics(group.id, pgqueue_group_partitions(group.id, -1));
 	else
 		(void) pgqueue_topic_hold(topic);
-	foreach(lc, pgqueue_progress_places(group.id, topic_id))
+	foreach(lc, pgqueue_group_partitions(group.id, topic_id))
 	{
-		ProgressPlace *place = lfirst(lc);
+		GroupPartition *place = lfirst(lc);
 
 		(void) pgqueue_progress_lock(group.id, place->topic_id,
 									 place->partition, true);
@@ -184,7 +184,7 @@ static void
 read_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
 			 Progress *progress)
 {
-	pgqueue_positions_hold(topic, partition);
+	pgqueue_positions_lock_shared(topic, partition);
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	(void) pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group->id, topic, partition, progress);
@@ -219,7 +219,7 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
 
-	(void) pgqueue_group_hold(group.id, true);
+	(void) pgqueue_group_lock_shared(group.id, true);
 	pgqueue_group_check_same(&group);
 	topic = pgqueue_topic_hold(topic);
 	if (!pgqueue_progress_any(group.id, topic->id))
@@ -310,7 +310,7 @@ set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
 static int
 set_group_paused(ConsumerGroup *group, bool paused)
 {
-	List	   *places = pgqueue_progress_places(group->id, -1);
+	List	   *places = pgqueue_group_partitions(group->id, -1);
 	int			changed = 0;
 	ListCell   *lc;
 
@@ -354,7 +354,7 @@ pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
 	if (topic == NULL)
 		pgqueue_group_lock_rows(group.id);
 	else
-		(void) pgqueue_group_hold(group.id, true);
+		(void) pgqueue_group_lock_shared(group.id, true);
 	pgqueue_group_check_same(&group);
 	if (topic == NULL)
 		PG_RETURN_INT32(set_group_paused(&group, paused));

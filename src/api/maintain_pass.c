@@ -183,11 +183,11 @@ prune_history(Topic *topic, int32 partition, void *arg)
 			break;
 		run->group = lfirst_int(lc);
 		/* one that is being dropped has no history */
-		if (!pgqueue_group_hold(run->group, false))
+		if (!pgqueue_group_lock_shared(run->group, false))
 			continue;
 		n = pgqueue_progress_prune(run->group, topic, before, deleted);
 		if (n == 0)
-			pgqueue_group_release(run->group);
+			pgqueue_group_unlock_shared(run->group);
 		else
 			groups++;
 		rows += n;

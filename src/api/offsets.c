@@ -130,7 +130,7 @@ start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
 {
 	Progress	progress;
 
-	pgqueue_positions_hold(topic, partition);
+	pgqueue_positions_lock_shared(topic, partition);
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group->id, topic, partition, &progress);
@@ -172,7 +172,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	set = set && !made;
 	if (set)
 		pgqueue_group_lock_settings(&group);
-	(void) pgqueue_group_hold(group.id, true);
+	(void) pgqueue_group_lock_shared(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
 	for (int32 p = 0; p < topic->npartitions; p++)
@@ -311,7 +311,7 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 
 	if (!dry_run)
 	{
-		(void) pgqueue_group_hold(group.id, true);
+		(void) pgqueue_group_lock_shared(group.id, true);
 		topic = pgqueue_topic_hold(topic);
 		pgqueue_group_check_same(&group);
 	}
@@ -323,7 +323,7 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		if (!dry_run)
 		{
-			pgqueue_positions_hold(topic, p);
+			pgqueue_positions_lock_shared(topic, p);
 			(void) pgqueue_progress_lock(group.id, topic->id, p, true);
 		}
 		topic = pgqueue_topic_refresh(topic);

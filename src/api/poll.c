@@ -88,14 +88,14 @@ static void
 poll_all(Taker *taker)
 {
 	static uint32 rotation = 0;
-	TopicList  *topics = &taker->what.topics;
+	TopicList  *topics = &taker->target.topics;
 	uint32		start = topics->n > 1 ? MyProcPid + rotation++ : 0;
 	Member	   *me[PGQUEUE_MAX_TOPICS];
 
 	qsort(topics->topics, topics->n, sizeof(Topic *), compare_topics);
 	for (int i = 0; i < topics->n; i++)
-		me[i] = pgqueue_member_renew(&taker->what.group, topics->topics[i],
-									 taker->what.member, taker->lease);
+		me[i] = pgqueue_member_refresh(&taker->target.group, topics->topics[i],
+									   taker->target.member, taker->lease);
 	for (int i = 0; i < topics->n; i++)
 	{
 		int			k = (start + i) % topics->n;
@@ -113,7 +113,7 @@ static Datum
 poll(FunctionCallInfo fcinfo, bool array, int arg)
 {
 	Taker		taker = {0};
-	Readiness  *what = &taker.what;
+	WaitTarget *target = &taker.target;
 	bool		alone;
 	int64		max_wait;
 
@@ -129,9 +129,9 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 
 	/* before anything is written and locked: others must not wait, too */
 	if (max_wait > 0 && taker.sink.messages_left > 0)
-		pgqueue_wait_held(what, max_wait);
-	alone = what->group.id != 0 && wrote_nothing_else();
-	(void) pgqueue_group_ensure(&what->group, NULL);
+		pgqueue_wait_held(target, max_wait);
+	alone = target->group.id != 0 && wrote_nothing_else();
+	(void) pgqueue_group_ensure(&target->group, NULL);
 	poll_all(&taker);
 	if (alone)
 		poll_wrote_until = XactLastRecEnd;

@@ -43,13 +43,13 @@ check_may_commit(FunctionCallInfo fcinfo)
 }
 
 static bool
-look(Readiness *what, bool *blocked)
+look(WaitTarget *target, bool *blocked)
 {
 	bool		ready;
 
 	pgqueue_wait_look();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	ready = pgqueue_ready(what, GetActiveSnapshot(), blocked);
+	ready = pgqueue_ready(target, GetActiveSnapshot(), blocked);
 	PopActiveSnapshot();
 	return ready;
 }
@@ -75,17 +75,17 @@ may_trust(void)
  * in a transaction of its own time.
  */
 static void
-wait_for(Readiness *what, int64 timeout, bool nested)
+wait_for(WaitTarget *target, int64 timeout, bool nested)
 {
 	int64		ms = Min(timeout, PG_INT64_MAX / 4000);
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 	bool		trust = may_trust();
 
-	pgqueue_enter(what);
+	pgqueue_register_waiter(target);
 	for (;;)
 	{
 		bool		blocked;
-		bool		ready = look(what, &blocked);
+		bool		ready = look(target, &blocked);
 		int64		left;
 
 		SPI_commit();
@@ -96,11 +96,11 @@ wait_for(Readiness *what, int64 timeout, bool nested)
 			went_unlooked = false;
 			break;
 		}
-		if (pgqueue_wait_sleep(left, blocked, what->wanted) && trust && !blocked)
+		if (pgqueue_wait_sleep(left, blocked, target->wanted) && trust && !blocked)
 		{
 			went_unlooked = true;
 			taken_then = pgqueue_messages_taken;
-			pgqueue_wait_heed();
+			pgqueue_wait_acknowledge();
 			if (nested)
 				SPI_commit();
 			break;
@@ -112,7 +112,7 @@ wait_for(Readiness *what, int64 timeout, bool nested)
 static Datum
 wait(FunctionCallInfo fcinfo, bool array)
 {
-	Readiness  *what;
+	WaitTarget *target;
 	int64		timeout;
 	bool		nested = SPI_inside_nonatomic_context();
 	bool		pushed = false;
@@ -125,12 +125,12 @@ wait(FunctionCallInfo fcinfo, bool array)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		pushed = true;
 	}
-	what = palloc0(sizeof(Readiness));
-	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
-	pgqueue_group_arg(fcinfo, 0, &what->group);
+	target = palloc0(sizeof(WaitTarget));
+	pgqueue_topic_list(fcinfo, 1, array, &target->topics);
+	pgqueue_group_arg(fcinfo, 0, &target->group);
 	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
 	if (!PG_ARGISNULL(3))
-		what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));
+		target->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));
 	if (pushed)
 		PopActiveSnapshot();
 
@@ -139,7 +139,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 	SPI_commit();
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	{
-		wait_for(what, timeout, nested);
+		wait_for(target, timeout, nested);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	pgqueue_wait_end(0, (Datum) 0);

@@ -85,25 +85,25 @@ assignments_busy(int32 group, int32 topic_id)
 /* ---------------- balancing ---------------- */
 
 /* Who owns what, among the living. */
-typedef struct Survey
+typedef struct AssignmentPlan
 {
 	int			npartitions;
 	Member	  **owners;			/* of each partition, or NULL */
 	int			nalive;
 	Member	  **alive;
 	int		   *quotas;
-} Survey;
+} AssignmentPlan;
 
 static void
-survey(const Topic *topic, const Members *members, Survey *s)
+make_plan(const Topic *topic, const Members *members, AssignmentPlan *plan)
 {
 	int		   *owned = palloc0(members->n * sizeof(int));
 
-	s->npartitions = topic->npartitions;
-	s->owners = palloc0(s->npartitions * sizeof(Member *));
-	s->alive = palloc(members->n * sizeof(Member *));
-	s->quotas = palloc(members->n * sizeof(int));
-	s->nalive = 0;
+	plan->npartitions = topic->npartitions;
+	plan->owners = palloc0(plan->npartitions * sizeof(Member *));
+	plan->alive = palloc(members->n * sizeof(Member *));
+	plan->quotas = palloc(members->n * sizeof(int));
+	plan->nalive = 0;
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
@@ -111,21 +111,22 @@ survey(const Topic *topic, const Members *members, Survey *s)
 		if (!member->alive)
 			continue;
 		for (int k = 0; k < member->npartitions; k++)
-			if (member->partitions[k] < s->npartitions)
-				s->owners[member->partitions[k]] = member;
-		owned[s->nalive] = member->npartitions;
-		s->alive[s->nalive++] = member;
+			if (member->partitions[k] < plan->npartitions)
+				plan->owners[member->partitions[k]] = member;
+		owned[plan->nalive] = member->npartitions;
+		plan->alive[plan->nalive++] = member;
 	}
-	for (int i = 0; i < s->nalive; i++)
-		s->quotas[i] = pgqueue_quota(owned, s->nalive, i, s->npartitions);
+	for (int i = 0; i < plan->nalive; i++)
+		plan->quotas[i] = pgqueue_quota(owned, plan->nalive, i,
+										plan->npartitions);
 }
 
 static int
-quota_of(const Survey *s, const Member *member)
+quota_of(const AssignmentPlan *plan, const Member *member)
 {
-	for (int i = 0; i < s->nalive; i++)
-		if (s->alive[i] == member)
-			return s->quotas[i];
+	for (int i = 0; i < plan->nalive; i++)
+		if (plan->alive[i] == member)
+			return plan->quotas[i];
 	return 0;
 }
 
@@ -146,23 +147,24 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
  * nobody.
  */
 static int32
-one_to_take(int32 group, const Topic *topic, const Survey *s, const Member *me)
+one_to_take(int32 group, const Topic *topic, const AssignmentPlan *plan,
+			const Member *me)
 {
-	if (me->npartitions >= quota_of(s, me))
+	if (me->npartitions >= quota_of(plan, me))
 		return -1;
-	for (int32 p = 0; p < s->npartitions; p++)
-		if (s->owners[p] == NULL)
+	for (int32 p = 0; p < plan->npartitions; p++)
+		if (plan->owners[p] == NULL)
 			return p;
-	for (int i = 0; i < s->nalive; i++)
+	for (int i = 0; i < plan->nalive; i++)
 	{
-		const Member *owner = s->alive[i];
+		const Member *owner = plan->alive[i];
 
-		if (owner == me || owner->npartitions <= s->quotas[i])
+		if (owner == me || owner->npartitions <= plan->quotas[i])
 			continue;
 		/* two own the same if a superuser has written to queue.assignment */
 		for (int k = owner->npartitions - 1; k >= 0; k--)
-			if (owner->partitions[k] < s->npartitions &&
-				s->owners[owner->partitions[k]] == owner &&
+			if (owner->partitions[k] < plan->npartitions &&
+				plan->owners[owner->partitions[k]] == owner &&
 				!in_owners_hand(group, topic, owner, owner->partitions[k]))
 				return owner->partitions[k];
 	}
@@ -171,12 +173,13 @@ one_to_take(int32 group, const Topic *topic, const Survey *s, const Member *me)
 
 /* A partition that a member with too many can give up, or -1. */
 static int32
-one_to_give(int32 group, const Topic *topic, const Survey *s, const Member *me)
+one_to_give(int32 group, const Topic *topic, const AssignmentPlan *plan,
+			const Member *me)
 {
-	if (me->npartitions <= quota_of(s, me))
+	if (me->npartitions <= quota_of(plan, me))
 		return -1;
 	for (int k = me->npartitions - 1; k >= 0; k--)
-		if (me->partitions[k] < s->npartitions &&
+		if (me->partitions[k] < plan->npartitions &&
 			!in_owners_hand(group, topic, me, me->partitions[k]))
 			return me->partitions[k];
 	return -1;
@@ -218,25 +221,25 @@ static bool
 balance(int32 group, const Topic *topic, const Members *members, Member *me,
 		List **donors)
 {
-	Survey		s;
+	AssignmentPlan plan;
 	bool		gave = false;
 	int32		p;
 
-	survey(topic, members, &s);
-	while ((p = one_to_take(group, topic, &s, me)) >= 0)
+	make_plan(topic, members, &plan);
+	while ((p = one_to_take(group, topic, &plan, me)) >= 0)
 	{
-		if (s.owners[p] != NULL)
+		if (plan.owners[p] != NULL)
 		{
-			remove_partition(s.owners[p], p);
-			*donors = list_append_unique_ptr(*donors, s.owners[p]);
+			remove_partition(plan.owners[p], p);
+			*donors = list_append_unique_ptr(*donors, plan.owners[p]);
 		}
-		s.owners[p] = me;
+		plan.owners[p] = me;
 		add_partition(me, p);
 	}
-	while ((p = one_to_give(group, topic, &s, me)) >= 0)
+	while ((p = one_to_give(group, topic, &plan, me)) >= 0)
 	{
 		remove_partition(me, p);
-		s.owners[p] = NULL;
+		plan.owners[p] = NULL;
 		gave = true;
 	}
 	return gave;
@@ -247,11 +250,11 @@ static bool
 unbalanced(int32 group, const Topic *topic, const Member *me,
 		   const Members *members)
 {
-	Survey		s;
+	AssignmentPlan plan;
 
-	survey(topic, members, &s);
-	return one_to_take(group, topic, &s, me) >= 0 ||
-		one_to_give(group, topic, &s, me) >= 0;
+	make_plan(topic, members, &plan);
+	return one_to_take(group, topic, &plan, me) >= 0 ||
+		one_to_give(group, topic, &plan, me) >= 0;
 }
 
 /* Is a member to get more partitions, once their owners are done with them? */
@@ -259,10 +262,10 @@ bool
 pgqueue_member_wants_more(const Topic *topic, const Member *me,
 						  const Members *members)
 {
-	Survey		s;
+	AssignmentPlan plan;
 
-	survey(topic, members, &s);
-	return me->npartitions < quota_of(&s, me);
+	make_plan(topic, members, &plan);
+	return me->npartitions < quota_of(&plan, me);
 }
 
 /*
@@ -283,7 +286,7 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 		*blocked = true;
 	}
 
-	/* as find_dead() will see them */
+	/* as lock_expired_members() will see them */
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
@@ -326,7 +329,8 @@ add_held(int32 group, const Topic *topic, Member *me)
  * hence they are read after that.
  */
 static void
-find_dead(const ConsumerGroup *group, const Topic *topic, Members *members)
+lock_expired_members(const ConsumerGroup *group, const Topic *topic,
+					 Members *members)
 {
 	List	   *locked = NIL;
 
@@ -363,7 +367,7 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	topic = pgqueue_topic_refresh(topic);
 	/* what this very command has written can be updated after this */
 	CommandCounterIncrement();
-	find_dead(group, topic, &members);
+	lock_expired_members(group, topic, &members);
 	me = pgqueue_member_of(&members, name);
 	if (me == NULL || !me->alive)
 		return;					/* it has been made to leave */
@@ -389,7 +393,7 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
  * Returns what it is to be handed messages of.
  */
 Member *
-pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name,
+pgqueue_member_refresh(ConsumerGroup *group, Topic *topic, const char *name,
 					 int64 lease)
 {
 	Members		members;
@@ -399,13 +403,13 @@ pgqueue_member_renew(ConsumerGroup *group, Topic *topic, const char *name,
 
 	if (renew)
 	{
-		pgqueue_member_live_on(group, topic, name, lease, me->alive);
+		pgqueue_renew_lease(group, topic, name, lease, me->alive);
 		topic = pgqueue_topic_refresh(topic);
 		me = pgqueue_member_look_up(group, topic, name, &members);
 	}
 	if (me->alive && unbalanced(group->id, topic, me, &members))
 	{
-		(void) pgqueue_group_hold(group->id, true);
+		(void) pgqueue_group_lock_shared(group->id, true);
 		topic = pgqueue_topic_hold(topic);
 		pgqueue_group_check_same(group);
 		rebalance(group, topic, name);

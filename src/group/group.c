@@ -18,7 +18,7 @@
  * every session at commit, before it gives them back (pgqueue_groups_changed);
  * so whoever gets a lock later asks again (pgqueue_group_check_same).	Rows for
  * a partition that has none yet are kept away by a lock of their own
- * (pgqueue_group_hold).
+ * (pgqueue_group_lock_shared).
  *
  *-------------------------------------------------------------------------
  */
@@ -341,7 +341,7 @@ rows_tag(LOCKTAG *tag, int32 id)
  * is false.
  */
 bool
-pgqueue_group_hold(int32 id, bool wait)
+pgqueue_group_lock_shared(int32 id, bool wait)
 {
 	LOCKTAG		tag;
 
@@ -349,9 +349,9 @@ pgqueue_group_hold(int32 id, bool wait)
 	return pgqueue_lock(&tag, ShareLock, wait);
 }
 
-/* Give back one pgqueue_group_hold(), nothing having been written. */
+/* Give back one pgqueue_group_lock_shared(), nothing having been written. */
 void
-pgqueue_group_release(int32 id)
+pgqueue_group_unlock_shared(int32 id)
 {
 	LOCKTAG		tag;
 

@@ -61,8 +61,8 @@ extern bool pgqueue_group_ensure(ConsumerGroup *group,
 								 const GroupSettings *settings);
 extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
-extern bool pgqueue_group_hold(int32 id, bool wait);
-extern void pgqueue_group_release(int32 id);
+extern bool pgqueue_group_lock_shared(int32 id, bool wait);
+extern void pgqueue_group_unlock_shared(int32 id);
 extern void pgqueue_group_read(Relation rel, HeapTuple tuple,
 							   ConsumerGroup *group);
 extern List *pgqueue_groups_of(int32 topic_id);
@@ -105,15 +105,15 @@ typedef struct Members
 	Member	   *members;
 } Members;
 
-extern void pgqueue_member_touch(ConsumerGroup *group, Topic *topic,
-								 const char *name);
+extern void pgqueue_touch_lease(ConsumerGroup *group, Topic *topic,
+								const char *name);
 extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
 								 const char *name);
 extern int64 pgqueue_lease_left(const Member *member);
 extern Member * pgqueue_member_look_up(const ConsumerGroup *group,
 									   const Topic *topic, const char *name,
 									   Members *members);
-extern void pgqueue_member_live_on(ConsumerGroup *group, Topic *topic,
-								   const char *name, int64 lease, bool alive);
+extern void pgqueue_renew_lease(ConsumerGroup *group, Topic *topic,
+								const char *name, int64 lease, bool alive);
 
 #endif							/* QUEUE_GROUP_H */

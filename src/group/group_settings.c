@@ -84,7 +84,7 @@ pgqueue_group_lock_settings(const ConsumerGroup *group)
 /*
  * Change the group's settings, in this transaction.
  *
- * Locks: pgqueue_group_lock_settings(), pgqueue_group_hold().
+ * Locks: pgqueue_group_lock_settings(), pgqueue_group_lock_shared().
  */
 void
 pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)

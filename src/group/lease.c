@@ -81,13 +81,13 @@ client_name(void)
  * over.
  */
 void
-pgqueue_member_live_on(ConsumerGroup *group, Topic *topic, const char *name,
-					   int64 lease, bool alive)
+pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
+					int64 lease, bool alive)
 {
 	Members		members;
 	Member	   *me;
 
-	(void) pgqueue_group_hold(group->id, true);
+	(void) pgqueue_group_lock_shared(group->id, true);
 	topic = pgqueue_topic_hold(topic);
 	if (!pgqueue_member_lock(group->id, topic->id, name, !alive))
 		return;
@@ -125,7 +125,7 @@ pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
  * A sign of life: the lease is renewed if it can be done without waiting.
  */
 void
-pgqueue_member_touch(ConsumerGroup *group, Topic *topic, const char *name)
+pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
 {
 	Members		members;
 	Member	   *me;
@@ -133,7 +133,7 @@ pgqueue_member_touch(ConsumerGroup *group, Topic *topic, const char *name)
 	pgqueue_members_read(group->id, topic->id, &members);
 	me = pgqueue_member_of(&members, name);
 	if (me != NULL && me->alive && pgqueue_lease_left(me) < me->lease)
-		pgqueue_member_live_on(group, topic, name, me->lease, true);
+		pgqueue_renew_lease(group, topic, name, me->lease, true);
 }
 
 /*
@@ -148,7 +148,7 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 	Members		members;
 	Member	   *me;
 
-	(void) pgqueue_group_hold(group->id, true);
+	(void) pgqueue_group_lock_shared(group->id, true);
 	topic = pgqueue_topic_hold(topic);
 	(void) pgqueue_member_lock(group->id, topic->id, name, true);
 	pgqueue_group_check_same(group);

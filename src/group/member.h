@@ -46,8 +46,8 @@ extern void pgqueue_member_delete(RegistryTable table, ItemPointer tid);
 
 /* ---------------- assignment.c ---------------- */
 
-extern Member *pgqueue_member_renew(ConsumerGroup *group, Topic *topic,
-									const char *name, int64 lease);
+extern Member *pgqueue_member_refresh(ConsumerGroup *group, Topic *topic,
+									  const char *name, int64 lease);
 extern bool pgqueue_member_should_poll(const ConsumerGroup *group,
 									   const Topic *topic, const Member *me,
 									   Members *members, bool *blocked);
@@ -68,7 +68,7 @@ extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 /* ---------------- ready.c ---------------- */
 
 /* Who waits for what. */
-typedef struct Readiness
+typedef struct WaitTarget
 {
 	ConsumerGroup group;
 	char	   *member;			/* NULL: who consumes */
@@ -76,18 +76,18 @@ typedef struct Readiness
 	const int32 *partitions;	/* NULL: all */
 	int			npartitions;
 	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* of each topic, those it may read */
-} Readiness;
+} WaitTarget;
 
-extern void pgqueue_enter(const Readiness *what);
-extern bool pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked);
-extern void pgqueue_wait_held(Readiness *what, int64 timeout);
+extern void pgqueue_register_waiter(const WaitTarget *target);
+extern bool pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked);
+extern void pgqueue_wait_held(WaitTarget *target, int64 timeout);
 
 /* ---------------- take.c ---------------- */
 
 /* A call of consume or poll. */
 typedef struct Taker
 {
-	Readiness	what;			/* without a member for consume */
+	WaitTarget	target;			/* without a member for consume */
 	int64		lease;			/* of the member, in ms */
 	char	   *metadata;		/* of the offset that consume moves, or NULL */
 	int			patience;		/* for locks that are being released, in ms */
@@ -100,7 +100,7 @@ extern void pgqueue_taker_args(FunctionCallInfo fcinfo, const char *function,
 							   bool array, int member_arg,
 							   int max_messages_arg, int max_bytes_arg,
 							   const char *typed_call, Taker *taker);
-extern bool pgqueue_may_take(const Readiness *what, const Topic *topic,
+extern bool pgqueue_may_take(const WaitTarget *target, const Topic *topic,
 							 const Progress *progress);
 extern bool pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions,
 						 int n);

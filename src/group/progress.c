@@ -99,7 +99,7 @@ positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
  * up again after it.
  */
 void
-pgqueue_positions_hold(const Topic *topic, int32 partition)
+pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
 {
 	LOCKTAG		tag;
 
@@ -361,13 +361,13 @@ pgqueue_progress_any(int32 group, int32 topic_id)
 
 /* The partitions that a group has rows of, ascending; -1: of any topic. */
 List *
-pgqueue_progress_places(int32 group, int32 topic_id)
+pgqueue_group_partitions(int32 group, int32 topic_id)
 {
 	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
 	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
 								   AccessShareLock);
 	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
-	ProgressPlace *last = NULL;
+	GroupPartition *last = NULL;
 	List	   *places = NIL;
 	HeapTuple	tuple;
 
@@ -388,7 +388,7 @@ pgqueue_progress_places(int32 group, int32 topic_id)
 		if (last != NULL && last->topic_id == topic &&
 			last->partition == partition)
 			continue;
-		last = palloc(sizeof(ProgressPlace));
+		last = palloc(sizeof(GroupPartition));
 		last->topic_id = topic;
 		last->partition = partition;
 		places = lappend(places, last);

@@ -72,17 +72,17 @@ typedef enum ProgressAction
 #define PROGRESS_ATTR_INCARNATION	16
 #define PROGRESS_NATTS				16
 
-typedef struct ProgressPlace
+typedef struct GroupPartition
 {
 	int32		topic_id;
 	int32		partition;
-} ProgressPlace;
+} GroupPartition;
 
 extern bool pgqueue_progress_lock(int32 group, int32 topic_id,
 								  int32 partition, bool wait);
 extern void pgqueue_progress_unlock(int32 group, int32 topic_id,
 									int32 partition);
-extern void pgqueue_positions_hold(const Topic *topic, int32 partition);
+extern void pgqueue_positions_lock_shared(const Topic *topic, int32 partition);
 extern bool pgqueue_positions_lock(const Topic *topic, int32 partition);
 extern int	pgqueue_errdetail_positions_holder(const Topic *topic,
 											   int32 partition);
@@ -98,7 +98,7 @@ extern void pgqueue_progress_write(int32 group, const Topic *topic,
 extern bool pgqueue_in_hand(const Progress *progress);
 extern void pgqueue_new_epoch(Progress *progress);
 extern bool pgqueue_progress_any(int32 group, int32 topic_id);
-extern List *pgqueue_progress_places(int32 group, int32 topic_id);
+extern List *pgqueue_group_partitions(int32 group, int32 topic_id);
 extern void pgqueue_progress_forget(int32 group, int32 topic_id);
 extern void pgqueue_progress_delete(const Topic *topic);
 

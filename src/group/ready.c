@@ -33,7 +33,7 @@
  * if only a message is there that another transaction may still commit.
  */
 static bool
-anything_there(const Readiness *what, Topic *topic, int32 partition,
+anything_there(const WaitTarget *target, Topic *topic, int32 partition,
 			   const Progress *progress, Snapshot snapshot, bool *blocked)
 {
 	int64		start = pgqueue_log_start(topic, partition);
@@ -45,7 +45,7 @@ anything_there(const Readiness *what, Topic *topic, int32 partition,
 		return true;			/* an error to be told */
 	if (from < start)
 	{
-		if (!pgqueue_group_jumps(&what->group))
+		if (!pgqueue_group_jumps(&target->group))
 			return true;		/* an error to be told */
 		from = start;
 	}
@@ -62,19 +62,19 @@ anything_there(const Readiness *what, Topic *topic, int32 partition,
  * by a message that it may still commit.
  */
 static bool
-partition_ready(const Readiness *what, Topic *topic, int32 partition,
+partition_ready(const WaitTarget *target, Topic *topic, int32 partition,
 				Snapshot snapshot, bool *blocked)
 {
 	Progress	progress = {0};
 
-	if (what->group.id != 0)
-		pgqueue_progress_look(what->group.id, topic, partition, &progress);
-	if (!pgqueue_may_take(what, topic, &progress) ||
-		!anything_there(what, topic, partition, &progress, snapshot, blocked))
+	if (target->group.id != 0)
+		pgqueue_progress_look(target->group.id, topic, partition, &progress);
+	if (!pgqueue_may_take(target, topic, &progress) ||
+		!anything_there(target, topic, partition, &progress, snapshot, blocked))
 		return false;
 	/* an error is for who has the partition, too */
-	if (what->group.id != 0 &&
-		pgqueue_progress_busy(what->group.id, topic->id, partition))
+	if (target->group.id != 0 &&
+		pgqueue_progress_busy(target->group.id, topic->id, partition))
 	{
 		*blocked = true;
 		return false;
@@ -94,20 +94,20 @@ bits_of(const int32 *partitions, int n)
 
 /* wanted: the partitions that may be read, or that may become one's own. */
 static bool
-topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
+topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 			bool *blocked, uint64 *wanted)
 {
-	const int32 *partitions = what->partitions;
-	int			n = partitions != NULL ? what->npartitions : topic->npartitions;
+	const int32 *partitions = target->partitions;
+	int			n = partitions != NULL ? target->npartitions : topic->npartitions;
 
-	if (what->member != NULL)
+	if (target->member != NULL)
 	{
 		Members		members;
 		Member	   *member;
 
-		pgqueue_members_read(what->group.id, topic->id, &members);
-		member = pgqueue_member_of(&members, what->member);
-		if (pgqueue_member_should_poll(&what->group, topic, member, &members,
+		pgqueue_members_read(target->group.id, topic->id, &members);
+		member = pgqueue_member_of(&members, target->member);
+		if (pgqueue_member_should_poll(&target->group, topic, member, &members,
 									   blocked))
 			return true;
 		partitions = member->partitions;
@@ -126,7 +126,7 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 
 		CHECK_FOR_INTERRUPTS();
 		if (p < topic->npartitions &&
-			partition_ready(what, topic, p, snapshot, blocked))
+			partition_ready(target, topic, p, snapshot, blocked))
 			return true;
 	}
 	return false;
@@ -134,24 +134,24 @@ topic_ready(const Readiness *what, Topic *topic, Snapshot snapshot,
 
 /* Enter ourselves among those who wait. */
 void
-pgqueue_enter(const Readiness *what)
+pgqueue_register_waiter(const WaitTarget *target)
 {
 	int32		ids[PGQUEUE_MAX_TOPICS];
 
-	for (int i = 0; i < what->topics.n; i++)
-		ids[i] = what->topics.topics[i]->id;
-	pgqueue_wait_begin(ids, what->topics.n, what->group.id,
-					   what->member != NULL || what->partitions != NULL);
+	for (int i = 0; i < target->topics.n; i++)
+		ids[i] = target->topics.topics[i]->id;
+	pgqueue_wait_begin(ids, target->topics.n, target->group.id,
+					   target->member != NULL || target->partitions != NULL);
 }
 
 static bool
-any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+any_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 {
-	for (int i = 0; i < what->topics.n; i++)
+	for (int i = 0; i < target->topics.n; i++)
 	{
-		Topic	   *topic = pgqueue_topic_refresh(what->topics.topics[i]);
+		Topic	   *topic = pgqueue_topic_refresh(target->topics.topics[i]);
 
-		if (topic_ready(what, topic, snapshot, blocked, &what->wanted[i]))
+		if (topic_ready(target, topic, snapshot, blocked, &target->wanted[i]))
 			return true;
 	}
 	return false;
@@ -169,23 +169,23 @@ any_ready(Readiness *what, Snapshot snapshot, bool *blocked)
  * Errors: 42704, 55006 if a topic was dropped.
  */
 bool
-pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
+pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "queue look",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	int32		group = what->group.id;
+	int32		group = target->group.id;
 	bool		ready;
 
-	pgqueue_group_refresh(&what->group);
-	if (what->group.id != group)
+	pgqueue_group_refresh(&target->group);
+	if (target->group.id != group)
 	{
-		pgqueue_enter(what);
+		pgqueue_register_waiter(target);
 		pgqueue_wait_again();
 	}
 	*blocked = false;
-	ready = any_ready(what, snapshot, blocked);
+	ready = any_ready(target, snapshot, blocked);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return ready;
@@ -197,13 +197,13 @@ pgqueue_ready(Readiness *what, Snapshot snapshot, bool *blocked)
  * show what arrives.
  */
 void
-pgqueue_wait_held(Readiness *what, int64 timeout)
+pgqueue_wait_held(WaitTarget *target, int64 timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	{
-		pgqueue_enter(what);
+		pgqueue_register_waiter(target);
 		for (;;)
 		{
 			Snapshot	snapshot;
@@ -213,12 +213,12 @@ pgqueue_wait_held(Readiness *what, int64 timeout)
 
 			pgqueue_wait_look();
 			snapshot = RegisterSnapshot(GetLatestSnapshot());
-			ready = pgqueue_ready(what, snapshot, &blocked);
+			ready = pgqueue_ready(target, snapshot, &blocked);
 			UnregisterSnapshot(snapshot);
 			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 			if (ready || left <= 0)
 				break;
-			pgqueue_wait_sleep(left, blocked, what->wanted);
+			pgqueue_wait_sleep(left, blocked, target->wanted);
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);

@@ -38,22 +38,22 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, const char *function, bool array,
 				   int member_arg, int max_messages_arg, int max_bytes_arg,
 				   const char *typed_call, Taker *taker)
 {
-	Readiness  *what = &taker->what;
+	WaitTarget *target = &taker->target;
 
 	pgqueue_check_writable(function);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_topic_list(fcinfo, 1, array, &what->topics);
-	pgqueue_group_arg(fcinfo, 0, &what->group);
+	pgqueue_topic_list(fcinfo, 1, array, &target->topics);
+	pgqueue_group_arg(fcinfo, 0, &target->group);
 	if (member_arg >= 0)
 	{
 		pgqueue_check_not_null(fcinfo, member_arg, "member");
-		what->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(member_arg));
+		target->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(member_arg));
 	}
 	pgqueue_sink_init(&taker->sink, fcinfo, max_messages_arg, max_bytes_arg,
-					  what->member != NULL);
+					  target->member != NULL);
 	taker->typed_call = typed_call;
-	for (int i = 0; i < what->topics.n; i++)
-		pgqueue_sink_topic(&taker->sink, what->topics.topics[i], typed_call);
+	for (int i = 0; i < target->topics.n; i++)
+		pgqueue_sink_topic(&taker->sink, target->topics.topics[i], typed_call);
 	taker->snapshot = GetActiveSnapshot();
 }
 
@@ -62,14 +62,14 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, const char *function, bool array,
  * messages of it in hand.
  */
 bool
-pgqueue_may_take(const Readiness *what, const Topic *topic,
+pgqueue_may_take(const WaitTarget *target, const Topic *topic,
 				 const Progress *progress)
 {
 	if (progress->paused)
 		return false;
 	return !pgqueue_in_hand(progress) ||
-		(what->member != NULL && strcmp(what->member, progress->member) == 0) ||
-		!pgqueue_holder_alive(what->group.id, topic->id, progress);
+		(target->member != NULL && strcmp(target->member, progress->member) == 0) ||
+		!pgqueue_holder_alive(target->group.id, topic->id, progress);
 }
 
 /*
@@ -80,7 +80,7 @@ pgqueue_may_take(const Readiness *what, const Topic *topic,
 static bool
 lock_partition(Taker *taker, const Topic *topic, int32 partition)
 {
-	while (!pgqueue_progress_lock(taker->what.group.id, topic->id, partition,
+	while (!pgqueue_progress_lock(taker->target.group.id, topic->id, partition,
 								  false))
 	{
 		if (taker->patience <= 0)
@@ -97,7 +97,7 @@ static void
 move_offset(Taker *taker, const Topic *topic, int32 partition,
 			Progress *progress, int64 from, ScanEnd end)
 {
-	ConsumerGroup *group = &taker->what.group;
+	ConsumerGroup *group = &taker->target.group;
 
 	if (progress->member != NULL)
 		pgqueue_new_epoch(progress);
@@ -115,13 +115,13 @@ static void
 hand_out(Taker *taker, const Topic *topic, int32 partition, Progress *progress,
 		 int64 from)
 {
-	ConsumerGroup *group = &taker->what.group;
+	ConsumerGroup *group = &taker->target.group;
 
 	if (!progress->found)
 		pgqueue_progress_write(group->id, topic, partition, progress,
 							   PROGRESS_STARTED);
 	progress->epoch = taker->sink.epoch;
-	progress->member = taker->what.member;
+	progress->member = taker->target.member;
 	progress->handed_to = taker->sink.next;
 	if (progress->offset < from)
 		pgqueue_jump(group, topic, partition, progress, from);
@@ -145,7 +145,7 @@ hand_out(Taker *taker, const Topic *topic, int32 partition, Progress *progress,
 static bool
 take_partition(Taker *taker, Topic *topic, int32 partition)
 {
-	ConsumerGroup *group = &taker->what.group;
+	ConsumerGroup *group = &taker->target.group;
 	MessageSink *sink = &taker->sink;
 	int64		before = sink->taken;
 	Progress	progress;
@@ -154,8 +154,8 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 		return false;
 	pgqueue_group_check_same(group);
 	pgqueue_progress_read(group->id, topic, partition, &progress);
-	if (pgqueue_may_take(&taker->what, topic, &progress) &&
-		(progress.found || pgqueue_group_hold(group->id, false)))
+	if (pgqueue_may_take(&taker->target, topic, &progress) &&
+		(progress.found || pgqueue_group_lock_shared(group->id, false)))
 	{
 		bool		found = progress.found;
 		int64		from;
@@ -166,14 +166,14 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 							  taker->snapshot, sink, &from);
 		if (sink->taken > before)
 		{
-			if (taker->what.member == NULL)
+			if (taker->target.member == NULL)
 				move_offset(taker, topic, partition, &progress, from, end);
 			else
 				hand_out(taker, topic, partition, &progress, from);
 			return true;
 		}
 		if (!found)
-			pgqueue_group_release(group->id);
+			pgqueue_group_unlock_shared(group->id);
 	}
 	pgqueue_progress_unlock(group->id, topic->id, partition);
 	return false;
@@ -197,7 +197,7 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 	MessageSink *sink = &taker->sink;
 	uint32		start = topic->rotation++;
 
-	if (taker->what.topics.n > 1)
+	if (taker->target.topics.n > 1)
 		pgqueue_sink_topic(sink, topic, taker->typed_call);
 	for (int i = 0; i < n && has_room(sink); i++)
 	{
@@ -207,7 +207,7 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 		/* assigned by a session that knows of more partitions than this one */
 		if (p >= topic->npartitions)
 			continue;
-		if (take_partition(taker, topic, p) && taker->what.member == NULL)
+		if (take_partition(taker, topic, p) && taker->target.member == NULL)
 			return true;
 	}
 	return false;

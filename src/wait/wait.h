@@ -88,7 +88,7 @@ extern void pgqueue_wait_look(void);
 extern void pgqueue_wait_again(void);
 extern bool pgqueue_wait_sleep(int64 timeout, bool blocked,
 							   const uint64 *wanted);
-extern void pgqueue_wait_heed(void);
+extern void pgqueue_wait_acknowledge(void);
 extern void pgqueue_waiters_wake(const Note *note, bool isCommit);
 extern void pgqueue_waiters_init(void *ptr);
 extern void pgqueue_waiters_attached(void *memory);

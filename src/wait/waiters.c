@@ -406,7 +406,7 @@ pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 
 /* We go and see to what we were told, without a look: nobody else need. */
 void
-pgqueue_wait_heed(void)
+pgqueue_wait_acknowledge(void)
 {
 	if (nown > 0)
 		pg_atomic_write_u32(&pgqueue_waiters->entries[own_entries[0]].woken,
