@@ -68,7 +68,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 		pgqueue_commit_leased(topic, partition, &progress, next_offset);
 		if (next_offset == progress.offset && PG_ARGISNULL(6))
 		{
-			/* said before */
+			/* committed before */
 			pgqueue_progress_unlock(group.id, topic->id, partition);
 			pgqueue_touch_lease(&group, topic, member);
 			PG_RETURN_VOID();
@@ -92,7 +92,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 
 /* ---------------- leave ---------------- */
 
-/* (consumer_group, topic, member) -> was it there? */
+/* (consumer_group, topic, member) -> true if it was a member */
 Datum
 pgqueue_leave(PG_FUNCTION_ARGS)
 {

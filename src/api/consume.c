@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * consume.c
- *	  queue.consume(): the next messages of a group, and the group's offset
- *	  moved over them, in the caller's transaction.
+ *	  queue.consume() and its variants: return the next messages of a group and
+ *	  move the group's offset over them, in the caller's transaction.
  *
- * One call takes one partition that is free and has something to read.  Its
- * lock is held to the end of the transaction, so no other consumer of the
- * group reads it meanwhile; the others take other partitions.	There is no
- * membership, hence no rebalance: an abort or a crash gives everything back.
+ * One call takes one partition that is free and has something to read
+ * (group/take.c).  The partition's lock is held to the end of the transaction,
+ * so no other consumer of the group reads the partition meanwhile; other
+ * consumers take other partitions.  There is no membership, hence no
+ * rebalance: an abort or a crash gives everything back.
  *
  * A partition of which a live member has messages in hand (poll.c) is not free
  * either.
@@ -37,10 +38,10 @@ PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
 #define TYPED_CALL \
 	"queue.consume_typed(<consumer_group>, %s, NULL::%s)"
 
-/* Milliseconds that a transaction may take to give back its locks. */
+/* Milliseconds that a transaction may take to release its locks. */
 #define PATIENCE	50
 
-/* The partitions that the caller allows, as an array of numbers. */
+/* Read the argument partitions. */
 static void
 chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 				  WaitTarget *target)
@@ -66,8 +67,8 @@ chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 }
 
 /*
- * Would a group that does not exist yet find anything?	 An empty call must
- * not make it, since that would write.
+ * Return true if a group that does not exist yet would find a message.  An
+ * empty call must not make the group, since that would write.
  */
 static bool
 anything_to_read(const Taker *taker, Topic *topic)
@@ -80,7 +81,7 @@ anything_to_read(const Taker *taker, Topic *topic)
 		int32		p = target->partitions ? target->partitions[i] : i;
 		Found		place;
 
-		/* let go meanwhile: from the new start */
+		/* removed meanwhile: look again from the new log start */
 		while (pgqueue_find_offset(topic, p, pgqueue_log_start(topic, p),
 								   taker->snapshot, &place) == SCAN_GONE)
 			topic = pgqueue_topic_reload(topic);
@@ -90,7 +91,7 @@ anything_to_read(const Taker *taker, Topic *topic)
 	return false;
 }
 
-/* The partitions of a topic in turn. */
+/* Take messages of a topic; make the group first if there are any. */
 static bool
 consume_topic(Taker *taker, Topic *topic)
 {
@@ -108,7 +109,10 @@ consume_topic(Taker *taker, Topic *topic)
 						topic->npartitions);
 }
 
-/* The topics in turn. */
+/*
+ * Take messages of the first topic that has any, beginning with another one
+ * each time.
+ */
 static bool
 consume_any(Taker *taker)
 {
@@ -147,8 +151,8 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 		return (Datum) 0;
 
 	/*
-	 * What arrives is for the next statement; what another transaction gives
-	 * back may be for this one.
+	 * This statement's snapshot does not show messages that arrive now, but it
+	 * may show those that another transaction gives back.
 	 */
 	pgqueue_wait_held(target, max_wait);
 	(void) consume_any(&taker);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fetch.c
- *	  queue.fetch(): read from a given offset, without a group.
+ *	  queue.fetch(), fetch_typed(): read from a given offset, without a group.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,18 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * group_offsets.c
- *	  queue.group_offsets(): how far each group is in each partition; what view
- *	  queue.consumer_groups shows.
+ *	  queue.group_offsets(): the offset of each group in each partition, for
+ *	  view queue.consumer_groups.
  *
- * One walk over the index of queue.progress from its end: the first row met of
- * a (group, topic, partition) is the newest; those behind it, up to a minute or
- * RATE_ROWS moves of the offset, tell how fast the group is.  The rest of its
- * history is jumped over.	The ends of a partition are asked for once, whatever
- * the number of groups.
+ * Walk over the index of queue.progress from its end: the first row of a
+ * (group, topic, partition) is the newest; the rows after it, up to a minute
+ * or RATE_ROWS moves of the offset, give the rate.  The rest of the history is
+ * skipped.  The ends of a partition are looked up once for all groups.
  *
- * Partitions of a topic that the group has not begun to read have no row in
- * queue.progress.	They have one here, without an offset: the group will begin
- * them at the log start, so what they hold is lag.
+ * Partitions that the group has not begun to read have no row in
+ * queue.progress. They have one in the result, without an offset: the group
+ * will begin them at the log start, so all their messages count as lag.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,8 +35,9 @@
 PG_FUNCTION_INFO_V1(pgqueue_group_offsets);
 
 /*
- * A rate is taken over a minute, or over so many moves of the offset.	Rows that
- * leave it are no moves; but no more rows than that are looked at.
+ * The rate is taken over a minute or RATE_ROWS moves of the offset.  Rows that
+ * leave the offset alone are no moves; no more than RATE_ROWS_SEEN rows are
+ * read.
  */
 #define RATE_SECONDS	60
 #define RATE_ROWS		20
@@ -78,7 +78,10 @@ fixed_int64(HeapTuple tuple, int attr, TupleDesc desc)
 	return DatumGetInt64(heap_getattr(tuple, attr, desc, &isnull));
 }
 
-/* Messages a second since the last move read; false if there is but one. */
+/*
+ * Compute the messages a second since the last move that was read.  Return
+ * false if there is only one move.
+ */
 static bool
 rate_of(const Walk *walk, float8 *rate)
 {
@@ -108,7 +111,7 @@ typedef struct ExpiredTask
 	bool		result;
 } ExpiredTask;
 
-/* A TopicTask. */
+/* Find out whether a group has expired; a TopicTask. */
 static void
 ask_expired(Topic *topic, void *arg)
 {
@@ -120,8 +123,9 @@ ask_expired(Topic *topic, void *arg)
 }
 
 /*
- * Return true if the group of a place, which is at an offset, has expired there.
- * The messages that tell it may be gone by now, or not be readable.
+ * Return true if the group of a place, which is at an offset, has expired
+ * there. The messages by which that is decided may be removed by now, or
+ * unreadable.
  */
 static bool
 has_expired(Walk *walk, const Place *place, int64 offset)
@@ -130,7 +134,7 @@ has_expired(Walk *walk, const Place *place, int64 offset)
 	ExpiredTask task = {&walk->group->group, place->partition, offset,
 	walk->released, &walk->used, false};
 
-	/* mostly it cannot; then nothing is to be read, and nothing can fail */
+	/* most groups cannot have expired; then no message is read */
 	if (listed->topic->id != listed->id ||
 		!pgqueue_group_may_expire(task.group, listed->topic, task.released) ||
 		pgqueue_partition_broken(listed->topic, place->partition))
@@ -140,9 +144,10 @@ has_expired(Walk *walk, const Place *place, int64 offset)
 }
 
 /*
- * What the ends of the log say of a group that is at an offset, or at the start.
- * One whose offset is lost (topic/incarnation.c) has read nothing of this log, and
- * nothing of it is in a member's hand.
+ * Set the columns of a row that follow from the ends of the log and the
+ * group's offset (NULL: it is at the log start).  A group whose offset is lost
+ * (topic/incarnation.c) has read nothing of this log, and no member has
+ * messages of it in hand.
  */
 static void
 set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
@@ -174,8 +179,9 @@ set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
 }
 
 /*
- * Put out a row; the caller has filled in what queue.progress says of the place.
- * Nothing is put out about what the user may not see.
+ * Put out the row of a place; the caller has filled in the columns that come
+ * from queue.progress.  Put out nothing if the user may not see the group or
+ * the topic.
  */
 static void
 put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
@@ -204,7 +210,7 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 	values[OUT_EXPIRED] = values[OUT_LOST] = BoolGetDatum(false);
 	if (ends != NULL)
 		set_missed(walk, place, ends, values, nulls);
-	if (walk->anybody)
+	if (walk->any_holder)
 	{
 		Place		locked = *place;
 
@@ -216,7 +222,7 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
 }
 
-/* The row of a place all of whose rows have been seen. */
+/* Put out the row of the current place. */
 static void
 finish_place(Walk *walk)
 {
@@ -250,7 +256,10 @@ finish_place(Walk *walk)
 	put_row(walk, &walk->place, values, nulls);
 }
 
-/* Rows of the partitions yet to come, down to one that is there, or -1. */
+/*
+ * Put out rows of partitions without progress, down to one that has some, or
+ * -1.
+ */
 static void
 put_unseen(Walk *walk, int32 until)
 {
@@ -272,7 +281,7 @@ put_unseen(Walk *walk, int32 until)
 	}
 }
 
-/* The walk comes to another place, or, if NULL, to its end. */
+/* Leave the current place for another one or, if NULL, at the end of the walk. */
 static void
 leave_place(Walk *walk, const Place *next)
 {
@@ -289,7 +298,7 @@ is_move(char action)
 	return action != PROGRESS_HANDED && action != PROGRESS_UNMOVED;
 }
 
-/* The newest row of another place. */
+/* Begin another place with its newest row. */
 static void
 begin_place(Walk *walk, const Place *place, HeapTuple tuple)
 {
@@ -324,7 +333,7 @@ begin_place(Walk *walk, const Place *place, HeapTuple tuple)
 	walk->full = false;
 }
 
-/* The row before, of the same place. */
+/* Add an older row of the current place. */
 static void
 add_row(Walk *walk, HeapTuple tuple)
 {
@@ -350,9 +359,9 @@ add_row(Walk *walk, HeapTuple tuple)
 /* ---------------- the walk ---------------- */
 
 /*
- * Scan, backward, what lies before the place under way: the partitions before
- * it (fixed: 2, group and topic), then the topics before it (1), then the
- * groups before it (0).  -1: everything.
+ * Begin a backward scan of the rows before the current place: of the
+ * partitions before it (fixed: 2, group and topic), then of the topics before
+ * it (1), then of the groups before it (0).  -1: of all rows.
  */
 static void
 begin_scan(Walk *walk, int fixed)

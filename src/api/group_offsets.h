@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * group_offsets.h
- *	  What queue.group_offsets() has looked up.
+ *	  The state of queue.group_offsets() during its walk.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,9 +20,10 @@ typedef struct Place
 } Place;
 
 /*
- * A topic, once it was met.  topic may be described anew in mid-walk, when its
- * segments are looked at, and may even be another one of the same name by then:
- * the arrays are as long as npartitions says, not as topic does.
+ * A topic that the walk has met.  The description topic may be replaced in
+ * mid-walk, when the segments are looked at, and may even be that of another
+ * topic of the same name by then: the length of the arrays is npartitions
+ * here, not that of topic.
  */
 typedef struct ListedTopic
 {
@@ -33,7 +34,7 @@ typedef struct ListedTopic
 	bool	   *asked;			/* for the ends of a partition ... */
 	bool	   *has_ends;		/* ... with this answer */
 	LogEnds    *ends;
-	bool		warned;			/* of what cannot be read */
+	bool		warned;			/* a WARNING was raised for it */
 } ListedTopic;
 
 typedef struct ListedGroup
@@ -54,7 +55,7 @@ typedef struct Walk
 	HTAB	   *topics;
 	HTAB	   *groups;
 	HTAB	   *holders;
-	bool		anybody;		/* holders has entries */
+	bool		any_holder;		/* holders has entries */
 	TimestampTz now;
 	MemoryContext row_context;	/* the newest row; reset with each place */
 
@@ -76,7 +77,7 @@ typedef struct Walk
 
 	int32		unseen;			/* partitions up to here are yet to come */
 
-	/* what was last looked up; NULL: nothing, or not the user's business */
+	/* last looked up; NULL: unknown, or the user may not see it */
 	Place		found;
 	ListedTopic *topic;
 	ListedGroup *group;

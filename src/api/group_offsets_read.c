@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * group_offsets_read.c
- *	  What queue.group_offsets() looks up before it walks: topics, groups,
- *	  members that hold messages, ends of logs.
+ *	  Look-ups of queue.group_offsets(): topics, groups, members that have
+ *	  messages in hand, lock holders, ends of logs.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,8 +19,6 @@
 #include "group/member.h"
 #include "api/api.h"
 #include "api/group_offsets.h"
-
-/* ---------------- what there is ---------------- */
 
 static HTAB *
 make_hash(const char *name, Size key, Size entry)
@@ -82,7 +80,7 @@ pgqueue_list_groups(Walk *walk)
 	table_close(rel, AccessShareLock);
 }
 
-/* Who has locked which partition. */
+/* List the transactions that have locked a group's partition. */
 void
 pgqueue_list_holders(Walk *walk)
 {
@@ -106,13 +104,16 @@ pgqueue_list_holders(Walk *walk)
 		place.partition = tag->locktag_field4 & ~PGQUEUE_LOCK_GROUP;
 		holder = hash_search(walk->holders, &place, HASH_ENTER, NULL);
 		holder->pid = lock->pid;
-		walk->anybody = true;
+		walk->any_holder = true;
 	}
 	pfree(locks->locks);
 	pfree(locks);
 }
 
-/* Topic and group of a place, mostly those of the one before.	False: unknown. */
+/*
+ * Look up topic and group of a place, mostly those of the place before.
+ * Return false if either is unknown.
+ */
 bool
 pgqueue_hash_look_up(Walk *walk, const Place *place)
 {
@@ -146,7 +147,7 @@ pgqueue_place_ends(ListedTopic *listed, int32 partition)
 	return listed->has_ends[partition] ? &listed->ends[partition] : NULL;
 }
 
-/* The live member that owns the place, or NULL. */
+/* Return the live member that owns the place, or NULL. */
 const Member *
 pgqueue_place_owner(Walk *walk, const Place *place)
 {

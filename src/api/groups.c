@@ -3,8 +3,9 @@
  * groups.c
  *	  queue.alter_group(), drop_group(), expire_group(), pause() and resume().
  *
- * All but the first take the group's lock in every partition concerned and wait for
- * it: once they have it, no transaction of the group is at work there.
+ * All but alter_group() lock the group's progress in every partition
+ * concerned, and wait for it: once they have the lock, no other transaction of
+ * the group is at work there.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +31,11 @@ PG_FUNCTION_INFO_V1(pgqueue_expire_group);
 PG_FUNCTION_INFO_V1(pgqueue_pause);
 PG_FUNCTION_INFO_V1(pgqueue_resume);
 
-/* A topic that need not be given.	Errors: 42704, 42501. */
+/*
+ * Read an argument that may name a topic.
+ *
+ * Errors: 42704, 42501.
+ */
 static Topic *
 topic_or_null(FunctionCallInfo fcinfo, int arg)
 {
@@ -43,6 +48,7 @@ topic_or_null(FunctionCallInfo fcinfo, int arg)
 	return topic;
 }
 
+/* Return true if one of the partitions is of the topic. */
 static bool
 reads(const List *places, int32 topic_id)
 {
@@ -86,10 +92,10 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 /* ---------------- drop ---------------- */
 
 /*
- * Keep the topics that a group has rows of from being dropped: whoever drops
- * one deletes these rows, too.	 Rights do not matter, nor whether a topic can
- * be used.  Other topics are not looked at: another transaction may have locked
- * their tables.
+ * Keep the topics in which a group has rows from being dropped, since
+ * drop_topic deletes these rows, too.  Rights do not matter, nor whether a
+ * topic can be used. Leave other topics alone: another transaction may have
+ * locked their tables.
  */
 static void
 hold_topics(int32 group, const List *places)
@@ -109,7 +115,7 @@ hold_topics(int32 group, const List *places)
 }
 
 /*
- * Wake the group's members that wait, in a topic or (NULL) in all: they have to
+ * Wake the group's members that wait, in a topic or (NULL) in all: they must
  * join again, also those that own no partition.
  */
 static void
@@ -164,7 +170,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 							  true);
 	}
 
-	/* what this very command has written, too */
+	/* make visible what the current command has written */
 	CommandCounterIncrement();
 	note_members(group.id, topic);
 	pgqueue_members_forget(group.id, topic_id);
@@ -191,8 +197,8 @@ read_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
 }
 
 /*
- * Begin a partition that the group has not begun to read, at the log start, for
- * it to have a row.
+ * If the group has not begun to read a partition, begin it at the log start,
+ * so that it has a row.
  */
 static void
 start_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
@@ -244,7 +250,10 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(changed);
 }
 
-/* Nothing is written if it is so already. */
+/*
+ * Pause or resume a group in a partition.  Return false, with nothing written,
+ * if it is in that state already.
+ */
 static bool
 set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 {
@@ -265,7 +274,12 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 	return true;
 }
 
-/* All partitions of a topic, or one.  Locks: the topic is held. */
+/*
+ * Pause or resume a group in all partitions of a topic, or in one.  Return the
+ * number of partitions changed.
+ *
+ * Locks: pgqueue_topic_hold().
+ */
 static int
 set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 {
@@ -280,8 +294,11 @@ set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool pause
 }
 
 /*
- * All partitions of a topic but those that cannot be read, which a WARNING
- * tells.  Locks: the topic is held.
+ * Pause or resume a group in all partitions of a topic but those that cannot
+ * be read, for which a WARNING is raised.  Return the number of partitions
+ * changed.
+ *
+ * Locks: the topic's table, ACCESS SHARE.
  */
 static int
 set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
@@ -306,7 +323,7 @@ set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
 	return changed;
 }
 
-/* All topics that the group reads. */
+/* Pause or resume a group in all topics that it reads. */
 static int
 set_group_paused(ConsumerGroup *group, bool paused)
 {
@@ -318,12 +335,12 @@ set_group_paused(ConsumerGroup *group, bool paused)
 	{
 		Topic	   *topic;
 
-		/* that of another topic may be locked for long */
+		/* the table of a topic that it does not read may be locked for long */
 		if (!reads(places, pgqueue_topic_id(lfirst(lc))))
 			continue;
 		pgqueue_lock_relation(pgqueue_log_of_topic(lfirst(lc)),
 							  AccessShareLock);
-		/* dropped meanwhile: nothing to pause */
+		/* a topic that was dropped meanwhile has nothing to pause */
 		topic = pgqueue_topic_find(lfirst(lc));
 		if (topic != NULL && reads(places, topic->id))
 			changed += set_sound_paused(group, topic, paused);
@@ -350,7 +367,7 @@ pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
 	if (!PG_ARGISNULL(2))
 		pgqueue_check_partition(topic, partition);
 
-	/* all of it: nobody begins to read another topic meanwhile */
+	/* keep the group from beginning to read another topic meanwhile */
 	if (topic == NULL)
 		pgqueue_group_lock_rows(group.id);
 	else

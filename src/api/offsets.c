@@ -1,11 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * offsets.c
- *	  Where a group goes on reading: queue.create_group(), reset_offsets(); and
- *	  which offset a time has: offsets_for_time(), offset_time().
+ *	  Set the offset at which a group continues: queue.create_group() and
+ *	  reset_offsets(); and find the offset of a time or the time of an offset:
+ *	  offsets_for_time(), offset_time().
  *
- * Every position that is stored here is at most min(stable end, last committed
- * message + 1), asked after the group's lock was taken (README, section 5).
+ * Every offset that is stored here is at most min(stable end, last committed
+ * message + 1), determined after the group's lock was taken (src/README,
+ * section 5).
  *
  *-------------------------------------------------------------------------
  */
@@ -47,7 +49,7 @@ typedef enum TargetKind
 	SHIFT_BY
 } TargetKind;
 
-/* Where to go on reading. */
+/* Where a group is to continue. */
 typedef struct Target
 {
 	TargetKind	kind;
@@ -56,7 +58,8 @@ typedef struct Target
 } Target;
 
 /*
- * The offset that a target means in a partition; before: where the group is.
+ * Return the offset that a target means in a partition; before: the group's
+ * offset.
  *
  * Errors: QU001 for an offset that is not in the log.
  */
@@ -94,7 +97,11 @@ target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 
 /* ---------------- create_group ---------------- */
 
-/* earliest, latest, or a time.	 Errors: 22023, 22007. */
+/*
+ * Read the argument start: earliest, latest, or a time.
+ *
+ * Errors: 22023, 22007, 22008.
+ */
 static void
 start_target(char *start, Target *target)
 {
@@ -119,9 +126,9 @@ start_target(char *start, Target *target)
 }
 
 /*
- * A group's first row in a partition.
+ * Write a group's first row in a partition.
  *
- * Locks: the group and the topic are held.
+ * Locks: pgqueue_group_lock_shared(), pgqueue_topic_hold().
  * Errors: 42710, 40001.
  */
 static void
@@ -168,7 +175,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 
 	made = group.id == 0;
 	if (!pgqueue_group_ensure(&group, &settings))
-		made = false;			/* not by us */
+		made = false;			/* another transaction has made it */
 	set = set && !made;
 	if (set)
 		pgqueue_group_lock_settings(&group);
@@ -177,7 +184,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	pgqueue_group_check_same(&group);
 	for (int32 p = 0; p < topic->npartitions; p++)
 		start_partition(&group, topic, p, &target);
-	/* after the positions: it may begin another command */
+	/* after the offsets, since it may begin another command */
 	if (set)
 		pgqueue_group_set(&group, &settings);
 	PG_RETURN_VOID();
@@ -186,8 +193,8 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 /* ---------------- reset_offsets ---------------- */
 
 /*
- * (…, to_offset, to_time, to_earliest, to_latest, shift_by, …) from argument 2
- * on: exactly one of them.
+ * Read the arguments to_offset, to_time, to_earliest, to_latest and shift_by,
+ * from argument 2 on.  Exactly one of them must be given.
  *
  * Errors: 22023.
  */
@@ -232,9 +239,9 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
 }
 
 /*
- * Move a group's offset in a partition.  Members that have messages in hand
- * are fenced: what they do with them counts no more.  What retention had taken
- * before is counted, as if the group had gone on by itself.
+ * Move a group's offset in a partition.  A member that has messages in hand is
+ * fenced: it cannot commit them any more.  Messages that retention removed
+ * unread are counted as missed, as if the group had jumped by itself.
  *
  * An offset that is lost cannot be shifted.
  *
@@ -281,8 +288,8 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 }
 
 /*
- * (consumer_group, topic, to_offset, to_time, to_earliest, to_latest, shift_by,
- * partition, dry_run) -> (partition, old_offset, new_offset)
+ * (consumer_group, topic, to_offset, to_time, to_earliest, to_latest,
+ * shift_by, partition, dry_run) -> (partition, old_offset, new_offset)
  */
 Datum
 pgqueue_reset_offsets(PG_FUNCTION_ARGS)
@@ -374,9 +381,10 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 }
 
 /*
- * What offset_time() last found in a partition.  It holds for good: nothing
- * appears between an offset and the first message behind it, and messages keep
- * their times.	 That there is none is not remembered.
+ * The message that offset_time() last found in a partition.  The answer stays
+ * valid: no message appears between an offset and the first message behind it,
+ * and messages keep their times.  It is not remembered that there is no
+ * message.
  */
 typedef struct FoundTime
 {
@@ -390,6 +398,7 @@ typedef struct FoundTime
 	bool		failed;			/* the partition cannot be read */
 } FoundTime;
 
+/* Return what was last found in a partition; place.found is false if nothing. */
 static FoundTime *
 last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
 {
@@ -413,7 +422,7 @@ last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
 	return last;
 }
 
-/* Where to look for a time. */
+/* The argument of find_offset_time(). */
 typedef struct TimeTask
 {
 	FmgrInfo   *flinfo;
@@ -422,7 +431,7 @@ typedef struct TimeTask
 	Found		place;
 } TimeTask;
 
-/* A TopicTask. */
+/* Find the time of the first message from an offset on; a TopicTask. */
 static void
 find_offset_time(Topic *topic, void *arg)
 {
@@ -460,9 +469,10 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 }
 
 /*
- * The same for view queue.consumer_groups, which must not fail for one topic:
- * NULL, too, if the topic is gone, locked or cannot be read, or not by the user.
- * Groups that are equally far are looked up once.
+ * As offset_time(), for view queue.consumer_groups, which must not fail for
+ * one topic: return NULL, too, if the topic is dropped, locked or cannot be
+ * read, or the user may not read it.  Groups at the same offset cost one
+ * look-up.
  */
 Datum
 pgqueue_unread_time(PG_FUNCTION_ARGS)

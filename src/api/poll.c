@@ -1,21 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * poll.c
- *	  queue.poll(): batches for work outside the database.  What was polled is
- *	  committed by queue.commit_offset() (commit_offset.c).
+ *	  queue.poll() and its variants: hand out messages for work outside the
+ *	  database.  queue.commit_offset() commits them (commit_offset.c).
  *
- * poll is short: it hands out what follows the committed offset of the member's
- * partitions, and notes in the partition's progress that the messages are in
- * the member's hand, by a new epoch.  commit_offset, later and in another
- * transaction, moves the offset if the messages still are in that hand, by that
- * epoch.  Delivery is at least once: what is not committed is handed out again.
+ * poll hands out messages that follow the committed offsets of the member's
+ * partitions, and notes in each partition's progress that they are in the
+ * member's hand, by a new epoch.  commit_offset, later and in another
+ * transaction, moves the offset if the messages still are in that member's
+ * hand by that epoch.  Delivery is at least once: messages that are not
+ * committed are handed out again.
  *
- * What poll writes need not survive a crash.  If it is lost, only who has which
- * messages in hand is lost: commit_offset then meets another epoch and refuses,
- * and the messages are handed out again.  (Epochs are not given twice: see
- * pgqueue_new_epoch.)	So a transaction that wrote nothing but that does not
- * wait for the disk.  Nor is anything else lost with it: a poll that makes the
- * group does wait.
+ * What poll writes need not survive a crash.  If it is lost, only who has
+ * which messages in hand is lost: commit_offset then meets another epoch and
+ * refuses, and the messages are handed out again.  (Epochs are not given
+ * twice: see pgqueue_new_epoch.)  So a transaction that wrote nothing but that
+ * does not wait for the disk.  Nor is anything else lost with it: a poll that
+ * makes the group does wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -81,8 +82,9 @@ compare_topics(const void *a, const void *b)
 }
 
 /*
- * First the member lives on in all topics, whose locks are taken in the order
- * of their numbers; then the topics in turn.
+ * Renew the member's lease in all topics, in the order of their numbers, so
+ * that all sessions take the locks in one order; then take messages of each
+ * topic, beginning with another one each time.
  */
 static void
 poll_all(Taker *taker)
@@ -127,7 +129,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 				 errmsg("lease must be positive")));
 	max_wait = pgqueue_duration_arg(fcinfo, arg + 3, "max_wait", 0);
 
-	/* before anything is written and locked: others must not wait, too */
+	/* wait before anything is locked or written: other sessions must not wait */
 	if (max_wait > 0 && taker.sink.messages_left > 0)
 		pgqueue_wait_held(target, max_wait);
 	alone = target->group.id != 0 && wrote_nothing_else();

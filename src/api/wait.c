@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * wait.c
- *	  CALL queue.wait(): sleep until there is something to consume, without a
- *	  snapshot.
+ *	  CALL queue.wait() and queue.wait_topics(): sleep until there is something
+ *	  to consume, without a snapshot.
  *
- * A procedure, so that it can end the transaction: a session that sleeps in one
- * that has a snapshot keeps VACUUM from its work.  Each look is a transaction
- * of its own.
+ * They are procedures, so that they can end the transaction: a session that
+ * sleeps in a transaction that has a snapshot keeps VACUUM from its work.
+ * Each look is a transaction of its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,12 @@
 PG_FUNCTION_INFO_V1(pgqueue_wait);
 PG_FUNCTION_INFO_V1(pgqueue_wait_topics);
 
-/* A session cannot commit in the middle of somebody else's transaction. */
+/*
+ * Check that the procedure may commit, that is, that it was not called inside
+ * a transaction block or a function.
+ *
+ * Errors: 2D000.
+ */
 static void
 check_may_commit(FunctionCallInfo fcinfo)
 {
@@ -42,6 +47,7 @@ check_may_commit(FunctionCallInfo fcinfo)
 				 errhint("It commits before it sleeps. Inside a transaction use queue.consume(..., max_wait => ...).")));
 }
 
+/* Look once, with a snapshot of its own. */
 static bool
 look(WaitTarget *target, bool *blocked)
 {
@@ -55,11 +61,11 @@ look(WaitTarget *target, bool *blocked)
 }
 
 /*
- * May a waiter that is told of messages go, without a look of its own?	 That
- * look is a third of the time from commit to return.  But what it is told of may
- * have been taken by others, or not be readable yet for a long time.  So not if
- * the session took nothing after it went the last time; nor if somebody was in
- * its way when it last looked.
+ * A waiter that is woken for messages may return without a look of its own,
+ * which is a third of the time from commit to return.  But other consumers may
+ * have taken these messages, or they may not become readable for a long time.
+ * So it does not if the session took no messages after the last such return,
+ * or if another transaction was in its way when it last looked.
  */
 static bool went_unlooked = false;
 static uint64 taken_then;
@@ -71,8 +77,9 @@ may_trust(void)
 }
 
 /*
- * Look, commit, sleep.	 nested: a procedure goes on behind us, and wants to be
- * in a transaction of its own time.
+ * Look, commit and sleep until something is ready.  nested: another procedure
+ * has called this one and continues after it; its transaction must begin after
+ * the sleep.
  */
 static void
 wait_for(WaitTarget *target, int64 timeout, bool nested)
@@ -119,7 +126,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 
 	check_may_commit(fcinfo);
 
-	/* arguments may have to be fetched */
+	/* detoasting an argument may need a snapshot */
 	if (!ActiveSnapshotSet())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());

@@ -7,10 +7,10 @@
  * Of n partitions each of m members gets n / m, and n % m of them one more:
  * those that own the most already, so that as few as possible move.
  * (Kafka's cooperative sticky assignor aims at the same.)  The quotas add up
- * to n, so what some own above theirs is what others lack, less what nobody
- * owns.
+ * to n, so what some members own above their quotas is what others lack, less
+ * the partitions that no member owns.
  *
- * member.c says who balances, and when.
+ * member.c says which member balances, and when.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,8 +41,9 @@
 #include "group/progress.h"
 
 /*
- * The quota of one member.	 owned: how many each owns, in an order that all
- * members agree on; it decides between those who own as many.
+ * Return the quota of one member.  owned: how many partitions each member
+ * owns, in an order that all members agree on; it decides between members that
+ * own equally many.
  */
 static int
 pgqueue_quota(const int *owned, int nmembers, int me, int npartitions)
@@ -62,7 +63,10 @@ assignments_tag(LOCKTAG *tag, int32 group, int32 topic_id)
 						 PGQUEUE_LOCK_ASSIGNMENT);
 }
 
-/* Whoever has it may change assignments. */
+/*
+ * Acquire conditionally, to the end of the transaction, the lock under which
+ * assignments are changed.
+ */
 static bool
 try_lock_assignments(int32 group, int32 topic_id)
 {
@@ -72,7 +76,7 @@ try_lock_assignments(int32 group, int32 topic_id)
 	return pgqueue_lock(&tag, ExclusiveLock, false);
 }
 
-/* Is another transaction changing them? */
+/* Return true if another transaction is changing assignments at this moment. */
 static bool
 assignments_busy(int32 group, int32 topic_id)
 {
@@ -84,7 +88,7 @@ assignments_busy(int32 group, int32 topic_id)
 
 /* ---------------- balancing ---------------- */
 
-/* Who owns what, among the living. */
+/* The live members, the partitions that they own, and how many they should. */
 typedef struct AssignmentPlan
 {
 	int			npartitions;
@@ -94,6 +98,7 @@ typedef struct AssignmentPlan
 	int		   *quotas;
 } AssignmentPlan;
 
+/* Compute the plan from the members' rows. */
 static void
 make_plan(const Topic *topic, const Members *members, AssignmentPlan *plan)
 {
@@ -130,7 +135,7 @@ quota_of(const AssignmentPlan *plan, const Member *member)
 	return 0;
 }
 
-/* Are messages of the partition in its owner's hand? */
+/* Return true if the partition's owner has messages of it in hand. */
 static bool
 in_owners_hand(int32 group, const Topic *topic, const Member *owner,
 			   int32 partition)
@@ -143,8 +148,8 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
 }
 
 /*
- * A partition that a member with too few may have, or -1.  First those of
- * nobody.
+ * Return a partition that a member with too few can take, or -1.  Prefer one
+ * that has no owner.
  */
 static int32
 one_to_take(int32 group, const Topic *topic, const AssignmentPlan *plan,
@@ -171,7 +176,7 @@ one_to_take(int32 group, const Topic *topic, const AssignmentPlan *plan,
 	return -1;
 }
 
-/* A partition that a member with too many can give up, or -1. */
+/* Return a partition that a member with too many can give up, or -1. */
 static int32
 one_to_give(int32 group, const Topic *topic, const AssignmentPlan *plan,
 			const Member *me)
@@ -214,8 +219,9 @@ add_partition(Member *member, int32 partition)
 }
 
 /*
- * Move partitions to and from a member.  donors: rows that changed, too.
- * Returns whether others may find something that is free now.
+ * Move partitions to and from a member.  Add the members that lost a partition
+ * to *donors.  Return true if the member gave up a partition, so that others
+ * may take it now.
  */
 static bool
 balance(int32 group, const Topic *topic, const Members *members, Member *me,
@@ -245,7 +251,7 @@ balance(int32 group, const Topic *topic, const Members *members, Member *me,
 	return gave;
 }
 
-/* Would balance() do anything? */
+/* Return true if balance() would move a partition. */
 static bool
 unbalanced(int32 group, const Topic *topic, const Member *me,
 		   const Members *members)
@@ -257,7 +263,10 @@ unbalanced(int32 group, const Topic *topic, const Member *me,
 		one_to_give(group, topic, &plan, me) >= 0;
 }
 
-/* Is a member to get more partitions, once their owners are done with them? */
+/*
+ * Return true if a member should get more partitions, once their owners are
+ * done with them.
+ */
 bool
 pgqueue_member_wants_more(const Topic *topic, const Member *me,
 						  const Members *members)
@@ -269,9 +278,10 @@ pgqueue_member_wants_more(const Topic *topic, const Member *me,
 }
 
 /*
- * Should a member that waits go and poll: to join, to live on, to balance?	 Only
- * if that poll can do it.	*blocked: set if another transaction keeps it from
- * that; its end is told (pgqueue_note_progress).
+ * Return true if a waiting member should poll, to join, to renew its lease or
+ * to balance, and that poll can do it.  Set *blocked if another transaction
+ * prevents it; the end of that transaction wakes the member
+ * (pgqueue_note_progress).
  */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
@@ -286,7 +296,7 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 		*blocked = true;
 	}
 
-	/* as lock_expired_members() will see them */
+	/* as lock_expired_members() will judge them */
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
@@ -304,8 +314,8 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 }
 
 /*
- * What a member is to be handed: the partitions that it owns, and those of which
- * it has messages in hand although they are another's now.
+ * Add to the partitions that a member owns those of which it has messages in
+ * hand although another member owns them now: it is to be handed them, too.
  */
 static void
 add_held(int32 group, const Topic *topic, Member *me)
@@ -324,9 +334,9 @@ add_held(int32 group, const Topic *topic, Member *me)
 }
 
 /*
- * Read the members, and tell the dead: whose lease is over, unless it is about
- * to renew it.	 The dead are locked, so they cannot come back until we are done;
- * hence they are read after that.
+ * Read the members, and mark as dead those whose lease has expired and that
+ * are not renewing it.  Those are locked, so they cannot renew it before the
+ * end of this transaction; hence read them again after they are locked.
  */
 static void
 lock_expired_members(const ConsumerGroup *group, const Topic *topic,
@@ -353,7 +363,7 @@ lock_expired_members(const ConsumerGroup *group, const Topic *topic,
 	}
 }
 
-/* Change who owns what, if nobody else does at this moment. */
+/* Change the assignments, unless another transaction is changing them. */
 static void
 rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 {
@@ -371,7 +381,7 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	me = pgqueue_member_of(&members, name);
 	if (me == NULL || !me->alive)
 		return;					/* it has been made to leave */
-	/* who waits for something to be given up, or for us, is to look */
+	/* wake members that wait for a partition to be given up, or for this lock */
 	pgqueue_note_progress(group->id, topic->id, -1,
 						  balance(group->id, topic, &members, me, &donors));
 
@@ -389,8 +399,8 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 }
 
 /*
- * Keep a member alive for a poll, and give it its share of the partitions.
- * Returns what it is to be handed messages of.
+ * Renew a member's lease for a poll, and balance.  Return the member with the
+ * partitions of which it is to be handed messages.
  */
 Member *
 pgqueue_member_refresh(ConsumerGroup *group, Topic *topic, const char *name,

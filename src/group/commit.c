@@ -4,7 +4,7 @@
  *	  Commit offsets of messages that were polled, or of messages that
  *	  were fetched.
  *
- * api/poll.c says what being in hand, and an epoch, mean.
+ * api/poll.c says what a message in hand and an epoch are.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,11 @@
 
 /* ---------------- commit_offset ---------------- */
 
-/* Errors: QU004. */
+/*
+ * Check that a member has the messages of a partition in hand, by an epoch.
+ *
+ * Errors: QU004.
+ */
 void
 pgqueue_check_in_hand(const Topic *topic, int32 partition,
 					  const Progress *progress, const char *member, int64 epoch)
@@ -38,7 +42,12 @@ pgqueue_check_in_hand(const Topic *topic, int32 partition,
 			 errhint("What it did with the messages may be done again by others. Go on with queue.poll().")));
 }
 
-/* What a member has in hand, or a part of it from the front. */
+/*
+ * Check an offset that a member commits: it must lie in the messages that the
+ * member has in hand, or just behind them.
+ *
+ * Errors: QU001.
+ */
 void
 pgqueue_commit_leased(Topic *topic, int32 partition, const Progress *progress,
 					  int64 next_offset)
@@ -54,7 +63,12 @@ pgqueue_commit_leased(Topic *topic, int32 partition, const Progress *progress,
 				 errhint("next_offset is that of the last message that was dealt with, plus one.")));
 }
 
-/* Without a member: wherever the log has messages. */
+/*
+ * Check an offset that is committed without a member: it must lie in the log,
+ * and no live member may have messages in hand.
+ *
+ * Errors: QU001, 55006.
+ */
 void
 pgqueue_commit_unleased(ConsumerGroup *group, Topic *topic, int32 partition,
 						Progress *progress, int64 next_offset)

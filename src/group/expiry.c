@@ -1,30 +1,31 @@
 /*-------------------------------------------------------------------------
  *
  * expiry.c
- *	  Groups that hold nothing any more, since nobody uses them.
+ *	  Expiry: groups that were not used for long do not hold messages.
  *
  * A group with an expiry holds the messages that it has yet to read in a
  * partition only so long after the latest of
  *
- *	 - the moment that it was made,
+ *	 - the moment at which it was made,
  *	 - its last move in any partition of the topic,
  *	 - the end of the last lease of its members in the topic,
  *	 - the time of the first message that it has yet to read in the partition.
  *
- * The expiry is the group's own; or, if a first consume or poll made the group and
- * its role has not set one, the topic's group_expiry.
+ * The expiry is the group's own; or, if a first consume or poll made the group
+ * and its role has not set one, the topic's group_expiry.
  *
- * By the last one a group that had read everything has all that time from when
- * something arrives.  A group that a transaction is consuming in the topic, or
- * of which a member lives, is in use, and never expires.
+ * By the last one, a group that had read everything has the whole expiry from
+ * the arrival of the next message.  A group for which a transaction is
+ * consuming in the topic, or that has a live member there, is in use and does
+ * not expire.
  *
- * queue.expire_group() lets a group expire at once: it writes a row that says so,
- * and whatever next moves the group, or hands it messages, writes one that does
- * not.
+ * queue.expire_group() lets a group expire at once: it writes a row with
+ * released set.  The next row that moves the group's offset or hands out
+ * messages clears it.
  *
- * Otherwise nothing is written when a group expires, and nothing when it comes
- * back: its offsets stay, and are as good as ever if retention had nothing to
- * take.
+ * Otherwise nothing is written when a group expires, nor when it is used
+ * again: its offsets stay, and are valid if retention removed nothing in the
+ * meantime.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +41,7 @@
 #include "group/member.h"
 #include "group/progress.h"
 
-/* When the group was last used in the topic; DT_NOEND: it is being used. */
+/* Return when the group was last used in the topic; DT_NOEND: it is in use. */
 static TimestampTz
 last_used(const ConsumerGroup *group, const Topic *topic)
 {
@@ -64,7 +65,7 @@ last_used(const ConsumerGroup *group, const Topic *topic)
 	return used;
 }
 
-/* Is the first message at or behind an offset older than that? */
+/* Return true if the first message at or after an offset is older than time. */
 static bool
 unread_since(Topic *topic, int32 partition, int64 offset, TimestampTz time)
 {
@@ -94,10 +95,10 @@ pgqueue_group_may_expire(const ConsumerGroup *group, const Topic *topic,
 }
 
 /*
- * Return true if the group, which is at an offset in a partition, holds nothing
- * there although it has something to read.  As it looks now.  released: its row
- * says that it holds nothing until it is used again.  *used: when it was
- * last used in the topic, if the caller knows from an earlier call; else 0.
+ * Return true if the group, which is at an offset in a partition, holds no
+ * messages there although it has some to read, as of now.  released: the
+ * column of its row.  *used: when the group was last used in the topic, as an
+ * earlier call found it, or 0.
  */
 bool
 pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,

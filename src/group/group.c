@@ -1,23 +1,27 @@
 /*-------------------------------------------------------------------------
  *
  * group.c
- *	  Consumer groups: names, and whose they are.
+ *	  Consumer groups: their rows in queue.consumer_group and their owners.
  *
  * A group belongs to the role that first used it (base/role.c), or to which
  * queue.alter_group() gave it; other roles need membership in that role.  The
- * owner of a topic may reset, expire and drop what any group has in that topic.
+ * owner of a topic may reset, expire and drop what any group has in that
+ * topic.
  *
- * A row is updated by queue.alter_group() and create_group() alone, one at a
- * time (the group's name is locked).  Who looks with SnapshotSelf, to see what
- * this very command has made, may meet neither version of such a row if the
- * update commits meanwhile; so who finds nothing looks again, with a snapshot,
- * and who lists groups does it with one.
+ * Only queue.alter_group() and queue.create_group() update a row, one at a
+ * time (they lock the group's name).  A scan with SnapshotSelf, which shows
+ * what the current command has written, may meet neither version of such a row
+ * if the update commits during the scan.  So a look-up that finds no row
+ * repeats the scan with an MVCC snapshot, and a scan over all groups uses one
+ * from the start.
  *
- * Dropping a group against using it: whoever uses a group finds its id first
- * and locks a partition after.	 Drop takes all those locks, deletes, and tells
- * every session at commit, before it gives them back (pgqueue_groups_changed);
- * so whoever gets a lock later asks again (pgqueue_group_check_same).	Rows for
- * a partition that has none yet are kept away by a lock of their own
+ * Dropping a group against using it: a transaction that uses a group looks its
+ * id up first and locks a partition afterwards.  drop_group takes all those
+ * locks, deletes, and sends all sessions an invalidation at commit, before its
+ * locks are released (pgqueue_groups_changed).  A transaction that gets a lock
+ * later finds the change counter raised and looks the group up again
+ * (pgqueue_group_check_same).  For a partition in which the group has no row
+ * yet, a lock of the whole group keeps the first row away
  * (pgqueue_group_lock_shared).
  *
  *-------------------------------------------------------------------------
@@ -48,10 +52,11 @@
 /* ---------------- rows ---------------- */
 
 /*
- * A snapshot of now that shows what this very command has written, too.  Unlike
- * SnapshotSelf it shows one version of a row that is updated meanwhile.  (Not by
- * CommandCounterIncrement(): a position that a later call of the statement
- * stores must not pass a message of this one.)
+ * Register an MVCC snapshot of now that also shows what the current command
+ * has written.  Unlike SnapshotSelf it shows exactly one version of a row that
+ * another transaction updates.  (CommandCounterIncrement() would not do: a
+ * position that a later call of the statement stores must not pass a message
+ * of this call.)
  */
 static Snapshot
 register_now(void)
@@ -62,7 +67,7 @@ register_now(void)
 	return snapshot;
 }
 
-/* A copy of a group's row, or NULL. */
+/* Return a copy of a group's row, or NULL. */
 static HeapTuple
 look_for(Relation rel, const char *name, Snapshot snapshot)
 {
@@ -82,7 +87,7 @@ look_for(Relation rel, const char *name, Snapshot snapshot)
 	return tuple;
 }
 
-/* The same in its latest state. */
+/* Return a copy of a group's row in its latest state, or NULL. */
 HeapTuple
 pgqueue_find_row(Relation rel, const char *name)
 {
@@ -91,7 +96,7 @@ pgqueue_find_row(Relation rel, const char *name)
 
 	if (likely(HeapTupleIsValid(tuple)))
 		return tuple;
-	/* or is it being altered? */
+	/* the scan may have met neither version of a row that is being updated */
 	snapshot = register_now();
 	tuple = look_for(rel, name, snapshot);
 	UnregisterSnapshot(snapshot);
@@ -99,10 +104,10 @@ pgqueue_find_row(Relation rel, const char *name)
 }
 
 /*
- * The group's id, 0 if it does not exist.	Reads the latest state.
+ * Return the group's id, 0 if it does not exist, by the latest state.
  *
- * Errors: 42501 if it belongs to a role that the user is not a member of, unless
- * any_role.
+ * Errors: 42501 if it belongs to a role that the user is not a member of,
+ * unless any_role.
  */
 static int32
 find_group(const char *name, bool any_role)
@@ -156,7 +161,7 @@ insert_group(const char *name, const GroupSettings *settings)
 }
 
 /*
- * The group that an argument names.  Its id is 0 if it does not exist.
+ * Look up the group that an argument names.  Its id is 0 if it does not exist.
  *
  * Errors: 22004, 42602, 42501.
  */
@@ -167,8 +172,10 @@ pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
 }
 
 /*
- * The same for a function that changes only what the group has in one topic: the
- * topic's owner may do that to any group.
+ * Look up the group for a function that changes only what the group has in one
+ * topic: the topic's owner may do that to any group.
+ *
+ * Errors: 22004, 42602, 42501.
  */
 void
 pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
@@ -181,7 +188,7 @@ pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 	pgqueue_group_refresh(group);
 }
 
-/* Look again: made or dropped since? */
+/* Look the group up again: it may have been made or dropped since. */
 void
 pgqueue_group_refresh(ConsumerGroup *group)
 {
@@ -198,12 +205,13 @@ pgqueue_name_tag(LOCKTAG *tag, const char *name)
 }
 
 /*
- * Make the group if need be, in this transaction, with such settings (NULL: those
- * that groups have).  False if another transaction was waited for that has made
- * it.
+ * Make the group in this transaction if it does not exist, with these settings
+ * (NULL: the defaults).  Return false if another transaction made it while
+ * this one waited for the lock.
  *
- * Locks: the group's name until the end of the transaction, if it is made; who
- * makes the same group waits, and finds it or makes it.
+ * Locks: the group's name to the end of the transaction, if the group is made;
+ * a second transaction that makes the same group waits for it, and then finds
+ * the group or makes it.
  */
 bool
 pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
@@ -236,7 +244,7 @@ pgqueue_group_must_exist(const ConsumerGroup *group)
 				 errhint("A group begins with queue.create_group(), or with its first queue.consume() or queue.poll().")));
 }
 
-/* A row to what it says; strings are copied. */
+/* Read a row into *group; strings are copied. */
 void
 pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 {
@@ -253,7 +261,7 @@ pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 	group->implicit = DatumGetBool(values[GROUP_ATTR_IMPLICIT - 1]);
 }
 
-/* The groups that read a topic, as of now: those with an offset in it. */
+/* Return the groups that have an offset in a topic, as of now. */
 List *
 pgqueue_groups_of(int32 topic_id)
 {
@@ -309,7 +317,8 @@ pgqueue_group_ids(int32 after)
 /* ---------------- dropping against using ---------------- */
 
 /*
- * Having locked one of the group's partitions: is it still the same group?
+ * Check that the group was not dropped between its look-up and the lock of one
+ * of its partitions, which the caller holds.
  *
  * Errors: 55006.
  */
@@ -336,9 +345,9 @@ rows_tag(LOCKTAG *tag, int32 id)
 }
 
 /*
- * Keep a group from being dropped to the end of the transaction: before its
- * first row in a partition is written.	 False if it is being dropped and wait
- * is false.
+ * Keep a group from being dropped to the end of the transaction.  Needed
+ * before the group's first row in a partition is written.  Return false if
+ * another transaction is dropping the group and wait is false.
  */
 bool
 pgqueue_group_lock_shared(int32 id, bool wait)
@@ -349,7 +358,10 @@ pgqueue_group_lock_shared(int32 id, bool wait)
 	return pgqueue_lock(&tag, ShareLock, wait);
 }
 
-/* Give back one pgqueue_group_lock_shared(), nothing having been written. */
+/*
+ * Release one pgqueue_group_lock_shared() before the end of the transaction.
+ * Allowed only if no row was written under it.
+ */
 void
 pgqueue_group_unlock_shared(int32 id)
 {
@@ -376,7 +388,10 @@ pgqueue_group_delete(const char *name)
 	pgqueue_groups_changed();
 }
 
-/* Nobody writes a first row for the group until the transaction ends. */
+/*
+ * Lock the group exclusively to the end of the transaction: until then no
+ * other transaction writes the group's first row in a partition.
+ */
 void
 pgqueue_group_lock_rows(int32 id)
 {

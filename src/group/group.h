@@ -90,10 +90,10 @@ typedef struct Member
 	int64		lease;			/* ms */
 	TimestampTz expires_at;
 	TimestampTz joined_at;
-	bool		alive;			/* its lease is not over */
+	bool		alive;			/* its lease has not expired */
 	int			npartitions;
-	int			room;			/* for more; 0: as many */
-	int32	   *partitions;		/* it owns */
+	int			room;			/* allocated; 0: for npartitions */
+	int32	   *partitions;		/* that it owns */
 	ItemPointerData lease_tid;	/* rows; invalid: none */
 	ItemPointerData assignment_tid;
 } Member;

@@ -18,7 +18,10 @@
 
 /* ---------------- settings ---------------- */
 
-/* May it go on at the log start, if that is behind its offset?  As of now. */
+/*
+ * Return true if the group continues at the log start when its offset lies
+ * before it (auto_offset_reset earliest), as of now.
+ */
 bool
 pgqueue_group_jumps(const ConsumerGroup *group)
 {
@@ -39,8 +42,8 @@ pgqueue_group_jumps(const ConsumerGroup *group)
 }
 
 /*
- * (..., auto_offset_reset, expiry) from an argument on; NULL: as it is.  An
- * expiry of nothing is none.  False if there is nothing to set.
+ * Read the arguments auto_offset_reset and expiry; NULL leaves a setting as it
+ * is, an expiry of 0 means none.  Return false if both are NULL.
  *
  * Errors: 22023.
  */
@@ -69,8 +72,8 @@ pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 }
 
 /*
- * Keep others from changing the group's settings to the end of the transaction;
- * before any other lock of the group.
+ * Keep other transactions from changing the group's settings to the end of
+ * this one.  Must be taken before any other lock of the group.
  */
 void
 pgqueue_group_lock_settings(const ConsumerGroup *group)
@@ -103,12 +106,12 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 	{
 		nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 		values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
-		/* what the role has said about its group wins over the topic */
+		/* an expiry of the group's own takes precedence over the topic's */
 		values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(false);
 	}
 	if (OidIsValid(settings->owner))
 		values[GROUP_ATTR_OWNER - 1] = pgqueue_role_datum(settings->owner);
-	/* perhaps in this very command */
+	/* a row that the current command has written must become visible first */
 	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(old->t_data)))
 		CommandCounterIncrement();
 	pgqueue_registry_write(rel, &old->t_self, GROUP_NATTS, values, nulls);

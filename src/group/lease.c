@@ -19,7 +19,11 @@
 #include "group/member.h"
 #include "group/progress.h"
 
-/* Locks: the member's. */
+/*
+ * Write a member's row.
+ *
+ * Locks: the member's.
+ */
 static void
 write_lease(int32 group, int32 topic_id, Member *member)
 {
@@ -42,13 +46,14 @@ write_lease(int32 group, int32 topic_id, Member *member)
 
 /* ---------------- leases ---------------- */
 
+/* Return the milliseconds until a lease expires; negative if it has. */
 int64
 pgqueue_lease_left(const Member *member)
 {
 	return (member->expires_at - GetCurrentTimestamp()) / 1000;
 }
 
-/* The address of the client, or NULL if it is local. */
+/* Return the address of the client, or NULL if it is local. */
 static char *
 client_address(void)
 {
@@ -61,7 +66,7 @@ client_address(void)
 		DatumGetCString(DirectFunctionCall1(inet_out, address));
 }
 
-/* Who calls, as far as the server knows. */
+/* Return the client's application name and address, or NULL if it has neither. */
 static char *
 client_name(void)
 {
@@ -74,11 +79,12 @@ client_name(void)
 }
 
 /*
- * Renew a member's lease, or begin it.	 One that had run out begins anew.
+ * Renew a member's lease, or begin it.  A member whose lease had expired joins
+ * anew.
  *
- * Locks: the member's, to the end of the transaction.	If another session has
- * it, it is polling by the same name; it is waited for only if the lease is
- * over.
+ * Locks: the member's, to the end of the transaction.  If another session has
+ * it, that session is polling by the same name; wait for it only if the lease
+ * has expired, else leave the renewal to it.
  */
 void
 pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
@@ -109,7 +115,7 @@ pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
 	pgqueue_note_progress(group->id, topic->id, -1, false);
 }
 
-/* A member as of now; one that is not there owns nothing. */
+/* Return a member as of now; one that has no rows owns nothing. */
 Member *
 pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
 					   const char *name, Members *members)
@@ -121,9 +127,7 @@ pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
 	return me != NULL ? me : pgqueue_new_member(members, name);
 }
 
-/*
- * A sign of life: the lease is renewed if it can be done without waiting.
- */
+/* Renew the lease of a live member if that is possible without waiting. */
 void
 pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
 {
@@ -137,10 +141,12 @@ pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
 }
 
 /*
- * A member goes.  What it has in hand is taken back: it can be handed to others
- * at once, and the member cannot commit it any more.  False if it was not there.
+ * Remove a member.  Messages that it has in hand are taken back: they can be
+ * handed to other members at once, and the member cannot commit them any more.
+ * Return false if it was not a member.
  *
- * Locks: the member's, and the progress of what it has in hand, waiting.
+ * Locks: the member's, and the group's progress in the partitions of which it
+ * has messages in hand; waits for both.
  */
 bool
 pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
@@ -158,13 +164,13 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 	if (me == NULL || !ItemPointerIsValid(&me->lease_tid))
 		return false;
 
-	/* its assignment goes when another member balances */
+	/* its assignment is removed when another member balances */
 	pgqueue_member_delete(REGISTRY_MEMBER, &me->lease_tid);
 	for (int32 p = 0; p < topic->npartitions; p++)
 	{
 		Progress	progress;
 
-		/* it may be polling, at this moment */
+		/* another session may be polling by this name at this moment */
 		pgqueue_progress_look(group->id, topic, p, &progress);
 		if (!pgqueue_member_holds(&progress, me) &&
 			!(pgqueue_member_owns(me, p) &&

@@ -3,36 +3,38 @@
  * member.c
  *	  Members of a consumer group: their leases, and the partitions they own.
  *
- * Who works outside the database polls under a member's name (api/poll.c).  Two
- * tables, a row of each for a member and a topic:
+ * A client that works outside the database polls under a member's name
+ * (api/poll.c).  Two tables, a row of each for a member and a topic:
  *
- *	 queue.member		group_id int4 | topic_id int4 | lease int8, ms |
- *						expires_at timestamptz | joined_at timestamptz |
- *						name text | client text
- *	 queue.assignment	group_id int4 | topic_id int4 | name text |
- *						partitions int4[]
+ *   queue.member       group_id int4 | topic_id int4 | lease int8, ms |
+ *                      expires_at timestamptz | joined_at timestamptz |
+ *                      name text | client text
+ *   queue.assignment   group_id int4 | topic_id int4 | name text |
+ *                      partitions int4[]
  *
- * Rows are updated in place, and seldom: a poll renews the lease once less than
- * a whole one is left, for half of one more, so it writes once in half a lease.
+ * Rows are updated in place, and seldom: when less than a whole lease is left,
+ * a poll renews it for one and a half, so it writes once in half a lease.
  *
- * A lease is written by its member only, under a lock of its own, so nobody
- * keeps anybody from living on.  Assignments are written under the lock of
- * (group, topic), which is only tried: who does not get it polls what it owns,
- * and balances another time.
+ * Only the member itself writes its lease, under a lock of its own, so no
+ * other transaction keeps a member from renewing it.  Assignments are written
+ * under the lock of (group, topic), which is acquired conditionally: a member
+ * that does not get it polls the partitions that it owns, and balances another
+ * time.
  *
- * Partitions are balanced by whoever polls and finds that it has too few or too
- * many (assignment.c).  It takes what nobody alive owns, then from those who have
- * too many what they have no messages in hand of; it gives up what it has too
- * many of.	 So a partition moves only when its owner is done with its batch, or
- * is dead.	 Dead is whose lease is over and who is not about to renew it: its
- * lock can be had.
+ * A member that polls and finds that it owns too few or too many partitions
+ * balances (assignment.c).  It takes partitions that no live member owns, then
+ * partitions of members that own too many and have no messages of them in
+ * hand; it gives up what it owns too many of.  So a partition moves only when
+ * its owner is done with its batch, or is dead.  A member is dead if its lease
+ * has expired and its lock can be acquired, that is, it is not renewing the
+ * lease.
  *
- * Who owns what is a matter of scheduling only.  What keeps two members apart
- * is the partition's progress: whose the messages in hand are, and by which
- * epoch (progress.c).	A member that polls while one of its partitions is moved
- * may still be handed messages of it; the new owner then waits until they are
- * committed or the lease is over.  With the poll that next renews its lease, the
- * member is handed them again, in case it has forgotten them.
+ * Ownership is a matter of scheduling only.  The partition's progress keeps
+ * two members apart: it says which member has messages in hand, and by which
+ * epoch (progress.c).  A member that polls while one of its partitions is
+ * moved may still be handed messages of it; the new owner then waits until
+ * they are committed or the lease expires.  The poll that next renews the
+ * member's lease hands them to it again, in case it has lost them.
  *
  *-------------------------------------------------------------------------
  */
@@ -73,8 +75,8 @@ pgqueue_member_arg(text *name)
 /* ---------------- locks ---------------- */
 
 /*
- * A member's own, by a 64-bit hash: two names of one hash would only wait for
- * each other.
+ * Set the tag of a member's own lock.  It holds a 64-bit hash: two members
+ * with the same hash would only wait for each other.
  */
 static void
 member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
@@ -87,6 +89,10 @@ member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
 						 (uint32) hash, PGQUEUE_LOCK_MEMBER);
 }
 
+/*
+ * Lock a member to the end of the transaction.  Return false if another
+ * transaction has the lock and wait is false.
+ */
 bool
 pgqueue_member_lock(int32 group, int32 topic_id, const char *name, bool wait)
 {
@@ -96,6 +102,7 @@ pgqueue_member_lock(int32 group, int32 topic_id, const char *name, bool wait)
 	return pgqueue_lock(&tag, ExclusiveLock, wait);
 }
 
+/* Return true if another transaction has the member's lock at this moment. */
 bool
 pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
 {
@@ -108,8 +115,8 @@ pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
 /* ---------------- rows ---------------- */
 
 /*
- * Rows of a group, those in a topic (-1: any), those of a name (NULL: any).
- * Both tables have their keys in the same order.
+ * Begin a scan over the rows of a group: those of a topic (-1: any) and of a
+ * name (NULL: any).  Both tables have their keys in the same order.
  */
 static SysScanDesc
 begin_scan(Relation rel, RegistryTable index, AttrNumber name_attr, int32 group,
@@ -166,7 +173,7 @@ read_member(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 	ItemPointerSetInvalid(&member->assignment_tid);
 }
 
-/* A member that is not there yet.	The array grows by one. */
+/* Add a member that has no rows yet to the array, and return it. */
 Member *
 pgqueue_new_member(Members *members, const char *name)
 {
@@ -187,10 +194,10 @@ pgqueue_new_member(Members *members, const char *name)
 }
 
 /*
- * Read which partitions are assigned to which member.  Members that have left may
- * still have some.  The numbers may be those of partitions that were added to the
- * topic since this session looked it up: the caller compares them with the
- * topic's.
+ * Read which partitions are assigned to which member.  Members that have left
+ * may still have some.  The numbers may be those of partitions that were added
+ * to the topic since this session looked it up: the caller compares them with
+ * the topic's.
  */
 static void
 read_assignments(int32 group, int32 topic_id, Members *members)
@@ -229,8 +236,8 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 }
 
 /*
- * The members of a group in a topic, as of now; dead ones, too, and those who
- * have left and not been cleared away yet.
+ * Read the members of a group in a topic, as of now, with those that are dead,
+ * and those that have left but whose assignment is not removed yet.
  */
 void
 pgqueue_members_read(int32 group, int32 topic_id, Members *members)
@@ -250,13 +257,17 @@ pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 	read_assignments(group, topic_id, members);
 }
 
-/* An epoch is a time (pgqueue_new_epoch). */
+/*
+ * Return true if the messages in hand were handed out since the member joined:
+ * an epoch is a time (pgqueue_new_epoch).
+ */
 bool
 pgqueue_member_handed(const Member *member, const Progress *progress)
 {
 	return progress->epoch >= member->joined_at;
 }
 
+/* Return the member of that name, or NULL. */
 Member *
 pgqueue_member_of(const Members *members, const char *name)
 {
@@ -267,9 +278,10 @@ pgqueue_member_of(const Members *members, const char *name)
 }
 
 /*
- * Has the member that messages were handed to lived on since?  One that lost its
- * lease and came back, by the same name, does not know of them any more: nobody
- * could have them as long as it lives.
+ * Return true if the member that has messages in hand has been alive since
+ * they were handed out.  A member whose lease expired and that joined again,
+ * by the same name, does not know of them any more: no member could be handed
+ * them as long as it lives.
  */
 bool
 pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
@@ -302,7 +314,11 @@ array_of(const int32 *partitions, int n)
 										   true, TYPALIGN_INT));
 }
 
-/* Locks: the assignments. */
+/*
+ * Write the partitions that a member owns.
+ *
+ * Locks: the assignments.
+ */
 void
 pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
 {
@@ -320,6 +336,7 @@ pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
 	table_close(rel, NoLock);
 }
 
+/* Delete a row of a member, if there is one. */
 void
 pgqueue_member_delete(RegistryTable table, ItemPointer tid)
 {
@@ -355,7 +372,7 @@ scan_all_members(Relation rel, int32 group, int32 topic_id)
 /*
  * Delete a group's members; -1: in any topic.
  *
- * Locks: nobody can poll for the group.
+ * Locks: those that keep every member from polling for the group.
  */
 void
 pgqueue_members_forget(int32 group, int32 topic_id)
@@ -364,7 +381,7 @@ pgqueue_members_forget(int32 group, int32 topic_id)
 	delete_all(REGISTRY_ASSIGNMENT, scan_assignments, group, topic_id);
 }
 
-/* No index begins with the topic. */
+/* Begin a scan over the rows of a topic, without an index: none begins with it. */
 static SysScanDesc
 scan_topic(Relation rel, int32 group, int32 topic_id)
 {
@@ -375,7 +392,11 @@ scan_topic(Relation rel, int32 group, int32 topic_id)
 	return systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
 }
 
-/* The same for a topic that is dropped.  Locks: the strongest of its table. */
+/*
+ * Delete the members of a topic that is dropped.
+ *
+ * Locks: the topic's table, ACCESS EXCLUSIVE.
+ */
 void
 pgqueue_members_delete(const Topic *topic)
 {
@@ -383,6 +404,7 @@ pgqueue_members_delete(const Topic *topic)
 	delete_all(REGISTRY_ASSIGNMENT, scan_topic, 0, topic->id);
 }
 
+/* Return true if the member has messages of the partition in hand. */
 bool
 pgqueue_member_holds(const Progress *progress, const Member *member)
 {

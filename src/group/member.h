@@ -67,15 +67,15 @@ extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 
 /* ---------------- ready.c ---------------- */
 
-/* Who waits for what. */
+/* What a consumer or a member waits for. */
 typedef struct WaitTarget
 {
 	ConsumerGroup group;
-	char	   *member;			/* NULL: who consumes */
+	char	   *member;			/* NULL: a consumer */
 	TopicList	topics;
 	const int32 *partitions;	/* NULL: all */
 	int			npartitions;
-	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* of each topic, those it may read */
+	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* partitions, as bits */
 } WaitTarget;
 
 extern void pgqueue_register_waiter(const WaitTarget *target);
@@ -90,7 +90,7 @@ typedef struct Taker
 	WaitTarget	target;			/* without a member for consume */
 	int64		lease;			/* of the member, in ms */
 	char	   *metadata;		/* of the offset that consume moves, or NULL */
-	int			patience;		/* for locks that are being released, in ms */
+	int			patience;		/* for locks being released, in ms */
 	Snapshot	snapshot;		/* of the calling statement */
 	MessageSink sink;
 	const char *typed_call;

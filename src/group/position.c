@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * position.c
- *	  Where a group reads on in a partition: at its offset; or, if retention
- *	  has outrun it and it is set to, at the log start.
+ *	  Determine the offset at which a group continues: its committed offset or,
+ *	  if that was removed and auto_offset_reset is earliest, the log start.
  *
- * Retention may let go of what a group has yet to read, if the topic forces it
- * or the group has expired.  The group's next call raises QU001 then; with
- * auto_offset_reset "earliest" it jumps: it reads from the log start, and what
- * lies between is counted, in offsets, with the row that moves the group's
- * offset.	So the count commits or aborts with the jump, and is carried on by
- * later rows.  A call that finds nothing to read writes nothing: the group
- * stays where it was, and the jump is pending.  The proof that no message is
- * passed uncounted is in README, section 13.
+ * Retention may remove messages that a group has yet to read, if the topic
+ * forces it or the group has expired.  The group's next call then raises
+ * QU001; with auto_offset_reset "earliest" the group jumps: the call reads
+ * from the log start, and the row that moves the group's offset counts the
+ * offsets in between as missed.  So the count commits or aborts with the jump,
+ * and later rows carry it on.  A call that finds nothing to read writes
+ * nothing: the group keeps its offset, and the jump is pending.  The proof
+ * that no message is passed uncounted is in src/README, section 13.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,9 +26,10 @@
 #include "group/progress.h"
 
 /*
- * The offset to read from, as the topic is described.
+ * Return the offset to read from, by the topic's current description.
  *
- * Errors: QU001 if the group is outrun and does not jump, or its offset is lost.
+ * Errors: QU001 if the offset was removed and the group does not jump, or if
+ * the offset is lost.
  */
 static int64
 place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
@@ -49,13 +50,14 @@ place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
 }
 
 /*
- * Read what follows the group's offset in a partition, from *from on.  If that
- * is behind the offset, the caller jumps before it writes anything else.  A
- * group that has not begun the partition is where it begins.
+ * Read what follows the group's offset in a partition, from *from on.  If
+ * *from is greater than the offset, the caller must call pgqueue_jump() before
+ * it writes anything else.  For a group that has not begun the partition, set
+ * the offset to *from.
  *
- * What is let go between our look at the log start and the scan gave us no
- * message (topic/read.c): look and scan again.  The log start has moved beyond
- * *from then, so that ends.
+ * A segment that is removed between the look at the log start and the scan
+ * yields no message (topic/read.c): then look and scan again.  The log start
+ * has moved beyond *from by then, so the loop ends.
  *
  * Locks: the group's progress in the partition.
  * Errors: QU001.
@@ -70,7 +72,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
 	int64		stopped_at;
 	ScanEnd		end;
 
-	/* the offset may lie in a segment made since we looked */
+	/* the offset may lie in a segment that was made since the last look-up */
 	topic = pgqueue_topic_refresh(topic);
 	for (;;)
 	{
@@ -89,7 +91,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
 	if (!progress->found)
 		progress->offset = *from;
 
-	/* nothing new; or does the log end before the offset? */
+	/* no message was read: there is none yet, or the log ends before the offset */
 	if (sink->taken == before && *from > start &&
 		pgqueue_behind_log_end(topic, partition, *from))
 		pgqueue_offset_out_of_range(topic, partition, *from,
@@ -98,8 +100,9 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
 }
 
 /*
- * Offsets that a group misses that goes on at upto: those before the log start.
- * One whose offset is lost has read nothing since the log began anew.
+ * Return the number of offsets before the log start that a group misses when
+ * it continues at upto.  A group whose offset is lost has read nothing since
+ * the log began anew.
  */
 int64
 pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
@@ -110,8 +113,8 @@ pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
 }
 
 /*
- * Put the group at the log start from which it has read, and say so: to the
- * client, and, since it is a WARNING, to the server's log.
+ * Move the group's offset to the log start from which it has read, and raise a
+ * WARNING, which the client and the server's log get.
  *
  * Locks: the group's progress in the partition.
  */

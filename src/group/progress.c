@@ -1,28 +1,28 @@
 /*-------------------------------------------------------------------------
  *
  * progress.c
- *	  Committed offsets: where each group goes on reading each partition.
+ *	  Progress: the committed offset of each group in each partition.
  *
- * Progress is a log too: a committed offset is a new row of queue.progress,
- * read from the end of an index on (group, topic, partition, generation).	An
- * UPDATE would be as good until somebody holds an old snapshot; then every
- * version stays, and each read walks them all.
+ * Progress is a log, too: a committed offset is a new row of queue.progress,
+ * read from the end of an index on (group, topic, partition, generation).  An
+ * UPDATE would do as well until a transaction holds an old snapshot; then
+ * every version stays, and each read walks over all of them.
  *
- *	 group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
- *	 generation int8 | committed_offset int8 | committed_at timestamptz |
- *	 epoch int8 | handed_to int8 | committed_by text | member text |
- *	 metadata text | missed int8 | released bool | incarnation int8
+ *   group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
+ *   generation int8 | committed_offset int8 | committed_at timestamptz |
+ *   epoch int8 | handed_to int8 | committed_by text | member text |
+ *   metadata text | missed int8 | released bool | incarnation int8
  *
- * A row says all there is to say about the group in the partition: how far it
- * is, whether it is paused, and which member has messages in hand (member.c).
- * What a change leaves as it was is carried over from the row before.  Of most
- * groups nothing was ever missed: then missed is NULL, and takes no room; nor
+ * A row holds the whole state of the group in the partition: its offset,
+ * whether it is paused, and which member has messages in hand (member.c).
+ * Columns that a change leaves alone are carried over from the row before.
+ * Most groups have missed nothing: then missed is NULL and takes no room; nor
  * does released, which is NULL or true.
  *
  * An offset belongs to the incarnation of the log in which it was stored
- * (topic/incarnation.c).  After a restore it is good as far as the messages were restored
- * as well; else it is lost: reading raises QU001, and what does not move the
- * offset leaves the incarnation as it is.
+ * (topic/incarnation.c).  After a restore it is valid as far as the messages
+ * were restored as well; else it is lost: reading raises QU001, and changes
+ * that do not move the offset leave the incarnation as it is.
  *
  * Rows are read and written under the lock of (group, topic, partition), which
  * is held to the end of the transaction.  They are read as of now, not as of
@@ -59,8 +59,8 @@ progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
 
 /*
  * Lock a group's progress in a partition to the end of the transaction, and in
- * those that share its lock (PGQUEUE_LOCKED_PARTITIONS).  False if another
- * transaction has it and wait is false.
+ * those that share its lock (PGQUEUE_LOCKED_PARTITIONS).  Return false if
+ * another transaction has the lock and wait is false.
  */
 bool
 pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
@@ -74,7 +74,10 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 	return true;
 }
 
-/* Give back one pgqueue_progress_lock(), nothing having been written. */
+/*
+ * Release one pgqueue_progress_lock() before the end of the transaction.
+ * Allowed only if nothing was written under it.
+ */
 void
 pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 {
@@ -94,9 +97,10 @@ positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
 }
 
 /*
- * Keep the log from its start on, to the end of the transaction: before a group
- * is put at an offset that may lie before those of all others.	 Look the topic
- * up again after it.
+ * Keep retention from removing messages of the partition to the end of the
+ * transaction.  Needed before a group is put at an offset that may lie before
+ * the offsets of all other groups.  The caller must look the topic up again
+ * afterwards.
  */
 void
 pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
@@ -107,7 +111,10 @@ pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
 	(void) pgqueue_lock(&tag, ShareLock, true);
 }
 
-/* Nobody is doing that, and nobody begins; if so at once. */
+/*
+ * Acquire conditionally the lock that excludes
+ * pgqueue_positions_lock_shared(), to the end of the transaction.
+ */
 bool
 pgqueue_positions_lock(const Topic *topic, int32 partition)
 {
@@ -117,7 +124,7 @@ pgqueue_positions_lock(const Topic *topic, int32 partition)
 	return pgqueue_lock(&tag, ExclusiveLock, false);
 }
 
-/* Use within ereport(): tell which transaction is doing that. */
+/* Within ereport(): name a transaction that has pgqueue_positions_lock_shared(). */
 int
 pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
 {
@@ -127,7 +134,7 @@ pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
 	return pgqueue_errdetail_lock_holder(&tag, ExclusiveLock);
 }
 
-/* Does another transaction have the lock, at this moment? */
+/* Return true if another transaction has the lock at this moment. */
 bool
 pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
 {
@@ -138,8 +145,8 @@ pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
 }
 
 /*
- * Rows of a group, newest first if read backward: all of them, those of a
- * topic, or those of a partition.	-1: any.
+ * Begin a scan over the rows of a group, of a topic (-1: any), of a partition
+ * (-1: any).  Read backward, it returns the newest row of a partition first.
  */
 static SysScanDesc
 begin_scan(Relation rel, Relation index, Snapshot snapshot, int32 group,
@@ -159,7 +166,7 @@ begin_scan(Relation rel, Relation index, Snapshot snapshot, int32 group,
 	return systable_beginscan_ordered(rel, index, snapshot, n, keys);
 }
 
-/* A row to what it says; strings are copied. */
+/* Read a row into *progress; strings are copied. */
 static void
 read_row(Relation rel, HeapTuple tuple, Progress *progress)
 {
@@ -194,8 +201,8 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 }
 
 /*
- * Look whether an offset from an earlier incarnation is lost.  Messages that a
- * member had in hand, and that are, are taken back.
+ * Find out whether an offset from an earlier incarnation is lost.  Take back
+ * messages in hand if some of them are.
  */
 static void
 judge_restored(const Topic *topic, int32 partition, Progress *progress)
@@ -208,8 +215,8 @@ judge_restored(const Topic *topic, int32 partition, Progress *progress)
 }
 
 /*
- * What the newest row says, as of now.	 Without the lock it may be old in the
- * next moment: good for looking, not for deciding.
+ * Read the newest row, as of now.  Without the lock of the progress it may be
+ * outdated in the next moment, so decisions must not be based on it.
  */
 void
 pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
@@ -235,7 +242,8 @@ pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 }
 
 /*
- * The same to decide by.
+ * Read the newest row under the lock, and check that the transaction's
+ * snapshot knows it.
  *
  * Locks: the group's progress in the partition.
  * Errors: 40001.
@@ -257,9 +265,9 @@ text_or_null(const char *string, bool *isnull)
 }
 
 /*
- * Write what the group is to be like from now on, in this transaction.	 The
- * caller has changed what was read; generation is counted here, and who moved
- * the offset, and when, if it was moved.
+ * Write the group's new state in the partition.  The caller has changed what
+ * it has read; this function counts the generation and, if the offset is
+ * moved, sets the role and the time.
  *
  * Locks: the group's progress in the partition.
  */
@@ -270,7 +278,7 @@ pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS] = {false};
 
-	/* who finds it held meanwhile is told when it is free */
+	/* wake waiters that find the lock held when it is released */
 	pgqueue_note_progress(group, topic->id, partition, false);
 	progress->found = true;
 	progress->generation++;
@@ -318,8 +326,8 @@ pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 }
 
 /*
- * Has a member messages in hand: handed to it, and not committed?	Whether it
- * is still alive is another question.
+ * Return true if a member has messages in hand, that is, they were handed to
+ * it and are not committed; whether or not the member is alive.
  */
 bool
 pgqueue_in_hand(const Progress *progress)
@@ -328,11 +336,11 @@ pgqueue_in_hand(const Progress *progress)
 }
 
 /*
- * Nobody has messages in hand any more; whoever had is fenced.
+ * Take back the messages in hand, and fence the member that has them.
  *
- * An epoch is the moment in microseconds, or one more than the last.  Poll's
- * rows may be lost in a crash (see api/poll.c); counting on from the last row
- * would then give an epoch a second time.
+ * An epoch is the moment in microseconds, or the last epoch + 1 if that is
+ * greater. A row of poll may be lost in a crash (api/poll.c); counting on from
+ * the last row would then give an epoch a second time.
  */
 void
 pgqueue_new_epoch(Progress *progress)
@@ -342,7 +350,7 @@ pgqueue_new_epoch(Progress *progress)
 	progress->handed_to = 0;
 }
 
-/* Has the group an offset in the topic? */
+/* Return true if the group has an offset in the topic. */
 bool
 pgqueue_progress_any(int32 group, int32 topic_id)
 {
@@ -359,7 +367,7 @@ pgqueue_progress_any(int32 group, int32 topic_id)
 	return found;
 }
 
-/* The partitions that a group has rows of, ascending; -1: of any topic. */
+/* Return the partitions in which a group has rows, ascending; -1: of any topic. */
 List *
 pgqueue_group_partitions(int32 group, int32 topic_id)
 {
@@ -400,7 +408,7 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 }
 
 /*
- * Delete a group's rows, as of now; -1: in any topic.
+ * Delete a group's rows in a topic (-1: in any), as of now.
  *
  * Locks: the group's progress in all those partitions.
  */
@@ -428,7 +436,7 @@ pgqueue_progress_forget(int32 group, int32 topic_id)
 /*
  * Delete a topic's rows, as of now.
  *
- * Locks: the strongest of the topic's table, so that no group is at work.
+ * Locks: the topic's table, ACCESS EXCLUSIVE, so that no group is at work.
  */
 void
 pgqueue_progress_delete(const Topic *topic)

@@ -15,21 +15,21 @@
 typedef struct Progress
 {
 	bool		found;
-	TransactionId xmin;			/* who wrote the row */
+	TransactionId xmin;			/* of the transaction that wrote the row */
 	bool		paused;
 	int64		generation;
 	int64		offset;			/* next offset to read */
 	TimestampTz committed_at;	/* when it was moved ... */
 	char	   *committed_by;	/* ... and by which role */
-	char	   *metadata;		/* and what was said then, or NULL */
-	char	   *member;			/* who has messages in hand, or NULL ... */
-	int64		handed_to;		/* ... up to here */
-	int64		epoch;			/* and by which epoch; 0: none ever */
+	char	   *metadata;		/* stored with it, or NULL */
+	char	   *member;			/* that has messages in hand, or NULL ... */
+	int64		handed_to;		/* ... to before this offset */
+	int64		epoch;			/* and by which epoch; 0: none yet */
 	int64		missed;			/* offsets that retention took unread */
 	bool		released;		/* holds no messages until it is used again */
-	int64		incarnation;	/* of the log that offset is of; 0: this one */
-	bool		lost;			/* offset is of an earlier one, and behind ... */
-	int64		reach;			/* ... how far these are good */
+	int64		incarnation;	/* of the offset's log; 0: the current one */
+	bool		lost;			/* offset is of an earlier one, and beyond ... */
+	int64		reach;			/* ... the last valid offset of that */
 } Progress;
 
 /* Why a row was written; view queue.offset_history has the words. */
@@ -40,20 +40,20 @@ typedef enum ProgressAction
 	PROGRESS_COMMITTED = 'm',	/* commit_offset */
 	PROGRESS_RESET = 'r',		/* reset_offsets */
 	PROGRESS_JUMPED = 'j',		/* consume, poll: to the log start */
-	PROGRESS_HANDED = 'h',		/* poll: given to a member, offset unmoved */
-	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave, expire: offset unmoved */
+	PROGRESS_HANDED = 'h',		/* poll: handed to a member, offset unmoved */
+	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave, expire_group */
 } ProgressAction;
 
 /*
- * Commands on a group take a lock of each partition of a topic.  For a topic of
- * any width to leave room in the server's lock table, partitions share such locks:
- * those whose numbers have the same rest.  A multiple of 64, so that partitions
- * that share a lock share a bit (PGQUEUE_PARTITION_BIT), and whoever waits for one
- * of them is woken when the lock is free.
+ * Commands on a group take a lock of each partition of a topic.  For a topic
+ * of any width to leave room in the server's lock table, partitions share such
+ * locks: those whose numbers have the same rest.  A multiple of 64, so that
+ * partitions that share a lock share a bit (PGQUEUE_PARTITION_BIT), and a
+ * waiter for one of them is woken when the lock is released.
  */
 #define PGQUEUE_LOCKED_PARTITIONS 1024
 
-/* Columns of queue.progress; (group, topic, partition, generation) is the index. */
+/* Columns of queue.progress; its index has the first three and generation. */
 #define PROGRESS_ATTR_GROUP			1
 #define PROGRESS_ATTR_TOPIC			2
 #define PROGRESS_ATTR_PARTITION		3

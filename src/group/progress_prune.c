@@ -38,9 +38,9 @@ is_committed_before(HeapTuple tuple, TupleDesc desc, TimestampTz time)
 
 /*
  * Delete the history of the partition that a scan's first row is of: rows that
- * were written before a time, but the newest.  The scan goes on from the oldest
- * row and ends at the first that stays, so it reads one row if none is to go.
- * Return the number of rows deleted.
+ * were written before a time, but the newest.  The scan goes on from the
+ * oldest row and ends at the first that stays, so it reads one row if none is
+ * to go. Return the number of rows deleted.
  */
 static int64
 prune_partition(Relation rel, SysScanDesc scan, HeapTuple tuple,
@@ -66,8 +66,8 @@ prune_partition(Relation rel, SysScanDesc scan, HeapTuple tuple,
 
 /*
  * Delete the history of a group in a topic: rows that were written before a
- * time; never the newest of a partition, so no caller misses them.  Count them in
- * deleted, by partition; return their number.
+ * time; never the newest of a partition, so no caller misses them.  Count them
+ * in deleted, by partition; return their number.
  */
 int64
 pgqueue_progress_prune(int32 group, const Topic *topic, TimestampTz before,

@@ -1,15 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * ready.c
- *	  Is there anything for a consumer, or a member, to do now?
+ *	  Find out whether a consumer, or a member, has anything to do now.
  *
- * What waiting asks before it sleeps and when it is woken.	 A partition counts
- * that has a message at or behind the group's offset, is not paused, is not
- * held by another transaction and of which no live member has messages in hand.
- * So does one whose offset lies outside the log: the next call is to say so;
- * but if the group is set to go on at the log start, it counts like one that is
- * there.
- * Looks, locks nothing, writes nothing; works on a standby.
+ * A waiter looks before it sleeps and when it is woken.  A partition is ready
+ * if it has a message at or after the group's offset, is not paused, is not
+ * locked by another transaction, and no other live member has messages of it
+ * in hand.  A partition whose offset lies outside the log is ready, too, since
+ * the next call raises the error; but if the group continues at the log start
+ * in that case, that is the offset that counts.
+ *
+ * A look locks nothing and writes nothing, so it works on a standby.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,8 +30,9 @@
 #include "group/progress.h"
 
 /*
- * Has the group something to read at its place, or to be told of it?  blocked: set
- * if only a message is there that another transaction may still commit.
+ * Return true if the group has a message to read from its offset on, or an
+ * error to be told.  Set *blocked if the only message there is one that
+ * another transaction may still commit.
  */
 static bool
 anything_there(const WaitTarget *target, Topic *topic, int32 partition,
@@ -51,15 +53,16 @@ anything_there(const WaitTarget *target, Topic *topic, int32 partition,
 	}
 	end = pgqueue_find_offset(topic, partition, from, snapshot, &place);
 	if (end == SCAN_GONE || place.found)
-		return true;			/* gone: the next call begins elsewhere */
+		return true;			/* removed: the next call begins elsewhere */
 	if (end == SCAN_UNSTABLE)
 		*blocked = true;
 	return from > start && pgqueue_behind_log_end(topic, partition, from);
 }
 
 /*
- * blocked: set if another transaction keeps it from being ready, by its lock or
- * by a message that it may still commit.
+ * Return true if a partition is ready.  Set *blocked if another transaction
+ * keeps it from being ready, by its lock or by a message that it may still
+ * commit.
  */
 static bool
 partition_ready(const WaitTarget *target, Topic *topic, int32 partition,
@@ -72,7 +75,7 @@ partition_ready(const WaitTarget *target, Topic *topic, int32 partition,
 	if (!pgqueue_may_take(target, topic, &progress) ||
 		!anything_there(target, topic, partition, &progress, snapshot, blocked))
 		return false;
-	/* an error is for who has the partition, too */
+	/* an error, too, is told to the transaction that has the partition */
 	if (target->group.id != 0 &&
 		pgqueue_progress_busy(target->group.id, topic->id, partition))
 	{
@@ -92,7 +95,11 @@ bits_of(const int32 *partitions, int n)
 	return bits;
 }
 
-/* wanted: the partitions that may be read, or that may become one's own. */
+/*
+ * Return true if a partition of a topic is ready, or if a member should poll.
+ * Set *wanted to the partitions that the waiter may read now or, as a member,
+ * come to own.
+ */
 static bool
 topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 			bool *blocked, uint64 *wanted)
@@ -132,7 +139,7 @@ topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 	return false;
 }
 
-/* Enter ourselves among those who wait. */
+/* Register this backend as a waiter of the target's topics. */
 void
 pgqueue_register_waiter(const WaitTarget *target)
 {
@@ -158,13 +165,14 @@ any_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 }
 
 /*
- * As of the snapshot for messages, as of now for everything else.	blocked: set
- * if something would be ready but for another transaction.	 Leaves nothing in
- * memory: who waits for days looks often.
+ * Return true if anything is ready, as of the snapshot for messages and as of
+ * now for everything else.  Set *blocked if something would be ready but for
+ * another transaction.  Leaves nothing in memory, since a waiter may look for
+ * days.
  *
- * A waiter is told by its group's id.	If the group was made or dropped since it
- * entered itself, it does so again, and is to look again, which ends the next
- * sleep at once.
+ * A waiter is woken by its group's id.  If the group was made or dropped since
+ * the backend registered, it registers anew and must look again, so the next
+ * sleep ends at once.
  *
  * Errors: 42704, 55006 if a topic was dropped.
  */
@@ -192,9 +200,9 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 }
 
 /*
- * Wait in the middle of a statement until something is ready, or for so many
+ * Wait in the middle of a statement until something is ready, or for timeout
  * milliseconds.  The statement's snapshot is held all the time, and does not
- * show what arrives.
+ * show messages that arrive.
  */
 void
 pgqueue_wait_held(WaitTarget *target, int64 timeout)

@@ -27,9 +27,9 @@
 #include "group/progress.h"
 
 /*
- * Read the arguments that consume and poll share: the group, the topics and the
- * limits.  member_arg: -1 for consume.  typed_call: the call with value_type,
- * for a hint; %s stands for topic and type.
+ * Read the arguments that consume and poll share: the group, the topics and
+ * the limits.  member_arg: -1 for consume.  typed_call: the call with
+ * value_type, for a hint; %s stands for topic and type.
  *
  * Errors: 22004, 22023, 25006, 42501, 42602, 42704, 42804.
  */
@@ -131,15 +131,15 @@ hand_out(Taker *taker, const Topic *topic, int32 partition, Progress *progress,
 }
 
 /*
- * Take messages of one partition.  Return false, with nothing changed, if another
- * transaction or member has the partition or nothing can be read.
+ * Take messages of one partition.  Return false, with nothing changed, if
+ * another transaction or member has the partition or nothing can be read.
  *
- * A member is handed again, by a new epoch, what it has in hand already: it has
- * restarted, or given up.
+ * A member is handed again, by a new epoch, what it has in hand already: it
+ * has restarted, or given up.
  *
- * Locks: the group's progress in the partition, to the end of the transaction, if
- * messages were taken; and, before the group's first row there, the group against
- * being dropped.
+ * Locks: the group's progress in the partition, to the end of the transaction,
+ * if messages were taken; and, before the group's first row there, the group
+ * against being dropped.
  * Errors: 40001, 55006, QU001.
  */
 static bool
@@ -186,10 +186,10 @@ has_room(const MessageSink *sink)
 }
 
 /*
- * Take messages of partitions of a topic, beginning with another one each time:
- * for consume of the first that has any, for a member of as many as it has room
- * for.  partitions: their numbers, or NULL: all.  Return true if a consumer is
- * done.
+ * Take messages of partitions of a topic, beginning with another one each
+ * time: for consume of the first that has any, for a member of as many as it
+ * has room for.  partitions: their numbers, or NULL: all.  Return true if a
+ * consumer is done.
  */
 bool
 pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)

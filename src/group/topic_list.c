@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * topic_list.c
- *	  The argument by which SQL functions take one topic or several.
+ *	  Topics as arguments of SQL functions: one, or an array of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,8 @@
 #include "group/member.h"
 
 /*
- * The topics that an argument names, a text or an array of it.	 All exist, and
- * the user may read them.
+ * Look up the topics that an argument names, a text or an array of texts, and
+ * check that the user may read each of them.
  *
  * Errors: 22004, 22023, 42704, 42501.
  */
