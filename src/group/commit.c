@@ -39,7 +39,7 @@ pgqueue_check_in_hand(const Topic *topic, int32 partition,
 					   epoch) :
 			 errdetail("The messages are in the hand of member \"%s\": epoch "
 					   INT64_FORMAT " is over.", progress->member, epoch),
-			 errhint("What it did with the messages may be done again by others. Go on with queue.poll().")));
+			 errhint("Other members may process the messages again. Continue with queue.poll().")));
 }
 
 /*

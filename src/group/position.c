@@ -138,6 +138,6 @@ pgqueue_jump(const ConsumerGroup *group, const Topic *topic, int32 partition,
 						   (unsigned long) (to - from),
 						   group->name, to - from, partition, topic->name),
 			 errdetail("It was at offset " INT64_FORMAT
-					   " and goes on at the log start, offset " INT64_FORMAT
-					   ": what lay between was let go.", from, to)));
+					   " and continues at the log start, offset " INT64_FORMAT
+					   ": the messages in between were removed.", from, to)));
 }
