@@ -35,11 +35,9 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable("queue.commit_offset()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
 	pgqueue_check_not_null(fcinfo, 2, "partition");
 	pgqueue_check_not_null(fcinfo, 3, "next_offset");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
-	pgqueue_check_right(topic, ACL_SELECT);
+	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	pgqueue_group_must_exist(&group);
 	partition = PG_GETARG_INT32(2);
@@ -101,10 +99,8 @@ pgqueue_leave(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable("queue.leave()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
 	pgqueue_check_not_null(fcinfo, 2, "member");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
-	pgqueue_check_right(topic, ACL_SELECT);
+	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	pgqueue_group_must_exist(&group);
 	PG_RETURN_BOOL(pgqueue_member_leave(&group, topic,

@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "topic/message.h"
 #include "topic/topic.h"
+#include "group/member.h"
 #include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_fetch);
@@ -28,11 +29,9 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	MessageSink sink;
 	int64		stopped_at;
 
-	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "partition");
 	pgqueue_check_not_null(fcinfo, 2, "from_offset");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_right(topic, ACL_SELECT);
+	topic = pgqueue_readable_topic(fcinfo, 0);
 	partition = PG_GETARG_INT32(1);
 	pgqueue_check_partition(topic, partition);
 	from = PG_GETARG_INT64(2);

@@ -39,13 +39,7 @@ PG_FUNCTION_INFO_V1(pgqueue_resume);
 static Topic *
 topic_or_null(FunctionCallInfo fcinfo, int arg)
 {
-	Topic	   *topic;
-
-	if (PG_ARGISNULL(arg))
-		return NULL;
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
-	pgqueue_check_right(topic, ACL_SELECT);
-	return topic;
+	return PG_ARGISNULL(arg) ? NULL : pgqueue_readable_topic(fcinfo, arg);
 }
 
 /* Return true if one of the partitions is of the topic. */
@@ -220,8 +214,7 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 	int			changed = 0;
 
 	pgqueue_check_writable("queue.expire_group()");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
-	topic = topic_or_null(fcinfo, 1);
+	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
 

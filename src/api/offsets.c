@@ -31,6 +31,7 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "group/group.h"
+#include "group/member.h"
 #include "group/progress.h"
 #include "api/api.h"
 
@@ -165,10 +166,8 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable("queue.create_group()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
 	pgqueue_check_not_null(fcinfo, 2, "start");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
-	pgqueue_check_right(topic, ACL_SELECT);
+	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
 	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
@@ -306,9 +305,7 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	if (!dry_run)
 		pgqueue_check_writable("queue.reset_offsets()");
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_check_not_null(fcinfo, 1, "topic");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(1));
-	pgqueue_check_right(topic, ACL_SELECT);
+	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
 	reset_target(fcinfo, &target);
@@ -351,10 +348,8 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 	int32		first = 0;
 	int32		last;
 
-	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "time");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_right(topic, ACL_SELECT);
+	topic = pgqueue_readable_topic(fcinfo, 0);
 	last = topic->npartitions - 1;
 	if (!PG_ARGISNULL(2))
 	{

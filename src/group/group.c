@@ -261,9 +261,9 @@ pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 	group->implicit = DatumGetBool(values[GROUP_ATTR_IMPLICIT - 1]);
 }
 
-/* Return the groups that have an offset in a topic, as of now. */
-List *
-pgqueue_groups_of(int32 topic_id)
+/* Return all groups, as of now. */
+static List *
+all_groups(void)
 {
 	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
 	Snapshot	snapshot = register_now();
@@ -277,8 +277,7 @@ pgqueue_groups_of(int32 topic_id)
 		ConsumerGroup *group = palloc0(sizeof(ConsumerGroup));
 
 		pgqueue_group_read(rel, tuple, group);
-		if (pgqueue_progress_any(group->id, topic_id))
-			groups = lappend(groups, group);
+		groups = lappend(groups, group);
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
@@ -286,30 +285,33 @@ pgqueue_groups_of(int32 topic_id)
 	return groups;
 }
 
+/* Return the groups that have an offset in a topic, as of now. */
+List *
+pgqueue_groups_of(int32 topic_id)
+{
+	List	   *groups = all_groups();
+	ListCell   *lc;
+
+	foreach(lc, groups)
+		if (!pgqueue_progress_any(((ConsumerGroup *) lfirst(lc))->id, topic_id))
+			groups = foreach_delete_current(groups, lc);
+	return groups;
+}
+
 /* Return the numbers of all groups after one, ascending, as of now. */
 List *
 pgqueue_group_ids(int32 after)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
-	Snapshot	snapshot = register_now();
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
-										  NULL);
 	List	   *ids = NIL;
-	HeapTuple	tuple;
+	ListCell   *lc;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(lc, all_groups())
 	{
-		bool		isnull;
-		int32		id = DatumGetInt32(heap_getattr(tuple, GROUP_ATTR_ID,
-													RelationGetDescr(rel),
-													&isnull));
+		int32		id = ((ConsumerGroup *) lfirst(lc))->id;
 
 		if (id > after)
 			ids = lappend_int(ids, id);
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
 	list_sort(ids, list_int_cmp);
 	return ids;
 }

@@ -62,6 +62,7 @@ typedef struct TopicList
 	Topic	   *topics[PGQUEUE_MAX_TOPICS];
 } TopicList;
 
+extern Topic *pgqueue_readable_topic(FunctionCallInfo fcinfo, int arg);
 extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 							   TopicList *list);
 

@@ -13,6 +13,27 @@
 #include "group/group.h"
 #include "group/member.h"
 
+static Topic *
+readable(text *name)
+{
+	Topic	   *topic = pgqueue_topic_arg(name);
+
+	pgqueue_check_right(topic, ACL_SELECT);
+	return topic;
+}
+
+/*
+ * Look up the topic that an argument names, and check that the user may read it.
+ *
+ * Errors: 22004, 42704, 42501.
+ */
+Topic *
+pgqueue_readable_topic(FunctionCallInfo fcinfo, int arg)
+{
+	pgqueue_check_not_null(fcinfo, arg, "topic");
+	return readable(PG_GETARG_TEXT_PP(arg));
+}
+
 /*
  * Look up the topics that an argument names, a text or an array of texts, and
  * check that the user may read each of them.
@@ -27,15 +48,14 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 	Datum	   *elems;
 	bool	   *nulls;
 
-	pgqueue_check_not_null(fcinfo, arg, array ? "topics" : "topic");
 	if (!array)
 	{
 		list->n = 1;
-		list->topics[0] = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
-		pgqueue_check_right(list->topics[0], ACL_SELECT);
+		list->topics[0] = pgqueue_readable_topic(fcinfo, arg);
 		return;
 	}
 
+	pgqueue_check_not_null(fcinfo, arg, "topics");
 	names = PG_GETARG_ARRAYTYPE_P(arg);
 	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls,
 					  &list->n);
@@ -50,8 +70,7 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("topics must not contain NULL")));
-		list->topics[i] = pgqueue_topic_arg(DatumGetTextPP(elems[i]));
-		pgqueue_check_right(list->topics[i], ACL_SELECT);
+		list->topics[i] = readable(DatumGetTextPP(elems[i]));
 		for (int k = 0; k < i; k++)
 			if (list->topics[k] == list->topics[i])
 				ereport(ERROR,
