@@ -12,7 +12,7 @@ COMMENT ON SCHEMA queue IS
 
 CREATE SCHEMA topic;
 COMMENT ON SCHEMA topic IS
-'One view per topic. Whoever may CREATE here may create topics.';
+'One view for each topic. Roles with CREATE on this schema may create topics.';
 
 GRANT USAGE ON SCHEMA queue, topic TO PUBLIC;
 
@@ -29,7 +29,7 @@ REVOKE ALL ON FUNCTION queue.log_am_handler(internal) FROM PUBLIC;
 
 CREATE ACCESS METHOD queue_log TYPE TABLE HANDLER queue.log_am_handler;
 COMMENT ON ACCESS METHOD queue_log IS
-'Append-only heap in offset order: what the segments of a topic use. No UPDATE, DELETE or row lock; permanent tables only.';
+'Access method of segments: an append-only heap in offset order. It has no UPDATE, DELETE or row locks, and permanent tables only.';
 
 ------------------------------------------------------------------------------
 -- Registry
@@ -39,11 +39,11 @@ CREATE TYPE queue.role;
 CREATE FUNCTION queue.role_in(cstring) RETURNS queue.role
 AS 'MODULE_PATHNAME', 'pgqueue_role_in'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION queue.role_in(cstring) IS 'Input function of type queue.role. Errors: 42622 overlong name. Since 1.0.';
+COMMENT ON FUNCTION queue.role_in(cstring) IS 'Input function of type queue.role.';
 CREATE FUNCTION queue.role_out(queue.role) RETURNS cstring
 AS 'MODULE_PATHNAME', 'pgqueue_role_out'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION queue.role_out(queue.role) IS 'Output function of type queue.role. Since 1.0.';
+COMMENT ON FUNCTION queue.role_out(queue.role) IS 'Output function of type queue.role.';
 CREATE TYPE queue.role (
     INPUT = queue.role_in,
     OUTPUT = queue.role_out,
@@ -52,7 +52,7 @@ CREATE TYPE queue.role (
     STORAGE = plain
 );
 COMMENT ON TYPE queue.role IS
-'The role that a group or a producer belongs to. Follows the role when it is renamed; no other role that takes its name has it. In a dump it is the role''s name, and a restore looks that up; without such a role it stays a name. A role that was dropped reads unknown (OID=...).';
+'The role to which a group or a producer belongs, stored by OID and dumped by name. A name without a role stays a name; a dropped role is shown as unknown (OID=...).';
 
 CREATE TABLE queue.topic (
     topic_id         serial      NOT NULL,
@@ -72,21 +72,21 @@ CREATE TABLE queue.topic (
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
-COMMENT ON TABLE queue.topic IS 'Registry of topics. Change it with queue.create_topic(), queue.alter_topic() and queue.drop_topic() only.';
-COMMENT ON COLUMN queue.topic.topic_id IS 'Number of the topic; its storage is named after it.';
+COMMENT ON TABLE queue.topic IS 'Registry of topics. Change it only with queue.create_topic(), queue.alter_topic() and queue.drop_topic().';
+COMMENT ON COLUMN queue.topic.topic_id IS 'Number of the topic, which is part of the names of its table and segments.';
 COMMENT ON COLUMN queue.topic.name IS 'Name of the topic and of its view in schema topic.';
-COMMENT ON COLUMN queue.topic.log IS 'Partitioned table that holds the messages.';
+COMMENT ON COLUMN queue.topic.log IS 'Partitioned table with the messages.';
 COMMENT ON COLUMN queue.topic.partitions IS 'Number of partitions; they are numbered from 0.';
 COMMENT ON COLUMN queue.topic.segment_messages IS 'Offsets per segment; NULL: adaptive, about 1 GB.';
 COMMENT ON COLUMN queue.topic.created_at IS 'When the topic was created.';
 COMMENT ON COLUMN queue.topic.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
-COMMENT ON COLUMN queue.topic.retention IS 'How long messages are kept; NULL: without limit.';
-COMMENT ON COLUMN queue.topic.retention_bytes IS 'How much of a partition is kept; NULL: without limit.';
-COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits win over groups that have not read yet.';
-COMMENT ON COLUMN queue.topic.cleanup_policy IS 'delete: old segments go, by the limits; compact: the latest message of each key stays; or both.';
+COMMENT ON COLUMN queue.topic.retention IS 'How long messages are kept; NULL: no limit.';
+COMMENT ON COLUMN queue.topic.retention_bytes IS 'Bytes of each partition that are kept at least; NULL: no limit.';
+COMMENT ON COLUMN queue.topic.retention_force IS 'Whether the limits apply also to messages that groups have yet to read.';
+COMMENT ON COLUMN queue.topic.cleanup_policy IS 'delete: old segments are removed by the limits; compact: only the latest message of each key is kept; compact,delete: both.';
 COMMENT ON COLUMN queue.topic.tombstone_retention IS 'How long compaction keeps tombstones.';
-COMMENT ON COLUMN queue.topic.tablespace IS 'Where new segments are made, by name: a restore works without it; NULL: the database''s default.';
-COMMENT ON COLUMN queue.topic.group_expiry IS 'After so long without use a group that a first consume or poll made holds no messages any more; NULL: never.';
+COMMENT ON COLUMN queue.topic.tablespace IS 'Name of the tablespace of new segments, which need not exist after a restore; NULL: the database''s default.';
+COMMENT ON COLUMN queue.topic.group_expiry IS 'Expiry, in this topic, of groups that were made by their first consume or poll; NULL: never.';
 
 CREATE TABLE queue.checkpoint (
     topic_id         int    NOT NULL,
@@ -98,14 +98,14 @@ CREATE TABLE queue.checkpoint (
     log              oid,
     CONSTRAINT checkpoint_pkey PRIMARY KEY (topic_id, partition)
 );
-COMMENT ON TABLE queue.checkpoint IS 'Where partitions start and how far they are compacted, if they have let messages go or were compacted. Idea: Kafka''s checkpoints of log starts and of the log cleaner.';
+COMMENT ON TABLE queue.checkpoint IS 'Log start of partitions that have lost messages, and how far partitions are compacted.';
 COMMENT ON COLUMN queue.checkpoint.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.checkpoint.partition IS 'Partition.';
-COMMENT ON COLUMN queue.checkpoint.log_start IS 'First offset that is kept; 0: all are.';
+COMMENT ON COLUMN queue.checkpoint.log_start IS 'First offset that is retained; 0: all are.';
 COMMENT ON COLUMN queue.checkpoint.compacted_to IS 'Below this offset a key has at most one message.';
-COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Below compacted_to there is no tombstone older than this; NULL: none at all.';
-COMMENT ON COLUMN queue.checkpoint.system IS 'System identifier of the server that compacted: in another one, where the messages were restored, compacted_to and oldest_tombstone say nothing.';
-COMMENT ON COLUMN queue.checkpoint.log IS 'Topic''s table that was compacted; the same holds for another one.';
+COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Time of the oldest tombstone below compacted_to; NULL: there is none.';
+COMMENT ON COLUMN queue.checkpoint.system IS 'System identifier of the server that compacted; in another server compacted_to and oldest_tombstone are not valid.';
+COMMENT ON COLUMN queue.checkpoint.log IS 'Table that was compacted; for another table compacted_to and oldest_tombstone are not valid.';
 
 CREATE TABLE queue.incarnation (
     topic_id     int    NOT NULL,
@@ -116,13 +116,13 @@ CREATE TABLE queue.incarnation (
 );
 CREATE INDEX incarnation_partition
     ON queue.incarnation (topic_id, partition, ordinal);
-COMMENT ON TABLE queue.incarnation IS 'Where logs began anew after a restore: behind the messages that were there when a partition was first used in its database.';
+COMMENT ON TABLE queue.incarnation IS 'First new offset of each partition after a restore or pg_upgrade.';
 COMMENT ON COLUMN queue.incarnation.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.incarnation.partition IS 'Partition.';
 COMMENT ON COLUMN queue.incarnation.ordinal IS 'Counts the incarnations of the partition''s log.';
-COMMENT ON COLUMN queue.incarnation.incarnation IS 'Number of the log''s incarnation: made from server, database and table.';
-COMMENT ON COLUMN queue.incarnation.first_offset IS 'Behind the last message that was restored. Offsets that groups and producers have from an earlier incarnation are good up to here.';
-COMMENT ON INDEX queue.incarnation_partition IS 'Not unique: transactions that come first at the same time write a row each, and none waits for another.';
+COMMENT ON COLUMN queue.incarnation.incarnation IS 'Number of the log''s incarnation: a hash of server, database and table.';
+COMMENT ON COLUMN queue.incarnation.first_offset IS 'Offset behind the last restored message. Offsets of an earlier incarnation are valid up to here.';
+COMMENT ON INDEX queue.incarnation_partition IS 'Not unique: transactions that first use a log at the same time write a row each, and do not wait for each other.';
 
 CREATE TABLE queue.maintenance_log (
     done_at   timestamptz NOT NULL,
@@ -134,14 +134,14 @@ CREATE TABLE queue.maintenance_log (
 );
 CREATE INDEX maintenance_log_oldest
     ON queue.maintenance_log (done_at);
-COMMENT ON INDEX queue.maintenance_log_oldest IS 'Finds what need not be kept any more.';
-COMMENT ON TABLE queue.maintenance_log IS 'What queue.maintain() has done, in the last queue.history_retention, at least a day.';
-COMMENT ON COLUMN queue.maintenance_log.done_at IS 'When.';
+COMMENT ON INDEX queue.maintenance_log_oldest IS 'Finds rows that are old enough to be deleted.';
+COMMENT ON TABLE queue.maintenance_log IS 'Actions of queue.maintain() in the last queue.history_retention, at least a day. Rows may be deleted.';
+COMMENT ON COLUMN queue.maintenance_log.done_at IS 'Time of the action.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
-COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: of the topic as such.';
+COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: the action concerns the topic as a whole.';
 COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged, maintenance stopped (queue.code_timeout).';
-COMMENT ON COLUMN queue.maintenance_log.items IS 'How many.';
-COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk that was given back.';
+COMMENT ON COLUMN queue.maintenance_log.items IS 'Number of segments, messages or rows.';
+COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk space that was freed.';
 
 CREATE TABLE queue.consumer_group (
     group_id   serial      NOT NULL,
@@ -154,14 +154,14 @@ CREATE TABLE queue.consumer_group (
     CONSTRAINT consumer_group_pkey PRIMARY KEY (group_id),
     CONSTRAINT consumer_group_name_key UNIQUE (name)
 );
-COMMENT ON TABLE queue.consumer_group IS 'Consumer groups, the roles they belong to, and their settings. Change these with queue.create_group() and queue.alter_group() only.';
+COMMENT ON TABLE queue.consumer_group IS 'Consumer groups, their roles and settings. Change them only with queue.create_group() and queue.alter_group().';
 COMMENT ON COLUMN queue.consumer_group.group_id IS 'Number of the group.';
 COMMENT ON COLUMN queue.consumer_group.name IS 'Name of the group.';
-COMMENT ON COLUMN queue.consumer_group.owner IS 'Role that first used the group, or that it was given to.';
+COMMENT ON COLUMN queue.consumer_group.owner IS 'Role that first used the group, or that queue.alter_group() has set.';
 COMMENT ON COLUMN queue.consumer_group.created_at IS 'When the group was first used.';
-COMMENT ON COLUMN queue.consumer_group.auto_offset_reset IS 'What it does when retention has taken what it had yet to read: none (QU001), or earliest (jumps to the log start and counts what it missed).';
-COMMENT ON COLUMN queue.consumer_group.expiry IS 'After so long without use it holds no messages of a topic any more; NULL: never.';
-COMMENT ON COLUMN queue.consumer_group.implicit IS 'Whether a first consume or poll made the group, and no expiry was set since: then the topic''s group_expiry holds.';
+COMMENT ON COLUMN queue.consumer_group.auto_offset_reset IS 'What the next call does if messages were removed that the group had yet to read: none raises QU001, earliest jumps to the log start.';
+COMMENT ON COLUMN queue.consumer_group.expiry IS 'Time without use after which messages of a topic are no longer kept for the group; NULL: never.';
+COMMENT ON COLUMN queue.consumer_group.implicit IS 'Whether the group was made by its first consume or poll, and no expiry was set since: then the topic''s group_expiry applies.';
 
 CREATE TABLE queue.progress (
     group_id         int         NOT NULL,
@@ -183,24 +183,24 @@ CREATE TABLE queue.progress (
 );
 CREATE INDEX progress_newest
     ON queue.progress (group_id, topic_id, partition, generation);
-COMMENT ON TABLE queue.progress IS 'Committed offsets, append-only: the row with the highest generation counts, the others are history (view queue.offset_history).';
+COMMENT ON TABLE queue.progress IS 'Committed offsets, append-only: the row with the highest generation is valid, the others are history (view queue.offset_history).';
 COMMENT ON COLUMN queue.progress.group_id IS 'Consumer group.';
 COMMENT ON COLUMN queue.progress.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.progress.partition IS 'Partition.';
 COMMENT ON COLUMN queue.progress.paused IS 'Whether the partition is paused for the group.';
-COMMENT ON COLUMN queue.progress.action IS 'Why the row was written: s started, c consumed, m committed, r reset, j jumped to the log start; h handed to a member, u other change that left the offset.';
-COMMENT ON COLUMN queue.progress.generation IS 'Counts the rows of this group in this partition.';
+COMMENT ON COLUMN queue.progress.action IS 's started, c consumed, m committed, r reset, j jumped to the log start, h handed to a member, u other change without a move.';
+COMMENT ON COLUMN queue.progress.generation IS 'Number of the row within group and partition.';
 COMMENT ON COLUMN queue.progress.committed_offset IS 'Next offset to read.';
 COMMENT ON COLUMN queue.progress.committed_at IS 'When the offset was moved.';
-COMMENT ON COLUMN queue.progress.epoch IS 'By which messages were last handed to a member, or taken back; NULL: never.';
+COMMENT ON COLUMN queue.progress.epoch IS 'Epoch with which messages were last handed to a member, or taken back; NULL: never.';
 COMMENT ON COLUMN queue.progress.handed_to IS 'Offset behind the last message that was handed to the member.';
 COMMENT ON COLUMN queue.progress.committed_by IS 'Role that moved the offset.';
-COMMENT ON COLUMN queue.progress.member IS 'Member that messages were last handed to; NULL: none, or taken back.';
+COMMENT ON COLUMN queue.progress.member IS 'Member that last got messages; NULL: none, or they were taken back.';
 COMMENT ON COLUMN queue.progress.metadata IS 'Application metadata stored with the commit.';
-COMMENT ON COLUMN queue.progress.missed IS 'Offsets that retention took before the group had read them, until then; NULL: none.';
-COMMENT ON COLUMN queue.progress.released IS 'Whether the group holds no messages of the partition until it is used again (queue.expire_group); NULL: no.';
-COMMENT ON COLUMN queue.progress.incarnation IS 'Incarnation of the log that the offset belongs to (queue.incarnation): in another one it is good as far as the messages were restored.';
-COMMENT ON INDEX queue.progress_newest IS 'Not unique: a unique check would walk old versions. Writers hold the lock of (group, topic, partition).';
+COMMENT ON COLUMN queue.progress.missed IS 'Number of offsets so far that were removed before the group had read them; NULL: 0.';
+COMMENT ON COLUMN queue.progress.released IS 'Whether messages of the partition are not kept for the group until it is used again (queue.expire_group); NULL: no.';
+COMMENT ON COLUMN queue.progress.incarnation IS 'Incarnation of the log to which the offset belongs (queue.incarnation).';
+COMMENT ON INDEX queue.progress_newest IS 'Not unique, since a unique check would pass old versions of rows. Writers hold the lock of (group, topic, partition).';
 
 CREATE TABLE queue.member (
     group_id   int         NOT NULL,
@@ -212,11 +212,11 @@ CREATE TABLE queue.member (
     client     text,
     CONSTRAINT member_pkey PRIMARY KEY (group_id, topic_id, name)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE queue.member IS 'Members of consumer groups that poll, a row for each topic. Not dumped: a lease means nothing after a restore.';
+COMMENT ON TABLE queue.member IS 'Members of consumer groups, a row for each topic. Not dumped: a lease has no meaning after a restore.';
 COMMENT ON COLUMN queue.member.group_id IS 'Consumer group.';
 COMMENT ON COLUMN queue.member.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.member.lease IS 'Lease in milliseconds.';
-COMMENT ON COLUMN queue.member.expires_at IS 'When the lease is over.';
+COMMENT ON COLUMN queue.member.expires_at IS 'When the lease expires.';
 COMMENT ON COLUMN queue.member.joined_at IS 'When the member joined.';
 COMMENT ON COLUMN queue.member.name IS 'Name that the application chose.';
 COMMENT ON COLUMN queue.member.client IS 'Application name, and host unless local, of the session that last renewed the lease.';
@@ -228,11 +228,11 @@ CREATE TABLE queue.assignment (
     partitions int[] NOT NULL,
     CONSTRAINT assignment_pkey PRIMARY KEY (group_id, topic_id, name)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE queue.assignment IS 'Which members own which partitions; void without a lease in queue.member. Not dumped.';
+COMMENT ON TABLE queue.assignment IS 'Partitions that each member owns, valid only with a lease in queue.member. Not dumped.';
 COMMENT ON COLUMN queue.assignment.group_id IS 'Consumer group.';
 COMMENT ON COLUMN queue.assignment.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.assignment.name IS 'Member.';
-COMMENT ON COLUMN queue.assignment.partitions IS 'Partitions that it owns.';
+COMMENT ON COLUMN queue.assignment.partitions IS 'Partitions that the member owns.';
 
 CREATE TABLE queue.producer (
     producer_id serial      NOT NULL,
@@ -244,13 +244,13 @@ CREATE TABLE queue.producer (
     CONSTRAINT producer_pkey PRIMARY KEY (producer_id),
     CONSTRAINT producer_name_key UNIQUE (topic_id, name)
 );
-COMMENT ON TABLE queue.producer IS 'Producers that send sequences, and the roles they belong to.';
+COMMENT ON TABLE queue.producer IS 'Producer ids, and the roles to which they belong.';
 COMMENT ON COLUMN queue.producer.producer_id IS 'Number of the producer.';
 COMMENT ON COLUMN queue.producer.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.producer.name IS 'The producer_id that the application chose.';
-COMMENT ON COLUMN queue.producer.owner IS 'Role that first used it, or that it was given to.';
-COMMENT ON COLUMN queue.producer.strict IS 'Whether each sequence must follow the one before; else gaps are allowed (monotonic).';
-COMMENT ON COLUMN queue.producer.created_at IS 'When it was first used.';
+COMMENT ON COLUMN queue.producer.owner IS 'Role that first used the id, or that queue.alter_producer() has set.';
+COMMENT ON COLUMN queue.producer.strict IS 'Whether each sequence must be the last one + 1; else it must be greater (monotonic).';
+COMMENT ON COLUMN queue.producer.created_at IS 'When the id was first used.';
 
 CREATE TABLE queue.producer_batch (
     producer_id    int         NOT NULL,
@@ -274,24 +274,24 @@ CREATE TABLE queue.producer_batch (
 ALTER TABLE queue.producer_batch ALTER COLUMN places SET STORAGE EXTERNAL;
 CREATE INDEX producer_batch_newest
     ON queue.producer_batch (producer_id, series, last_sequence, generation);
-COMMENT ON TABLE queue.producer_batch IS 'What producers have stored, append-only: a row per call; the last in the order of the index counts, the others find the places of duplicates.';
+COMMENT ON TABLE queue.producer_batch IS 'State of producers, append-only, a row for each call: the last row by the index is valid, the others find the places of duplicates.';
 COMMENT ON COLUMN queue.producer_batch.producer_id IS 'Producer, as in queue.producer.';
 COMMENT ON COLUMN queue.producer_batch.series IS 'Epoch in which the producer''s sequences last restarted.';
 COMMENT ON COLUMN queue.producer_batch.last_sequence IS 'Last sequence stored; -1: none in this series.';
-COMMENT ON COLUMN queue.producer_batch.generation IS 'Counts the producer''s rows.';
-COMMENT ON COLUMN queue.producer_batch.epoch IS 'Epoch in force.';
+COMMENT ON COLUMN queue.producer_batch.generation IS 'Number of the row within the producer.';
+COMMENT ON COLUMN queue.producer_batch.epoch IS 'Current epoch.';
 COMMENT ON COLUMN queue.producer_batch.first_sequence IS 'First sequence of the row; last_sequence + 1 for a row without messages.';
 COMMENT ON COLUMN queue.producer_batch.partition IS 'Partition of the message with last_sequence.';
 COMMENT ON COLUMN queue.producer_batch."offset" IS 'Offset of the message with last_sequence.';
-COMMENT ON COLUMN queue.producer_batch.accepted IS 'Messages stored until then.';
-COMMENT ON COLUMN queue.producer_batch.duplicates IS 'Messages left out as duplicates until then.';
-COMMENT ON COLUMN queue.producer_batch.gaps IS 'Gaps in the sequences until then.';
+COMMENT ON COLUMN queue.producer_batch.accepted IS 'Messages stored so far.';
+COMMENT ON COLUMN queue.producer_batch.duplicates IS 'Messages left out as duplicates so far.';
+COMMENT ON COLUMN queue.producer_batch.gaps IS 'Gaps in the sequences so far.';
 COMMENT ON COLUMN queue.producer_batch.produced_at IS 'When the last message was stored.';
-COMMENT ON COLUMN queue.producer_batch.watermark IS 'What the producer last kept with its messages.';
+COMMENT ON COLUMN queue.producer_batch.watermark IS 'Watermark that was last stored.';
 COMMENT ON COLUMN queue.producer_batch.places IS 'Partitions and offsets of the row''s sequences (src/base/sequence_map.c); NULL without messages.';
-COMMENT ON COLUMN queue.producer_batch.used_at IS 'When the row was written, if it has no messages: duplicates only, a fence, a watermark alone; NULL: at produced_at.';
-COMMENT ON COLUMN queue.producer_batch.incarnation IS 'Incarnation of the log that the places are of (queue.incarnation); NULL without messages.';
-COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique: a unique check would walk old versions. Writers hold the producer''s lock.';
+COMMENT ON COLUMN queue.producer_batch.used_at IS 'When the row was written, if it has no messages (duplicates only, a fence, a watermark alone); NULL: at produced_at.';
+COMMENT ON COLUMN queue.producer_batch.incarnation IS 'Incarnation of the log to which the places belong (queue.incarnation); NULL without messages.';
+COMMENT ON INDEX queue.producer_batch_newest IS 'Not unique, since a unique check would pass old versions of rows. Writers hold the producer''s lock.';
 
 CREATE TABLE queue.producer_history (
     producer_id    int    NOT NULL,
@@ -304,13 +304,13 @@ CREATE TABLE queue.producer_history (
 ALTER TABLE queue.producer_history ALTER COLUMN places SET STORAGE EXTERNAL;
 CREATE INDEX producer_history_places
     ON queue.producer_history (producer_id, series, last_sequence);
-COMMENT ON TABLE queue.producer_history IS 'Where producers'' earlier messages are: what queue.prune_producers() has made of rows of queue.producer_batch.';
+COMMENT ON TABLE queue.producer_history IS 'Places of earlier messages, merged from rows of queue.producer_batch by queue.prune_producers() and maintenance.';
 COMMENT ON COLUMN queue.producer_history.producer_id IS 'Producer, as in queue.producer.';
 COMMENT ON COLUMN queue.producer_history.series IS 'Epoch in which the producer''s sequences last restarted.';
 COMMENT ON COLUMN queue.producer_history.last_sequence IS 'Last sequence of the row.';
 COMMENT ON COLUMN queue.producer_history.first_sequence IS 'First sequence of the row.';
 COMMENT ON COLUMN queue.producer_history.places IS 'Partitions and offsets of the row''s sequences (src/base/sequence_map.c).';
-COMMENT ON COLUMN queue.producer_history.incarnation IS 'Incarnation of the log that the places are of (queue.incarnation).';
+COMMENT ON COLUMN queue.producer_history.incarnation IS 'Incarnation of the log to which the places belong (queue.incarnation).';
 COMMENT ON INDEX queue.producer_history_places IS 'Finds the row of a sequence. Writers hold the producer''s lock.';
 
 CREATE TABLE queue.producer_due (
@@ -319,10 +319,10 @@ CREATE TABLE queue.producer_due (
 );
 CREATE INDEX producer_due_name
     ON queue.producer_due (topic_id, name);
-COMMENT ON TABLE queue.producer_due IS 'Producers whose rows of queue.producer_batch maintenance is to merge: each 16th row that a producer writes there comes with one here.';
+COMMENT ON TABLE queue.producer_due IS 'Producers that maintenance will prune. A producer gets a row here with each 16th row in queue.producer_batch.';
 COMMENT ON COLUMN queue.producer_due.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.producer_due.name IS 'The producer_id that the application chose.';
-COMMENT ON INDEX queue.producer_due_name IS 'Not unique: a producer may be due several times. Writers hold the producer''s lock.';
+COMMENT ON INDEX queue.producer_due_name IS 'Not unique: a producer may have several rows. Writers hold the producer''s lock.';
 
 -- Tables without a primary key: DELETE also works if all tables are published.
 ALTER TABLE queue.incarnation REPLICA IDENTITY FULL;
@@ -369,7 +369,7 @@ CREATE TYPE queue.message AS (
     value       jsonb,
     headers     jsonb
 );
-COMMENT ON TYPE queue.message IS 'A message as consume and fetch return it. Columns are only ever appended.';
+COMMENT ON TYPE queue.message IS 'A message as returned by consume and fetch. Later versions only append columns.';
 
 CREATE TYPE queue.leased_message AS (
     topic       text,
@@ -381,7 +381,7 @@ CREATE TYPE queue.leased_message AS (
     headers     jsonb,
     epoch       bigint
 );
-COMMENT ON TYPE queue.leased_message IS 'A message as poll returns it. epoch: goes to commit_offset; all messages of a partition have the same. Columns are only ever appended.';
+COMMENT ON TYPE queue.leased_message IS 'A message as returned by poll. Pass its epoch to queue.commit_offset(); all messages of a partition have the same.';
 
 CREATE TYPE queue.produce_result AS (
     partition   int,
@@ -389,7 +389,7 @@ CREATE TYPE queue.produce_result AS (
     "timestamp" timestamptz,
     duplicate   boolean
 );
-COMMENT ON TYPE queue.produce_result IS 'Where a message was stored. Provisional until COMMIT. duplicate: it was stored before, and there; then "timestamp" is NULL.';
+COMMENT ON TYPE queue.produce_result IS 'Partition and offset of a message, provisional until COMMIT. If it is a duplicate, they are those of the original, and "timestamp" is NULL.';
 
 CREATE TYPE queue.produce_batch_result AS (
     partition    int,
@@ -398,7 +398,7 @@ CREATE TYPE queue.produce_batch_result AS (
     count        bigint,
     duplicates   bigint
 );
-COMMENT ON TYPE queue.produce_batch_result IS 'Where the messages of a batch are, a row per partition: count were stored, duplicates were there before; first and last offset are those of both together. Other producers'' messages may lie between them.';
+COMMENT ON TYPE queue.produce_batch_result IS 'A partition with messages of a batch: count were stored now, duplicates before. First and last offset include both; messages of other producers may lie between them.';
 
 ------------------------------------------------------------------------------
 -- What a topic's view calls
@@ -414,19 +414,19 @@ CREATE FUNCTION queue.topic_flush() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgqueue_topic_flush'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.topic_flush() IS
-'AFTER INSERT statement trigger of a topic''s view: appends the rows that the statement has gathered.';
+'AFTER INSERT statement trigger of a topic''s view: appends the rows that the statement has buffered.';
 
 CREATE FUNCTION queue.refuse_change() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgqueue_refuse_change'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.refuse_change() IS
-'Trigger of a topic''s view: answers UPDATE and DELETE with an error (0A000).';
+'Trigger of a topic''s view: refuses UPDATE and DELETE (0A000).';
 
 CREATE FUNCTION queue.insert_guard() RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_insert_guard'
 LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION queue.insert_guard() IS
-'Default of a topic''s columns partition, "offset" and "timestamp": NULL, or an error (55000) under session_replication_role = replica, where rows would vanish.';
+'Default of a topic''s columns partition, "offset" and "timestamp": NULL, or an error (55000) under session_replication_role = replica, where rows would be lost.';
 
 -- A trigger function needs no EXECUTE right to be fired.
 REVOKE ALL ON FUNCTION queue.topic_insert(), queue.topic_flush(), queue.refuse_change() FROM PUBLIC;
@@ -452,14 +452,7 @@ CREATE FUNCTION queue.create_topic(
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text, interval) IS
-'Creates a topic and returns its view.
-topic: 1 to 63 characters of a-z, A-Z, 0-9, ".", "_", "-". partitions: 1 to 10000, default 1. value_type: type of the values, default jsonb; composites and domains too. segment_messages: offsets per segment; default NULL, adaptive. notify: whether each transaction that produces sends NOTIFY on the channel of the topic''s name, for clients that LISTEN; default false, since NOTIFY lets commits wait for each other and cannot be prepared (see queue.wait).
-retention: how long messages are kept, retention_bytes: how much of each partition; default NULL, for ever. Limits are kept by queue.maintain(), whole segments at a time. retention_force: whether they win over groups that have not read the messages; default false.
-cleanup_policy: delete, the default: the limits hold; compact: they do not, but queue.maintain() takes messages away that have a later one of the same key; compact,delete: both. Messages of a compacted topic need a key. tombstone_retention: how long compaction keeps a tombstone, a message whose value is NULL; default one day, and in any case until all groups have read it, unless retention_force. Idea: Kafka''s log compaction.
-tablespace: where segments are made; default NULL, as '''': the database''s default.
-group_expiry: after so long without use a group that a first consume or poll made, and that has no expiry of its own, holds no messages of the topic any more; default NULL, as 0: it holds them for ever.
-Errors: 42602 bad name, 42710 exists already, 22023 bad argument, 22004 NULL, 42501 no right, 42704 no such tablespace or type.
-Right: CREATE on schema topic, USAGE on the type, CREATE on the tablespace. Since 1.0.';
+'Creates a topic and its view topic.<name>, and returns the view. Messages are kept until the topic is dropped, unless retention, retention_bytes or cleanup_policy is given.';
 
 CREATE FUNCTION queue.alter_topic(
     topic            text,
@@ -477,8 +470,7 @@ CREATE FUNCTION queue.alter_topic(
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text, interval) IS
-'Changes a topic. partitions: the new number, not below the old one; keys move to other partitions from then on, as in Kafka. segment_messages: offsets per new segment, 0 for adaptive. notify, retention, retention_bytes, retention_force: as in queue.create_topic(); 0 for no limit. cleanup_policy, tombstone_retention: as there. tablespace: of segments made from then on, '''' for the database''s default; those that are there stay (see queue.move_segments). group_expiry: as in queue.create_topic(), 0 for never. NULL leaves as it is.
-Errors: 42704 no such topic or tablespace, 22023 bad argument, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
+'Changes properties of a topic; NULL leaves a property as it is. 0 removes a limit, '''' stands for the database''s default tablespace, and partitions can only be added.';
 
 CREATE FUNCTION queue.drop_topic(
     topic     text,
@@ -488,8 +480,7 @@ CREATE FUNCTION queue.drop_topic(
 AS 'MODULE_PATHNAME', 'pgqueue_drop_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_topic(text, boolean, boolean) IS
-'Drops a topic with its messages and the groups'' offsets in it. Waits for transactions that use the topic. cascade: also what depends on the topic''s view, table and segments, as DROP ... CASCADE does, whichever role made it.
-Errors: 42704 no such topic (a notice with if_exists), 2BP01 if a view or function depends on it, without cascade, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+'Drops a topic with its messages and the groups'' offsets in it. With cascade it also drops objects that depend on the topic''s view, table or segments.';
 
 ------------------------------------------------------------------------------
 -- Producing
@@ -508,10 +499,7 @@ CREATE FUNCTION queue.produce(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, int) IS
-'Appends one message; it becomes visible with COMMIT. value: parsed as the topic''s type; NULL, with a key, is a tombstone. key: chooses the partition as Kafka does (murmur2). headers: a JSON object. partition: overrides the key. Without key and partition: round robin.
-producer_id: 1 to 255 bytes, chosen by the application, known to the topic from its first use on; it needs sequence: the message''s number, 0 to 2^63 - 2, by default the last one + 1 exactly (see queue.create_producer). A sequence that was stored before stores nothing. epoch: default 0; a lower one than the current is refused, a higher one becomes the current and the sequences restart (see queue.fence_producer). Waits for another transaction that has produced with the same id.
-Returns partition, offset and timestamp, provisional until COMMIT; for a duplicate those of the original message, without timestamp.
-Errors: 42704 no such topic, 22P02 and the like if the value does not parse, 22004 NULL, 22023 bad argument, 42602 bad producer_id, 54000 too large, 42501 no right, 25006 read-only, QU002 sequence out of order, QU003 producer fenced, 40001 under REPEATABLE READ if the producer moved on, QU001 a duplicate whose original was not restored. Right: INSERT on the topic''s view; membership in the producer''s role. Idea: Kafka''s idempotent producer. Since 1.0.';
+'Appends one message; value is text, parsed as the topic''s type. With producer_id and sequence (the last one + 1) a message that is sent again is stored once.';
 
 CREATE FUNCTION queue.produce(
     topic       text,
@@ -526,7 +514,7 @@ CREATE FUNCTION queue.produce(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int) IS
-'As queue.produce(topic, value text, ...), for a value that has the topic''s type already. Errors: also 42804 if it has another type. Since 1.0.';
+'Appends one message; value has the topic''s type. The other arguments are those of the form with a text value.';
 
 CREATE FUNCTION queue.produce_batch(
     topic          text,
@@ -543,10 +531,7 @@ CREATE FUNCTION queue.produce_batch(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
-'Appends many messages in the order of the array, the fastest way to produce. batch: values; elements of type text are parsed as the topic''s type, others must have it. keys, headers: as many elements, or NULL. partition: for all of them. Messages without key and partition go to one partition together.
-producer_id, epoch: as in queue.produce(). first_sequence: number of the first message, the others count on from it; or sequences: the number of each, ascending. Exactly those that were stored before are left out. watermark: what queue.producer_state() gives back, stored with the batch unless all of it is duplicate; also with an empty batch.
-Returns a row per partition that holds messages of the batch.
-Errors: as queue.produce(); 22023 for arrays of different length or of two dimensions. Right: as queue.produce(). Since 1.0.';
+'Appends the elements of an array as messages, in their order, and returns a row for each partition. The messages have the sequences first_sequence, first_sequence + 1 and so on, or those of the array sequences.';
 
 CREATE FUNCTION queue.produce_batch(
     topic          text,
@@ -563,7 +548,7 @@ CREATE FUNCTION queue.produce_batch(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
-'As queue.produce_batch(topic, batch anyarray, ...), for a text[] in its text form: what an untyped literal or driver parameter is. Errors: also 22P02 if it is not an array. Since 1.0.';
+'Appends the elements of a text[] as messages; batch is the array in its text form, as an untyped parameter is. The other arguments are those of the form with an array.';
 
 CREATE FUNCTION queue.create_producer(
     topic         text,
@@ -573,8 +558,7 @@ CREATE FUNCTION queue.create_producer(
 AS 'MODULE_PATHNAME', 'pgqueue_create_producer'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_producer(text, text, text) IS
-'Makes a producer known before its first message, to choose its mode. sequence_mode: strict (default, also for producers that were not created: each sequence is the last one + 1) or monotonic (each is greater than the last one: positions in a file; not an LSN or SCN, which goes back from one message to the next, and is shared by several; a sequence in a gap is refused later, since it may be a lost message).
-Errors: 42710 known already, 42704 no such topic, 22023 bad mode, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view; the producer becomes the current user''s. Since 1.0.';
+'Makes a producer known before its first message, to choose its mode. sequence_mode is strict (each sequence is the last one + 1) or monotonic (each is greater than the last one).';
 
 CREATE FUNCTION queue.alter_producer(
     topic       text,
@@ -584,8 +568,7 @@ CREATE FUNCTION queue.alter_producer(
 AS 'MODULE_PATHNAME', 'pgqueue_alter_producer'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.alter_producer(text, text, text) IS
-'Gives a producer with its epoch and sequences to another role, say since its own was dropped. owner: that role; NULL leaves it as it is. Waits for a transaction that has produced with the id.
-Errors: 42704 no such topic, producer or role, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic; membership in the new role. Since 1.0.';
+'Gives a producer, with its epoch and sequences, to another role. NULL leaves the owner as it is.';
 
 CREATE FUNCTION queue.fence_producer(
     topic       text,
@@ -595,9 +578,7 @@ CREATE FUNCTION queue.fence_producer(
 AS 'MODULE_PATHNAME', 'pgqueue_fence_producer'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.fence_producer(text, text, boolean) IS
-'Takes a producer over: raises its epoch and returns the new one. From COMMIT on, whoever produces with an older epoch gets QU003; what they produced before is committed and counted, or never will be. Sequences go on behind the last one: read queue.producer_state() next.
-Waits for a transaction that has produced with the id and is still open (queue.blockers shows it; lock_timeout applies). terminate: ends that backend instead; a prepared transaction is waited for all the same. An unknown producer is made, with epoch 1.
-Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right, 55P03 lock_timeout, 25006 read-only, 54000 no epoch left. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic; with terminate also that of pg_terminate_backend(). Idea: Kafka''s initTransactions(). Since 1.0.';
+'Raises the epoch of a producer and returns the new one; calls with an older epoch then get QU003. Waits for an open transaction of the producer, or with terminate ends its backend.';
 
 CREATE FUNCTION queue.producer_state(
     topic       text,
@@ -612,22 +593,19 @@ CREATE FUNCTION queue.producer_state(
 AS 'MODULE_PATHNAME', 'pgqueue_producer_state'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.producer_state(text, text) IS
-'Where a producer goes on: its epoch, the last sequence that was stored, that message''s partition and offset, the watermark kept with the last batch, and when that message was stored (of a producer without messages: when it was first fenced or stored a watermark). As of now, without what others have not committed. One row; all NULL for a producer that is not known, last_sequence NULL for one that has stored nothing in its epoch.
-Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic. Since 1.0.';
+'Returns the epoch, last sequence, watermark and last message of a producer, from which it goes on. All columns are NULL for a producer that is not known.';
 
 CREATE FUNCTION queue.prune_producers(topic text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_prune_producers'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.prune_producers(text) IS
-'Makes the state of a topic''s producers smaller and loses nothing that a duplicate needs: all but each producer''s newest row of queue.producer_batch move to queue.producer_history, many becoming one with the places of all their messages; rows of epochs whose sequences no one can send any more go. Producers that are in use are left out. Prunes at most 500 producers in a call, since each keeps a lock to the end of the transaction; a NOTICE says if others may be left. Returns the number of rows saved.
-Errors: 42704 no such topic, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
+'Merges rows of the state of a topic''s producers, and returns by how many rows it shrank; duplicates are still recognised. Merges at most 500 producers, and leaves out those that are in use.';
 
 CREATE FUNCTION queue.forget_producer(topic text, producer_id text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgqueue_forget_producer'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.forget_producer(text, text) IS
-'Forgets a producer and all that it has stored; its messages stay. Whoever uses the id again is new, and sending an old message again stores it again. Returns false if the producer was not known. Nothing is ever forgotten otherwise. Waits for a transaction that has produced with the id.
-Errors: 42704 no such topic, 42602 bad producer_id, 22004 NULL, 42501 no right, 25006 read-only. Right: INSERT on the topic''s view, and membership in the producer''s role or ownership of the topic. Since 1.0.';
+'Deletes a producer with its sequences, and returns false if it was not known. A message sent again with the id is then stored again.';
 
 CREATE PROCEDURE queue.forget_producers(
     topic        text,
@@ -636,20 +614,19 @@ CREATE PROCEDURE queue.forget_producers(
 AS 'MODULE_PATHNAME', 'pgqueue_forget_producers'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.forget_producers(text, timestamptz, bigint) IS
-'Forgets the producers of a topic that were not used since a time, as queue.forget_producer() does, some hundreds in a transaction; used: sent a message, be it a duplicate, or a watermark, were fenced, or were made. One that a transaction is using is left out. forgotten: returns how many were forgotten; need not be given. If it is interrupted, those that were forgotten before stay so.
-Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 the topic was dropped meanwhile, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Since 1.0.';
+'Deletes the producers of a topic that were not used since unused_since, and returns their number in forgotten. Commits after some hundreds, so it cannot run in a transaction block.';
 
 CREATE FUNCTION queue.murmur2(data bytea) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_murmur2_sql'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION queue.murmur2(bytea) IS
-'MurmurHash2 (Austin Appleby) with the seed of Kafka''s default partitioner. Since 1.0.';
+'MurmurHash2 (Austin Appleby) with the seed of Kafka''s default partitioner.';
 
 CREATE FUNCTION queue.partition_for_key(key text, partitions int) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_partition_for_key_sql'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION queue.partition_for_key(text, int) IS
-'Partition of a key among so many partitions: Kafka''s default partitioner over the key in UTF-8. Errors: 22023 if partitions is not positive. Since 1.0.';
+'Returns the partition of a key in a topic with so many partitions, as Kafka''s default partitioner does over the key in UTF-8.';
 
 ------------------------------------------------------------------------------
 -- Consuming
@@ -665,8 +642,7 @@ CREATE FUNCTION queue.create_group(
 AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_group(text, text, text, text, interval) IS
-'Sets where a group starts to read a topic, before its first consume. start: earliest (log start, the default), latest (behind the last committed message, and not behind one still in progress), or a timestamp that begins with a digit (the first message of that time or later). Without it a group starts at the log start. auto_offset_reset and expiry: settings of the group, as in queue.alter_group(); default: as they are, in a new group none and never. Idea of start: Kafka''s auto.offset.reset.
-Errors: 42704 no such topic, 42710 the group reads the topic already, 42602 bad group name, 22023 bad start or setting, 22007 or 22008 bad timestamp, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; the group becomes the current user''s. Since 1.0.';
+'Sets where a group starts to read a topic, before its first consume. start is earliest, latest or a timestamp.';
 
 CREATE FUNCTION queue.alter_group(
     consumer_group    text,
@@ -677,27 +653,20 @@ CREATE FUNCTION queue.alter_group(
 AS 'MODULE_PATHNAME', 'pgqueue_alter_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.alter_group(text, text, interval, text) IS
-'Changes a group''s settings; NULL leaves one as it is.
-auto_offset_reset: what the group''s next call does when messages are gone that it had yet to read (topic option retention_force, queue.delete_messages(force), or the group had expired): none (the default) raises QU001; earliest goes on at the log start, raises a WARNING (QU001), and counts the offsets between as missed (view queue.consumer_groups). The count commits or aborts with the call. A call that finds nothing to read leaves the jump to a later one.
-expiry: how long the group holds messages that it has yet to read in a topic while it is not used, up to 10,000 days; 0: for ever (the default; but a group that a first consume or poll made holds them as long as the topic''s group_expiry says until its own is set). It counts from the latest of the group''s creation, its last move in any partition of the topic, the end of its members'' last lease, and the time of the partition''s first message that it has yet to read. A group that a transaction is consuming in the topic, or that has a live member there, is in use. Offsets stay in any case. What is rolled back is no use.
-owner: role that the group belongs to from then on.
-Waits for another transaction that changes the group''s settings. Takes effect with COMMIT.
-Errors: 42704 no such group or role, 42602 bad group name, 22023 other word, negative or overlong expiry, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role, and in the new one. Idea: Kafka''s auto.offset.reset and offsets.retention.minutes. Since 1.0.';
+'Changes settings of a group; NULL leaves one as it is. auto_offset_reset is none or earliest; an expiry of 0 means never.';
 
 CREATE FUNCTION queue.drop_group(consumer_group text, topic text DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_drop_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop_group(text, text) IS
-'Forgets a group with its offsets, their history and its members; with topic: what it has in that topic only. Whoever uses the name again starts anew, at the log start: stop consumers and members first. Waits for transactions of the group.
-Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 55006 group dropped meanwhile, 25006 read-only. Right: membership in the group''s role, or ownership of the topic if one is given, on whose view SELECT is needed. Since 1.0.';
+'Deletes a group with its offsets, history and members, or only those in a topic. Stop the consumers first: one that goes on makes the group again, at the log start.';
 
 CREATE FUNCTION queue.expire_group(consumer_group text, topic text) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_expire_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.expire_group(text, text) IS
-'Lets a group expire in a topic, as if it had not been used for its expiry: in each partition it holds no messages any more until its offset is moved or messages are handed to a member there. Its offsets stay; partitions that it has not begun, it begins at the log start. Returns the number of partitions in which it held messages until then. Waits for transactions of the group.
-Errors: 42704 no such group or topic, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; membership in the group''s role or ownership of the topic. Since 1.0.';
+'Makes a group expire in a topic at once: messages are no longer kept for it until it is used again; its offsets stay. Returns the number of partitions in which messages were kept for it.';
 
 CREATE FUNCTION queue.reset_offsets(
     consumer_group text,
@@ -716,9 +685,7 @@ CREATE FUNCTION queue.reset_offsets(
 AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
-'Moves a group''s offsets, forward or back, in the caller''s transaction, together with whatever else it does. Exactly one of: to_offset; to_time (first message of that time or later, else latest); to_earliest (log start); to_latest (behind the last committed message, and not behind one in progress); shift_by (so many offsets forward, or, negative, back; stops at the ends of the log). partition: default all. dry_run: only tells.
-Returns a row per partition: where the group was (NULL: it had not begun, and counts as being at the log start) and where it is now. Waits for transactions that are consuming; members that have messages in hand are fenced. What the awaited transaction commits is seen by the next statement, not by this one: delete what was derived in a statement of its own, after. If the log started behind the group''s offset, what lies between counts as missed (queue.alter_group).
-Errors: 42704 no such topic or group, QU001 to_offset outside the log, 22023 none or several targets, bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: SELECT on the topic''s view; membership in the group''s role or ownership of the topic. Idea: kafka-consumer-groups --reset-offsets. Since 1.0.';
+'Moves the offsets of a group in the caller''s transaction, and returns the old and new offset of each partition. Waits for transactions that are consuming, and fences members that have messages in hand.';
 
 CREATE FUNCTION queue.offsets_for_time(
     topic      text,
@@ -731,23 +698,21 @@ CREATE FUNCTION queue.offsets_for_time(
 AS 'MODULE_PATHNAME', 'pgqueue_offsets_for_time'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.offsets_for_time(text, timestamptz, int) IS
-'The first message of each partition, or of one, whose timestamp is that time or later; NULL if there is none, or none before a message still in progress. Binary search over the log. Works on a standby.
-Errors: 42704 no such topic, 22023 bad partition, 22004 NULL, 42501 no right. Right: SELECT on the topic''s view. Idea: Kafka''s offsetsForTimes(). Since 1.0.';
+'Returns, for each partition or for one, the first message of the given time or later. Offset and timestamp are NULL if there is none before the stable end.';
 
 CREATE FUNCTION queue.offset_time(topic text, partition int, from_offset bigint)
 RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'pgqueue_offset_time'
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.offset_time(text, int, bigint) IS
-'Timestamp of the first message at or behind an offset; NULL if there is none, or the offset lies before the log start.
-Errors: 42704 no such topic, 22023 bad partition, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
+'Returns the timestamp of the first message at or behind an offset. NULL if there is none, or the offset lies before the log start.';
 
 CREATE FUNCTION queue.unread_time(topic text, partition int, from_offset bigint)
 RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'pgqueue_unread_time'
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.unread_time(text, int, bigint) IS
-'What view queue.consumer_groups tells the age of unread messages by: as queue.offset_time(), but NULL where that raises an error. What cannot be read is a WARNING. Since 1.0.';
+'As queue.offset_time(), for view queue.consumer_groups: NULL or a WARNING instead of an error.';
 
 CREATE FUNCTION queue.consume(
     consumer_group text,
@@ -853,8 +818,7 @@ CREATE FUNCTION queue.pause(
 AS 'MODULE_PATHNAME', 'pgqueue_pause'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.pause(text, text, int) IS
-'Lets a group get no more messages: from one partition, from a topic, or, without topic, from all topics that it reads. Waits for transactions of the group that are consuming; when it returns, none is, and none begins until queue.resume(). What members have in hand they may still commit. Partitions that are added later are not paused. Returns how many partitions it changed.
-Errors: 42704 no such group or topic, 22023 bad partition, 42602 bad group name, 22004 NULL, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, 25006 read-only. Right: membership in the group''s role; SELECT on the topic''s view if one is given. Since 1.0.';
+'Stops handing messages of a partition, of a topic, or of all its topics to a group until queue.resume(), and returns the number of changed partitions. Waits for transactions that are consuming.';
 
 CREATE FUNCTION queue.resume(
     consumer_group text,
@@ -864,7 +828,7 @@ CREATE FUNCTION queue.resume(
 AS 'MODULE_PATHNAME', 'pgqueue_resume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.resume(text, text, int) IS
-'Takes back queue.pause(). Arguments, result, errors and rights are the same. Since 1.0.';
+'Ends queue.pause(), and returns the number of changed partitions.';
 
 ------------------------------------------------------------------------------
 -- Consuming for work outside the database
@@ -960,18 +924,14 @@ CREATE FUNCTION queue.commit_offset(
 AS 'MODULE_PATHNAME', 'pgqueue_commit_offset'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.commit_offset(text, text, int, bigint, text, bigint, text) IS
-'Moves a group''s offset in a partition. next_offset: the next to read, that is the last one dealt with plus one. metadata: any text, kept with the offset.
-With member and epoch, as poll returned them: commits messages that the member has in hand, all of them or the first ones. Can be repeated.
-Without: for who reads by queue.fetch(); in the caller''s transaction, as queue.consume() does.
-Errors: QU004 the messages are not in the member''s hand any more, or by another epoch; QU001 offset outside what it has in hand, or outside the log; 55006 without member while a live member has messages in hand; 42704 no such topic or group, 22023 member without epoch, bad partition, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+'Moves the offset of a group in a partition to next_offset, the last processed offset + 1. Pass member and epoch as poll returned them, or neither for a reader by queue.fetch().';
 
 CREATE FUNCTION queue.leave(consumer_group text, topic text, member text)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgqueue_leave'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.leave(text, text, text) IS
-'Takes a member out of the group: its partitions are free at once, and what it has in hand is handed to others; its commits are refused (QU004). Returns false if it was not a member.
-Errors: 42704 no such topic or group, 42602 bad name, 22004 NULL, 42501 no right, 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+'Removes a member from its group in a topic, so that others get its partitions and the messages that it has in hand. Returns false if there was no such member.';
 
 ------------------------------------------------------------------------------
 -- Reading without a group
@@ -1014,19 +974,19 @@ CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_log_start_sql'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.log_start(text, int) IS
-'First offset of a partition that is kept. Errors: 42704, 22023, 42501. Right: SELECT on the topic''s view. Since 1.0.';
+'Returns the first offset of a partition that is retained.';
 
 CREATE FUNCTION queue.stable_end(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_stable_end_sql'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.stable_end(text, int) IS
-'First offset of a partition that a reader may not pass yet: that of the first message still in progress, else the log end. Kafka''s last stable offset. As of now. While somebody is producing it may read a segment. Errors: 42704, 22023, 42501. Right: SELECT on the topic''s view. Since 1.0.';
+'Returns the first offset of a partition that a reader may not pass yet: that of the first message in progress, else the log end. As of now, not as of the snapshot.';
 
 CREATE FUNCTION queue.log_end(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_log_end_sql'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.log_end(text, int) IS
-'Next offset to be assigned in a partition. As of now. Offsets of an aborted tail are assigned again once VACUUM removed it. Errors: 42704, 22023, 42501. Right: SELECT on the topic''s view. Since 1.0.';
+'Returns the next offset to be assigned in a partition. As of now, not as of the snapshot.';
 
 ------------------------------------------------------------------------------
 -- Seeing
@@ -1044,7 +1004,7 @@ CREATE FUNCTION queue.partition_list(
 AS 'MODULE_PATHNAME', 'pgqueue_partition_list'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.partition_list() IS
-'What view queue.partitions shows. Topics that the user may read or write. Since 1.0.';
+'Rows of view queue.partitions.';
 
 CREATE FUNCTION queue.segment_list(
     OUT topic        text,
@@ -1057,13 +1017,13 @@ CREATE FUNCTION queue.segment_list(
 AS 'MODULE_PATHNAME', 'pgqueue_segment_list'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.segment_list() IS
-'What view queue.segments shows of the log. Topics that the user may read or write. Since 1.0.';
+'Segments for view queue.segments.';
 
 CREATE FUNCTION queue.topic_problem(topic text) RETURNS text
 AS 'MODULE_PATHNAME', 'pgqueue_topic_problem_sql'
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.topic_problem(text) IS
-'What column problem of view queue.topics shows: why a topic, or a partition of it, cannot be used, in a sentence; NULL if all of it can be, does not exist, or is not among the topics that the view shows the user. Since 1.0.';
+'Returns why a topic, or a partition of it, cannot be used, for view queue.topics; NULL: no problem, or the view does not show the topic.';
 
 CREATE VIEW queue.topics WITH (security_barrier) AS
 SELECT t.name AS topic,
@@ -1090,19 +1050,19 @@ SELECT t.name AS topic,
     OR pg_catalog.pg_has_role(
            coalesce(c.relowner, (SELECT nspowner FROM pg_catalog.pg_namespace
                                   WHERE nspname = 'queue')), 'USAGE');
-COMMENT ON VIEW queue.topics IS 'Which topics are there? Those that the user may read or write, or owns.';
-COMMENT ON COLUMN queue.topics.topic IS 'Name.';
+COMMENT ON VIEW queue.topics IS 'Topics that the current role may read or write, or owns.';
+COMMENT ON COLUMN queue.topics.topic IS 'Name of the topic.';
 COMMENT ON COLUMN queue.topics.partitions IS 'Number of partitions.';
 COMMENT ON COLUMN queue.topics.value_type IS 'Type of the values.';
 COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: adaptive.';
-COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop it.';
-COMMENT ON COLUMN queue.topics.created_at IS 'When it was created.';
+COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop the topic.';
+COMMENT ON COLUMN queue.topics.created_at IS 'When the topic was created.';
 COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
-COMMENT ON COLUMN queue.topics.cleanup_policy IS 'What becomes of old messages: delete, compact, or both.';
+COMMENT ON COLUMN queue.topics.cleanup_policy IS 'delete, compact or compact,delete.';
 COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
 COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
-COMMENT ON COLUMN queue.topics.group_expiry IS 'After so long without use a group that a first consume or poll made holds no messages any more; NULL: never.';
-COMMENT ON COLUMN queue.topics.problem IS 'Why the topic, or a partition of it, cannot be used; NULL: all of it can be. Other views leave it out; queue.drop_topic() drops it.';
+COMMENT ON COLUMN queue.topics.group_expiry IS 'Expiry, in this topic, of groups that were made by their first consume or poll; NULL: never.';
+COMMENT ON COLUMN queue.topics.problem IS 'Why the topic, or a partition of it, cannot be used; NULL: no problem. Other views leave such a topic out; queue.drop_topic() drops it.';
 
 CREATE FUNCTION queue.segment_info(
     segment        regclass,
@@ -1117,7 +1077,7 @@ CREATE FUNCTION queue.segment_info(
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.segment_info(regclass, boolean) IS
-'What view queue.segments shows of a segment: its messages, its size, and whether its file has a page. compacted: the number of messages is what compaction has counted, not what the offsets say; default false. NULL if the table does not exist, or another transaction has locked a topic''s one (a WARNING). Errors: 42809 not a segment. Right: SELECT or INSERT on the topic''s view; of a table that is not a segment of a topic, such as an archived one, SELECT on it; without, all is NULL. Since 1.0.';
+'Returns the messages, times and size of a segment, for view queue.segments. With compacted the messages are those that compaction has counted.';
 
 CREATE VIEW queue.segments WITH (security_barrier) AS
 SELECT s.topic,
@@ -1138,18 +1098,18 @@ SELECT s.topic,
  CROSS JOIN LATERAL queue.segment_info(s.segment, s.compacted) i
 WINDOW later AS (PARTITION BY s.topic, s.partition ORDER BY s.first_offset
                  ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING);
-COMMENT ON VIEW queue.segments IS 'Which tables hold a topic''s messages?';
+COMMENT ON VIEW queue.segments IS 'Tables with the messages of topics, in the order of offsets.';
 COMMENT ON COLUMN queue.segments.topic IS 'Topic.';
 COMMENT ON COLUMN queue.segments.partition IS 'Partition.';
 COMMENT ON COLUMN queue.segments.segment IS 'Table of the segment.';
 COMMENT ON COLUMN queue.segments.first_offset IS 'First offset that the segment may hold.';
 COMMENT ON COLUMN queue.segments.end_offset IS 'Offset behind the last that it may hold.';
 COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.';
-COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, those of messages that were rolled back included; of a compacted segment, messages.';
-COMMENT ON COLUMN queue.segments.first_time IS 'Time of the first message.';
-COMMENT ON COLUMN queue.segments.last_time IS 'Time of the last message.';
-COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use: nothing is appended any more; NULL: not known, a later one is locked.';
-COMMENT ON COLUMN queue.segments.frozen IS 'Whether all of it is frozen, TOAST too: VACUUM has nothing left to do.';
+COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, including those of messages that were rolled back; of a compacted segment, messages.';
+COMMENT ON COLUMN queue.segments.first_time IS 'Timestamp of the first message.';
+COMMENT ON COLUMN queue.segments.last_time IS 'Timestamp of the last message.';
+COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use, so that no message is appended to this one; NULL: not known, since a later segment is locked.';
+COMMENT ON COLUMN queue.segments.frozen IS 'Whether all pages are frozen, also those of the TOAST table, so that VACUUM has no work to do.';
 
 CREATE VIEW queue.compaction_progress WITH (security_barrier) AS
 SELECT p.pid,
@@ -1166,12 +1126,12 @@ SELECT p.pid,
  WHERE p.datid = (SELECT oid FROM pg_catalog.pg_database
                    WHERE datname = pg_catalog.current_database())
    AND p.command IS NULL;
-COMMENT ON VIEW queue.compaction_progress IS 'What is being compacted just now? One row for each process at it. Others'' processes are shown to members of pg_read_all_stats. The server keeps these figures with those of CLUSTER; VACUUM FULL of a segment is not shown here.';
+COMMENT ON VIEW queue.compaction_progress IS 'Processes that are compacting a partition. Those of other roles are shown to members of pg_read_all_stats only.';
 COMMENT ON COLUMN queue.compaction_progress.pid IS 'Process.';
 COMMENT ON COLUMN queue.compaction_progress.topic IS 'Topic.';
 COMMENT ON COLUMN queue.compaction_progress.partition IS 'Partition.';
-COMMENT ON COLUMN queue.compaction_progress.segment IS 'Segment at hand.';
-COMMENT ON COLUMN queue.compaction_progress.phase IS 'reading keys, or looking for messages that go; copying what stays; swapping the files.';
+COMMENT ON COLUMN queue.compaction_progress.segment IS 'Current segment.';
+COMMENT ON COLUMN queue.compaction_progress.phase IS 'reading keys, or looking for messages to remove; copying the remaining messages; swapping the files.';
 COMMENT ON COLUMN queue.compaction_progress.blocks_total IS 'Blocks of the segment.';
 COMMENT ON COLUMN queue.compaction_progress.blocks_done IS 'Blocks that were read in this phase.';
 
@@ -1184,14 +1144,14 @@ SELECT p.topic,
        p.segments,
        p.bytes
   FROM queue.partition_list() p;
-COMMENT ON VIEW queue.partitions IS 'Where does each partition start and end? As of now, not as of the snapshot. Plain SQL over a topic shows every committed message, also those behind stable_end: right for queries, wrong for polling.';
+COMMENT ON VIEW queue.partitions IS 'Log start, stable end, log end and size of each partition. As of now, not as of the snapshot.';
 COMMENT ON COLUMN queue.partitions.topic IS 'Topic.';
 COMMENT ON COLUMN queue.partitions.partition IS 'Partition.';
-COMMENT ON COLUMN queue.partitions.log_start IS 'First offset that is kept.';
+COMMENT ON COLUMN queue.partitions.log_start IS 'First offset that is retained.';
 COMMENT ON COLUMN queue.partitions.stable_end IS 'First offset that a reader may not pass yet.';
 COMMENT ON COLUMN queue.partitions.log_end IS 'Next offset to be assigned.';
-COMMENT ON COLUMN queue.partitions.segments IS 'Number of segments, empty ones kept ahead included.';
-COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk.';
+COMMENT ON COLUMN queue.partitions.segments IS 'Number of segments, including empty ones ahead of the one in use.';
+COMMENT ON COLUMN queue.partitions.bytes IS 'Size on disk, with TOAST and indexes.';
 
 CREATE FUNCTION queue.held_locks(
     OUT pid         int,
@@ -1206,7 +1166,7 @@ CREATE FUNCTION queue.held_locks(
 AS 'MODULE_PATHNAME', 'pgqueue_held_locks'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.held_locks() IS
-'What view queue.blockers shows of the locks in this database: ROW EXCLUSIVE on a table; a producer, by a hash of its topic and id; a partition of a group; a group as a whole (topic_id NULL). pid NULL: transaction is a prepared one. Since 1.0.';
+'Locks in this database for view queue.blockers: on segments, producers, partitions of groups, and whole groups (topic_id NULL). If pid is NULL, transaction is a prepared one.';
 
 CREATE VIEW queue.blockers WITH (security_barrier) AS
 WITH lock AS (
@@ -1256,18 +1216,18 @@ SELECT h.pid,
   FROM held h
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
   LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = h.transaction;
-COMMENT ON VIEW queue.blockers IS 'Who holds readers, producers and groups back? Open transactions that have produced: readers of a partition wait before the first of their messages; whoever uses the same producer_id, or fences it, waits for their end. And transactions that have consumed: the group''s others leave the partition out; who resets, pauses or drops the group waits. Whoever makes, drops or pauses a group as a whole may also wait for one that begins to read a topic, or polls: then topic and partition are NULL.';
+COMMENT ON VIEW queue.blockers IS 'Open transactions that have produced, and hold back readers or callers with the same producer id; and transactions that have consumed, and hold back the reset, pause or drop of their group.';
 COMMENT ON COLUMN queue.blockers.pid IS 'Backend; NULL for a prepared transaction.';
-COMMENT ON COLUMN queue.blockers.gid IS 'Name of a prepared transaction.';
-COMMENT ON COLUMN queue.blockers.age IS 'Since when the transaction is open.';
+COMMENT ON COLUMN queue.blockers.gid IS 'Name of the prepared transaction.';
+COMMENT ON COLUMN queue.blockers.age IS 'For how long the transaction has been open.';
 COMMENT ON COLUMN queue.blockers.topic IS 'Topic; NULL in a row about a group as a whole.';
-COMMENT ON COLUMN queue.blockers.partition IS 'Partition whose readers wait, or that the group has (the lowest of those, 1,024 apart, that share its lock); NULL in a row about a producer.';
-COMMENT ON COLUMN queue.blockers.usename IS 'User.';
-COMMENT ON COLUMN queue.blockers.application_name IS 'Application.';
-COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the user may see it.';
-COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction holds; NULL in a row about a partition. One that it has just made has no row.';
-COMMENT ON COLUMN queue.blockers.consumer_group IS 'Consumer group whose partition the transaction holds. A group that it has just made has no row.';
-COMMENT ON COLUMN queue.blockers.waiting IS 'Backends that wait for the producer or the group''s partition; NULL: none. Readers and consumers never wait for a lock.';
+COMMENT ON COLUMN queue.blockers.partition IS 'Partition; for a group, the lowest of those, 1,024 apart, that share its lock. NULL in a row about a producer.';
+COMMENT ON COLUMN queue.blockers.usename IS 'Role of the backend, or owner of the prepared transaction.';
+COMMENT ON COLUMN queue.blockers.application_name IS 'Application name of the backend.';
+COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the current role may see it.';
+COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction uses, else NULL. A producer that the transaction itself has made has no row.';
+COMMENT ON COLUMN queue.blockers.consumer_group IS 'Group for which the transaction has consumed, else NULL. A group that the transaction itself has made has no row.';
+COMMENT ON COLUMN queue.blockers.waiting IS 'Backends that wait for the producer, or for the group''s partition; NULL: none. Readers and consumers never wait for a lock.';
 
 CREATE FUNCTION queue.group_offsets(
     OUT consumer_group text,
@@ -1293,7 +1253,7 @@ CREATE FUNCTION queue.group_offsets(
 AS 'MODULE_PATHNAME', 'pgqueue_group_offsets'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.group_offsets() IS
-'What view queue.consumer_groups shows. Topics that the user may read or write. Since 1.0.';
+'Rows of view queue.consumer_groups.';
 
 CREATE VIEW queue.consumer_groups WITH (security_barrier) AS
 SELECT g.consumer_group,
@@ -1343,28 +1303,28 @@ SELECT g.consumer_group,
  CROSS JOIN LATERAL (
        SELECT o.next_offset,
               pg_catalog.int8larger(g.log_end - o.next_offset, 0) AS lag) n;
-COMMENT ON VIEW queue.consumer_groups IS 'How far is each group? A row per partition of each topic that the group has offsets in. Offsets as of now. The columns up to client are those of kafka-consumer-groups --describe.';
+COMMENT ON VIEW queue.consumer_groups IS 'Progress of each group, a row for each partition of the topics in which it has offsets. As of now, not as of the snapshot.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
-COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset: the next to read. NULL: not begun yet; the group will begin at the log start.';
+COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset, the next to read; NULL: not begun, the group will begin at the log start.';
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
-COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets that the group has yet to read: from current_offset, or from the log start if that is behind it or current_offset is lost, to log_end_offset; never negative. Those of messages that were rolled back count, too.';
+COMMENT ON COLUMN queue.consumer_groups.lag IS 'Offsets that the group has yet to read, including those of messages that were rolled back. Removed messages count as missed instead.';
 COMMENT ON COLUMN queue.consumer_groups.member IS 'Live member that owns the partition; NULL: none.';
-COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name: of the session whose transaction is consuming the partition, else of the member''s, with its host unless local, for those who have the rights of pg_read_all_stats.';
+COMMENT ON COLUMN queue.consumer_groups.client IS 'Application name of the session that is consuming the partition, else of the member''s session. Roles with the rights of pg_read_all_stats also see the host of a session that is not local.';
 COMMENT ON COLUMN queue.consumer_groups.stable_end IS 'First offset that the group may not pass yet.';
-COMMENT ON COLUMN queue.consumer_groups.oldest_unread_age IS 'Age of the next message to read; NULL: there is none that may be read yet, or the user may not read the topic.';
-COMMENT ON COLUMN queue.consumer_groups.rate IS 'Messages consumed a second, over the last minute, or the last 20 commits, or since the last commit if that is longer ago; NULL: not known yet.';
-COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'In which the lag will be gone at that rate if nothing is produced; NULL: not known, or not in a thousand years.';
-COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Messages handed to a member and not committed.';
+COMMENT ON COLUMN queue.consumer_groups.oldest_unread_age IS 'Age of the next message to read; NULL: there is none that may be read yet, or the current role may not read the topic.';
+COMMENT ON COLUMN queue.consumer_groups.rate IS 'Offsets consumed per second, over the last minute, the last 20 commits, or since the last commit if that is longer ago; NULL: not known yet.';
+COMMENT ON COLUMN queue.consumer_groups.time_to_drain IS 'Time until the lag is 0 at that rate, if no message is produced; NULL: not known, the rate is 0, or more than a thousand years.';
+COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Offsets handed to a member, live or dead, and not committed.';
 COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paused for the group.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
-COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'By which role.';
-COMMENT ON COLUMN queue.consumer_groups.metadata IS 'Application metadata stored with the commit.';
-COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend whose transaction is consuming the partition, or one that shares its lock, being 1,024 apart.';
-COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets that retention took before the group had read them, ever; those between current_offset and the log start included, which its next call will be told of.';
-COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read and does not hold them any more, since it was not used for its expiry.';
-COMMENT ON COLUMN queue.consumer_groups.lost IS 'Whether current_offset was restored and the messages before it were not: it means nothing in this log, and reading raises QU001 until queue.reset_offsets().';
+COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'Role that last moved the offset.';
+COMMENT ON COLUMN queue.consumer_groups.metadata IS 'Application metadata stored with the offset.';
+COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend that is consuming the partition, or a partition, 1,024 apart, that shares its lock.';
+COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets, ever, that were removed before the group had read them, including those between current_offset and the log start.';
+COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read that are no longer kept for it, since it was not used for its expiry.';
+COMMENT ON COLUMN queue.consumer_groups.lost IS 'Whether current_offset was restored without its messages. Reading raises QU001 until queue.reset_offsets().';
 
 CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1396,17 +1356,17 @@ SELECT g.name AS consumer_group,
   JOIN queue.consumer_group g USING (group_id)
   JOIN queue.topic r USING (topic_id)
   JOIN queue.topics t ON t.topic = r.name;
-COMMENT ON VIEW queue.members IS 'Who polls for a group, and what does each own? A row per member and topic that the user may read or write.';
+COMMENT ON VIEW queue.members IS 'Members of groups, a row for each topic.';
 COMMENT ON COLUMN queue.members.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.members.topic IS 'Topic.';
 COMMENT ON COLUMN queue.members.member IS 'Name of the member.';
-COMMENT ON COLUMN queue.members.client IS 'Application name of the session that last renewed the lease, and its host unless local, for those who have the rights of pg_read_all_stats.';
-COMMENT ON COLUMN queue.members.partitions IS 'Partitions that it owns.';
-COMMENT ON COLUMN queue.members.lease IS 'How long it may be silent.';
-COMMENT ON COLUMN queue.members.expires_at IS 'When its lease is over.';
-COMMENT ON COLUMN queue.members.alive IS 'Whether it is not over yet. The row of a dead member goes when another one balances.';
-COMMENT ON COLUMN queue.members.joined_at IS 'When it joined.';
-COMMENT ON COLUMN queue.members.in_hand IS 'Messages handed to it and not committed.';
+COMMENT ON COLUMN queue.members.client IS 'Application name of the session that last renewed the lease. Roles with the rights of pg_read_all_stats also see the host of a session that is not local.';
+COMMENT ON COLUMN queue.members.partitions IS 'Partitions that the member owns.';
+COMMENT ON COLUMN queue.members.lease IS 'How long the member may be silent.';
+COMMENT ON COLUMN queue.members.expires_at IS 'When the lease expires.';
+COMMENT ON COLUMN queue.members.alive IS 'Whether the lease has not expired. The row of a dead member is deleted when another member balances.';
+COMMENT ON COLUMN queue.members.joined_at IS 'When the member joined.';
+COMMENT ON COLUMN queue.members.in_hand IS 'Offsets handed to the member and not committed.';
 
 CREATE VIEW queue.group_summary WITH (security_barrier) AS
 SELECT o.consumer_group,
@@ -1434,25 +1394,25 @@ SELECT o.consumer_group,
   FROM queue.consumer_groups o
   JOIN queue.consumer_group g ON g.name = o.consumer_group
  GROUP BY o.consumer_group, g.group_id;
-COMMENT ON VIEW queue.group_summary IS 'How is each group doing as a whole? Topics that the user may read or write.';
+COMMENT ON VIEW queue.group_summary IS 'Progress of each group, summed up over the topics that the current role may read or write.';
 COMMENT ON COLUMN queue.group_summary.consumer_group IS 'Consumer group.';
-COMMENT ON COLUMN queue.group_summary.owner IS 'Role that it belongs to.';
-COMMENT ON COLUMN queue.group_summary.topics IS 'Topics that it reads.';
-COMMENT ON COLUMN queue.group_summary.partitions IS 'Their partitions.';
-COMMENT ON COLUMN queue.group_summary.members IS 'Live members, in any topic.';
-COMMENT ON COLUMN queue.group_summary.consuming IS 'Partitions that transactions are consuming.';
-COMMENT ON COLUMN queue.group_summary.paused IS 'Partitions that are paused.';
-COMMENT ON COLUMN queue.group_summary.lag IS 'Sum of lags.';
-COMMENT ON COLUMN queue.group_summary.oldest_unread_age IS 'Of the oldest message to be read.';
-COMMENT ON COLUMN queue.group_summary.rate IS 'Sum of rates.';
-COMMENT ON COLUMN queue.group_summary.time_to_drain IS 'That of the partition that takes longest, as far as known.';
-COMMENT ON COLUMN queue.group_summary.in_hand IS 'Messages that members have in hand.';
+COMMENT ON COLUMN queue.group_summary.owner IS 'Role to which the group belongs.';
+COMMENT ON COLUMN queue.group_summary.topics IS 'Number of topics in which the group has offsets.';
+COMMENT ON COLUMN queue.group_summary.partitions IS 'Number of partitions of these topics.';
+COMMENT ON COLUMN queue.group_summary.members IS 'Number of live members, in any topic.';
+COMMENT ON COLUMN queue.group_summary.consuming IS 'Number of partitions that transactions are consuming.';
+COMMENT ON COLUMN queue.group_summary.paused IS 'Number of partitions that are paused.';
+COMMENT ON COLUMN queue.group_summary.lag IS 'Sum of the lags.';
+COMMENT ON COLUMN queue.group_summary.oldest_unread_age IS 'Greatest age of a partition''s next message.';
+COMMENT ON COLUMN queue.group_summary.rate IS 'Sum of the rates.';
+COMMENT ON COLUMN queue.group_summary.time_to_drain IS 'Greatest time of a partition, as far as known.';
+COMMENT ON COLUMN queue.group_summary.in_hand IS 'Offsets that members have in hand.';
 COMMENT ON COLUMN queue.group_summary.committed_at IS 'When an offset was last moved.';
-COMMENT ON COLUMN queue.group_summary.missed IS 'Offsets that retention took before the group had read them.';
-COMMENT ON COLUMN queue.group_summary.expired IS 'Partitions of which it does not hold messages any more, since it was not used for its expiry.';
-COMMENT ON COLUMN queue.group_summary.auto_offset_reset IS 'What it does when messages are gone: none (QU001), or earliest (jumps to the log start).';
-COMMENT ON COLUMN queue.group_summary.expiry IS 'After so long without use it holds no messages; NULL: never, but see implicit.';
-COMMENT ON COLUMN queue.group_summary.implicit IS 'Whether a first consume or poll made the group, and no expiry was set since: then each topic''s group_expiry holds.';
+COMMENT ON COLUMN queue.group_summary.missed IS 'Offsets that were removed before the group had read them.';
+COMMENT ON COLUMN queue.group_summary.expired IS 'Number of partitions in which messages are no longer kept for the group, since it was not used for its expiry.';
+COMMENT ON COLUMN queue.group_summary.auto_offset_reset IS 'What the next call does if messages were removed that the group had yet to read: none raises QU001, earliest jumps to the log start.';
+COMMENT ON COLUMN queue.group_summary.expiry IS 'Time without use after which messages are no longer kept for the group; NULL: never, but see implicit.';
+COMMENT ON COLUMN queue.group_summary.implicit IS 'Whether the group was made by its first consume or poll, and no expiry was set since: then each topic''s group_expiry applies.';
 
 CREATE VIEW queue.offset_history WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1475,18 +1435,18 @@ SELECT g.name AS consumer_group,
   JOIN queue.topic r USING (topic_id)
   JOIN queue.topics t ON t.topic = r.name
  WHERE p.action IN ('s', 'c', 'm', 'r', 'j');
-COMMENT ON VIEW queue.offset_history IS 'Who consumed what, and when? A row per move of an offset. Topics that the user may read or write.';
+COMMENT ON VIEW queue.offset_history IS 'Moves of groups'' offsets, as long as maintenance keeps their history.';
 COMMENT ON COLUMN queue.offset_history.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.offset_history.topic IS 'Topic.';
 COMMENT ON COLUMN queue.offset_history.partition IS 'Partition.';
 COMMENT ON COLUMN queue.offset_history.generation IS 'Order of the moves in the partition; numbers may be left out.';
-COMMENT ON COLUMN queue.offset_history.action IS 'started (create_group, or the first poll or pause), consumed (consume), committed (commit_offset), reset (reset_offsets), jumped (consume or poll, from offsets that were gone to the log start).';
-COMMENT ON COLUMN queue.offset_history.from_offset IS 'Where the group was; NULL: it began here.';
-COMMENT ON COLUMN queue.offset_history.to_offset IS 'Where it was then: the next offset to read.';
-COMMENT ON COLUMN queue.offset_history.committed_at IS 'When.';
-COMMENT ON COLUMN queue.offset_history.committed_by IS 'By which role.';
-COMMENT ON COLUMN queue.offset_history.member IS 'By which member, if by one.';
-COMMENT ON COLUMN queue.offset_history.metadata IS 'Application metadata stored with it.';
+COMMENT ON COLUMN queue.offset_history.action IS 'started (create_group, or the first poll or pause), consumed, committed (commit_offset), reset (reset_offsets), or jumped (consume or poll, over removed messages to the log start).';
+COMMENT ON COLUMN queue.offset_history.from_offset IS 'Offset before the move; NULL: the group began here.';
+COMMENT ON COLUMN queue.offset_history.to_offset IS 'Offset after the move: the next to read.';
+COMMENT ON COLUMN queue.offset_history.committed_at IS 'When the offset was moved.';
+COMMENT ON COLUMN queue.offset_history.committed_by IS 'Role that moved the offset.';
+COMMENT ON COLUMN queue.offset_history.member IS 'Member that committed; NULL: none.';
+COMMENT ON COLUMN queue.offset_history.metadata IS 'Application metadata stored with the offset.';
 
 CREATE VIEW queue.producers WITH (security_barrier) AS
 SELECT t.topic,
@@ -1512,21 +1472,21 @@ SELECT t.topic,
                       ORDER BY n.producer_id DESC, n.series DESC,
                                n.last_sequence DESC, n.generation DESC
                       LIMIT 1) b ON true;
-COMMENT ON VIEW queue.producers IS 'Who sends sequences, and how far are they? Topics that the user may read or write.';
+COMMENT ON VIEW queue.producers IS 'Producers of the topics that the current role may read or write, and their last sequences.';
 COMMENT ON COLUMN queue.producers.topic IS 'Topic.';
 COMMENT ON COLUMN queue.producers.producer_id IS 'The id that the application chose.';
-COMMENT ON COLUMN queue.producers.owner IS 'Role that it belongs to.';
-COMMENT ON COLUMN queue.producers.sequence_mode IS 'strict: no gaps; monotonic: gaps are allowed.';
-COMMENT ON COLUMN queue.producers.epoch IS 'Epoch in force; NULL before the first message or fence.';
+COMMENT ON COLUMN queue.producers.owner IS 'Role to which the producer belongs.';
+COMMENT ON COLUMN queue.producers.sequence_mode IS 'strict: each sequence is the last one + 1; monotonic: each is greater than the last one.';
+COMMENT ON COLUMN queue.producers.epoch IS 'Current epoch; NULL before the first message or fence.';
 COMMENT ON COLUMN queue.producers.last_sequence IS 'Last sequence stored.';
 COMMENT ON COLUMN queue.producers.partition IS 'Partition of that message.';
 COMMENT ON COLUMN queue.producers."offset" IS 'Offset of that message.';
 COMMENT ON COLUMN queue.producers.accepted IS 'Messages stored.';
 COMMENT ON COLUMN queue.producers.duplicates IS 'Messages that were sent again and left out.';
-COMMENT ON COLUMN queue.producers.gaps IS 'Times that a sequence left some out.';
+COMMENT ON COLUMN queue.producers.gaps IS 'How often a sequence left some out (monotonic).';
 COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stored; NULL: none was.';
-COMMENT ON COLUMN queue.producers.created_at IS 'When it was first used.';
-COMMENT ON COLUMN queue.producers.used_at IS 'When it was last used: also by a duplicate, a watermark alone or a fence. See queue.forget_producers().';
+COMMENT ON COLUMN queue.producers.created_at IS 'When the producer was first used.';
+COMMENT ON COLUMN queue.producers.used_at IS 'When the producer was last used, also by a duplicate, a watermark alone or a fence.';
 
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
@@ -1548,8 +1508,7 @@ CREATE FUNCTION queue.delete_messages(
 AS 'MODULE_PATHNAME', 'pgqueue_delete_messages'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
-'Lets messages of a partition go: whole segments that end at or before before_offset, all but the one in use. What a group has yet to read is kept (a NOTICE names the group) unless force is set; then its next call gets QU001, or jumps (queue.alter_group). A segment that somebody reads is kept, with those behind it, and so are those beyond the first 256: call again. Disk is given back with COMMIT. Returns the new log start, and how many segments went.
-Errors: 42704 no such topic, 22023 bad partition, QU001 offset outside the log, 22004 NULL, 42501 not the owner, 25006 read-only. Right: ownership of the topic. Idea: kafka-delete-records. Since 1.0.';
+'Removes the segments of a partition that end at or before before_offset, at most 256 in a call, and returns the new log start. Without force it keeps messages that a group has yet to read.';
 
 CREATE TYPE queue.moved_segment AS (
     partition    int,
@@ -1558,7 +1517,7 @@ CREATE TYPE queue.moved_segment AS (
     bytes        bigint,
     moved        boolean
 );
-COMMENT ON TYPE queue.moved_segment IS 'A segment that queue.move_segments() has moved, or, if moved is false, left where it is since somebody uses it.';
+COMMENT ON TYPE queue.moved_segment IS 'A segment as returned by queue.move_segments(). If moved is false, another transaction uses it.';
 
 CREATE FUNCTION queue.move_segments(
     topic         text,
@@ -1569,8 +1528,7 @@ CREATE FUNCTION queue.move_segments(
 AS 'MODULE_PATHNAME', 'pgqueue_move_segments'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION queue.move_segments(text, text, int, bigint) IS
-'Moves sealed segments with their TOAST tables to another tablespace, oldest first; '''' is the database''s default. partition: default NULL, all. before_offset: only those that end at or before it; default NULL, all. A row for each that was not there already; moved is false if somebody uses it: call again; bytes is NULL if it is locked. What is moved is locked until COMMIT, so that readers of it wait, producers do not; indexes stay where they are.
-Errors: 42704 no such topic or tablespace, 22023 bad partition or tablespace, 22004 NULL, 42501 not the owner or no right on the tablespace, 25006 read-only. Right: ownership of the topic, CREATE on the tablespace. Since 1.0.';
+'Moves sealed segments to another tablespace, oldest first, and locks them for their readers until COMMIT. Segments that another transaction uses are left out, with moved false.';
 
 CREATE FUNCTION queue.archive_segment(
     topic             text,
@@ -1585,8 +1543,7 @@ CREATE FUNCTION queue.archive_segment(
 AS 'MODULE_PATHNAME', 'pgqueue_archive_segment'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.archive_segment(text, int, text, boolean) IS
-'Takes the oldest segment of a partition out of its topic and keeps it as a table of the topic''s owner: readable by SQL, append-only, dumped and dropped as any table. It must be sealed. The partition''s log start moves behind it. archive: name of the table, with a schema or not, as in CREATE TABLE; default NULL: <topic>_<partition>_<first offset>. force: also what groups have yet to read; then their next call gets QU001; default false. No lock is waited for. Returns the table, the first offset that it may hold and the one behind the last, and its size.
-Errors: 42704 no such topic, 22023 bad partition or schema, 55000 no sealed segment, or kept for a group, 55P03 in use: try again, 42P07 the name is taken, 42602 bad name, 22004 NULL, 42501 no right, 25006 read-only. Right: ownership of the topic, CREATE on the schema. Since 1.0.';
+'Detaches the oldest segment of a partition, which must be sealed, and keeps it as a table of the topic''s owner. Without force it is an error if a group has yet to read the segment.';
 
 CREATE FUNCTION queue.retention_list(
     OUT topic        text,
@@ -1600,7 +1557,7 @@ CREATE FUNCTION queue.retention_list(
 AS 'MODULE_PATHNAME', 'pgqueue_retention_list'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.retention_list() IS
-'What view queue.retention shows of the log. Topics that the user may read or write. Since 1.0.';
+'Rows for view queue.retention.';
 
 CREATE VIEW queue.retention WITH (security_barrier) AS
 SELECT l.topic,
@@ -1617,17 +1574,17 @@ SELECT l.topic,
        CASE WHEN t.retention_force THEN 0 ELSE l.held_bytes END AS held_bytes
   FROM queue.retention_list() l
   JOIN queue.topic t ON t.name = l.topic;
-COMMENT ON VIEW queue.retention IS 'What may go, and which group keeps it? A row per partition of topics that the user may read or write.';
+COMMENT ON VIEW queue.retention IS 'Messages of each partition that the topic''s limits allow to remove, and the group that keeps them.';
 COMMENT ON COLUMN queue.retention.topic IS 'Topic.';
 COMMENT ON COLUMN queue.retention.partition IS 'Partition.';
-COMMENT ON COLUMN queue.retention.retention IS 'How long messages are kept; NULL: without limit.';
-COMMENT ON COLUMN queue.retention.retention_bytes IS 'How much of the partition is kept; NULL: without limit.';
-COMMENT ON COLUMN queue.retention.retention_force IS 'Whether the limits win over groups.';
-COMMENT ON COLUMN queue.retention.log_start IS 'First offset that is kept.';
-COMMENT ON COLUMN queue.retention.limit_offset IS 'Before which the limits allow segments to go.';
-COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is the least far, of those that have not expired; NULL: none reads the topic.';
-COMMENT ON COLUMN queue.retention.held_offset IS 'The next offset that it reads.';
-COMMENT ON COLUMN queue.retention.behind IS 'How many offsets that are kept it is behind limit_offset.';
+COMMENT ON COLUMN queue.retention.retention IS 'How long messages are kept; NULL: no limit.';
+COMMENT ON COLUMN queue.retention.retention_bytes IS 'Bytes of the partition that are kept at least; NULL: no limit.';
+COMMENT ON COLUMN queue.retention.retention_force IS 'Whether the limits apply also to messages that groups have yet to read.';
+COMMENT ON COLUMN queue.retention.log_start IS 'First offset that is retained.';
+COMMENT ON COLUMN queue.retention.limit_offset IS 'Offset before which segments may be removed by the limits.';
+COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is farthest behind, of those that have not expired; NULL: no group reads the topic.';
+COMMENT ON COLUMN queue.retention.held_offset IS 'Next offset that this group reads.';
+COMMENT ON COLUMN queue.retention.behind IS 'Number of retained offsets from held_offset to limit_offset.';
 COMMENT ON COLUMN queue.retention.held_bytes IS 'Bytes of segments that are kept for groups only.';
 GRANT SELECT ON queue.retention TO PUBLIC;
 
@@ -1635,22 +1592,20 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'One pass of maintenance over a topic, or over all that the user owns: lets segments go that the topics'' limits allow, compacts topics whose cleanup_policy says so (settings queue.compaction_memory, default maintenance_work_mem, and queue.compaction_min_dirty_ratio, default 0.5), makes the segments that are kept ahead, forgets the history of offsets, and of maintenance, beyond queue.history_retention (default 7 days), freezes sealed segments, merges the state of producers (queue.prune_producers). Each step is a transaction of its own. Other transactions are not waited for: what they use (a NOTICE), and what fails (a WARNING), is left to the next pass. Functions that constraints and indexes of another owner''s topic call run in a background worker, for at most queue.code_timeout (default 1 min). Each thing done is a NOTICE and a row of queue.maintenance_log. For pg_cron, a timer or an application; two passes at once are harmless.
-Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 42501 not the owner, 25006 read-only. Right: ownership of the topics. Since 1.0.';
+'Does one pass of maintenance (retention, compaction, new segments, freezing, history) over a topic, or over all topics of the current role. Commits after each step, so it cannot run in a transaction block.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_start_maintenance'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.start_maintenance() IS
-'Starts a background worker that does what CALL queue.maintain() does, for all topics of the database, each queue.maintenance_interval (default 60 s); returns its process, or that of the one that is there already. One per database. It is started again after a crash, and ends with queue.stop_maintenance(), DROP EXTENSION, or the server; with queue in shared_preload_libraries every database that has the extension gets one by itself. DROP DATABASE needs it stopped, or FORCE. It writes what it did to the server''s log (LOG) and to queue.maintenance_log.
-Errors: 53400 no background worker to be had, 53000 it did not start, 42501 no right, 25006 read-only. Right: superuser or ownership of schema queue. Since 1.0.';
+'Starts the background worker that does the work of queue.maintain() for all topics of the database every queue.maintenance_interval. Returns its process id, also if it was running already.';
 REVOKE ALL ON FUNCTION queue.start_maintenance() FROM PUBLIC;
 
 CREATE FUNCTION queue.stop_maintenance() RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgqueue_stop_maintenance'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.stop_maintenance() IS
-'Ends the database''s maintenance worker, after the step that it is at; returns false if there is none. If queue is preloaded, another one is started within a minute. Errors: 42501 no right. Right: superuser or ownership of schema queue. Since 1.0.';
+'Stops the database''s maintenance worker after its current step, and returns false if there was none. If queue is in shared_preload_libraries, another worker starts within a minute.';
 REVOKE ALL ON FUNCTION queue.stop_maintenance() FROM PUBLIC;
 
 ------------------------------------------------------------------------------
@@ -1662,14 +1617,13 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_verify'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.verify(text) IS
-'Reads a topic''s segments and reports what breaks the rules of a log: order of offsets and timestamps, bounds, records changed in place. No row: nothing found. pg_amcheck does not look at these tables.
-Errors: 42704 no such topic, 42501 not the owner. Right: ownership of the topic. Since 1.0.';
+'Reads the segments of a topic and returns their faults, such as offsets out of order or records that were changed in place. No row means no fault.';
 
 CREATE FUNCTION queue.guard_drop() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgqueue_guard_drop'
 LANGUAGE C;
 COMMENT ON FUNCTION queue.guard_drop() IS
-'Event trigger: refuses to drop a topic''s view, table or segment other than with queue.drop_topic() (55000).';
+'Event trigger: refuses to drop a topic''s view, table or segment except with queue.drop_topic() (55000).';
 
 CREATE FUNCTION queue.guard_detach() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgqueue_guard_detach'
@@ -1687,27 +1641,27 @@ CREATE FUNCTION queue.guard_alter() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgqueue_guard_alter'
 LANGUAGE C;
 COMMENT ON FUNCTION queue.guard_alter() IS
-'Event trigger: refuses DDL after which a topic''s table, segment or view would not have the shape and the name that the extension relies on (0A000).';
+'Event trigger: refuses DDL that would change the shape, name or owner of a topic''s table, segment or view (0A000).';
 
 REVOKE ALL ON FUNCTION queue.guard_drop(), queue.guard_detach(), queue.guard_rewrite(), queue.guard_alter() FROM PUBLIC;
 
 CREATE EVENT TRIGGER queue_guard_drop ON sql_drop
     EXECUTE FUNCTION queue.guard_drop();
-COMMENT ON EVENT TRIGGER queue_guard_drop IS 'A topic''s storage is dropped with queue.drop_topic() only.';
+COMMENT ON EVENT TRIGGER queue_guard_drop IS 'Only queue.drop_topic() drops a topic''s storage.';
 
 CREATE EVENT TRIGGER queue_guard_detach ON ddl_command_start
     WHEN TAG IN ('ALTER TABLE')
     EXECUTE FUNCTION queue.guard_detach();
-COMMENT ON EVENT TRIGGER queue_guard_detach IS 'A segment leaves its topic with queue.archive_segment() only.';
+COMMENT ON EVENT TRIGGER queue_guard_detach IS 'Only queue.archive_segment() detaches a segment.';
 
 -- Of all commands: more than ALTER TABLE changes a table.
 CREATE EVENT TRIGGER queue_guard_alter ON ddl_command_end
     EXECUTE FUNCTION queue.guard_alter();
-COMMENT ON EVENT TRIGGER queue_guard_alter IS 'A topic''s view and storage keep their shape and their names.';
+COMMENT ON EVENT TRIGGER queue_guard_alter IS 'Refuses DDL that would change a topic''s view or storage.';
 
 CREATE EVENT TRIGGER queue_guard_rewrite ON table_rewrite
     EXECUTE FUNCTION queue.guard_rewrite();
-COMMENT ON EVENT TRIGGER queue_guard_rewrite IS 'A segment is not rewritten by ALTER TABLE.';
+COMMENT ON EVENT TRIGGER queue_guard_rewrite IS 'Refuses ALTER TABLE that would rewrite a segment.';
 
 -- Also under session_replication_role = replica.
 ALTER EVENT TRIGGER queue_guard_drop ENABLE ALWAYS;

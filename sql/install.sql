@@ -28,14 +28,17 @@ SELECT a.attrelid::regclass AS relation, a.attname AS uncommented
    AND col_description(a.attrelid, a.attnum) IS NULL
  ORDER BY 1, 2;
 
--- A comment on a function that users call tells since when it is there. No rows.
-SELECT p.oid::regprocedure AS without_since
-  FROM pg_proc p
- WHERE p.pronamespace = 'queue'::regnamespace
-   AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype,
-                            'table_am_handler'::regtype)
-   AND p.proname <> 'insert_guard'
-   AND obj_description(p.oid, 'pg_proc') NOT LIKE '%Since 1.0%'
+-- A comment has one or two sentences, and no tab. Errors, rights and versions are
+-- in docs/reference.md. No rows.
+SELECT pg_catalog.pg_describe_object(c.classoid, c.objoid, c.objsubid) AS object, c.description
+  FROM pg_description c
+  JOIN pg_depend d ON (d.classid, d.objid) = (c.classoid, c.objoid)
+  JOIN pg_extension e ON e.oid = d.refobjid
+ WHERE d.refclassid = 'pg_extension'::regclass
+   AND d.deptype = 'e'
+   AND e.extname = 'queue'
+   AND (c.description !~ '\.$'
+        OR c.description ~ '([.?]\s.*){2}\.$|[\t\n]|Errors:|Right:|Since ')
  ORDER BY 1;
 
 -- Nothing runs with other rights than the caller's, nothing outside a

@@ -228,21 +228,81 @@ sub run_page
 	return;
 }
 
-# ---------------- the reference names everything ----------------
+# ---------------- the reference has everything, with its signature ----------------
 
-# A function's input arguments as docs/reference.md writes them.
-sub arguments
+# Names, types and defaults as docs/reference.md writes them.
+sub as_documented
 {
 	my ($text) = @_;
 
+	$text =~ s/\s*--.*$//mg;
 	$text =~ s/\s+/ /g;
-	$text =~ s/,? ?\bOUT .*//;
+	$text =~ s/^ | $//g;
 	$text =~ s/\bIN (?=\w)//g;
 	$text =~ s/::[a-z ]+(\[\])?//g;
 	$text =~ s/\binteger\b/int/g;
 	$text =~ s/timestamp with time zone/timestamptz/g;
 	$text =~ s/'00:01:00'/'1 minute'/g;
 	return $text;
+}
+
+# Rows of a query in each of which a name comes first: { name => [the rest, ...] }.
+sub lists_by_name
+{
+	my ($node, $sql) = @_;
+	my %lists;
+
+	foreach my $row (split /\n/, $node->safe_psql('postgres', $sql))
+	{
+		my ($name, $rest) = split /\|/, $row, 2;
+
+		push @{ $lists{$name} }, as_documented($rest);
+	}
+	return %lists;
+}
+
+# The signatures in the reference's blocks without a language, by function. Those of
+# functions whose last columns are "the columns of" a row type get these columns.
+sub documented_signatures
+{
+	my ($text, $attributes) = @_;
+	my %signatures;
+
+	$text =~ s/^```sql.*?^```$//msg;
+	while ($text =~ /^```\n(.*?)^```$/msg)
+	{
+		foreach my $signature (split /^(?=(?:CALL )?queue\.)/m, $1)
+		{
+			my ($name) = $signature =~ /^(?:CALL )?(queue\.\w+)\(/ or next;
+
+			if ($signature =~ /-- the columns of (queue\.\w+)/)
+			{
+				my $columns = join ', ', map { "OUT $_" } @{ $attributes->{$1} };
+
+				$columns =~ s/\bvalue jsonb/value anyelement/;
+				$signature =~ s/\)(?=\s*RETURNS)/, $columns)/;
+			}
+			push @{ $signatures{$name} }, as_documented($signature);
+		}
+	}
+	return %signatures;
+}
+
+# Columns and types of the tables in a section: in their first two cells, separated by
+# commas; a single type is that of all columns of its row.
+sub documented_columns
+{
+	my ($section) = @_;
+	my @columns;
+
+	while ($section =~ /^\| (`[^|]*) \| ([^|]*) \|/mg)
+	{
+		my @types = split /, /, $2;
+		my @names = $1 =~ /`(\w+)`/g;
+
+		push @columns, map { $names[$_] . ' ' . (@types == 1 ? $types[0] : $types[$_] // '') } 0 .. $#names;
+	}
+	return @columns;
 }
 
 sub check_reference
@@ -253,8 +313,7 @@ sub check_reference
 
 	# what there is
 	foreach my $name (split /\n/, $node->safe_psql('postgres', qq{
-		SELECT 'queue.' || proname FROM pg_proc WHERE pronamespace $in_queue
-		UNION SELECT 'queue.' || relname FROM pg_class
+		SELECT 'queue.' || relname FROM pg_class
 		 WHERE relnamespace $in_queue AND relkind IN ('r', 'v', 'c')
 		UNION SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'queue%'
 		UNION SELECT name FROM pg_settings WHERE name LIKE 'queue.%' ORDER BY 1}))
@@ -262,39 +321,39 @@ sub check_reference
 		ok($text =~ /\b\Q$name\E\b/, "reference.md has $name");
 	}
 
-	# the columns of each view, in their order
-	foreach my $row (split /\n/, $node->safe_psql('postgres', qq{
-		SELECT relname, string_agg(attname, ' ' ORDER BY attnum)
+	# the columns of each view and row type, in their order, with their types
+	my %attributes = lists_by_name($node, qq{
+		SELECT attrelid::regclass, quote_ident(attname) || ' ' || format_type(atttypid, atttypmod)
 		  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-		 WHERE relnamespace $in_queue AND relkind = 'v' AND attnum > 0 GROUP BY 1}))
+		 WHERE relnamespace $in_queue AND relkind IN ('v', 'c') AND attnum > 0
+		 ORDER BY attrelid, attnum});
+	foreach my $relation (sort keys %attributes)
 	{
-		my ($view, $columns) = split /\|/, $row;
-		my ($section) = $text =~ /^### queue\.$view\n(.*?)^(?:###|---)/ms;
-		my @named;
+		my ($section) = $text =~ /^### \Q$relation\E\n(.*?)^(?:###|---)/ms;
+		my ($same, $row_type) = $text =~ /^\| `\Q$relation\E` \| (the same, then )?`([^`]*)`/m;
+		my @documented = defined $row_type ? $row_type : documented_columns($section // '');
 
-		push @named, $1 =~ /`(\w+)`/g while ($section // '') =~ /^\| (`[^|]*) \|/mg;
-		is("@named", $columns, "reference.md has the columns of queue.$view");
+		unshift @documented, @{ $attributes{'queue.message'} } if $same;
+		is( join(', ', @documented) =~ s/"//gr,
+			join(', ', @{ $attributes{$relation} }) =~ s/"//gr,
+			"reference.md has the columns of $relation");
 	}
 
-	# the arguments of each function that has a heading, but what stands for "the same";
-	# not those of an example
-	my %documented;
-	while ($text =~ /^(?:CALL )?(queue\.\w+)\((?!')((?:[^()]|\([^()]*\))*)\)/mg)
+	# each function, with its arguments, their types and defaults, and its result
+	my %catalog = lists_by_name($node, qq{
+		SELECT name, CASE prokind WHEN 'p' THEN 'CALL ' ELSE '' END || name
+		       || '(' || pg_get_function_arguments(oid) || ')'
+		       || COALESCE(' RETURNS ' || pg_get_function_result(oid), '')
+		  FROM pg_proc, LATERAL (SELECT 'queue.' || proname) AS n (name)
+		 WHERE pronamespace $in_queue});
+	my %documented = documented_signatures($text, \%attributes);
+	foreach my $function (sort { $a cmp $b } keys %{ { %catalog, %documented } })
 	{
-		push @{ $documented{$1} }, arguments($2) if index($2, '…') < 0;
-	}
-	foreach my $function (sort keys %documented)
-	{
-		my @catalog = map { arguments(s/^\(|\)$//gr) } split /\n/, $node->safe_psql('postgres',
-			"SELECT '(' || pg_get_function_arguments(oid) || ')' FROM pg_proc
-			  WHERE 'queue.' || proname = '$function' AND pronamespace $in_queue");
-
-		foreach my $arguments (@{ $documented{$function} })
-		{
-			ok((grep { $_ eq $arguments } @catalog),
-				"reference.md has the arguments of $function")
-			  or diag("$function($arguments)\n", join "\n", @catalog);
-		}
+		is_deeply(
+			[ sort @{ $documented{$function} // [] } ],
+			[ sort @{ $catalog{$function} // [] } ],
+			"reference.md has the signature of $function")
+		  or diag("in the catalog:\n", join "\n", @{ $catalog{$function} // [] });
 	}
 	return;
 }
