@@ -726,10 +726,7 @@ CREATE FUNCTION queue.consume(
 AS 'MODULE_PATHNAME', 'pgqueue_consume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume(text, text, int, int, int[], interval, text) IS
-'Returns the next messages of one partition and moves the group''s offset over all of them, in the caller''s transaction: COMMIT makes both durable, ROLLBACK or a crash gives the messages back. Takes the next partition that has something to read, is not paused, and that no other transaction of the group holds and no live member has messages in hand of; returns nothing if there is none.
-max_messages: default 100. max_bytes: of keys, values and headers, uncompressed; one message is returned whatever its size; default no limit. partitions: which to read; default all. max_wait: if there is nothing, waits so long for it; holds the statement''s snapshot meanwhile, which does not show what arrives: it returns nothing and the next statement reads (under REPEATABLE READ the next transaction). Default: does not wait (see queue.wait). metadata: kept with the offset. For topics of type jsonb.
-The first call of a new group makes the group; others that use the same new group wait for that transaction: call queue.create_group() beforehand.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, wait or partition, 22004 NULL, 42602 bad group name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+'Returns the next messages of one partition of a topic, and moves the group''s offset over all of them in the caller''s transaction. max_wait holds the statement''s snapshot; outside a transaction use queue.wait().';
 
 CREATE FUNCTION queue.consume_typed(
     consumer_group text,
@@ -751,7 +748,7 @@ CREATE FUNCTION queue.consume_typed(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume_typed(text, text, anyelement, int, int, int[], interval, text) IS
-'As queue.consume(), for a topic of any type: pass NULL::type as value_type. Since 1.0.';
+'As queue.consume(), for a topic with values of any type. Pass NULL::type as value_type.';
 
 CREATE FUNCTION queue.consume_topics(
     consumer_group text,
@@ -764,7 +761,7 @@ CREATE FUNCTION queue.consume_topics(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume_topics(text, text[], int, int, interval, text) IS
-'As queue.consume(), from the next of several topics that has something, in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+'As queue.consume(), for the next of several topics that has messages. topics has 1 to 64 names of topics with values of one type.';
 
 CREATE FUNCTION queue.consume_topics_typed(
     consumer_group text,
@@ -785,7 +782,7 @@ CREATE FUNCTION queue.consume_topics_typed(
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.consume_topics_typed(text, text[], anyelement, int, int, interval, text) IS
-'As queue.consume_topics(), for topics of any type: pass NULL::type as value_type. Since 1.0.';
+'As queue.consume_topics(), for topics with values of any type. Pass NULL::type as value_type.';
 
 CREATE PROCEDURE queue.wait(
     consumer_group text,
@@ -796,8 +793,7 @@ CREATE PROCEDURE queue.wait(
 AS 'MODULE_PATHNAME', 'pgqueue_wait'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.wait(text, text, interval, text) IS
-'Commits, then sleeps until the group has something to consume in the topic, without a snapshot: VACUUM is not held back. Returns when there is something, or after timeout (default: no limit); consume then tells: it may find nothing, if others were faster, or if the message whose commit woke it lies behind one still in progress. Woken by the commit of a producer or consumer; looks itself each queue.recheck_interval (default 1 s), for what cannot wake it (prepared transactions, leases that run out, a standby). With member: until that member has something to poll, or should poll to keep its lease or its share of partitions. Works on a standby, for queue.fetch().
-Errors: 2D000 inside a transaction block or a function, 42704 no such topic, 55006 topic dropped meanwhile, 22023 bad timeout, 22004 NULL, 42602 bad name, 42501 no right. Right: SELECT on the topic''s view, membership in the group''s role. Since 1.0.';
+'Commits, then waits without a snapshot until the group, or with member that member, has messages to read in the topic, or until timeout. A following consume or poll may still return no rows.';
 
 CREATE PROCEDURE queue.wait_topics(
     consumer_group text,
@@ -808,7 +804,7 @@ CREATE PROCEDURE queue.wait_topics(
 AS 'MODULE_PATHNAME', 'pgqueue_wait_topics'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.wait_topics(text, text[], interval, text) IS
-'As queue.wait(), for any of 1 to 64 topics. Since 1.0.';
+'As queue.wait(), for messages in any of 1 to 64 topics.';
 
 CREATE FUNCTION queue.pause(
     consumer_group text,
@@ -846,11 +842,7 @@ CREATE FUNCTION queue.poll(
 AS 'MODULE_PATHNAME', 'pgqueue_poll'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll(text, text, text, int, interval, int, interval) IS
-'Hands messages to a member of the group, for work outside the database: what follows the committed offsets of the partitions that the member owns. Offsets stay; queue.commit_offset() moves them when the work is done. At least once: what is not committed is handed out again, to the member itself with its next poll, to others once its lease is over. Call it in a transaction of its own.
-member: name of 1 to 255 bytes; a process that restarts under its old name keeps its partitions. max_messages: default 100; 0 only keeps the lease. lease: how long the member may be silent, at least; default 1 minute; poll and commit_offset renew it. max_bytes: as in queue.consume(). max_wait: if there is nothing to do, waits so long, as in queue.consume(); a poll that joins, renews the lease or moves partitions returns at once.
-The partitions are shared evenly among members whose lease is not over. One moves only when its owner has no messages of it in hand, or is silent for longer than its lease. Partitions that a transaction is consuming, or that are paused, are left out.
-Returns the messages with an epoch for commit_offset, a new one each time that messages of a partition are handed out. The commit of a transaction that only polls waits for no disk, unless it makes the group: what a crash could lose is handed out again.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit, lease or wait, 22004 NULL, 42602 bad name, 42501 no right, 40001 under REPEATABLE READ if the group moved on, 55006 group or topic dropped meanwhile, QU001 committed offset outside the log (see queue.alter_group), 25006 read-only. Right: SELECT on the topic''s view, membership in the group''s role. Idea: Kafka''s poll() with the cooperative sticky assignor and static membership. Since 1.0.';
+'Hands messages of a topic to a member of the group, in its lease; queue.commit_offset() moves the offsets when the work is done. max_messages 0 only renews the lease.';
 
 CREATE FUNCTION queue.poll_typed(
     consumer_group text,
@@ -873,7 +865,7 @@ CREATE FUNCTION queue.poll_typed(
 AS 'MODULE_PATHNAME', 'pgqueue_poll_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll_typed(text, text, text, anyelement, int, interval, int, interval) IS
-'As queue.poll(), for a topic of any type: pass NULL::type as value_type. Since 1.0.';
+'As queue.poll(), for a topic with values of any type. Pass NULL::type as value_type.';
 
 CREATE FUNCTION queue.poll_topics(
     consumer_group text,
@@ -887,7 +879,7 @@ CREATE FUNCTION queue.poll_topics(
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll_topics(text, text[], text, int, interval, int, interval) IS
-'As queue.poll(), from several topics in turn. topics: 1 to 64, with values of one type. Since 1.0.';
+'As queue.poll(), from several topics. topics has 1 to 64 names of topics with values of one type.';
 
 CREATE FUNCTION queue.poll_topics_typed(
     consumer_group text,
@@ -910,7 +902,7 @@ CREATE FUNCTION queue.poll_topics_typed(
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.poll_topics_typed(text, text[], text, anyelement, int, interval, int, interval) IS
-'As queue.poll_topics(), for topics of any type: pass NULL::type as value_type. Since 1.0.';
+'As queue.poll_topics(), for topics with values of any type. Pass NULL::type as value_type.';
 
 CREATE FUNCTION queue.commit_offset(
     consumer_group text,
@@ -947,8 +939,7 @@ CREATE FUNCTION queue.fetch(
 AS 'MODULE_PATHNAME', 'pgqueue_fetch'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.fetch(text, int, bigint, int, int) IS
-'Returns messages of a partition from an offset on, up to the first that may still appear. Changes nothing, works on a standby. Limits as in queue.consume(). For topics of type jsonb.
-Errors: 42704 no such topic, 42804 other value type, 22023 bad limit or partition, 22004 NULL, QU001 offset outside the log, 42501 no right. Right: SELECT on the topic''s view. Since 1.0.';
+'Returns messages of a partition from an offset on, up to the stable end, without a group. Works on a standby.';
 
 CREATE FUNCTION queue.fetch_typed(
     topic        text,
@@ -968,7 +959,7 @@ CREATE FUNCTION queue.fetch_typed(
 AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue.fetch_typed(text, int, bigint, anyelement, int, int) IS
-'As queue.fetch(), for a topic of any type: pass NULL::type as value_type. Since 1.0.';
+'As queue.fetch(), for a topic with values of any type. Pass NULL::type as value_type.';
 
 CREATE FUNCTION queue.log_start(topic text, partition int) RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgqueue_log_start_sql'
