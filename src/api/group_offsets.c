@@ -10,7 +10,7 @@
  * skipped.  The ends of a partition are looked up once for all groups.
  *
  * Partitions that the group has not begun to read have no row in
- * queue.progress. They have one in the result, without an offset: the group
+ * queue.progress.  They have one in the result, without an offset: the group
  * will begin them at the log start, so all their messages count as lag.
  *
  *-------------------------------------------------------------------------
@@ -124,7 +124,7 @@ ask_expired(Topic *topic, void *arg)
 
 /*
  * Return true if the group of a place, which is at an offset, has expired
- * there. The messages by which that is decided may be removed by now, or
+ * there.  The messages by which that is decided may be removed by now, or
  * unreadable.
  */
 static bool

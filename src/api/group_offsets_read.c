@@ -59,25 +59,24 @@ pgqueue_list_topics(Walk *walk)
 void
 pgqueue_list_groups(Walk *walk)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false,
-										  walk->snapshot, 0, NULL);
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
 	walk->groups = make_hash("queue groups by id", sizeof(int32),
 							 sizeof(ListedGroup));
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	pgqueue_registry_scan_table(&scan, REGISTRY_GROUP, AccessShareLock,
+								walk->snapshot);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
 		ConsumerGroup group = {0};
 		ListedGroup *listed;
 
-		pgqueue_group_read(rel, tuple, &group);
+		pgqueue_group_read(scan.rel, tuple, &group);
 		listed = hash_search(walk->groups, &group.id, HASH_ENTER, NULL);
 		listed->name = CStringGetTextDatum(group.name);
 		listed->group = group;
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 }
 
 /* List the transactions that have locked a group's partition. */

@@ -88,7 +88,7 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 /*
  * Keep the topics in which a group has rows from being dropped, since
  * drop_topic deletes these rows, too.  Rights do not matter, nor whether a
- * topic can be used. Leave other topics alone: another transaction may have
+ * topic can be used.  Leave other topics alone: another transaction may have
  * locked their tables.
  */
 static void

@@ -265,23 +265,22 @@ pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 static List *
 all_groups(void)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
+	RegistryScan scan = {0};
 	Snapshot	snapshot = register_now();
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
-										  NULL);
 	List	   *groups = NIL;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	pgqueue_registry_scan_table(&scan, REGISTRY_GROUP, AccessShareLock,
+								snapshot);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
 		ConsumerGroup *group = palloc0(sizeof(ConsumerGroup));
 
-		pgqueue_group_read(rel, tuple, group);
+		pgqueue_group_read(scan.rel, tuple, group);
 		groups = lappend(groups, group);
 	}
-	systable_endscan(scan);
+	pgqueue_registry_end(&scan);
 	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
 	return groups;
 }
 

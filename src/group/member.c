@@ -40,14 +40,11 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_collation_d.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -115,43 +112,17 @@ pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
 /* ---------------- rows ---------------- */
 
 /*
- * Begin a scan over the rows of a group: those of a topic (-1: any) and of a
- * name (NULL: any).  Both tables have their keys in the same order.
+ * Begin a scan over the rows of a group in queue.member or queue.assignment, which
+ * have their first columns and their keys in the same order; -1: of any topic.
  */
-static SysScanDesc
-begin_scan(Relation rel, RegistryTable index, AttrNumber name_attr, int32 group,
-		   int32 topic_id, const char *name)
+static void
+begin_scan(RegistryScan *scan, RegistryTable table, LOCKMODE lockmode,
+		   int32 group, int32 topic_id)
 {
-	ScanKeyData keys[3];
-	int			n = 1;
-
-	ScanKeyInit(&keys[0], MEMBER_ATTR_GROUP, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(group));
+	pgqueue_registry_key_int4(scan, MEMBER_ATTR_GROUP, group);
 	if (topic_id >= 0)
-		ScanKeyInit(&keys[n++], MEMBER_ATTR_TOPIC, BTEqualStrategyNumber,
-					F_INT4EQ, Int32GetDatum(topic_id));
-	if (name != NULL)
-	{
-		ScanKeyInit(&keys[n], name_attr, BTEqualStrategyNumber, F_TEXTEQ,
-					CStringGetTextDatum(name));
-		keys[n++].sk_collation = C_COLLATION_OID;
-	}
-	return systable_beginscan(rel, pgqueue_registry(index), true, SnapshotSelf,
-							  n, keys);
-}
-
-static SysScanDesc
-scan_members(Relation rel, int32 group, int32 topic_id, const char *name)
-{
-	return begin_scan(rel, REGISTRY_MEMBER_NAME_INDEX, MEMBER_ATTR_NAME, group,
-					  topic_id, name);
-}
-
-static SysScanDesc
-scan_assignments(Relation rel, int32 group, int32 topic_id)
-{
-	return begin_scan(rel, REGISTRY_ASSIGNMENT_NAME_INDEX, ASSIGN_ATTR_NAME,
-					  group, topic_id, NULL);
+		pgqueue_registry_key_int4(scan, MEMBER_ATTR_TOPIC, topic_id);
+	pgqueue_registry_scan(scan, table, lockmode, SnapshotSelf);
 }
 
 static void
@@ -202,11 +173,11 @@ pgqueue_new_member(Members *members, const char *name)
 static void
 read_assignments(int32 group, int32 topic_id, Members *members)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_ASSIGNMENT);
-	SysScanDesc scan = scan_assignments(rel, group, topic_id);
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	begin_scan(&scan, REGISTRY_ASSIGNMENT, AccessShareLock, group, topic_id);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
 		Datum		values[ASSIGN_NATTS];
 		bool		nulls[ASSIGN_NATTS];
@@ -215,7 +186,7 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 		const int32 *numbers;
 		Member	   *member;
 
-		pgqueue_registry_read(rel, tuple, ASSIGN_NATTS, values, nulls);
+		pgqueue_registry_read(scan.rel, tuple, ASSIGN_NATTS, values, nulls);
 		name = TextDatumGetCString(values[ASSIGN_ATTR_NAME - 1]);
 		member = pgqueue_member_of(members, name);
 		if (member == NULL)
@@ -231,8 +202,7 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 				member->partitions[member->npartitions++] = numbers[i];
 		member->assignment_tid = tuple->t_self;
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 }
 
 /*
@@ -242,18 +212,17 @@ read_assignments(int32 group, int32 topic_id, Members *members)
 void
 pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_MEMBER);
-	SysScanDesc scan = scan_members(rel, group, topic_id, NULL);
+	RegistryScan scan = {0};
 	TimestampTz now = GetCurrentTimestamp();
 	HeapTuple	tuple;
 
 	members->n = 0;
 	members->room = 8;
 	members->members = palloc(members->room * sizeof(Member));
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		read_member(rel, tuple, now, pgqueue_new_member(members, ""));
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	begin_scan(&scan, REGISTRY_MEMBER, AccessShareLock, group, topic_id);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
+		read_member(scan.rel, tuple, now, pgqueue_new_member(members, ""));
+	pgqueue_registry_end(&scan);
 	read_assignments(group, topic_id, members);
 }
 
@@ -286,20 +255,23 @@ pgqueue_member_of(const Members *members, const char *name)
 bool
 pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_MEMBER);
-	SysScanDesc scan = scan_members(rel, group, topic_id, progress->member);
-	HeapTuple	tuple = systable_getnext(scan);
+	RegistryScan scan = {0};
+	HeapTuple	tuple;
 	bool		alive = false;
 
+	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_GROUP, group);
+	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_TOPIC, topic_id);
+	pgqueue_registry_key_text(&scan, MEMBER_ATTR_NAME, progress->member);
+	pgqueue_registry_scan(&scan, REGISTRY_MEMBER, AccessShareLock, SnapshotSelf);
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		Member		member;
 
-		read_member(rel, tuple, GetCurrentTimestamp(), &member);
+		read_member(scan.rel, tuple, GetCurrentTimestamp(), &member);
 		alive = member.alive && pgqueue_member_handed(&member, progress);
 	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 	return alive;
 }
 
@@ -350,23 +322,12 @@ pgqueue_member_delete(RegistryTable table, ItemPointer tid)
 }
 
 static void
-delete_all(RegistryTable table, SysScanDesc (*begin) (Relation, int32, int32),
-		   int32 group, int32 topic_id)
+delete_of_group(RegistryTable table, int32 group, int32 topic_id)
 {
-	Relation	rel = pgqueue_open_for_writing(table);
-	SysScanDesc scan = begin(rel, group, topic_id);
-	HeapTuple	tuple;
+	RegistryScan scan = {0};
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
-}
-
-static SysScanDesc
-scan_all_members(Relation rel, int32 group, int32 topic_id)
-{
-	return scan_members(rel, group, topic_id, NULL);
+	begin_scan(&scan, table, RowExclusiveLock, group, topic_id);
+	(void) pgqueue_registry_delete(&scan);
 }
 
 /*
@@ -377,19 +338,19 @@ scan_all_members(Relation rel, int32 group, int32 topic_id)
 void
 pgqueue_members_forget(int32 group, int32 topic_id)
 {
-	delete_all(REGISTRY_MEMBER, scan_all_members, group, topic_id);
-	delete_all(REGISTRY_ASSIGNMENT, scan_assignments, group, topic_id);
+	delete_of_group(REGISTRY_MEMBER, group, topic_id);
+	delete_of_group(REGISTRY_ASSIGNMENT, group, topic_id);
 }
 
-/* Begin a scan over the rows of a topic, without an index: none begins with it. */
-static SysScanDesc
-scan_topic(Relation rel, int32 group, int32 topic_id)
+static void
+delete_of_topic(RegistryTable table, int32 topic_id)
 {
-	ScanKeyData key;
+	RegistryScan scan = {0};
 
-	ScanKeyInit(&key, MEMBER_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic_id));
-	return systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
+	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_TOPIC, topic_id);
+	/* no index begins with the topic */
+	pgqueue_registry_scan_table(&scan, table, RowExclusiveLock, SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 }
 
 /*
@@ -400,8 +361,8 @@ scan_topic(Relation rel, int32 group, int32 topic_id)
 void
 pgqueue_members_delete(const Topic *topic)
 {
-	delete_all(REGISTRY_MEMBER, scan_topic, 0, topic->id);
-	delete_all(REGISTRY_ASSIGNMENT, scan_topic, 0, topic->id);
+	delete_of_topic(REGISTRY_MEMBER, topic->id);
+	delete_of_topic(REGISTRY_ASSIGNMENT, topic->id);
 }
 
 /* Return true if the member has messages of the partition in hand. */

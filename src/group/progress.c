@@ -33,12 +33,8 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
-#include "catalog/indexing.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -148,22 +144,16 @@ pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
  * Begin a scan over the rows of a group, of a topic (-1: any), of a partition
  * (-1: any).  Read backward, it returns the newest row of a partition first.
  */
-static SysScanDesc
-begin_scan(Relation rel, Relation index, Snapshot snapshot, int32 group,
-		   int32 topic_id, int32 partition)
+static void
+begin_scan(RegistryScan *scan, LOCKMODE lockmode, int32 group, int32 topic_id,
+		   int32 partition)
 {
-	ScanKeyData keys[3];
-	int			n = 1;
-
-	ScanKeyInit(&keys[0], PROGRESS_ATTR_GROUP, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(group));
+	pgqueue_registry_key_int4(scan, PROGRESS_ATTR_GROUP, group);
 	if (topic_id >= 0)
-		ScanKeyInit(&keys[n++], PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber,
-					F_INT4EQ, Int32GetDatum(topic_id));
+		pgqueue_registry_key_int4(scan, PROGRESS_ATTR_TOPIC, topic_id);
 	if (partition >= 0)
-		ScanKeyInit(&keys[n++], PROGRESS_ATTR_PARTITION, BTEqualStrategyNumber,
-					F_INT4EQ, Int32GetDatum(partition));
-	return systable_beginscan_ordered(rel, index, snapshot, n, keys);
+		pgqueue_registry_key_int4(scan, PROGRESS_ATTR_PARTITION, partition);
+	pgqueue_registry_scan(scan, REGISTRY_PROGRESS, lockmode, SnapshotSelf);
 }
 
 /* Read a row into *progress; strings are copied. */
@@ -222,20 +212,16 @@ void
 pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 					  Progress *progress)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
-	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
-								   AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic->id,
-								  partition);
-	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	RegistryScan scan = {0};
+	HeapTuple	tuple;
 
+	begin_scan(&scan, AccessShareLock, group, topic->id, partition);
+	tuple = pgqueue_registry_previous(&scan);
 	if (HeapTupleIsValid(tuple))
-		read_row(rel, tuple, progress);
+		read_row(scan.rel, tuple, progress);
 	else
 		memset(progress, 0, sizeof(Progress));
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	pgqueue_registry_end(&scan);
 	if (unlikely(progress->incarnation != 0 &&
 				 progress->incarnation != pgqueue_incarnation(topic)))
 		judge_restored(topic, partition, progress);
@@ -339,7 +325,7 @@ pgqueue_in_hand(const Progress *progress)
  * Take back the messages in hand, and fence the member that has them.
  *
  * An epoch is the moment in microseconds, or the last epoch + 1 if that is
- * greater. A row of poll may be lost in a crash (api/poll.c); counting on from
+ * greater.  A row of poll may be lost in a crash (api/poll.c); counting on from
  * the last row would then give an epoch a second time.
  */
 void
@@ -354,16 +340,12 @@ pgqueue_new_epoch(Progress *progress)
 bool
 pgqueue_progress_any(int32 group, int32 topic_id)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
-	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
-								   AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
-	bool		found =
-		HeapTupleIsValid(systable_getnext_ordered(scan, BackwardScanDirection));
+	RegistryScan scan = {0};
+	bool		found;
 
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	begin_scan(&scan, AccessShareLock, group, topic_id, -1);
+	found = HeapTupleIsValid(pgqueue_registry_next(&scan));
+	pgqueue_registry_end(&scan);
 	return found;
 }
 
@@ -371,26 +353,20 @@ pgqueue_progress_any(int32 group, int32 topic_id)
 List *
 pgqueue_group_partitions(int32 group, int32 topic_id)
 {
-	Relation	rel = pgqueue_registry_open(REGISTRY_PROGRESS);
-	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
-								   AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
+	RegistryScan scan = {0};
 	GroupPartition *last = NULL;
-	List	   *places = NIL;
+	List	   *partitions = NIL;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple =
-							systable_getnext_ordered(scan,
-													 ForwardScanDirection)))
+	begin_scan(&scan, AccessShareLock, group, topic_id, -1);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
-		bool		isnull;
-		int32		topic = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_TOPIC,
-													   RelationGetDescr(rel),
-													   &isnull));
-		int32		partition = DatumGetInt32(heap_getattr(tuple,
-														   PROGRESS_ATTR_PARTITION,
-														   RelationGetDescr(rel),
-														   &isnull));
+		int32		topic =
+			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
+												  PROGRESS_ATTR_TOPIC));
+		int32		partition =
+			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
+												  PROGRESS_ATTR_PARTITION));
 
 		CHECK_FOR_INTERRUPTS();
 		if (last != NULL && last->topic_id == topic &&
@@ -399,12 +375,10 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 		last = palloc(sizeof(GroupPartition));
 		last->topic_id = topic;
 		last->partition = partition;
-		places = lappend(places, last);
+		partitions = lappend(partitions, last);
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
-	return places;
+	pgqueue_registry_end(&scan);
+	return partitions;
 }
 
 /*
@@ -415,22 +389,10 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 void
 pgqueue_progress_forget(int32 group, int32 topic_id)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
-	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
-								   AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, index, SnapshotSelf, group, topic_id, -1);
-	HeapTuple	tuple;
+	RegistryScan scan = {0};
 
-	while (HeapTupleIsValid(tuple =
-							systable_getnext_ordered(scan,
-													 ForwardScanDirection)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		CatalogTupleDelete(rel, &tuple->t_self);
-	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, NoLock);
+	begin_scan(&scan, RowExclusiveLock, group, topic_id, -1);
+	(void) pgqueue_registry_delete(&scan);
 }
 
 /*
@@ -441,20 +403,11 @@ pgqueue_progress_forget(int32 group, int32 topic_id)
 void
 pgqueue_progress_delete(const Topic *topic)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	RegistryScan scan = {0};
 
-	ScanKeyInit(&key, PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(topic->id));
+	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic->id);
 	/* no index begins with the topic */
-	scan = systable_beginscan(rel, InvalidOid, false, SnapshotSelf, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		CatalogTupleDelete(rel, &tuple->t_self);
-	}
-	systable_endscan(scan);
-	table_close(rel, NoLock);
+	pgqueue_registry_scan_table(&scan, REGISTRY_PROGRESS, RowExclusiveLock,
+								SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 }

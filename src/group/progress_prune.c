@@ -7,8 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
@@ -20,45 +18,42 @@
 #include "group/progress.h"
 
 static int32
-int32_attr(HeapTuple tuple, AttrNumber attr, TupleDesc desc)
+partition_of(const RegistryScan *scan, HeapTuple tuple)
 {
-	bool		isnull;
-
-	return DatumGetInt32(heap_getattr(tuple, attr, desc, &isnull));
+	return DatumGetInt32(pgqueue_registry_column(scan, tuple,
+												 PROGRESS_ATTR_PARTITION));
 }
 
 static bool
-is_committed_before(HeapTuple tuple, TupleDesc desc, TimestampTz time)
+is_committed_before(const RegistryScan *scan, HeapTuple tuple, TimestampTz time)
 {
-	bool		isnull;
+	Datum		committed_at = pgqueue_registry_column(scan, tuple,
+													   PROGRESS_ATTR_COMMITTED_AT);
 
-	return DatumGetTimestampTz(heap_getattr(tuple, PROGRESS_ATTR_COMMITTED_AT,
-											desc, &isnull)) < time;
+	return DatumGetTimestampTz(committed_at) < time;
 }
 
 /*
  * Delete the history of the partition that a scan's first row is of: rows that
  * were written before a time, but the newest.  The scan goes on from the
  * oldest row and ends at the first that stays, so it reads one row if none is
- * to go. Return the number of rows deleted.
+ * to go.  Return the number of rows deleted.
  */
 static int64
-prune_partition(Relation rel, SysScanDesc scan, HeapTuple tuple,
-				int32 partition, TimestampTz before)
+prune_partition(RegistryScan *scan, HeapTuple tuple, int32 partition,
+				TimestampTz before)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
 	int64		n = 0;
 
-	while (is_committed_before(tuple, desc, before))
+	while (is_committed_before(scan, tuple, before))
 	{
 		ItemPointerData tid = tuple->t_self;
 
 		CHECK_FOR_INTERRUPTS();
-		tuple = systable_getnext_ordered(scan, ForwardScanDirection);
-		if (!HeapTupleIsValid(tuple) ||
-			int32_attr(tuple, PROGRESS_ATTR_PARTITION, desc) != partition)
+		tuple = pgqueue_registry_next(scan);
+		if (!HeapTupleIsValid(tuple) || partition_of(scan, tuple) != partition)
 			break;				/* that was the newest */
-		CatalogTupleDelete(rel, &tid);
+		CatalogTupleDelete(scan->rel, &tid);
 		n++;
 	}
 	return n;
@@ -73,44 +68,35 @@ int64
 pgqueue_progress_prune(int32 group, const Topic *topic, TimestampTz before,
 					   int64 *deleted)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_PROGRESS);
-	Relation	index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
-								   AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int64		total = 0;
 	int32		partition = 0;
 
 	while (partition < topic->npartitions)
 	{
-		ScanKeyData keys[3];
-		SysScanDesc scan;
+		RegistryScan scan = {0};
 		HeapTuple	tuple;
 
-		ScanKeyInit(&keys[0], PROGRESS_ATTR_GROUP, BTEqualStrategyNumber,
-					F_INT4EQ, Int32GetDatum(group));
-		ScanKeyInit(&keys[1], PROGRESS_ATTR_TOPIC, BTEqualStrategyNumber,
-					F_INT4EQ, Int32GetDatum(topic->id));
-		ScanKeyInit(&keys[2], PROGRESS_ATTR_PARTITION,
-					BTGreaterEqualStrategyNumber, F_INT4GE,
-					Int32GetDatum(partition));
-		scan = systable_beginscan_ordered(rel, index, snapshot, lengthof(keys),
-										  keys);
-		tuple = systable_getnext_ordered(scan, ForwardScanDirection);
-		partition = !HeapTupleIsValid(tuple) ? topic->npartitions :
-			int32_attr(tuple, PROGRESS_ATTR_PARTITION, RelationGetDescr(rel));
+		pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_GROUP, group);
+		pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic->id);
+		pgqueue_registry_key(&scan, PROGRESS_ATTR_PARTITION,
+							 BTGreaterEqualStrategyNumber, F_INT4GE,
+							 Int32GetDatum(partition));
+		pgqueue_registry_scan(&scan, REGISTRY_PROGRESS, RowExclusiveLock,
+							  snapshot);
+		tuple = pgqueue_registry_next(&scan);
+		partition = HeapTupleIsValid(tuple) ? partition_of(&scan, tuple) :
+			topic->npartitions;
 		if (partition < topic->npartitions)
 		{
-			int64		n = prune_partition(rel, scan, tuple, partition,
-											before);
+			int64		n = prune_partition(&scan, tuple, partition, before);
 
 			deleted[partition] += n;
 			total += n;
 		}
-		systable_endscan_ordered(scan);
+		pgqueue_registry_end(&scan);
 		partition++;
 	}
 	UnregisterSnapshot(snapshot);
-	index_close(index, AccessShareLock);
-	table_close(rel, NoLock);
 	return total;
 }
