@@ -20,9 +20,7 @@
 PG_FUNCTION_INFO_V1(pgqueue_commit_offset);
 PG_FUNCTION_INFO_V1(pgqueue_leave);
 
-/*
- * (consumer_group, topic, partition, next_offset, member, epoch, metadata)
- */
+/* (consumer_group, topic, partition, next_offset, member, epoch, metadata) */
 Datum
 pgqueue_commit_offset(PG_FUNCTION_ARGS)
 {

@@ -174,9 +174,7 @@ check_table(Relation log, int32 topic_id)
 
 /* ---------------- the view ---------------- */
 
-/*
- * Return true if the view's query is SELECT of the log's columns, of all rows.
- */
+/* Return true if the view's query selects the log's columns, of all rows. */
 static bool
 selects_log(Relation view, Oid log)
 {

@@ -65,9 +65,7 @@ producer_args(FunctionCallInfo fcinfo, const char *function, char **name)
 	return topic;
 }
 
-/*
- * Check that the user may manage a producer: the owner of the topic may, too.
- */
+/* Check that the user may manage a producer: the topic's owner may, too. */
 static void
 check_manages(const Topic *topic, const char *name, const Producer *producer)
 {

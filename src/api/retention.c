@@ -25,9 +25,7 @@ PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 
 /* ---------------- delete_messages ---------------- */
 
-/*
- * (topic, partition, before_offset, force) -> (log_start, segments, bytes)
- */
+/* (topic, partition, before_offset, force) -> (log_start, segments, bytes) */
 Datum
 pgqueue_delete_messages(PG_FUNCTION_ARGS)
 {

@@ -34,9 +34,7 @@ PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
 
 /* ---------------- checks ---------------- */
 
-/*
- * Check a topic's name: Kafka's rule, at PostgreSQL's length.  Errors: 42602.
- */
+/* Check a name by Kafka's rule, at PostgreSQL's length.  Errors: 42602. */
 static char *
 topic_name(text *arg)
 {
@@ -160,9 +158,7 @@ check_may_create(void)
 		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_VIEW_SCHEMA);
 }
 
-/*
- * Run DDL that looks at nothing that users can shape, see pgqueue_run_ddl().
- */
+/* Run DDL that looks at nothing that users can shape, see pgqueue_run_ddl(). */
 static void
 run_as_extension(const char *sql)
 {
@@ -234,62 +230,41 @@ create_relations(int32 id, const char *name, Oid value_type)
 
 /* ---------------- options ---------------- */
 
-/* Set columns of the topic's row to arguments, unless these are NULL. */
-static void
-set_bool(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg)
-{
-	if (!PG_ARGISNULL(arg))
-		pgqueue_topic_set(row, attr, false, PG_GETARG_DATUM(arg));
-}
-
-/* Set an interval; 0 means no limit. */
 static void
 set_interval(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg,
 			 const char *name)
 {
 	if (!PG_ARGISNULL(arg))
-		pgqueue_topic_set(row, attr,
-						  pgqueue_duration_arg(fcinfo, arg, name, 0) == 0,
-						  PG_GETARG_DATUM(arg));
+		pgqueue_topic_row_set_limit(row, attr,
+									pgqueue_duration_arg(fcinfo, arg, name,
+														 0) != 0,
+									PG_GETARG_DATUM(arg));
 }
 
 static void
-set_bytes(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg,
-		  const char *name)
+set_retention_bytes(TopicRow *row, int64 bytes)
 {
-	int64		bytes;
-
-	if (PG_ARGISNULL(arg))
-		return;
-	bytes = PG_GETARG_INT64(arg);
 	if (bytes < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative, but is " INT64_FORMAT,
-						name, bytes)));
-	pgqueue_topic_set(row, attr, bytes == 0, Int64GetDatum(bytes));
+				 errmsg("retention_bytes must not be negative, but is " INT64_FORMAT,
+						bytes)));
+	pgqueue_topic_row_set_limit(row, TOPIC_ATTR_RETENTION_BYTES, bytes != 0,
+								Int64GetDatum(bytes));
 }
 
 static void
 set_policy(TopicRow *row, int policy)
 {
-	pgqueue_topic_set(row, TOPIC_ATTR_CLEANUP_POLICY, false,
-					  CStringGetTextDatum(policy == CLEANUP_DELETE ? "delete" :
-										  policy == CLEANUP_COMPACT ? "compact" :
-										  "compact,delete"));
-}
-
-static void
-set_tombstone_retention(TopicRow *row, Interval *interval)
-{
-	(void) pgqueue_duration("tombstone_retention", interval);
-	pgqueue_topic_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION, false,
-					  IntervalPGetDatum(interval));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_CLEANUP_POLICY,
+						  CStringGetTextDatum(policy == CLEANUP_DELETE ? "delete" :
+											  policy == CLEANUP_COMPACT ? "compact" :
+											  "compact,delete"));
 }
 
 /*
- * Set the tablespace; '' means the database's default.  User and owner must
- * both be allowed to use it: the latter's segments are made there later.
+ * Set the tablespace; '' means the database's default.  User and owner must both
+ * be allowed to use it: the latter's segments are made there later.
  *
  * Errors: those of pgqueue_tablespace().
  */
@@ -301,27 +276,35 @@ set_tablespace(TopicRow *row, const char *name, Oid owner)
 		(void) pgqueue_tablespace(name, GetUserId());
 		(void) pgqueue_tablespace(name, owner);
 	}
-	pgqueue_topic_set(row, TOPIC_ATTR_TABLESPACE, name[0] == '\0',
-					  DirectFunctionCall1(namein, CStringGetDatum(name)));
+	pgqueue_topic_row_set_limit(row, TOPIC_ATTR_TABLESPACE, name[0] != '\0',
+								DirectFunctionCall1(namein,
+													CStringGetDatum(name)));
 }
 
 /*
  * Set the columns of the options that have an argument, from argument first on:
  * notify, retention, retention_bytes, retention_force, cleanup_policy,
- * tombstone_retention, tablespace, group_expiry.
+ * tombstone_retention, tablespace, group_expiry.  A limit of 0 is none.
  */
 static void
 set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 {
-	set_bool(row, TOPIC_ATTR_NOTIFY, fcinfo, first);
+	if (!PG_ARGISNULL(first))
+		pgqueue_topic_row_set(row, TOPIC_ATTR_NOTIFY, PG_GETARG_DATUM(first));
 	set_interval(row, TOPIC_ATTR_RETENTION, fcinfo, first + 1, "retention");
-	set_bytes(row, TOPIC_ATTR_RETENTION_BYTES, fcinfo, first + 2,
-			  "retention_bytes");
-	set_bool(row, TOPIC_ATTR_RETENTION_FORCE, fcinfo, first + 3);
+	if (!PG_ARGISNULL(first + 2))
+		set_retention_bytes(row, PG_GETARG_INT64(first + 2));
+	if (!PG_ARGISNULL(first + 3))
+		pgqueue_topic_row_set(row, TOPIC_ATTR_RETENTION_FORCE,
+							  PG_GETARG_DATUM(first + 3));
 	if (!PG_ARGISNULL(first + 4))
 		set_policy(row, pgqueue_cleanup_policy(PG_GETARG_TEXT_PP(first + 4)));
 	if (!PG_ARGISNULL(first + 5))
-		set_tombstone_retention(row, PG_GETARG_INTERVAL_P(first + 5));
+	{
+		(void) pgqueue_duration_arg(fcinfo, first + 5, "tombstone_retention", 0);
+		pgqueue_topic_row_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION,
+							  PG_GETARG_DATUM(first + 5));
+	}
 	if (!PG_ARGISNULL(first + 6))
 		set_tablespace(row, text_to_cstring(PG_GETARG_TEXT_PP(first + 6)),
 					   owner);
@@ -332,33 +315,33 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 static void
 set_segment_messages(TopicRow *row, int64 messages)
 {
-	pgqueue_topic_set(row, TOPIC_ATTR_SEGMENT_MESSAGES, messages == 0,
-					  Int64GetDatum(messages));
+	pgqueue_topic_row_set_limit(row, TOPIC_ATTR_SEGMENT_MESSAGES,
+								messages != 0, Int64GetDatum(messages));
 }
 
 /* ---------------- create ---------------- */
 
-/* Set all that a new topic's row has besides the options that were given. */
+/* Begin a new topic's row with all that it has besides options. */
 static void
-set_defaults(TopicRow *row, int32 id, const char *name, int32 partitions)
+begin_row(TopicRow *row, int32 id, const char *name, int32 partitions)
 {
 	static const Interval day = {.day = 1};
 	Oid			log = get_relname_relid(psprintf("log_%d", id),
 										get_namespace_oid(PGQUEUE_SCHEMA, false));
 
-	pgqueue_topic_set(row, TOPIC_ATTR_ID, false, Int32GetDatum(id));
-	pgqueue_topic_set(row, TOPIC_ATTR_NAME, false, CStringGetTextDatum(name));
-	pgqueue_topic_set(row, TOPIC_ATTR_LOG, false, ObjectIdGetDatum(log));
-	pgqueue_topic_set(row, TOPIC_ATTR_PARTITIONS, false,
-					  Int32GetDatum(partitions));
-	pgqueue_topic_set(row, TOPIC_ATTR_CREATED, false,
-					  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
-	pgqueue_topic_set(row, TOPIC_ATTR_NOTIFY, false, BoolGetDatum(false));
-	pgqueue_topic_set(row, TOPIC_ATTR_RETENTION_FORCE, false,
-					  BoolGetDatum(false));
+	pgqueue_topic_row_new(row);
+	pgqueue_topic_row_set(row, TOPIC_ATTR_ID, Int32GetDatum(id));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_NAME, CStringGetTextDatum(name));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_LOG, ObjectIdGetDatum(log));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_PARTITIONS,
+						  Int32GetDatum(partitions));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_CREATED,
+						  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_NOTIFY, BoolGetDatum(false));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_RETENTION_FORCE, BoolGetDatum(false));
 	set_policy(row, CLEANUP_DELETE);
-	pgqueue_topic_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION, false,
-					  IntervalPGetDatum(&day));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION,
+						  IntervalPGetDatum(&day));
 }
 
 /*
@@ -374,7 +357,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	Oid			value_type;
 	int64		segment_messages = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 	int32		id;
-	TopicRow	row = {0};
+	TopicRow	row;
 	LOCKTAG		tag;
 
 	pgqueue_check_writable("queue.create_topic()");
@@ -401,10 +384,10 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 
 	id = next_topic_id();
 	create_relations(id, name, value_type);
-	set_defaults(&row, id, name, partitions);
+	begin_row(&row, id, name, partitions);
 	set_segment_messages(&row, segment_messages);
 	set_options(&row, fcinfo, 4, GetUserId());
-	pgqueue_topic_row_insert(&row);
+	pgqueue_topic_row_write(&row);
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(get_relname_relid(name,
@@ -425,7 +408,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	Topic	   *topic;
 	int32		old_partitions;
 	Oid			log;
-	TopicRow	row = {0};
+	TopicRow	row;
 
 	pgqueue_check_writable("queue.alter_topic()");
 	pgqueue_check_not_null(fcinfo, 0, "topic");
@@ -437,6 +420,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	pgqueue_lock_relation(log, ShareUpdateExclusiveLock);
 	topic = pgqueue_topic_refresh(topic);
 	old_partitions = topic->npartitions;
+	pgqueue_topic_row_read(&row, topic->name);
 
 	if (!PG_ARGISNULL(2))
 	{
@@ -454,11 +438,11 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 					 errmsg("topic \"%s\" has %d partitions already",
 							topic->name, old_partitions),
 					 errdetail("Partitions can be added, not removed.")));
-		pgqueue_topic_set(&row, TOPIC_ATTR_PARTITIONS, false,
-						  Int32GetDatum(partitions));
+		pgqueue_topic_row_set(&row, TOPIC_ATTR_PARTITIONS,
+							  Int32GetDatum(partitions));
 	}
 	set_options(&row, fcinfo, 3, pgqueue_log_owner(topic));
-	pgqueue_topic_row_update(topic->name, &row);
+	pgqueue_topic_row_write(&row);
 
 	CacheInvalidateRelcacheByRelid(log);
 	pgqueue_note_topic_changed(topic->id);

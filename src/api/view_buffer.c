@@ -111,9 +111,7 @@ pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 		pgqueue_claim_complete(&claim, rows, NULL);
 }
 
-/*
- * Return true if the portal's statement can do without the offsets of its rows.
- */
+/* Return true if the statement can do without the offsets of its rows. */
 static bool
 statement_may_wait(Portal portal)
 {

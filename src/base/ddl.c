@@ -40,9 +40,7 @@ pgqueue_extension_owner(void)
 static bool removing = false;
 static Oid	attaching = InvalidOid;
 
-/*
- * Return true if the current DDL drops or detaches storage for the extension.
- */
+/* Return true if the extension's own DDL drops or detaches storage. */
 bool
 pgqueue_removing(void)
 {

@@ -184,9 +184,7 @@ pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
 	pgqueue_unlock_relation(relid, mode);
 }
 
-/*
- * Return true if another transaction holds a conflicting lock at this moment.
- */
+/* Return true if another transaction holds a conflicting lock now. */
 bool
 pgqueue_lock_is_held(const LOCKTAG *tag, LOCKMODE mode)
 {

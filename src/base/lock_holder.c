@@ -89,9 +89,7 @@ find_holder(const LOCKTAG *tag, LOCKMODE mode, LockHolder *holder)
 	return found;
 }
 
-/*
- * Find the holder of a lock on a table and, if with_toast, on its TOAST table.
- */
+/* Find the holder of a lock on a table or, if with_toast, its TOAST table. */
 bool
 pgqueue_find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode,
 							 LockHolder *holder)

@@ -82,9 +82,7 @@ pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count, int32 partition,
 	map->n++;
 }
 
-/*
- * Find the address of a sequence.  Return false if the map does not hold it.
- */
+/* Find the address of a sequence.  Return false if the map does not hold it. */
 bool
 pgqueue_map_find(const SequenceMap *map, int64 sequence, MessageAddress *place)
 {

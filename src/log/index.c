@@ -191,9 +191,7 @@ pgqueue_index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 	return reltuples;
 }
 
-/*
- * Get the next TID that the index holds, in order.  Return false at the end.
- */
+/* Get the next TID that the index holds, in order.  Return false at the end. */
 static bool
 next_indexed(ValidateIndexState *state, ItemPointer tid)
 {

@@ -102,9 +102,7 @@ pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)
 	return low;
 }
 
-/*
- * Find the last record before block upto.  Walk back over pages without one.
- */
+/* Find the last record before block upto.  Walk back over pages without one. */
 void
 pgqueue_segment_tail(Relation segment, BlockNumber upto, LogTail *tail)
 {

@@ -36,9 +36,7 @@ static uint64 changes = 0;
 
 /* ---------------- what is known ---------------- */
 
-/*
- * Forget the bounds of a relation that has changed; InvalidOid: any may have.
- */
+/* Forget the bounds of a relation that has changed; InvalidOid: of all. */
 void
 pgqueue_segment_changed(Oid relid)
 {

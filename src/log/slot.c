@@ -186,9 +186,7 @@ tail_of(AppendSlot *slot, Relation segment)
 	return NULL;
 }
 
-/*
- * Return the same, giving a segment that is not known the place of another one.
- */
+/* Return the same; a segment that is not known replaces another one. */
 static Tail *
 claim_tail(AppendSlot *slot, Relation segment)
 {

@@ -38,9 +38,7 @@
 #define CHECKPOINT_ATTR_LOG				7
 #define CHECKPOINT_NATTS				7
 
-/*
- * Begin to read the rows of a topic, or of one of its partitions (-1: all).
- */
+/* Begin to read the rows of a topic, or of one of its partitions (-1: all). */
 static void
 begin_scan(RegistryScan *scan, const Topic *topic, int32 partition,
 		   LOCKMODE lockmode, Snapshot snapshot)

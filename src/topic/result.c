@@ -40,9 +40,7 @@
 
 uint64		pgqueue_messages_taken = 0;
 
-/*
- * Return the bytes of a message as they count for max_bytes: not compressed.
- */
+/* Return the bytes of a message as they count for max_bytes: not compressed. */
 static int64
 message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 {
@@ -81,9 +79,7 @@ can_copy(TupleDesc desc)
 #define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
 #define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
 
-/*
- * Prepare the part of every row that comes before the message's own columns.
- */
+/* Prepare the part of every row that comes before the message's own columns. */
 static void
 prepare_row(MessageSink *sink, const Topic *topic)
 {
@@ -208,9 +204,7 @@ keep_open(MessageSink *sink, Relation leaf)
 	RegisterExprContextCallback(context, close_leaf, PointerGetDatum(leaf));
 }
 
-/*
- * Take a message, as a LogReceiver.  The first one is taken whatever its size.
- */
+/* Take a message, as a LogReceiver; the first one whatever its size. */
 bool
 pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 {

@@ -15,9 +15,7 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/*
- * Find the last record of a segment; the slot remembers where a hole begins.
- */
+/* Find the last record of a segment; the slot remembers where a hole begins. */
 void
 pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf,
 						   LogTail *tail)

@@ -184,9 +184,7 @@ report_broken(const Topic *topic)
 			 errhint("Undo the change as a superuser with queue.allow_ddl set, or drop the topic with queue.drop_topic().")));
 }
 
-/*
- * Say what the caller may have meant by the name of a topic that does not exist.
- */
+/* Say which topic the caller may have meant by a name that does not exist. */
 static int
 errhint_missing(const char *name)
 {

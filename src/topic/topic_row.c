@@ -96,77 +96,71 @@ pgqueue_load_row(Topic *topic)
 
 /* ---------------- writing ---------------- */
 
-/* Set a column of a row, before the row is written. */
+/* Begin a new row, all NULL. */
 void
-pgqueue_topic_set(TopicRow *row, AttrNumber attr, bool isnull, Datum value)
+pgqueue_topic_row_new(TopicRow *row)
 {
-	row->set[attr - 1] = true;
-	row->nulls[attr - 1] = isnull;
-	row->values[attr - 1] = value;
-}
-
-/* Store the row of a new topic; columns that are not set are NULL. */
-void
-pgqueue_topic_row_insert(TopicRow *row)
-{
-	for (int i = 0; i < TOPIC_NATTS; i++)
-		row->nulls[i] |= !row->set[i];
-	pgqueue_registry_insert(REGISTRY_TOPIC, TOPIC_NATTS, row->values,
-							row->nulls);
+	ItemPointerSetInvalid(&row->tid);
+	memset(row->nulls, true, sizeof(row->nulls));
 }
 
 /*
- * Begin to change a topic's row as it is now.
+ * Read a topic's row as it is now, to change it.
  *
  * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
  * Errors: 40001.
  */
-static HeapTuple
-begin_change(RegistryScan *scan, const char *name)
+void
+pgqueue_topic_row_read(TopicRow *row, const char *name)
 {
+	RegistryScan scan;
 	HeapTuple	tuple;
 
-	begin_scan(scan, name, RowExclusiveLock, SnapshotSelf);
-	tuple = pgqueue_registry_next(scan);
+	begin_scan(&scan, name, RowExclusiveLock, SnapshotSelf);
+	tuple = pgqueue_registry_next(&scan);
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "topic \"%s\" has no row", name);
 	pgqueue_check_known(HeapTupleHeaderGetXmin(tuple->t_data), "update");
-	return tuple;
+	row->tid = tuple->t_self;
+	pgqueue_registry_read(scan.rel, heap_copytuple(tuple), TOPIC_NATTS,
+						  row->values, row->nulls);
+	pgqueue_registry_end(&scan);
 }
 
-/*
- * Store the columns that are set in a topic's row.
- *
- * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
- * Errors: 40001.
- */
 void
-pgqueue_topic_row_update(const char *name, const TopicRow *row)
+pgqueue_topic_row_set(TopicRow *row, AttrNumber attr, Datum value)
 {
-	RegistryScan scan;
-	HeapTuple	tuple = begin_change(&scan, name);
-	ItemPointerData tid = tuple->t_self;
-	Datum		values[TOPIC_NATTS];
-	bool		nulls[TOPIC_NATTS];
+	pgqueue_topic_row_set_limit(row, attr, true, value);
+}
 
-	pgqueue_registry_read(scan.rel, tuple, TOPIC_NATTS, values, nulls);
-	for (int i = 0; i < TOPIC_NATTS; i++)
-		if (row->set[i])
-		{
-			values[i] = row->values[i];
-			nulls[i] = row->nulls[i];
-		}
-	pgqueue_registry_write(scan.rel, &tid, TOPIC_NATTS, values, nulls);
-	pgqueue_registry_end(&scan);
+/* Set a column that is NULL without a limit. */
+void
+pgqueue_topic_row_set_limit(TopicRow *row, AttrNumber attr, bool has_limit,
+							Datum value)
+{
+	row->values[attr - 1] = value;
+	row->nulls[attr - 1] = !has_limit;
+}
+
+/* Store a row that is new, or was read and changed. */
+void
+pgqueue_topic_row_write(TopicRow *row)
+{
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_TOPIC);
+
+	pgqueue_registry_write(rel, &row->tid, TOPIC_NATTS, row->values,
+						   row->nulls);
+	table_close(rel, NoLock);
 }
 
 /* Delete a topic's row.  Locks: the strongest of its table.  Errors: 40001. */
 void
 pgqueue_topic_row_delete(const char *name)
 {
-	RegistryScan scan;
-	HeapTuple	tuple = begin_change(&scan, name);
+	Relation	rel = pgqueue_open_for_writing(REGISTRY_TOPIC);
+	TopicRow	row;
 
-	CatalogTupleDelete(scan.rel, &tuple->t_self);
-	pgqueue_registry_end(&scan);
+	pgqueue_topic_row_read(&row, name);
+	CatalogTupleDelete(rel, &row.tid);
+	table_close(rel, NoLock);
 }

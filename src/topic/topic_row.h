@@ -26,20 +26,21 @@
 #define TOPIC_ATTR_GROUP_EXPIRY		14
 #define TOPIC_NATTS					14
 
-/* Columns of a row: those that are set. */
 typedef struct TopicRow
 {
-	bool		set[TOPIC_NATTS];
+	ItemPointerData tid;		/* invalid: a new row */
 	Datum		values[TOPIC_NATTS];
 	bool		nulls[TOPIC_NATTS];
 } TopicRow;
 
 extern int	pgqueue_cleanup_policy(const text *policy);
 extern bool pgqueue_load_row(Topic *topic);
-extern void pgqueue_topic_set(TopicRow *row, AttrNumber attr, bool isnull,
-							  Datum value);
-extern void pgqueue_topic_row_insert(TopicRow *row);
-extern void pgqueue_topic_row_update(const char *name, const TopicRow *row);
+extern void pgqueue_topic_row_new(TopicRow *row);
+extern void pgqueue_topic_row_read(TopicRow *row, const char *name);
+extern void pgqueue_topic_row_set(TopicRow *row, AttrNumber attr, Datum value);
+extern void pgqueue_topic_row_set_limit(TopicRow *row, AttrNumber attr,
+										bool has_limit, Datum value);
+extern void pgqueue_topic_row_write(TopicRow *row);
 extern void pgqueue_topic_row_delete(const char *name);
 
 #endif							/* QUEUE_TOPIC_ROW_H */
