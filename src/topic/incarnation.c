@@ -207,7 +207,7 @@ pgqueue_offset_lost(const Topic *topic, int32 partition, int64 offset,
 			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 			 errmsg("%s " INT64_FORMAT " is outside partition %d of topic \"%s\"",
 					subject, offset, partition, topic->name),
-			 errdetail("It was restored without its messages: what lies at offset "
-					   INT64_FORMAT " and behind are others.", reach),
+			 errdetail("It was restored without its messages; other messages are stored from offset "
+					   INT64_FORMAT " on.", reach),
 			 errhint("%s", hint)));
 }

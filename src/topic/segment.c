@@ -42,12 +42,12 @@ pgqueue_check_segments(const Topic *topic, int32 partition)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("partition %d of topic \"%s\" has no segment",
 						partition, topic->name),
-				 errdetail("It was dropped or detached behind the extension's back.")));
+				 errdetail("It was dropped or detached by other means than the extension's functions.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("segments of partition %d of topic \"%s\" have a hole at offset " INT64_FORMAT,
 					partition, topic->name, part->hole),
-			 errdetail("A segment was dropped or detached behind the extension's back.")));
+			 errdetail("A segment was dropped or detached by other means than the extension's functions.")));
 }
 
 /* Open a segment; NULL if it was dropped.  Locks: as pgqueue_open_segment(). */
