@@ -132,10 +132,7 @@ pgqueue_guard_detach(PG_FUNCTION_ARGS)
 
 /* ---------------- what a command was about ---------------- */
 
-/*
- * Return an attribute of the row of a catalog that has an OID; InvalidOid: no
- * row.
- */
+/* Return an attribute of a catalog's row, by OID; InvalidOid: no row. */
 static Oid
 catalog_lookup(Oid catalog, Oid index, AttrNumber oid_column, Oid oid,
 			   AttrNumber column)

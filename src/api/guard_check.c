@@ -231,10 +231,7 @@ calls_function(Node *node, void *function)
 	return expression_tree_walker(node, calls_function, function);
 }
 
-/*
- * Return true if the default of column "offset" refuses rows that no trigger
- * would store.
- */
+/* Return true if a default refuses rows that no trigger would store. */
 static bool
 default_guards(Relation view)
 {

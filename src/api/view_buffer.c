@@ -127,10 +127,7 @@ statement_may_wait(Portal portal)
 		!stmt->hasReturning && !stmt->hasModifyingCTE;
 }
 
-/*
- * Return true if the rows of the statement with this executor state may be
- * gathered.
- */
+/* Return true if rows of the statement with this state may be gathered. */
 bool
 pgqueue_view_may_gather(MemoryContext statement)
 {

@@ -191,10 +191,7 @@ pgqueue_view_settings_take(ViewProducer *producer, MemoryContext context)
 	producer->epoch = counts("queue.producer_epoch") ? producer_epoch : 0;
 }
 
-/*
- * Note that a statement has ended; it has used the sequence up, also without a
- * row.
- */
+/* Note the end of a statement: the sequence is used up, also without rows. */
 void
 pgqueue_view_settings_used(void)
 {

@@ -54,10 +54,7 @@ pgqueue_attaching(void)
 	return attaching;
 }
 
-/*
- * Set search_path to one that users cannot change, until AtEOXact_GUC(true,
- * result).
- */
+/* Set a search_path that users cannot change; AtEOXact_GUC(true, result). */
 int
 pgqueue_pin_search_path(void)
 {
@@ -174,10 +171,7 @@ pgqueue_run_removal(Oid role, const char *sql)
 	pgqueue_run_ddl_for(role, sql, true, InvalidOid);
 }
 
-/*
- * Return the name of a type for DDL, without a length: bpchar, not
- * character(1).
- */
+/* Return a type's name for DDL, without a length: bpchar, not character(1). */
 char *
 pgqueue_type_name(Oid type)
 {

@@ -203,10 +203,7 @@ is_locked(Oid relid)
 	return pgqueue_lock_is_held(&tag, AccessExclusiveLock);
 }
 
-/*
- * Return true if another transaction holds any lock on the segment or its TOAST
- * table.
- */
+/* Return true if another transaction holds a lock on the segment or TOAST. */
 bool
 pgqueue_segment_in_use(Oid relid)
 {

@@ -168,10 +168,7 @@ pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode)
 	return errdetail_holder(found, &holder);
 }
 
-/*
- * Tell which transaction holds a table or its TOAST table.  Use within
- * ereport().
- */
+/* Tell which transaction holds a table or its TOAST.  For ereport(). */
 int
 pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode)
 {

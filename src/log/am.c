@@ -123,10 +123,7 @@ log_tuple_complete_speculative(Relation rel, TupleTableSlot *slot,
 
 /* ---------------- given offsets: COPY and INSERT into a segment ------------- */
 
-/*
- * Refuse rows from logical apply, which brings them in commit order, not in
- * offset order.
- */
+/* Refuse rows from logical apply: it brings them in commit order. */
 static void
 refuse_logical_apply(Relation rel)
 {
@@ -139,10 +136,7 @@ refuse_logical_apply(Relation rel)
 				 errhint("Replicate the topic into a plain table.")));
 }
 
-/*
- * Append rows from COPY, or from the rewrite of a table, with the offsets that
- * they have.
- */
+/* Append rows from COPY, or from a rewrite, with the offsets that they have. */
 static void
 log_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
 				 CommandId cid, TableAmOptions options,

@@ -84,10 +84,7 @@ allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 #endif
 }
 
-/*
- * Add pages by the storage manager where allocate() cannot; it raises the
- * error.
- */
+/* Add pages; where allocate() cannot, the storage manager raises the error. */
 static void
 extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {

@@ -50,10 +50,7 @@ eval_begin(IndexEval *eval, Relation heap, IndexInfo *info)
 	eval->predicate = ExecPrepareQual(info->ii_Predicate, eval->estate);
 }
 
-/*
- * Compute the index columns of the tuple in the slot.  Return false if it is
- * not indexed.
- */
+/* Compute the index columns of the tuple.  Return false if not indexed. */
 static bool
 eval_tuple(IndexEval *eval)
 {

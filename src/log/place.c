@@ -30,10 +30,7 @@
 #include "log/log.h"
 #include "log/write.h"
 
-/*
- * Return true if the page has room for a record at a line pointer behind all
- * others.
- */
+/* Return true if a page has room for a record behind all line pointers. */
 static bool
 page_has_room(Page page, Size len)
 {
@@ -113,10 +110,7 @@ open_page(Insertion *place, HeapTuple *tuples, int ntuples)
 							  RBM_ZERO_AND_LOCK, NULL);
 }
 
-/*
- * Hold the first page at or behind place->block with room for the first of the
- * records.
- */
+/* Hold the first page from place->block on with room for the first record. */
 static void
 page_for(Insertion *place, HeapTuple *tuples, int ntuples)
 {

@@ -86,10 +86,7 @@ bound_value(const List *bound, int n, int64 *value)
 	return true;
 }
 
-/*
- * Read the bounds of a segment.  Return false if they are not offsets of one
- * partition.
- */
+/* Read the bounds.  Return false if they are not offsets of one partition. */
 static bool
 take_bounds(const PartitionBoundSpec *spec, SegmentBounds *bounds)
 {

@@ -64,10 +64,7 @@ pgqueue_is_log(Relation rel)
 
 /* ---------------- flaws ---------------- */
 
-/*
- * Return what is wrong with a column of a log, or NULL; value_type may be
- * InvalidOid: any.
- */
+/* Return what is wrong with a log's column, or NULL; InvalidOid: any type. */
 static const char *
 column_flaw(Relation rel, int attnum, Oid value_type)
 {

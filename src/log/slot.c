@@ -167,10 +167,7 @@ pgqueue_slot_count_roll(AppendSlot *slot)
 	pg_atomic_fetch_add_u64(&slot->rolls, 1);
 }
 
-/*
- * Return what the slot knows of a segment, or NULL.  Locks: the slot, at least
- * shared.
- */
+/* Return what the slot knows of a segment, or NULL.  Locks: slot, shared. */
 static Tail *
 tail_of(AppendSlot *slot, Relation segment)
 {

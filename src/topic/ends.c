@@ -29,10 +29,7 @@ pgqueue_log_start(const Topic *topic, int32 partition)
 	return topic->partitions[partition].segments[0].first;
 }
 
-/*
- * Return the next offset to be assigned, as of now: behind the last record,
- * dead or alive.
- */
+/* Return the next offset: the one behind the last record, dead or alive. */
 int64
 pgqueue_log_end(Topic *topic, int32 partition)
 {
@@ -146,10 +143,7 @@ pgqueue_committed_end(const Topic *topic, int32 partition)
 	return Max(log_start, last + 1);
 }
 
-/*
- * Find the first record of a partition, from a segment on, that may still
- * appear.
- */
+/* Find the first record, from a segment on, that may still appear. */
 static bool
 first_unstable_from(Topic *topic, int32 partition, int segment,
 					Snapshot snapshot, int64 *offset)

@@ -237,10 +237,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 	pgqueue_code_end();
 }
 
-/*
- * Make the first segments of partitions from_partition and up, one ahead of
- * need.
- */
+/* Make the first segments from from_partition on, one ahead of need. */
 void
 pgqueue_create_first_segments(Topic *topic, int32 from_partition)
 {
