@@ -139,7 +139,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'Actions of queue.maintain() in the la
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'Time of the action.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: the action concerns the topic as a whole.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, segments frozen, producer rows merged, maintenance stopped (queue.code_timeout).';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, producer rows merged, maintenance stopped (queue.code_timeout).';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'Number of segments, messages or rows.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk space that was freed.';
 
@@ -1583,7 +1583,7 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'Does one pass of maintenance (retention, compaction, new segments, freezing, history) over a topic, or over all topics of the current role. Commits after each step, so it cannot run in a transaction block.';
+'Does one pass of maintenance (retention, compaction, new segments, history) over a topic, or over all topics of the current role. Commits after each step, so it cannot run in a transaction block.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_start_maintenance'

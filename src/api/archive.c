@@ -3,14 +3,14 @@
  * archive.c
  *	  queue.archive_segment(): a segment leaves its topic and becomes a table.
  *
- * What goes is a partition's oldest segment, under the rules of retention: it is
- * sealed, and groups have read it, unless forced.  It is detached, with all its
- * files as they are, and the log start is moved behind it, in one transaction;
- * for readers that is the same as if it had been let go (README, section 13).
+ * A partition's oldest segment is archived under the rules of retention: it must be
+ * sealed, and groups must have read it, unless forced.  It is detached, with its
+ * files as they are, and the log start is moved after it, in one transaction.
+ * Readers see the same as if it had been removed (README, section 9).
  *
- * The table keeps the access method: it can be read, indexed, dumped, dropped,
- * and not updated.  It gets a name outside schema queue, where names say what
- * belongs to a topic (guard.c).
+ * The table keeps the access method: it can be read, indexed, dumped and dropped,
+ * not updated.  It gets a name outside schema queue, where names tell what belongs
+ * to a topic (guard.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +54,7 @@ typedef struct Archive
 
 /* ---------------- the name ---------------- */
 
-/* If none is given: <topic>_<partition>_<first offset>, as in Kafka's folders. */
+/* Return the default, <topic>_<partition>_<first offset>, as in Kafka's folders. */
 static char *
 default_name(const Topic *topic, int32 partition, const Segment *segment)
 {
@@ -64,7 +64,8 @@ default_name(const Topic *topic, int32 partition, const Segment *segment)
 }
 
 /*
- * Where the table goes: as CREATE TABLE would find it.	The schema is locked.
+ * Find the schema and the name of the archive, as CREATE TABLE would, and lock the
+ * schema.
  *
  * Errors: 42501 without CREATE on the schema, 3F000 if there is none, 42602 for
  * a bad name, 22023 for the extension's own schemas and temporary ones, 42P07 if
@@ -92,13 +93,13 @@ find_place(Archive *archive, RangeVar *name)
 				 errmsg("relation \"%s\" already exists", archive->name)));
 }
 
-/* ---------------- what may go ---------------- */
+/* ---------------- which segment ---------------- */
 
 /*
- * What a group has yet to read stays.  Until the transaction ends nobody puts a
- * group back.
+ * Check that all groups have read the segment, and keep other transactions from
+ * moving a group back until this one ends.
  *
- * Errors: 55000.
+ * Errors: 55000 if a group has yet to read it, 55P03 if one is being moved.
  */
 static void
 check_held(Topic *topic, int32 partition, const Segment *segment)
@@ -124,7 +125,7 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 			 errhint("With force => true the group's next call raises an error.")));
 }
 
-/* Errors: 55000 if there is none that is sealed. */
+/* Return the oldest segment.  Errors: 55000 if none is sealed. */
 static Segment *
 oldest_sealed(Topic *topic, int32 partition)
 {
@@ -140,7 +141,7 @@ oldest_sealed(Topic *topic, int32 partition)
 	return &part->segments[0];
 }
 
-/* ---------------- leaving ---------------- */
+/* ---------------- detaching ---------------- */
 
 static char *
 qualified_name(Oid relid)
@@ -150,9 +151,9 @@ qualified_name(Oid relid)
 }
 
 /*
- * Detach by the command, as the topic's owner.  The rest by hand, since it takes
- * rights on schema queue that nobody has, and runs nobody's code: a locked table
- * gets another name and schema, and the topic's owner.
+ * Detach by the command, as the topic's owner.  Then give the locked table another
+ * schema and name, and the topic's owner, by internal functions: the commands would
+ * need rights on schema queue that no user has.  No code of a user runs.
  */
 static void
 detach(const Topic *topic, Oid relid, const Archive *archive)
@@ -176,7 +177,7 @@ detach(const Topic *topic, Oid relid, const Archive *archive)
 	CommandCounterIncrement();
 	RenameRelationInternal(relid, archive->name, false, false);
 	CommandCounterIncrement();
-	/* as for what belongs to a table: rights on the topic were checked */
+	/* without a check of rights: those on the topic were checked */
 	ATExecChangeOwner(relid, owner, true, AccessExclusiveLock);
 	CommandCounterIncrement();
 }
@@ -199,9 +200,9 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
  * (topic, partition, archive, force) -> (archive, first_offset, next_offset,
  * bytes)
  *
- * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, only tried, for a
- * moment; to the end of the transaction.  What is waited for with them, a schema
- * that is being dropped, a name that is being taken, is waited for only a moment.
+ * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, tried for
+ * PGQUEUE_LOCK_PATIENCE, to the end of the transaction.  While they are held no
+ * other lock, of a schema that is being dropped for instance, is waited for longer.
  */
 Datum
 pgqueue_archive_segment(PG_FUNCTION_ARGS)

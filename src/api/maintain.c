@@ -4,9 +4,10 @@
  *	  queue.maintain(): one pass of maintenance over each topic that the
  *	  user owns.
  *
- * Two passes at once are harmless: a step that finds the topic's table
- * locked is left to the other.  Steps that would run functions of a topic's
- * constraints or indexes are repeated in another process (topic_worker.c).
+ * Two passes at once are harmless: a pass skips a step for which the topic's
+ * table is locked, and the other pass does it.  Steps that would run functions of
+ * a topic's constraints or indexes are repeated in another process
+ * (topic_worker.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -30,22 +31,22 @@ tell_stopped(Topic *topic, int32 partition, void *arg)
 }
 
 /*
- * One of the two parts of a pass over a topic.	 Who maintains several does the
- * first for all of them, then the second.
+ * Do one of the two parts of a pass over a topic.  A caller that maintains several
+ * topics does the first part for all of them, then the second.
  */
 void
 pgqueue_maintain_topic(const char *name, MaintainPart part,
-					   const StepEnds *ends)
+					   const TransactionHooks *hooks)
 {
 	Oid			log;
 	int32		n;
 
-	ends->begin();
+	hooks->begin();
 	n = pgqueue_partitions_of(name, part == MAINTAIN_SPACE, &log);
-	ends->end();
-	if (pgqueue_maintain_partitions(name, part, n, ends) &&
+	hooks->end();
+	if (pgqueue_maintain_partitions(name, part, n, hooks) &&
 		!pgqueue_maintain_elsewhere(name, log, part))
-		pgqueue_run_step(name, -1, tell_stopped, NULL, ends);
+		pgqueue_run_step(name, -1, tell_stopped, NULL, hooks);
 }
 
 static void
@@ -61,7 +62,7 @@ end_in_call(void)
 	SPI_commit();
 }
 
-const StepEnds pgqueue_in_call = {begin_in_call, end_in_call};
+const TransactionHooks pgqueue_in_call = {begin_in_call, end_in_call};
 
 /*
  * Begin a procedure that commits between its steps; it ends with SPI_finish().

@@ -14,28 +14,28 @@
 
 typedef enum MaintainPart
 {
-	MAINTAIN_SPACE,				/* quick: retention, segments ahead */
-	MAINTAIN_REST				/* may take long: compaction, freezing ... */
+	MAINTAIN_SPACE,				/* short: retention, segments ahead */
+	MAINTAIN_REST				/* may take long: compaction, history ... */
 } MaintainPart;
 
-/* How a transaction with a snapshot begins and ends. */
-typedef struct StepEnds
+/* Functions that begin and end a transaction with a snapshot. */
+typedef struct TransactionHooks
 {
 	void		(*begin) (void);
 	void		(*end) (void);
-} StepEnds;
+} TransactionHooks;
 
 extern void pgqueue_maintain_init(void);
 extern void pgqueue_maintain_handed_over(const char *name, Oid log,
 										 MaintainPart part, bool told);
 extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
-										int32 n, const StepEnds *ends);
+										int32 n, const TransactionHooks *hooks);
 
 /* ---------------- maintain.c ---------------- */
 
 extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
-								   const StepEnds *ends);
-extern const StepEnds pgqueue_in_call;	/* for a procedure */
+								   const TransactionHooks *hooks);
+extern const TransactionHooks pgqueue_in_call;	/* for a procedure */
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure);
 
 /* ---------------- topic_worker.c ---------------- */
@@ -46,22 +46,22 @@ extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
 /* ---------------- maintain_step.c ---------------- */
 
 /*
- * Each is called in a transaction of its own, the topic just looked up.  arg: of
- * steps that belong together.
+ * A step is called in a transaction of its own, with the topic just looked up.
+ * arg: what the steps of one task share.
  */
 typedef void (*Step) (Topic *topic, int32 partition, void *arg);
 
 /* Columns of queue.maintenance_log. */
 #define DONE_ATTR_AT		1
 
-extern const StepEnds pgqueue_worker_steps;
+extern const TransactionHooks pgqueue_worker_steps;
 extern void pgqueue_maintenance_settings(void);
 extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
 									   const char *action, int64 items,
 									   int64 bytes);
 extern bool pgqueue_lock_log(const Topic *topic);
 extern void pgqueue_run_step(const char *name, int32 partition, Step step,
-							 void *arg, const StepEnds *ends);
+							 void *arg, const TransactionHooks *hooks);
 extern bool pgqueue_needs_other_process(void);
 extern void pgqueue_maintenance_begin(void);
 extern int32 pgqueue_partitions_of(const char *name, bool tell, Oid *log);
@@ -77,7 +77,7 @@ extern void pgqueue_maintain_worker_init(void);
 /* ---------------- maintain_compact.c ---------------- */
 
 extern void pgqueue_compact_partition(const char *name, int32 partition,
-									  const StepEnds *ends);
+									  const TransactionHooks *hooks);
 
 /* ---------------- maintain_start.c ---------------- */
 

@@ -19,17 +19,17 @@
 #include "api/api.h"
 #include "api/maintain.h"
 
-/* How long it is tried to keep how far a compaction came, in milliseconds. */
+/* How long to try for the lock under which progress is stored, in milliseconds. */
 #define KEEP_PATIENCE 1000
 
 /* ---------------- compaction, over several transactions ---------------- */
 
 typedef struct CompactionRun
 {
-	MemoryContext context;		/* of the compaction, over transactions */
+	MemoryContext context;		/* of the compaction; outlives transactions */
 	Compaction *compaction;
 	Rewritten	done;
-	bool		more;			/* the last step left something to do */
+	bool		more;			/* there is something left to do */
 } CompactionRun;
 
 static void
@@ -63,7 +63,7 @@ compact_keep(Topic *topic, int32 partition, void *arg)
 	if (run->done.removed > 0)
 		pgqueue_maintenance_report(topic, partition, "messages compacted",
 								   run->done.removed, run->done.bytes);
-	/* else the next pass looks through the segments again */
+	/* without it the next pass reads the segments again */
 	if (!pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
 									KEEP_PATIENCE))
 		return;
@@ -72,38 +72,38 @@ compact_keep(Topic *topic, int32 partition, void *arg)
 }
 
 /*
- * A step with what compact_begin made.  It leaves nothing to do if it fails, or if
- * it is not taken: the topic may be gone by now.
+ * Run a step of a compaction that compact_begin() has begun.  run->more becomes false
+ * if the step fails, or does not run since the topic is gone.
  */
 static void
 compact_step(const char *name, int32 partition, Step step, CompactionRun *run,
-			 const StepEnds *ends)
+			 const TransactionHooks *hooks)
 {
 	run->more = false;
-	pgqueue_run_step(name, partition, step, run, ends);
+	pgqueue_run_step(name, partition, step, run, hooks);
 }
 
-/* One round over a partition.	True: the map was full, begin again. */
+/* Compact once.  Return true if the map was full, so that another round is due. */
 static bool
 compact_round(const char *name, int32 partition, CompactionRun *run,
-			  const StepEnds *ends)
+			  const TransactionHooks *hooks)
 {
-	pgqueue_run_step(name, partition, compact_begin, run, ends);
+	pgqueue_run_step(name, partition, compact_begin, run, hooks);
 	if (!run->more)
 		return false;
 	while (run->more)
 	{
 		CHECK_FOR_INTERRUPTS();
-		compact_step(name, partition, compact_next, run, ends);
+		compact_step(name, partition, compact_next, run, hooks);
 	}
-	compact_step(name, partition, compact_keep, run, ends);
+	compact_step(name, partition, compact_keep, run, hooks);
 	return run->more;
 }
 
-/* Rounds over a partition, until the map was not full. */
+/* Compact a partition, in as many rounds as it takes. */
 void
 pgqueue_compact_partition(const char *name, int32 partition,
-						  const StepEnds *ends)
+						  const TransactionHooks *hooks)
 {
 	MemoryContext parent = CurrentMemoryContext;
 	volatile bool more = true;
@@ -118,7 +118,7 @@ pgqueue_compact_partition(const char *name, int32 partition,
 		pgqueue_vacuum_costs_on();
 		PG_TRY();
 		{
-			more = compact_round(name, partition, &run, ends);
+			more = compact_round(name, partition, &run, hooks);
 		}
 		PG_FINALLY();
 		{

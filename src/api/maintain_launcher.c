@@ -28,7 +28,7 @@ PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 
 /* ---------------- the launcher ---------------- */
 
-/* The databases that one can connect to. */
+/* Return the databases that allow connections, in the given context. */
 static List *
 databases(MemoryContext context)
 {
@@ -58,7 +58,7 @@ databases(MemoryContext context)
 	return oids;
 }
 
-/* Start a worker in a database that has none, unless a session is doing that. */
+/* Start a worker in a database that has none, unless another session is starting it. */
 static void
 launch(Oid database, MemoryContext context)
 {
@@ -79,11 +79,11 @@ launch(Oid database, MemoryContext context)
 }
 
 /*
- * Start a worker in each database that has none; it looks for the extension.
+ * Start a worker in each database that has none; the worker ends if the database
+ * does not have the extension.
  *
- * One that dies is started again by us, not by the postmaster: one that cannot
- * even connect, since the database is gone or broken, would keep its slot for
- * ever, and get a second one each time.
+ * The launcher, not the postmaster, restarts workers: a worker that cannot connect,
+ * since its database is gone or broken, would keep its slot for ever.
  */
 void
 pgqueue_launcher_main(Datum arg)
@@ -106,7 +106,7 @@ pgqueue_launcher_main(Datum arg)
 		}
 		pgqueue_nap(LAUNCHER_INTERVAL);
 	}
-	/* unless the server ends, it is started again */
+	/* the postmaster starts it again, unless the server ends */
 	proc_exit(1);
 }
 

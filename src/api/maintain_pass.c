@@ -5,21 +5,21 @@
  *
  * Partition by partition, each step in a transaction of its own:
  *
- * 	 retention	lets segments go that the topic's limits allow, and drops those
- * 				that are empty by now (cleanup/retention.c)
- * 	 segments	makes those that are to be kept ahead (topic/segment_make.c)
+ *	 retention   removes the segments that the topic's limits allow, and drops
+ *				 those that are empty (cleanup/retention.c)
+ *	 segments    makes those that are kept ahead (topic/segment_make.c)
  *
  * and, when that is done for all topics,
  *
- * 	 compaction	leaves the latest message of each key (cleanup/compact.c)
- * 	 history	deletes rows of queue.progress older than
- * 				queue.history_retention, never the newest; and of
- * 				queue.maintenance_log
- * 	 freeze		freezes sealed segments, one in a transaction (log/freeze.c)
- * 	 producers	merges producers' state (producer/history.c)
+ *	 history     deletes rows of queue.progress older than
+ *				 queue.history_retention, never the newest; and of
+ *				 queue.maintenance_log
+ *	 producers   merges producers' state (producer/history.c)
+ *	 compaction  keeps the latest message of each key (cleanup/compact.c)
+ *	 freezing    makes autovacuum visit sealed segments that are not frozen
+ *				 (log/frozen.c)
  *
- * What was done is told as it goes, a NOTICE each, and kept in
- * queue.maintenance_log.
+ * Each action is reported by a NOTICE and stored in queue.maintenance_log.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +28,7 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
+#include "postmaster/autovacuum.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
@@ -42,13 +43,7 @@
 #include "api/api.h"
 #include "api/maintain.h"
 
-/*
- * Segments of a partition that a pass freezes at most: with autovacuum's brakes
- * it takes its time, and other partitions wait for their retention.
- */
-#define FREEZE_AT_ONCE 16
-
-/* What was done stays in queue.maintenance_log at least so long. */
+/* Rows of queue.maintenance_log are kept for so long at least. */
 #define LOG_MINUTES (24 * 60)
 
 /* queue.history_retention, in minutes */
@@ -68,7 +63,7 @@ pgqueue_maintain_init(void)
 }
 
 static void
-retain(Topic *topic, int32 partition, void *arg)
+apply_retention(Topic *topic, int32 partition, void *arg)
 {
 	bool	   *more = arg;
 	int64		limit;
@@ -78,7 +73,7 @@ retain(Topic *topic, int32 partition, void *arg)
 	int			dropped = 0;
 
 	*more = false;
-	/* to lock, and to ask the groups, may take long; mostly there is no need */
+	/* mostly there is nothing to remove, and no need to lock and ask the groups */
 	if (pgqueue_retention_limit(topic, partition) <=
 		pgqueue_log_start(topic, partition))
 		return;
@@ -97,7 +92,7 @@ retain(Topic *topic, int32 partition, void *arg)
 		return;
 	if (!topic->retention_force)
 		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
-	n = pgqueue_let_go(topic, partition, limit, &bytes, &dropped);
+	n = pgqueue_remove_segments(topic, partition, limit, &bytes, &dropped);
 	if (n > 0)
 		pgqueue_maintenance_report(topic, partition, "segments let go", n,
 								   bytes);
@@ -144,15 +139,15 @@ minutes_ago(int minutes)
 }
 
 /*
- * Where deleting the history of a topic's groups is.  A step ends when it has
- * deleted so many rows, or has so many groups locked, whatever comes first.
+ * The state of deleting the history of a topic's groups.  A step ends when it has
+ * deleted so many rows or locked so many groups.
  */
 #define HISTORY_ROWS_AT_ONCE	100000
 #define HISTORY_GROUPS_AT_ONCE	500
 
 typedef struct HistoryRun
 {
-	int32		group;			/* the last group that was looked at */
+	int32		group;			/* the last group done */
 	bool		more;
 } HistoryRun;
 
@@ -167,7 +162,7 @@ prune_history(Topic *topic, int32 partition, void *arg)
 	ListCell   *lc;
 
 	run->more = false;
-	/* two passes must not delete the same */
+	/* two passes must not delete the same rows */
 	if (!pgqueue_lock_log(topic))
 		return;
 	topic = pgqueue_topic_refresh(topic);
@@ -198,36 +193,41 @@ prune_history(Topic *topic, int32 partition, void *arg)
 									   deleted[p], 0);
 }
 
-/* Where freezing is in the partition. */
-typedef struct FreezeRun
-{
-	int64		from;			/* the offset to go on from */
-	int			frozen;			/* segments so far */
-} FreezeRun;
-
+/* Have autovacuum freeze what it has passed over in sealed segments. */
 static void
-freeze_next(Topic *topic, int32 partition, void *arg)
+remind_autovacuum(Topic *topic, int32 partition, void *arg)
 {
-	FreezeRun  *run = arg;
+	Partition  *part = &topic->partitions[partition];
+	int			sealed;
 
-	if (pgqueue_freeze_next(topic, partition, &run->from))
-		run->frozen++;
+	if (!AutoVacuumingActive())
+		return;
+	sealed = pgqueue_segments_sealed(topic, part);
+	for (int i = 0; i < sealed; i++)
+	{
+		Oid			relid = part->segments[i].relid;
+		Relation	segment;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!pgqueue_try_lock_relation(relid, AccessShareLock))
+			continue;
+		segment = pgqueue_open_segment(topic, &part->segments[i], AccessShareLock);
+		if (segment != NULL)
+		{
+			pgqueue_remind_autovacuum(segment);
+			table_close(segment, AccessShareLock);
+		}
+		pgqueue_unlock_relation(relid, AccessShareLock);
+	}
 }
 
-static void
-tell_frozen(Topic *topic, int32 partition, void *arg)
-{
-	pgqueue_maintenance_report(topic, partition, "segments frozen",
-							   ((FreezeRun *) arg)->frozen, 0);
-}
-
-/* Where merging the rows of a topic's producers is. */
+/* The state of merging the rows of a topic's producers. */
 typedef struct ProducerRun
 {
-	char		after[PGQUEUE_MAX_PRODUCER_NAME + 1];	/* go on behind this id */
+	char		after[PGQUEUE_MAX_PRODUCER_NAME + 1];	/* continue after this id */
 	int			limit;			/* producers in a step */
-	int			n;				/* that the last step found ... */
-	bool		done;			/* ... and dealt with all */
+	int			n;				/* producers that the last step found */
+	bool		done;			/* the last step has not failed */
 	int64		saved;
 } ProducerRun;
 
@@ -236,7 +236,7 @@ prune_producers(Topic *topic, int32 partition, void *arg)
 {
 	ProducerRun *run = arg;
 
-	/* if the table is locked, that ends the step, not each producer's part of it */
+	/* a lock on the table must fail the step, not each producer's part of it */
 	pgqueue_lock_to_look(topic->log);
 	run->saved += pgqueue_producers_prune_due(topic, run->after, run->limit,
 											  &run->n);
@@ -251,8 +251,8 @@ tell_merged(Topic *topic, int32 partition, void *arg)
 }
 
 /*
- * Forget what was done long ago, also to other topics: those that were dropped have
- * no pass of their own.
+ * Delete old rows of queue.maintenance_log, of all topics: those that were dropped
+ * have no pass of their own.
  */
 static void
 prune_log(Topic *topic, int32 partition, void *arg)
@@ -263,7 +263,7 @@ prune_log(Topic *topic, int32 partition, void *arg)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	/* one at a time: two would meet at the same rows */
+	/* one pass at a time: two would delete the same rows */
 	if (!pgqueue_try_lock_relation(pgqueue_registry(REGISTRY_MAINTENANCE_LOG),
 								   ShareUpdateExclusiveLock))
 		return;
@@ -283,9 +283,10 @@ prune_log(Topic *topic, int32 partition, void *arg)
 	table_close(rel, NoLock);
 }
 
-/* As many as may go, some in a transaction. */
+/* Remove all segments that the limits allow, some in a transaction. */
 static void
-retain_all(const char *name, int32 partition, const StepEnds *ends)
+apply_retention_steps(const char *name, int32 partition,
+					  const TransactionHooks *hooks)
 {
 	bool		more = true;
 
@@ -293,34 +294,13 @@ retain_all(const char *name, int32 partition, const StepEnds *ends)
 	{
 		CHECK_FOR_INTERRUPTS();
 		more = false;
-		pgqueue_run_step(name, partition, retain, &more, ends);
+		pgqueue_run_step(name, partition, apply_retention, &more, hooks);
 	}
-}
-
-/*
- * Freeze what can be frozen in a partition.  Told in a transaction of its own:
- * one that freezes writes nothing else.
- */
-static void
-freeze_all(const char *name, int32 partition, const StepEnds *ends)
-{
-	FreezeRun	run = {0};
-	int64		before;
-
-	do
-	{
-		before = run.from;
-		pgqueue_run_step(name, partition, freeze_next, &run, ends);
-		/* unchanged: the topic is gone */
-	} while (run.from != before && run.from < PG_INT64_MAX &&
-			 run.frozen < FREEZE_AT_ONCE && !pgqueue_needs_other_process());
-	if (run.frozen > 0)
-		pgqueue_run_step(name, partition, tell_frozen, &run, ends);
 }
 
 /* Delete the history of a topic's groups, some groups in a transaction. */
 static void
-prune_all_history(const char *name, const StepEnds *ends)
+prune_all_history(const char *name, const TransactionHooks *hooks)
 {
 	HistoryRun	run = {.more = true};
 
@@ -328,17 +308,17 @@ prune_all_history(const char *name, const StepEnds *ends)
 	{
 		CHECK_FOR_INTERRUPTS();
 		run.more = false;
-		pgqueue_run_step(name, -1, prune_history, &run, ends);
+		pgqueue_run_step(name, -1, prune_history, &run, hooks);
 	}
 }
 
 /*
- * Merge the rows of all producers that are due, some producers in a transaction:
- * each keeps a lock until it ends.  If a step fails its producers are taken one
- * by one, and the one that it failed for is left out.
+ * Merge the rows of all producers that are due, some producers in a transaction,
+ * since each is locked until it ends.  If a step fails, its producers are merged
+ * one by one, and the one that fails is left out.
  */
 static void
-prune_all_producers(const char *name, const StepEnds *ends)
+prune_all_producers(const char *name, const TransactionHooks *hooks)
 {
 	ProducerRun run = {.limit = PGQUEUE_PRODUCERS_AT_ONCE};
 
@@ -350,7 +330,7 @@ prune_all_producers(const char *name, const StepEnds *ends)
 		strlcpy(from, run.after, sizeof(from));
 		run.n = 0;
 		run.done = false;
-		pgqueue_run_step(name, -1, prune_producers, &run, ends);
+		pgqueue_run_step(name, -1, prune_producers, &run, hooks);
 		if (!run.done && run.n > 1)
 		{
 			strlcpy(run.after, from, sizeof(run.after));
@@ -358,57 +338,53 @@ prune_all_producers(const char *name, const StepEnds *ends)
 		}
 	} while (run.n > 0);
 	if (run.saved > 0)
-		pgqueue_run_step(name, -1, tell_merged, &run, ends);
+		pgqueue_run_step(name, -1, tell_merged, &run, hooks);
 }
 
 /* ---------------- a pass ---------------- */
 
-/* What is quick and must not be late: disk is given back, segments are made. */
+/* Do what takes little time and must not be late: release disk, make segments. */
 static void
-maintain_space(const char *name, int32 partition, const StepEnds *ends)
+maintain_space(const char *name, int32 partition,
+			   const TransactionHooks *hooks)
 {
-	retain_all(name, partition, ends);
-	pgqueue_run_step(name, partition, drop_emptied, NULL, ends);
-	pgqueue_run_step(name, partition, make_ahead, NULL, ends);
-}
-
-/* What may take long. */
-static void
-maintain_rest(const char *name, int32 partition, const StepEnds *ends)
-{
-	pgqueue_compact_partition(name, partition, ends);
-	freeze_all(name, partition, ends);
+	apply_retention_steps(name, partition, hooks);
+	pgqueue_run_step(name, partition, drop_emptied, NULL, hooks);
+	pgqueue_run_step(name, partition, make_ahead, NULL, hooks);
 }
 
 /*
- * A part of a pass over n partitions of a topic.  Return true if a step was left
+ * Do a part of a pass over n partitions of a topic.  Return true if a step was left
  * to another process.
  */
 bool
 pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n,
-							const StepEnds *ends)
+							const TransactionHooks *hooks)
 {
 	pgqueue_maintenance_begin();
 	if (n > 0 && part == MAINTAIN_REST)
 	{
-		prune_all_history(name, ends);
-		prune_all_producers(name, ends);
-		pgqueue_run_step(name, -1, prune_log, NULL, ends);
+		prune_all_history(name, hooks);
+		prune_all_producers(name, hooks);
+		pgqueue_run_step(name, -1, prune_log, NULL, hooks);
 	}
 	for (int32 p = 0; p < n; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (part == MAINTAIN_SPACE)
-			maintain_space(name, p, ends);
+			maintain_space(name, p, hooks);
 		else
-			maintain_rest(name, p, ends);
+		{
+			pgqueue_compact_partition(name, p, hooks);
+			pgqueue_run_step(name, p, remind_autovacuum, NULL, hooks);
+		}
 	}
 	return pgqueue_needs_other_process();
 }
 
 /*
- * The same in a process that has been started for it.	log: the topic's table; if
- * for_a_user, what is done is told to the one who has called.
+ * Do the same in a process that was started for it.  log: the topic's table.
+ * for_a_user: report to the session that has started the process, not to the log.
  */
 void
 pgqueue_maintain_handed_over(const char *name, Oid log, MaintainPart part,

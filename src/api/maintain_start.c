@@ -28,8 +28,8 @@ pgqueue_worker_tag(LOCKTAG *tag, Oid database)
 }
 
 /*
- * The process of a database's worker, or 0.  Between its passes it is in no
- * transaction, so GetLockConflicts() would not tell.
+ * Return the process of a database's worker, or 0.  Between its passes the worker is
+ * in no transaction, so GetLockConflicts() would not find it.
  */
 int
 pgqueue_worker_pid(Oid database)
@@ -48,7 +48,7 @@ pgqueue_worker_pid(Oid database)
 	return pid;
 }
 
-/* Held by a transaction that starts or stops a database's worker. */
+/* Take the lock under which a database's worker is started or stopped. */
 bool
 pgqueue_lock_starter(Oid database, bool wait)
 {
@@ -69,7 +69,7 @@ unlock_starter(Oid database)
 
 /* ---------------- starting and stopping ---------------- */
 
-/* restart: in seconds, after it has died. */
+/* Register a worker.  restart: seconds after its death, or BGW_NEVER_RESTART. */
 static bool
 register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
 {
@@ -84,8 +84,8 @@ register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
 }
 
 /*
- * Wait until a worker that was registered is ready.	Return its process, or that
- * of another worker that was faster; 0 if it has ended.
+ * Wait until a registered worker is ready.  Return its process, or that of another
+ * worker that was faster, or 0 if it has ended.
  */
 static int
 wait_for_start(Oid database, BackgroundWorkerHandle *handle)
@@ -103,10 +103,10 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
 }
 
 /*
- * Start a worker and wait until it is ready.	Return its process, or 0.  One that
- * does not get ready is given up, else it might come later.
+ * Start a worker and wait until it is ready.  Return its process, or 0 if it does not
+ * get ready; it is then ended, since it might start later.
  *
- * Locks: pgqueue_lock_starter().
+ * Locks: the caller holds pgqueue_lock_starter().
  * Errors: 53400 if the server has no room for it.
  */
 int

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * maintain_step.c
- *	  One step of maintenance in one transaction: how it begins, ends,
- *	  fails, and how it is told what was done.
+ *	  Run one step of maintenance in one transaction, and report what it did or
+ *	  why it failed.
  *
- * A step that finds the topic's table locked is left to the next pass.  A
+ * A step for which the topic's table is locked is left to the next pass.  A
  * step that would run functions of a topic's constraints or indexes is left
  * to another process (base/code.c).
  *
@@ -32,9 +32,9 @@
 #define DONE_ATTR_BYTES		6
 #define DONE_NATTS			6
 
-/* ---------------- what was done ---------------- */
+/* ---------------- reports ---------------- */
 
-/* A worker that does the work of a session: tell that session's user. */
+/* This worker works for a session, and reports to its user. */
 static bool for_user = false;
 
 void
@@ -49,7 +49,7 @@ report_level(void)
 	return MyBgworkerEntry != NULL && !for_user ? LOG : NOTICE;
 }
 
-/* Tell and keep that something was done; partition -1: of the topic as such. */
+/* Report and store an action; partition -1: it concerns the whole topic. */
 void
 pgqueue_maintenance_report(const Topic *topic, int32 partition,
 						   const char *action, int64 items, int64 bytes)
@@ -80,12 +80,12 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
 /* ---------------- the steps ---------------- */
 
 /*
- * Of the topic at hand: a step waited for a lock for long, and did not get it.  From
- * then on no step waits: there may be thousands, and other topics.
+ * A step of the current topic waited for a lock and did not get it.  Then no later
+ * step of the topic waits: there may be thousands, and other topics.
  */
 static bool waited_in_vain;
 
-/* Of the topic at hand: a step needs a process in which the topic's code may run. */
+/* A step of the current topic needs a process in which the topic's code may run. */
 static bool needs_process;
 
 /* Begin with another topic. */
@@ -96,7 +96,7 @@ pgqueue_maintenance_begin(void)
 	needs_process = false;
 }
 
-/* Return true if a step of the topic at hand was left to another process. */
+/* Return true if a step of the current topic was left to another process. */
 bool
 pgqueue_needs_other_process(void)
 {
@@ -104,8 +104,8 @@ pgqueue_needs_other_process(void)
 }
 
 /*
- * Lock the topic's table, for makers of segments, retention and so on.  Wait for
- * the extension's workers, but not in each step.
+ * Lock the topic's table for a step that changes the topic.  Wait only for the
+ * extension's workers and autovacuum, and only until a step has waited in vain.
  */
 bool
 pgqueue_lock_log(const Topic *topic)
@@ -118,8 +118,8 @@ pgqueue_lock_log(const Topic *topic)
 }
 
 /*
- * Has the session been told to give up?  Functions of users can raise the same
- * SQLSTATE, but not from there.
+ * Return true if the error is a cancellation of the session.  Functions of users can
+ * raise the same SQLSTATE, but not from ProcessInterrupts().
  */
 static bool
 is_cancellation(const ErrorData *error)
@@ -129,8 +129,8 @@ is_cancellation(const ErrorData *error)
 }
 
 /*
- * Is the error that of a lock, not the first of the topic at hand?  One WARNING
- * tells that the topic's tables are locked.
+ * Return true if the error is that of a lock, and not the first of the current topic:
+ * one WARNING that the topic's tables are locked is enough.
  */
 static bool
 is_lock_again(const ErrorData *error)
@@ -144,8 +144,8 @@ is_lock_again(const ErrorData *error)
 }
 
 /*
- * Do a step.  What fails is told, and left to the next pass; what may not run in
- * this process is left to another one.
+ * Do a step in a subtransaction.  A failure is a WARNING, and the step is left to the
+ * next pass, or to another process if it may not run in this one.
  */
 static void
 try_step(Topic *topic, int32 partition, Step step, void *arg)
@@ -191,32 +191,32 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 }
 
 /*
- * Do one step in one transaction.	Whoever needs the topic's table does not wait
- * long behind a step that waits for somebody else.
+ * Do one step in one transaction.  Its waits for locks are short, so that sessions
+ * that need the topic's table do not wait long behind it.
  */
 void
 pgqueue_run_step(const char *name, int32 partition, Step step, void *arg,
-				 const StepEnds *ends)
+				 const TransactionHooks *hooks)
 {
 	Topic	   *topic;
 	bool		locked;
 
 	if (pgqueue_code_spent())
 		return;
-	ends->begin();
+	hooks->begin();
 	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_attempt_find(name, &locked);
 	if (topic != NULL && topic->broken == NULL &&
 		pgqueue_owns_topic(topic) &&
 		partition < topic->npartitions)
 		try_step(topic, partition, step, arg);
-	ends->end();
+	hooks->end();
 }
 
 /*
- * Return the number of partitions of a topic that the user owns, and its table; 0
- * if there is nothing to do.	tell: whether a WARNING tells that the topic cannot
- * be used, or is locked.
+ * Return the number of partitions of a topic that the user owns, and set *log to its
+ * table; return 0 if there is nothing to do.  tell: raise a WARNING if the topic is
+ * broken or locked.
  */
 int32
 pgqueue_partitions_of(const char *name, bool tell, Oid *log)
@@ -270,10 +270,10 @@ pgqueue_end_in_worker(void)
 	CommitTransactionCommand();
 }
 
-const StepEnds pgqueue_worker_steps =
+const TransactionHooks pgqueue_worker_steps =
 	{pgqueue_begin_in_worker, pgqueue_end_in_worker};
 
-/* Settings of a process that does maintenance. */
+/* Set what a process that does maintenance needs. */
 void
 pgqueue_maintenance_settings(void)
 {

@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * maintain_worker.c
- *	  Maintenance by itself: a background worker for each database, started by
- *	  queue.start_maintenance(), or, if the library is preloaded, by a launcher.
+ *	  The maintenance worker: a background worker for each database, started by
+ *	  queue.start_maintenance() or, if the library is preloaded, by a launcher.
  *
  * The worker does a pass (maintain.c) each queue.maintenance_interval.  It is
- * dynamic: no preload is needed, but then it is gone with the server.	After a
- * crash of the server's processes it is started again.	 It ends when it is told
- * to, and when the extension is gone.
+ * dynamic: it needs no preload, but does not come back when the server is
+ * restarted.  After a crash of the server's processes it is started again.  It ends
+ * on SIGTERM, and when the extension is dropped.
  *
- * One per database: a worker holds a lock of its own as long as it lives; a
- * second one finds it held and ends.  Starting and stopping exclude each other
- * by a second lock, which is held until the worker has its own, or has ended: so a
- * worker that is on its way is not missed.
+ * A database has one worker: it holds a lock as long as it lives, and a second
+ * worker that finds the lock held ends.  Starting and stopping exclude each other
+ * by another lock, which is held until the worker has the first, or has ended: so a
+ * worker that is just starting is not missed.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,10 @@ PGDLLEXPORT void pgqueue_maintenance_main(Datum arg);
 /* queue.maintenance_interval, in seconds */
 int	pgqueue_maintenance_interval = 60;
 
-/* Names of the topics, in the given context; *there: is the extension? */
+/*
+ * Return the names of the topics, in the given context.  *there: the database has the
+ * extension.
+ */
 static List *
 topics_now(MemoryContext context, bool *there)
 {
@@ -113,8 +116,8 @@ topics_safely(MemoryContext context, bool *there)
 }
 
 /*
- * VACUUM's brakes are autovacuum's, as far as those are set: what freezes or
- * compacts uses them.
+ * Set VACUUM's cost limits, which compaction observes, to autovacuum's, as far as
+ * those are set.
  */
 static void
 take_costs(void)
@@ -129,7 +132,7 @@ take_costs(void)
 						PGC_USERSET, PGC_S_OVERRIDE);
 }
 
-/* False if the extension is gone. */
+/* Do a pass over all topics.  Return false if the extension is gone. */
 static bool
 pass(MemoryContext context)
 {
@@ -156,8 +159,8 @@ pass(MemoryContext context)
 }
 
 /*
- * Told to end: whatever is under way is canceled, and the process ends well, so
- * that it is not started again.
+ * Handle SIGTERM: cancel the current step, and end with success, so that the
+ * postmaster does not start the worker again.
  */
 static void
 end_soon(SIGNAL_ARGS)
@@ -180,8 +183,8 @@ pgqueue_set_up_signals(void)
 }
 
 /*
- * Sleep so long, or until told to end, or that the configuration has changed.  The
- * latch is set for other reasons, too.
+ * Sleep so long, or until SIGTERM or SIGHUP.  The latch is set for other reasons,
+ * too.
  */
 void
 pgqueue_nap(long ms)
@@ -217,8 +220,8 @@ pgqueue_maintenance_main(Datum arg)
 											  BGWORKER_BYPASS_ALLOWCONN);
 	pgqueue_shared_attach();
 	/*
-	 * One per database; held until the process ends.  Told to end here, it must do
-	 * so well, not by an error: else it would be started again.
+	 * Take the database's worker lock until the process ends.  A SIGTERM here must
+	 * not raise an error: then the postmaster would start the worker again.
 	 */
 	HOLD_INTERRUPTS();
 	pgqueue_begin_transaction();

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * retention.c
- *	  queue.delete_messages(), and what view queue.retention shows.
+ *	  queue.delete_messages(), and the function that view queue.retention reads.
  *
  *-------------------------------------------------------------------------
  */
@@ -65,7 +65,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 							held, name)));
 		before = Min(before, held);
 	}
-	n = pgqueue_let_go(topic, partition, before, &bytes, NULL);
+	n = pgqueue_remove_segments(topic, partition, before, &bytes, NULL);
 
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
@@ -75,7 +75,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 
-/* ---------------- what is kept, and why ---------------- */
+/* ---------------- the view ---------------- */
 
 /* (topic, partition, log_start, limit_offset, held_by, held_offset, held_bytes) */
 #define RETENTION_COLUMNS 7

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * tablespaces.c
- *	  Where segments lie: queue.move_segments().
+ *	  queue.move_segments(): move sealed segments to a tablespace.
  *
- * A topic's tablespace is where its new segments are made (topic/segment_make.c).
- * It is kept by name in queue.topic, so that a dump can be restored elsewhere.  Sealed
- * segments can be moved: PostgreSQL copies the files, and nothing of a topic's
- * description changes.
+ * New segments are made in the topic's tablespace (topic/segment_make.c), which
+ * queue.topic has by name, so that a dump can be restored elsewhere.  To move a
+ * sealed segment, PostgreSQL copies its files; the topic's description does not
+ * change.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@ PG_FUNCTION_INFO_V1(pgqueue_move_segments);
 
 /* ---------------- moving ---------------- */
 
-/* Where to, and where the rows go that tell. */
+/* What a call moves, and its result. */
 typedef struct Move
 {
 	ReturnSetInfo *rsinfo;
@@ -39,8 +39,8 @@ typedef struct Move
 } Move;
 
 /*
- * Is the segment there already?  One that has left the topic is.  Looks without
- * a lock: another session may be moving it.
+ * Return true if the segment need not be moved: it is in the tablespace, or does not
+ * belong to the topic any more.  Takes no lock, so another session may be moving it.
  */
 static bool
 lies_there(Oid relid, Oid tablespace)
@@ -57,7 +57,7 @@ lies_there(Oid relid, Oid tablespace)
 	return result;
 }
 
-/* Bytes of a segment that is not locked by us; -1 if somebody else has it. */
+/* Return the size of a segment, or -1 if another session has locked it. */
 static int64
 bytes_at_once(Oid relid)
 {
@@ -88,8 +88,8 @@ tell_move(const Move *move, int32 partition, const Segment *segment,
 }
 
 /*
- * Move a segment with its TOAST table, if it can be locked at once.  By the
- * command, as the user, whose rights on it and on the tablespace it checks.
+ * Move a segment with its TOAST table, if it can be locked at once.  The command
+ * runs as the user, and checks the user's rights on both.
  */
 static void
 move_segment(const Move *move, int32 partition, const Segment *segment)
@@ -102,7 +102,7 @@ move_segment(const Move *move, int32 partition, const Segment *segment)
 		tell_move(move, partition, segment, bytes_at_once(relid), false);
 		return;
 	}
-	/* by somebody else, since we looked */
+	/* another session has moved it meanwhile */
 	if (lies_there(relid, move->tablespace))
 	{
 		pgqueue_unlock_segment(relid, AccessExclusiveLock);
@@ -136,7 +136,7 @@ move_partition(Topic *topic, int32 partition, const Move *move)
 /*
  * (topic, tablespace, partition, before_offset) -> setof moved_segment
  *
- * Locks: ACCESS EXCLUSIVE on what is moved, only tried, to the end of the
+ * Locks: ACCESS EXCLUSIVE on the segments moved, conditionally, to the end of the
  * transaction.
  */
 Datum

@@ -5,10 +5,9 @@
  *
  * Constraints and indexes of a topic's table belong to the topic's owner and
  * may call functions.  They run, as the owner, where the extension makes a
- * segment (CHECKs are proved and folded, indexes are made), empties or compacts
- * one (indexes are made anew) and freezes one (BRIN indexes are summarized).
- * Such code may sleep, and it may swallow the error by which it is canceled;
- * only the end of its process is sure to end it.
+ * segment (CHECKs are proved and folded, indexes are made) and where it empties or
+ * compacts one (indexes are made anew).  Such code may sleep, and it may swallow
+ * the error by which it is canceled; only the end of its process is sure to end it.
  *
  * So each process has a rule:
  *

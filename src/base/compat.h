@@ -144,26 +144,6 @@
 	((void) (VacuumCostActive = VacuumCostDelay > 0))
 #endif
 
-/*
- * The wait for other sessions' pins of a buffer.  Later versions renamed it; 19
- * has waits for a buffer's lock in the same class.
- */
-#if PG_VERSION_NUM >= 190000
-#define PGQUEUE_WAIT_BUFFER_PIN WAIT_EVENT_BUFFER_CLEANUP
-#elif defined(PG_WAIT_BUFFER_PIN)
-#define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFER_PIN
-#else
-#define PGQUEUE_WAIT_BUFFER_PIN PG_WAIT_BUFFERPIN
-#endif
-
-/* 19 lets the log of autovacuum tell ANALYZE from VACUUM */
-#if PG_VERSION_NUM >= 190000
-#define PGQUEUE_VACUUM_LOG_NOTHING(params) \
-	((params).log_vacuum_min_duration = (params).log_analyze_min_duration = -1)
-#else
-#define PGQUEUE_VACUUM_LOG_NOTHING(params) ((params).log_min_duration = -1)
-#endif
-
 /* 17 can ask for a stronger lock, too */
 #if PG_VERSION_NUM >= 170000
 #define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)

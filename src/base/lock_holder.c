@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * lock_holder.c
- *	  Find the transaction that holds a lock which ours conflicts with,
- *	  and describe it in an error's detail.
+ *	  Find the transaction that holds a conflicting lock, and describe it in an
+ *	  error's detail.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +20,7 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* Find a segment's TOAST table.  Return false if the segment is gone. */
+/* Set *toast to a segment's TOAST table.  Return false if the segment is gone. */
 bool
 pgqueue_toast_of(Oid relid, Oid *toast)
 {
@@ -33,7 +33,7 @@ pgqueue_toast_of(Oid relid, Oid *toast)
 	return true;
 }
 
-/* Return true if the process is one of the extension's own workers. */
+/* Return true if the process is one of the extension's workers. */
 static bool
 is_own_worker(int pid)
 {
@@ -65,8 +65,8 @@ describe_holder(VirtualTransactionId vxid, LockHolder *holder)
 }
 
 /*
- * Find a transaction that holds a conflicting lock, preferably one that does not
- * end by itself soon.  Return false if there is none any more.
+ * Find a transaction that holds a conflicting lock, preferably not one that ends
+ * soon by itself.  Return false if there is none any more.
  */
 static bool
 find_holder(const LOCKTAG *tag, LOCKMODE mode, LockHolder *holder)
@@ -107,8 +107,8 @@ pgqueue_find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode,
 }
 
 /*
- * Return the name of the application that a backend runs, or NULL if the user
- * may not know it.
+ * Return the name of the application that a backend runs, or NULL if the user may
+ * not see it.
  */
 static const char *
 application_of(const LockHolder *holder)

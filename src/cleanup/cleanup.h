@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * cleanup.h
- *	  Old messages: retention and compaction.
+ *	  Retention and compaction: removing old messages.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,7 @@ extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
 extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
 								   int64 upto);
 extern int	pgqueue_kept_level(void);
-extern int	pgqueue_let_go(Topic *topic, int32 partition, int64 before,
+extern int	pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
 						   int64 *bytes, int *dropped);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
 extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
@@ -30,13 +30,9 @@ extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
 extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
 
-/* ---------------- freeze.c ---------------- */
-
-extern bool pgqueue_freeze_next(Topic *topic, int32 partition, int64 *from);
-
 /* ---------------- compact_plan.c ---------------- */
 
-/* What a pass knows of a partition. */
+/* The state of a partition's compaction. */
 struct Compaction
 {
 	int32		topic_id;
@@ -44,11 +40,11 @@ struct Compaction
 	Settled		settled;
 	KeyMap	   *map;
 	int64		map_end;		/* offsets below are in the map */
-	bool		map_full;		/* there are dirty ones behind, which did not fit */
-	int64		tombstones_to;	/* offsets below have been read by all groups */
+	bool		map_full;		/* later ones did not fit */
+	int64		tombstones_to;	/* all groups have read the offsets below */
 	Topic	   *topic;			/* in the step that rewrites a segment ... */
-	int64		expired_to;		/* ... behind the last tombstone that goes */
-	TimestampTz tombstones_before;	/* older ones may go */
+	int64		expired_to;		/* ... after the last tombstone removed */
+	TimestampTz tombstones_before;	/* older ones may be removed */
 
 	int			nsegments;		/* to be compacted ... */
 	Segment    *segments;

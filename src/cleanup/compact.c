@@ -1,26 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * compact.c
- *	  Log compaction: the latest message of each key stays.
+ *	  Log compaction: remove the messages that have a later one of their key.
  *
- * For topics whose cleanup_policy says compact.  As Kafka's log cleaner does it:
- * a partition is clean up to its checkpoint (compacted_to): there a key has at
- * most one message.  What lies behind, in sealed segments, is dirty.
+ * For topics that have cleanup_policy compact.  As in Kafka's log cleaner, a
+ * partition is clean up to its checkpoint (compacted_to): there a key has at most
+ * one message.  Sealed segments after it are dirty.
  *
- *	 log start		  compacted_to		   map end			  active segment
+ *	 log start        compacted_to         map end            active segment
  *	 |------ clean -----|------ mapped ----|------------------|-----------
  *
- *	 1	The keys of dirty messages are read into a map, key to latest offset
- *		(key_map.c), as many as there is memory for.
- *	 2	Segment by segment, oldest first, what the map knows a later message of is
- *		left out, and tombstones that have been kept long enough (rewrite.c).  A
- *		segment of which nothing goes is left alone.  One segment, one transaction.
- *	 3	The checkpoint is moved to where the map ends, or to the first segment
- *		that could not be rewritten.
+ *	 1  Read the keys of dirty messages into a map, key to latest offset
+ *		(key_map.c), as far as the memory allows.
+ *	 2  Segment by segment, oldest first, remove the messages of which the map has a
+ *		later one, and tombstones that were kept long enough (rewrite.c).  A segment
+ *		that has none is not rewritten.  Each segment is one transaction.
+ *	 3  Move the checkpoint to the end of the map, or to the first segment that
+ *		could not be rewritten.
  *
- * Why nothing is lost stands in README, section 14.
+ * README, section 10, proves that nothing is lost.
  *
- * Memory: the map, queue.compaction_memory, and a message.
+ * Memory: the map, queue.compaction_memory, and one message.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +39,7 @@
 #include "topic/topic.h"
 #include "cleanup/cleanup.h"
 
-/* Is there a later message of the same key? */
+/* Return true if there is a later message of the same key. */
 static bool
 is_superseded(const Compaction *compaction, const text *key, int64 offset)
 {
@@ -48,8 +48,8 @@ is_superseded(const Compaction *compaction, const text *key, int64 offset)
 }
 
 /*
- * May a tombstone go?	Only if no older message of its key is left: those in the
- * segments before have gone in this pass, or in one before.
+ * Return true if a tombstone may be removed: no older message of its key is left,
+ * since this pass or an earlier one has removed those in the segments before.
  */
 static bool
 is_expired(Compaction *compaction, const LogFixed *tombstone)
@@ -89,7 +89,7 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 	return result;
 }
 
-/* The lock of whoever compacts a partition; a session's. */
+/* The session lock of the process that compacts a partition. */
 static void
 compaction_tag(LOCKTAG *tag, const Compaction *compaction)
 {
@@ -98,8 +98,11 @@ compaction_tag(LOCKTAG *tag, const Compaction *compaction)
 }
 
 /*
- * A compaction of a partition, if nobody else is at it (NULL).	 Lives in the
- * current memory context and over transactions, until pgqueue_compaction_free().
+ * Begin a compaction of a partition; return NULL if another process compacts it.
+ * The result lives in the current memory context, over transactions, until
+ * pgqueue_compaction_free().
+ *
+ * Locks: takes the partition's compaction lock for the session, conditionally.
  */
 Compaction *
 pgqueue_compaction(const Topic *topic, int32 partition)
@@ -129,10 +132,11 @@ pgqueue_compaction_free(Compaction *compaction)
 /* ---------------- compacting ---------------- */
 
 /*
- * Functions in the topic's indexes have run, and may have called
- * pg_advisory_unlock_all(): then another compaction may be under way.
+ * Check that the session still has the compaction lock.  Functions in the topic's
+ * indexes have run, and may have called pg_advisory_unlock_all(): then another
+ * process may compact the partition, and this transaction must change nothing.
  *
- * Errors: 55000; the transaction has to end without a change.
+ * Errors: 55000.
  */
 static void
 check_lock_kept(const Compaction *compaction, Rewritten *done,
@@ -151,9 +155,9 @@ check_lock_kept(const Compaction *compaction, Rewritten *done,
 }
 
 /*
- * Have all groups still read the tombstones that go?  Asked with the segment for
- * ourselves: one may have come, or been put back, since the pass was planned, and
- * have read what they delete.
+ * Return true if all groups are still past the tombstones to be removed.  Called
+ * with the segment locked exclusively: a group that was made, or moved back, since
+ * the pass was planned may have read the messages that they delete.
  */
 static bool
 groups_are_past(void *arg)
@@ -167,8 +171,8 @@ groups_are_past(void *arg)
 }
 
 /*
- * Compact a segment.  False: it is in use, or not settled, or a group has yet to
- * read what would go.
+ * Compact a segment.  Return false if it is in use or not settled, or if a group
+ * has yet to read a tombstone that would be removed.
  */
 static bool
 compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
@@ -203,7 +207,7 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
 	return visit == VISITED_ALL;
 }
 
-/* The segment as the topic has it now; NULL: it was let go. */
+/* Return the segment as the topic has it now, or NULL if it was removed. */
 static const Segment *
 find_segment(const Topic *topic, int32 partition, Oid relid)
 {
@@ -216,8 +220,8 @@ find_segment(const Topic *topic, int32 partition, Oid relid)
 }
 
 /*
- * Compact the next segment, in a transaction of its own.  False: there is none,
- * or it could not be had.
+ * Compact the next segment, in a transaction of its own.  Return false if there is
+ * none, or if it could not be compacted.
  */
 bool
 pgqueue_compact_next(Compaction *compaction, Topic *topic, Rewritten *done)
@@ -238,10 +242,10 @@ pgqueue_compact_next(Compaction *compaction, Topic *topic, Rewritten *done)
 }
 
 /*
- * Keep how far it came.  True: it is worth beginning again at once, since the map
- * was full.
+ * Store how far the compaction came.  Return true if the map was full, so that the
+ * caller should begin another one at once.
  *
- * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.
  */
 bool
 pgqueue_compaction_keep(const Compaction *compaction, const Topic *topic)

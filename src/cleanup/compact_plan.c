@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * compact_plan.c
- *	  Plan a compaction: the latest offset of each key of the segments to
- *	  come.
+ *	  Plan a compaction: find the latest offset of each key of dirty segments.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,9 +47,9 @@ pgqueue_compact_init(void)
 							 NULL, NULL, NULL);
 }
 
-/* ---------------- what goes ---------------- */
+/* ---------------- the map ---------------- */
 
-/* A message's key; NULL: none.	 *copy: to be freed. */
+/* Return a message's key, or NULL.  *copy: what the caller must free, or NULL. */
 text *
 pgqueue_key_of(HeapTuple tuple, Relation leaf, void **copy)
 {
@@ -68,7 +67,7 @@ pgqueue_key_of(HeapTuple tuple, Relation leaf, void **copy)
 	return plain;
 }
 
-/* Put a message into the map.	False: it does not fit. */
+/* Put a message into the map.  Return false if it does not fit. */
 static bool
 map_message(HeapTuple tuple, Relation leaf, void *arg)
 {
@@ -77,7 +76,7 @@ map_message(HeapTuple tuple, Relation leaf, void *arg)
 	void	   *copy;
 	text	   *key;
 
-	/* the first block may begin before what is dirty */
+	/* the first block may begin before the first dirty message */
 	if (offset < compaction->map_end)
 		return true;
 	key = pgqueue_key_of(tuple, leaf, &copy);
@@ -93,7 +92,7 @@ map_message(HeapTuple tuple, Relation leaf, void *arg)
 
 /* ---------------- planning ---------------- */
 
-/* Is enough of the segments before one dirty? */
+/* Return true if enough of the first upto segments is dirty. */
 static bool
 is_dirty(const Partition *part, int upto, int64 compacted_to)
 {
@@ -106,8 +105,8 @@ is_dirty(const Partition *part, int upto, int64 compacted_to)
 }
 
 /*
- * May tombstones of the clean part go?	 They wait for the groups, unless the
- * topic's limits win over those.
+ * Return true if tombstones of the clean part may be removed: they are old enough,
+ * and groups have read them or the topic forces retention.
  */
 static bool
 tombstones_due(const Compaction *compaction, const Checkpoint *checkpoint)
@@ -124,9 +123,9 @@ stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
 }
 
 /*
- * How many of the first segments may be compacted, at most upto: the one behind
- * them must hold a message that stays.	 Then an append never needs the time of a
- * message before (README, I5).
+ * Return how many of the first segments may be compacted, at most upto: the segment
+ * after them must hold a message that stays.  Then an append never needs the time
+ * of a message before (README, I5).
  */
 static int
 with_successor(Compaction *compaction, Topic *topic, int upto)
@@ -151,7 +150,7 @@ with_successor(Compaction *compaction, Topic *topic, int upto)
 }
 
 /*
- * Read the keys of dirty messages.	 Returns how many segments may be compacted:
+ * Read the keys of dirty messages.  Return how many segments may be compacted:
  * those before the first that holds a record that is not settled.
  */
 static int
@@ -195,8 +194,8 @@ map_memory(void)
 }
 
 /*
- * Look what is to be done, and read the keys.	False: nothing.	 The map is made
- * in the current memory context.
+ * Choose the segments to compact, and read the keys.  Return false if there are
+ * none.  The map is made in the current memory context.
  */
 bool
 pgqueue_compaction_plan(Compaction *compaction, Topic *topic)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * held.c
- *	  What groups have yet to read: retention keeps it.
+ *	  Find what groups have yet to read, which retention and compaction keep.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,10 +13,10 @@
 #include "cleanup/cleanup.h"
 
 /*
- * The least offset that a group has yet to read in the partition, and which
- * group, as it looks now; PG_INT64_MAX if no group reads the topic.	A group that
- * has not begun the partition is at the log start, and so is one whose offset is
- * lost; one that has expired holds nothing.
+ * Return the least offset that a group has yet to read in the partition, as of
+ * now, and set *name to that group; return PG_INT64_MAX if no group reads the
+ * topic.  A group that has not begun the partition, or the offset of which is lost,
+ * is at the log start; an expired group holds nothing.
  */
 int64
 pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
@@ -47,8 +47,9 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 }
 
 /*
- * What groups have yet to read, to decide by: nobody puts a group back until the
- * transaction ends.  If somebody is at it, nothing may go.
+ * Lock the groups' offsets in the partition, so that no other transaction moves one
+ * back before this one ends, and return the same.  If another transaction is moving
+ * one, return 0, with *name NULL: nothing may be removed.
  */
 int64
 pgqueue_held_now(Topic *topic, int32 partition, char **name)

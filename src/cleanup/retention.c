@@ -1,24 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * retention.c
- *	  What a topic need not keep: which segments may go, and letting them go.
+ *	  Retention: choose segments that a topic no longer needs, and remove them.
  *
- * Whole segments go, oldest first, never single messages.	A segment may go if
- * it is sealed (a later one has a block) and the topic's limits are reached:
- * its last message is older than retention, or the partition's newer segments
- * alone have retention_bytes; and, unless the topic forces it, if every group
- * that reads the topic is behind it, but those that have expired (expiry.c).
+ * Whole segments are removed, oldest first, never single messages.  A segment may
+ * be removed if it is sealed (a later one has a block) and the topic's limits are
+ * reached: its last message is older than retention, or the partition's newer
+ * segments alone have retention_bytes.  Unless the topic forces it, every group
+ * that reads the topic, other than expired ones (expiry.c), must also have an
+ * offset after the segment.
  *
  * The log start of a partition is part of its checkpoint (checkpoint.c).  It is
  * moved in the transaction that takes the messages away.
  *
- * Nobody is made to wait, and nobody waits (README, section 13): all locks are
- * taken only if they can be had at once.  A segment that somebody reads stays,
- * with those behind it, until the next pass.  Maintenance drops what goes if it
- * can have the topic's table for itself for a moment.  Else, and when a user lets
- * messages go, it is emptied, which gives back the disk and needs no lock on that
- * table; a topic's description leaves it out from then on
- * (topic/description.c), and maintenance drops the empty table later.
+ * All locks are acquired conditionally, so retention neither waits for other
+ * sessions nor blocks them (README, section 9).  A segment that another
+ * transaction uses stays, with those after it, until the next pass.  Maintenance
+ * drops a segment's table if it can lock the topic's table exclusively at once.
+ * Otherwise, and in queue.delete_messages(), the segment is emptied: that releases
+ * its disk space and needs no lock on the topic's table.  A topic's description
+ * leaves an emptied segment out (topic/description.c), and maintenance drops the
+ * empty table later.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,10 +47,10 @@
 #include "topic/topic.h"
 #include "cleanup/cleanup.h"
 
-/* Segments that are dropped in one transaction. */
+/* Segments that one transaction drops at most. */
 #define SEGMENTS_AT_ONCE 64
 
-/* Segments that a user's call empties: each takes some locks. */
+/* Segments that one call by a user empties at most: each takes some locks. */
 #define SEGMENTS_PER_CALL 256
 
 /* ---------------- the log start ---------------- */
@@ -68,7 +70,7 @@ pgqueue_store_log_start(const Topic *topic, int32 partition, int64 log_start)
 	pgqueue_checkpoint_write(topic, partition, &checkpoint);
 }
 
-/* Is the segment's last message older than that?  One without any is. */
+/* Return true if the segment has no message that is as new as that time. */
 static bool
 is_older(Topic *topic, const Segment *segment, TimestampTz time)
 {
@@ -83,8 +85,8 @@ is_older(Topic *topic, const Segment *segment, TimestampTz time)
 }
 
 /*
- * The offset before which the topic's limits allow messages to go.	 Segments are
- * looked at, not locked.
+ * Return the offset before which the topic's limits allow messages to be removed.
+ * Segments are read, not locked against use.
  */
 int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
@@ -118,7 +120,7 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 	return limit;
 }
 
-/* Bytes of the segments that end behind one offset and not behind another. */
+/* Return the bytes of the segments that end after one offset, up to another. */
 int64
 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 {
@@ -131,12 +133,14 @@ pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 	return bytes;
 }
 
-/* ---------------- letting go ---------------- */
+/* ---------------- removing ---------------- */
 
 /*
- * Empty a locked segment: new files for it, its TOAST table and its indexes, as
- * TRUNCATE gives them; the old ones go with the commit.  In C, since a TRUNCATE
- * would fire the owner's triggers with whose rights we have.
+ * Empty a locked segment: give it, its TOAST table and its indexes new files, as
+ * TRUNCATE does; the commit removes the old ones.  The TRUNCATE command is not
+ * used, since it would fire the owner's triggers with the current user's rights.
+ *
+ * Locks: the caller holds ACCESS EXCLUSIVE on the segment and its TOAST table.
  */
 static void
 empty_segment(Oid relid)
@@ -175,7 +179,7 @@ empty_segment(Oid relid)
 	pgqueue_unpin();
 }
 
-/* Does an object depend on another, other than as a part of it? */
+/* Return true if an object depends on this one, other than as a part of it. */
 static bool
 is_depended_on(Oid class, Oid object)
 {
@@ -198,7 +202,7 @@ is_depended_on(Oid class, Oid object)
 	return result;
 }
 
-/* Could a segment be dropped, or does something of the user's need it? */
+/* Return true if no object of a user depends on the segment. */
 static bool
 is_droppable(Oid relid)
 {
@@ -209,7 +213,7 @@ is_droppable(Oid relid)
 		!is_depended_on(TypeRelationId, get_array_type(type));
 }
 
-/* Locks: the strongest on the topic's table and on the segment. */
+/* Locks: the caller holds ACCESS EXCLUSIVE on the topic's table and the segment. */
 static void
 drop_segment(Oid relid)
 {
@@ -229,8 +233,9 @@ drop_segment(Oid relid)
 }
 
 /*
- * How many references to a table the statement at hand may have, say to tell an
- * offset: one for each time that it has opened it, and one for the scan.
+ * Return how many references to a table the current statement may have, for
+ * instance to read an offset: one for each time it has opened the table, and one
+ * for the scan.
  */
 static int
 held_by_statement(Oid relid)
@@ -249,9 +254,9 @@ held_by_statement(Oid relid)
 }
 
 /*
- * Is the locked segment in use by our own session, which its own lock does not
- * keep out: an open cursor, a statement around this one, a trigger that is yet
- * to fire?	 The statement at hand does not count.
+ * Return true if this session itself uses the locked segment, which its own lock
+ * does not prevent: by an open cursor, an outer statement, or a trigger that has
+ * yet to fire.  The current statement does not count.
  */
 static bool
 used_by_ourselves(Oid relid)
@@ -269,8 +274,8 @@ used_by_ourselves(Oid relid)
 }
 
 /*
- * At which level it is told that something is kept since it is in use: to a user,
- * and hardly to the log, which would have it with each pass.
+ * Return the level of the message that segments are kept since they are in use:
+ * NOTICE for a user; DEBUG1 in the worker, which would log it in each pass.
  */
 int
 pgqueue_kept_level(void)
@@ -278,7 +283,7 @@ pgqueue_kept_level(void)
 	return MyBgworkerEntry != NULL ? DEBUG1 : NOTICE;
 }
 
-/* Have a segment for ourselves, if that is soon possible. */
+/* Lock a segment exclusively.  Return false, with a message, if it is in use. */
 static bool
 take_segment(Oid relid)
 {
@@ -297,20 +302,21 @@ take_segment(Oid relid)
 }
 
 /*
- * Let the segments go that end at or before an offset, oldest first, up to the
- * first that another transaction uses, at most SEGMENTS_PER_CALL: they are emptied.
- * Returns how many; *bytes of disk.
+ * Remove the segments that end at or before an offset, oldest first, up to the
+ * first that another transaction uses.  Return their number, and set *bytes to
+ * their size on disk.
  *
- * dropped: NULL, or the transaction is to end soon; then they are dropped, as far
- * as the topic's table can be locked at once, and nothing depends on them; it
- * becomes how many.  At most SEGMENTS_AT_ONCE go then: nobody can use the topic's
- * table meanwhile.
+ * If dropped is NULL they are emptied, at most SEGMENTS_PER_CALL.  Otherwise the
+ * caller must end the transaction soon, since no session can use the topic's table
+ * until then: at most SEGMENTS_AT_ONCE are removed; they are dropped if the
+ * topic's table can be locked at once and nothing depends on them, else emptied;
+ * *dropped becomes the number of those dropped.
  *
- * Locks: SHARE UPDATE EXCLUSIVE on the topic's table; pgqueue_positions_lock() if
- * it matters what groups have yet to read.
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table, and
+ * pgqueue_positions_lock() if it matters what groups have yet to read.
  */
 int
-pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes,
+pgqueue_remove_segments(Topic *topic, int32 partition, int64 before, int64 *bytes,
 			   int *dropped)
 {
 	Partition  *part = &topic->partitions[partition];
@@ -351,7 +357,7 @@ pgqueue_let_go(Topic *topic, int32 partition, int64 before, int64 *bytes,
 	return n;
 }
 
-/* Has the locked table no block?  Somebody may have attached one that has. */
+/* Return true if the locked table has no block: a user may have attached another. */
 static bool
 is_empty(Oid relid)
 {
@@ -364,10 +370,10 @@ is_empty(Oid relid)
 
 /*
  * Drop the segments that were emptied, if the topic's table and they can be
- * locked at once.  The transaction is to end soon: nobody can use the topic
- * meanwhile.  What depends on one keeps it.
+ * locked at once and nothing depends on them.  Return their number.  The caller
+ * must end the transaction soon, since no session can use the topic until then.
  *
- * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
+ * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.
  */
 int
 pgqueue_drop_emptied(Topic *topic, int32 partition)

@@ -6,7 +6,7 @@
  * A waiter looks before it sleeps and when it is woken.  A partition is ready
  * if it has a message at or after the group's offset, is not paused, is not
  * locked by another transaction, and no other live member has messages of it
- * in hand.  A partition whose offset lies outside the log is ready, too, since
+ * in hand.  A partition with an offset outside the log is ready, too, since
  * the next call raises the error; but if the group continues at the log start
  * in that case, that is the offset that counts.
  *

@@ -44,6 +44,11 @@ extern bool pgqueue_segment_sound(Relation segment, Oid log, Oid owner,
 extern bool pgqueue_has_log_columns(Relation segment);
 extern AppendSlot *pgqueue_append_place(Relation segment);
 
+/* ---------------- frozen.c ---------------- */
+
+extern bool pgqueue_is_frozen(Relation segment);
+extern void pgqueue_remind_autovacuum(Relation segment);
+
 /* ---------------- index.c ---------------- */
 
 extern double pgqueue_index_build_range_scan(Relation heap, Relation index,

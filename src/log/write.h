@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * write.h
- *	  Writing to a segment: the append lock, appending, freezing,
- *	  rewriting.
+ *	  Writing to a segment: the append lock, appending, rewriting.
  *
  *-------------------------------------------------------------------------
  */
@@ -105,12 +104,6 @@ extern Outcome pgqueue_append_locked(Relation segment, AppendSlot *slot,
 									 const AppendBounds *bounds,
 									 HeapTuple *stored, int *ntuples,
 									 bool last, uint64 *rolls);
-
-/* ---------------- freeze.c ---------------- */
-
-extern bool pgqueue_is_frozen(Relation segment);
-extern bool pgqueue_is_old(Relation segment);
-extern bool pgqueue_freeze_segment(Oid relid);
 
 /* ---------------- rewrite.c ---------------- */
 

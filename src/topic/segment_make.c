@@ -57,6 +57,13 @@
 /* How many segments one call makes at most. */
 #define SEGMENTS_PER_CALL		64
 
+/* Storage parameters of a segment or, with prefix "toast.", its TOAST table. */
+#define FREEZE_SETTINGS(prefix) \
+	prefix "autovacuum_vacuum_insert_threshold = 0, " \
+	prefix "autovacuum_vacuum_insert_scale_factor = 0, " \
+	prefix "autovacuum_freeze_min_age = 0, " \
+	prefix "vacuum_index_cleanup = on"
+
 /* ---------------- width ---------------- */
 
 /*
@@ -201,8 +208,11 @@ segment_name(const Topic *topic, int32 partition, int64 first)
 /*
  * Make one segment.
  *
- * A sealed segment is frozen by one vacuum and then left alone; the empty
- * pages behind an aborted tail are kept for what comes next.
+ * Its settings make autovacuum freeze each page as soon as every snapshot is
+ * younger than its records, and leave the segment alone once nothing is appended
+ * any more: any insert is a reason for a run, and index entries of dead records
+ * are always removed, since they keep a page from being frozen.  The empty pages
+ * behind an aborted tail are kept for later appends.
  */
 static void
 make_segment(Topic *topic, int32 partition, int64 first, int64 end)
@@ -216,8 +226,8 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 	pgqueue_run_ddl(pgqueue_extension_owner(),
 					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
 							 " USING queue_log"
-							 " WITH (vacuum_truncate = off, autovacuum_freeze_min_age = 0,"
-							 " toast.autovacuum_freeze_min_age = 0)%s;"
+							 " WITH (vacuum_truncate = off, "
+							 FREEZE_SETTINGS("") ", " FREEZE_SETTINGS("toast.") ")%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
 							 tablespace_clause(topic, owner), name,

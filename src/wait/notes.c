@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * notes.c
- *	  Notes of what a transaction did, and waking those whom it concerns.
+ *	  Note what a transaction does, and wake the waiters that it concerns.
  *
- * Notes are kept until the transaction ends; the end of a subtransaction
- * that is rolled back wakes those who are blocked, too.  To wake once too
- * often does no harm.  waiters.c has the lists of those who wait.
+ * Notes are kept until the transaction ends.  The rollback of a subtransaction
+ * wakes blocked waiters, too.  A needless wake-up does no harm.  waiters.c has the
+ * lists of waiters.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,8 +54,8 @@ forget_notes(void)
 }
 
 /*
- * Add a partition to a note.  -1 stands for all of them, and for what concerns
- * a waiter that owns none: the topic or its members have changed.
+ * Add a partition to a note.  -1: all partitions, and also waiters that own none,
+ * since the topic or its members have changed.
  */
 static void
 note_partition(Note *note, int32 partition)
@@ -85,8 +85,8 @@ note_partition(Note *note, int32 partition)
 }
 
 /*
- * Note that the transaction has produced to a partition: the topic's waiters are
- * told when it is over.  channel: where NOTIFY announces it, or NULL.
+ * Note that the transaction has produced to a partition: its end wakes the topic's
+ * waiters.  channel: where NOTIFY announces it, or NULL.
  */
 void
 pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
@@ -96,7 +96,7 @@ pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
 		Async_Notify(channel, "");
 }
 
-/* It has changed or dropped the topic: all its waiters are to look. */
+/* Note that it has changed or dropped the topic: all its waiters must look. */
 void
 pgqueue_note_topic_changed(int32 topic_id)
 {
@@ -104,8 +104,9 @@ pgqueue_note_topic_changed(int32 topic_id)
 }
 
 /*
- * It has moved a group's offset in a partition (-1: in all), or may let others
- * do so; more: for sure.
+ * Note that it has written a group's rows about a partition (-1: about all): its end
+ * wakes the group's blocked waiters; more: all of the group's waiters, since it has
+ * left something to do for them.
  */
 void
 pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
@@ -117,8 +118,8 @@ pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
 }
 
 /*
- * It has locked a group's partition.  If it writes, or gives it back, it says so
- * itself; but it may fail before.
+ * Note that it has locked a group's partition.  If it writes, or releases the lock, it
+ * notes that itself; but it may fail before.
  */
 void
 pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
@@ -126,7 +127,7 @@ pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
 	note_of(topic_id, group)->held |= PGQUEUE_PARTITION_BIT(partition);
 }
 
-/* A group's partition was given back, in the middle of a transaction. */
+/* Wake blocked waiters: a group's partition was released during a transaction. */
 void
 pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 {
@@ -142,9 +143,9 @@ pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 }
 
 /*
- * A transaction has ended, or a subtransaction is rolled back, and has given
- * back its locks.	Called for each of its resource owners; of a transaction's
- * the first call does it all.	Must not fail.
+ * Wake waiters after a transaction has ended, or a subtransaction was rolled back,
+ * and has released its locks.  Called for each of its resource owners; the first
+ * call for a transaction does all.  Must not fail.
  */
 static void
 transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
@@ -165,7 +166,7 @@ transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 		forget_notes();
 }
 
-/* What is prepared is not over, and its end will be another session's. */
+/* Forget the notes of a prepared transaction: another session will end it. */
 static void
 transaction_prepared(XactEvent event, void *arg)
 {

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * wait.h
- *	  Sleeping until a topic has something new, and waking.  Knows topics and groups
- *	  by their numbers only.
+ *	  Sleep until a topic has something new, and wake.  Knows topics and groups by
+ *	  their ids only.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 
 /* ---------------- notes.c ---------------- */
 
-/* Sets of partitions, by the numbers' remainders. */
+/* Sets of partitions, by number % 64. */
 #define PGQUEUE_PARTITION_BIT(p) (UINT64CONST(1) << ((uint32) (p) % 64))
 #define PGQUEUE_ALL_PARTITIONS PG_UINT64_MAX
 
@@ -33,15 +33,15 @@ extern void pgqueue_wake_blocked(int32 group, int32 topic_id,
 typedef struct Note
 {
 	int32		topic_id;
-	int32		group;			/* 0: it produced */
-	bool		more;			/* it left messages behind */
-	bool		undone;			/* some of it was rolled back to a savepoint */
+	int32		group;			/* 0: the transaction produced */
+	bool		more;			/* it left messages to the group */
+	bool		undone;			/* a part of it was rolled back to a savepoint */
 	bool		everyone;		/* it concerns waiters of any partition, or of none */
 	uint64		partitions;		/* bit for number % 64 */
-	uint64		counted;		/* those below 64 */
-	int32		last;			/* of the others */
-	int			n;				/* how many there are, or a few more */
-	uint64		held;			/* those it has held; matters if it fails */
+	uint64		counted;		/* partitions below 64 in n */
+	int32		last;			/* last of the others in n */
+	int			n;				/* number of partitions, or a few more */
+	uint64		held;			/* partitions it has held; matters if it fails */
 } Note;
 
 #define SLOTS			256
@@ -52,11 +52,11 @@ typedef struct WaitEntry
 	pg_atomic_uint32 woken;
 	pg_atomic_uint32 blocked;
 	pg_atomic_uint64 wanted;
-	bool		picky;
+	bool		filtered;
 	int32		process;		/* number of its PGPROC */
 	Oid			database;
 	int32		topic_id;
-	int32		group;			/* 0: none yet */
+	int32		group;			/* 0: does not exist yet */
 	int32		head;			/* the process's first entry */
 	int32		next;			/* in the slot, or among the free ones */
 	int32		prev;
@@ -72,17 +72,17 @@ typedef struct WaitSlot
 typedef struct SharedWaiters
 {
 	int			tranche;
-	LWLock		lock;			/* lists; shared to read them */
+	LWLock		lock;			/* of the lists; shared to read them */
 	int32		free;
 	WaitSlot	slots[SLOTS];
 	WaitEntry	entries[ENTRIES];
 } SharedWaiters;
 
-/* Topics in one call, at the most. */
+/* Topics in one call at most. */
 #define PGQUEUE_MAX_TOPICS 64
 
 extern void pgqueue_wait_begin(const int32 *topic_ids, int ntopics,
-							   int32 group, bool picky);
+							   int32 group, bool filtered);
 extern void pgqueue_wait_end(int code, Datum arg);
 extern void pgqueue_wait_look(void);
 extern void pgqueue_wait_again(void);

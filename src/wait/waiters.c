@@ -1,50 +1,50 @@
 /*-------------------------------------------------------------------------
  *
  * waiters.c
- *	  Sleeping until there may be something to read, and waking who sleeps.
+ *	  Put sessions to sleep until there may be something to read, and wake them.
  *
  * Shared memory, made on first use (base/shmem.c, where its version is):
  *
- *	 +------+------+-----------------+---------------------------------------+
- *	 | lock | free | 256 x slot		 | 1,024 x entry						 |
- *	 |		|	   |  waiting u32	 |	woken u32, blocked u32, wanted u64,	 |
- *	 |		|	   |  first, last	 |	picky, process, database, topic,	 |
- *	 |		|	   |				 |	group, head, next, prev				 |
- *	 +------+------+-----------------+---------------------------------------+
+ *	 +------+------+----------------+----------------------------------------+
+ *	 | lock | free | 256 x slot     | 1,024 x entry                          |
+ *	 |      |      |  waiting u32   |  woken u32, blocked u32, wanted u64,   |
+ *	 |      |      |  first, last   |  filtered, process, database, topic,   |
+ *	 |      |      |                |  group, head, next, prev               |
+ *	 +------+------+----------------+----------------------------------------+
  *
- * A topic is hashed to a slot; a slot lists the entries of those who wait for
- * its topics, first come first.  Who waits for several topics has an entry in
- * each; the first of them is the head of the others.
+ * A topic is hashed to a slot; a slot lists the entries of the sessions that wait
+ * for its topics, in the order of their arrival.  A session that waits for several
+ * topics has an entry for each; the first of them is the head of the others.
  *
- * waiting	entries of the slot.  Whoever produces reads it once at the end of
- *			the transaction, and does no more if it is 0.
- * woken	(head's)  the waiter has been told since it last looked.
- * blocked	(head's)  another transaction is in its way: it holds a partition
- *			that has messages, or has produced before them.
- * picky	it may read some partitions only: a member, or who asked for it.
- * wanted	these: bit for number % 64; none for a member beyond the number of
- *			partitions, which only a note about all of them concerns.
+ * waiting   number of the slot's entries.  A producer reads it once at the end of
+ *           the transaction, and does no more if it is 0.
+ * woken     (head's)  the waiter was told since it last looked.
+ * blocked   (head's)  another transaction blocks the waiter: it holds a partition
+ *           that has messages, or has produced before them.
+ * filtered  the waiter may read some partitions only: it is a member, or has
+ *           named them.
+ * wanted    these: bit for number % 64; none for a member beyond the number of
+ *           partitions, which only a note about all of them concerns.
  *
- * No wake-up is lost.	A waiter enters itself, then looks (snapshot, locks),
- * then sleeps.	 A producer becomes visible to new snapshots, then reads
- * waiting.	 Both have a memory barrier in between, so either the producer finds
- * the entry, or the waiter's look finds the message.  A transaction that was in
- * the way gives back its locks, or dies, then looks for entries that are
- * blocked; a waiter sets blocked before it looks whether anybody is.  So it does
- * with all bits of wanted before it looks which partitions are its own.  woken
- * is cleared before the waiter looks, so what is told during the look lets the
- * sleep end at once.
+ * No wake-up is lost.  A waiter registers, then looks (snapshot, locks), then
+ * sleeps.  A producer becomes visible to new snapshots, then reads waiting.  Both
+ * have a memory barrier in between, so either the producer finds the entry, or the
+ * waiter's look finds the message.  A transaction that blocked others releases its
+ * locks, or aborts, then looks for entries that are blocked; a waiter sets blocked
+ * before it looks whether a transaction blocks it.  In the same way it sets all
+ * bits of wanted before it looks which partitions are its own.  woken is cleared
+ * before the waiter looks, so a note that arrives during the look ends the sleep at
+ * once.
  *
- * Only as many are woken as can find something: one of each group per partition
- * that was written to, and of the picky those who want one.  Who has been told
- * and not looked yet does not count.  Whoever consumes and leaves messages, or
- * gives them back, wakes the next; so does who leaves, ready or cancelled, with
- * a wake-up that it has not looked after.	Whoever looks, and then does nothing,
- * costs the others at most the time after which every waiter looks again.
+ * Only as many waiters are woken as can find something: one of each group for each
+ * partition that was written to, and all filtered ones that want one of these.  A
+ * waiter that was told and has not looked yet does not count.  A consumer that
+ * leaves messages, or releases its partition, wakes the next waiter; so does a
+ * waiter that leaves, ready or canceled, after it was told and before it looked.  A
+ * waiter that looks, and then does nothing, delays the others at most until they
+ * look by themselves (queue.recheck_interval).
  *
- * Notes of what a transaction did are kept until it ends; the end of a
- * subtransaction that is rolled back wakes those who are blocked, too.	 To wake
- * once too often does no harm.
+ * Notes of what a transaction did are kept until it ends (notes.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -65,7 +65,7 @@
 
 /* What a waiter is told. */
 #define TOLD_TO_LOOK	1
-#define TOLD_MESSAGES	2		/* somebody has produced */
+#define TOLD_MESSAGES	2		/* a transaction has produced */
 
 SharedWaiters *pgqueue_waiters = NULL;
 
@@ -116,7 +116,7 @@ slot_of(int32 topic_id)
 
 /* ---------------- waking ---------------- */
 
-/* Groups that a note has woken somebody of, and how many. */
+/* Groups of which a note has woken waiters, and how many of each. */
 typedef struct WokenGroups
 {
 	int			n;
@@ -127,7 +127,7 @@ typedef struct WokenGroups
 	}			groups[16];
 } WokenGroups;
 
-/* How many of the group were woken so far; NULL: no room to count. */
+/* Return the number of the group's waiters woken so far, or NULL if it has no room. */
 static int *
 woken_of(WokenGroups *woken, int32 group)
 {
@@ -141,7 +141,7 @@ woken_of(WokenGroups *woken, int32 group)
 	return &woken->groups[woken->n++].woken;
 }
 
-/* Is the entry one of those that the note is about? */
+/* Return true if the note concerns the entry. */
 static bool
 concerns(const Note *note, WaitEntry *entry, bool isCommit)
 {
@@ -162,7 +162,7 @@ concerns(const Note *note, WaitEntry *entry, bool isCommit)
 	return blocked || (isCommit && note->more);
 }
 
-/* Tell a waiter.  False: it has been told already, and has not looked yet. */
+/* Tell a waiter.  Return false if it was told already, and has not looked yet. */
 static bool
 tell(WaitEntry *entry, uint32 what)
 {
@@ -177,6 +177,10 @@ tell(WaitEntry *entry, uint32 what)
 	return true;
 }
 
+/*
+ * Wake the waiters that a note concerns.  isCommit: the transaction, or subtransaction,
+ * has committed.  Must not fail.
+ */
 void
 pgqueue_waiters_wake(const Note *note, bool isCommit)
 {
@@ -196,8 +200,8 @@ pgqueue_waiters_wake(const Note *note, bool isCommit)
 
 		if (!concerns(note, entry, isCommit))
 			continue;
-		/* who waits for a group yet to be made waits for each message */
-		count = entry->group == 0 || entry->picky ? NULL :
+		/* a waiter of a group that does not exist yet waits for each message */
+		count = entry->group == 0 || entry->filtered ? NULL :
 			woken_of(&woken, entry->group);
 		if (count != NULL && *count >= Max(note->n, 1))
 			continue;
@@ -208,14 +212,16 @@ pgqueue_waiters_wake(const Note *note, bool isCommit)
 }
 
 /*
- * Somebody leaves who has been told, and has not looked: another of the group
- * is to look instead.	Locks: the lists', exclusively.
+ * Tell another waiter of the group of an entry, the waiter of which leaves after it
+ * was told and before it looked.
+ *
+ * Locks: the caller holds that of the lists, exclusively.
  */
 static void
 pass_on(const WaitEntry *left)
 {
-	if (left->group == 0 || left->picky)
-		return;					/* the others were told, too */
+	if (left->group == 0 || left->filtered)
+		return;					/* all others that it concerns were told, too */
 	for (int32 i = slot_of(left->topic_id)->first; i != NONE;
 		 i = pgqueue_waiters->entries[i].next)
 	{
@@ -223,7 +229,7 @@ pass_on(const WaitEntry *left)
 
 		if (entry->topic_id == left->topic_id &&
 			entry->database == left->database &&
-			entry->group == left->group && !entry->picky &&
+			entry->group == left->group && !entry->filtered &&
 			tell(entry, TOLD_TO_LOOK))
 			return;
 	}
@@ -231,13 +237,13 @@ pass_on(const WaitEntry *left)
 
 /* ---------------- sleeping ---------------- */
 
-/* Of the topics waited for, in their order; there may be no room for all. */
+/* Entries of this session, in the order of its topics; fewer if there is no room. */
 static int32 own_entries[PGQUEUE_MAX_TOPICS];
 static int	nown = 0;
 
-/* Enter ourselves for a topic.	 If there is no room, we look every second. */
+/* Register this session for a topic.  If there is no room, it has to look itself. */
 static void
-enter(int32 topic_id, int32 group, bool picky)
+enter(int32 topic_id, int32 group, bool filtered)
 {
 	WaitSlot   *slot = slot_of(topic_id);
 	WaitEntry  *entry;
@@ -253,7 +259,7 @@ enter(int32 topic_id, int32 group, bool picky)
 		pg_atomic_write_u32(&entry->woken, 0);
 		pg_atomic_write_u32(&entry->blocked, 0);
 		pg_atomic_write_u64(&entry->wanted, PGQUEUE_ALL_PARTITIONS);
-		entry->picky = picky;
+		entry->filtered = filtered;
 		entry->process = PGQUEUE_MY_PROC_NUMBER;
 		entry->database = MyDatabaseId;
 		entry->topic_id = topic_id;
@@ -273,20 +279,20 @@ enter(int32 topic_id, int32 group, bool picky)
 
 /*
  * Begin to wait for topics on behalf of a group (0: it does not exist yet).
- * The caller must see to it that pgqueue_wait_end() is called, whatever
- * happens (PG_ENSURE_ERROR_CLEANUP).
+ * The caller must ensure that pgqueue_wait_end() is called, also after an error
+ * (PG_ENSURE_ERROR_CLEANUP).
  */
 void
-pgqueue_wait_begin(const int32 *topic_ids, int ntopics, int32 group, bool picky)
+pgqueue_wait_begin(const int32 *topic_ids, int ntopics, int32 group, bool filtered)
 {
 	if (pgqueue_waiters == NULL)
 		pgqueue_shared_attach();
 	pgqueue_wait_end(0, (Datum) 0);
 	for (int i = 0; i < ntopics && nown == i; i++)
-		enter(topic_ids[i], group, picky);
+		enter(topic_ids[i], group, filtered);
 }
 
-/* Take an entry out of its slot. */
+/* Remove an entry from its slot. */
 static void
 unlink_entry(WaitEntry *entry)
 {
@@ -303,7 +309,7 @@ unlink_entry(WaitEntry *entry)
 	pg_atomic_fetch_sub_u32(&slot->waiting, 1);
 }
 
-/* A before_shmem_exit callback, too. */
+/* End waiting.  Also a before_shmem_exit callback. */
 void
 pgqueue_wait_end(int code, Datum arg)
 {
@@ -328,8 +334,8 @@ pgqueue_wait_end(int code, Datum arg)
 }
 
 /*
- * Before each look: what happens from here on ends the sleep after it.	 An
- * interrupt whose latch was reset here is dealt with here.
+ * Prepare a look: a note that arrives from here on ends the sleep after the look.
+ * An interrupt that had set the latch is processed here.
  */
 void
 pgqueue_wait_look(void)
@@ -350,8 +356,8 @@ pgqueue_wait_look(void)
 }
 
 /*
- * Tell the waiter itself, in the middle of its look, to look again: its entries
- * are new, and commits before they were made have not told it.
+ * Make the session look again after its current look: its entries are new, and
+ * commits before they were made have not told it.
  */
 void
 pgqueue_wait_again(void)
@@ -361,16 +367,15 @@ pgqueue_wait_again(void)
 }
 
 /*
- * After a look that found nothing: sleep until told, or until it is time to look
- * again, or for the timeout in milliseconds.  blocked: others are in the way.
- * wanted: of each topic, the partitions that we may read, by their bits.
+ * Sleep, after a look that found nothing, until told, or until it is time to look
+ * again, or for the timeout in milliseconds.  blocked: other transactions block the
+ * session.  wanted: of each topic, the partitions that it may read, by their bits.
  *
- * The entry tells, not the latch: the server's timers set that, too, even those
- * that have been stopped, and a wait for a lock in the middle of the look resets
- * it.
+ * The entry tells, not the latch: the server's timers set the latch, too, even
+ * stopped ones, and a wait for a lock during the look resets it.
  *
- * Returns whether we were told that somebody has produced.	 The messages may be
- * gone by now, or not be readable yet.
+ * Return true if a transaction has produced.  Its messages may be gone by now, or
+ * not be readable yet.
  */
 bool
 pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
@@ -404,7 +409,7 @@ pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 	return told == TOLD_MESSAGES;
 }
 
-/* We go and see to what we were told, without a look: nobody else need. */
+/* Clear what this session was told: it handles it without another look. */
 void
 pgqueue_wait_acknowledge(void)
 {

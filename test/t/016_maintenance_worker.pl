@@ -57,13 +57,6 @@ is($node->safe_psql('postgres', 'SELECT queue.start_maintenance()'),
 	$pid, 'there is one, however often it is asked for');
 is($node->safe_psql('postgres', $worker), 1, 'one');
 
-# Sealed segments are frozen, with autovacuum's brakes.
-fill('cold', '');
-ok( $node->poll_query_until(
-		'postgres', q{
-		SELECT count(*) = 9 AND bool_and(frozen) FROM queue.segments WHERE topic = 'cold' AND sealed}),
-	'it freezes sealed segments');
-
 # Sessions that start it at the same time get the same one; and it can be stopped as
 # soon as it is started.
 $node->safe_psql('postgres', 'SELECT queue.stop_maintenance(); CREATE TABLE started (pid int)');
@@ -117,7 +110,7 @@ $node->safe_psql(
 	'postgres', q{
 	SELECT queue.create_topic('broken');
 	SET queue.allow_ddl = on;
-	DROP TABLE queue.log_4 CASCADE});
+	DROP TABLE queue.log_3 CASCADE});
 fill('returns');
 ok(maintained('returns'), 'an error in one topic is not the end');
 
