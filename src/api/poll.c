@@ -11,12 +11,11 @@
  * hand by that epoch.  Delivery is at least once: messages that are not
  * committed are handed out again.
  *
- * What poll writes need not survive a crash.  If it is lost, only who has
- * which messages in hand is lost: commit_offset then meets another epoch and
+ * The rows that poll writes need not survive a crash.  If they are lost, only
+ * the messages in hand are: commit_offset then meets another epoch and
  * refuses, and the messages are handed out again.  (Epochs are not given
- * twice: see pgqueue_new_epoch.)  So a transaction that wrote nothing but that
- * does not wait for the disk.  Nor is anything else lost with it: a poll that
- * makes the group does wait.
+ * twice: see pgqueue_new_epoch.)  So a transaction that wrote nothing else
+ * does not wait for the disk.  A poll that makes the group does wait.
  *
  *-------------------------------------------------------------------------
  */
