@@ -2,7 +2,7 @@
  *
  * held_locks.c
  *	  queue.held_locks(): the locks that view queue.blockers shows, their tags
- *	  (base/lock.h) decoded.
+ *	  (base/lock_tag.h) decoded.
  *
  *-------------------------------------------------------------------------
  */

@@ -25,7 +25,7 @@ typedef struct TransactionHooks
 	void		(*end) (void);
 } TransactionHooks;
 
-extern void pgqueue_maintain_init(void);
+extern int	pgqueue_history_retention;
 extern void pgqueue_maintain_handed_over(const char *name, Oid log,
 										 MaintainPart part, bool told);
 extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
@@ -84,7 +84,6 @@ extern void pgqueue_compact_partition(const char *name, int32 partition,
 /* Seconds after which a worker that died is started again. */
 #define RESTART_SECONDS		10
 
-extern void pgqueue_worker_tag(LOCKTAG *tag, Oid database);
 extern int pgqueue_worker_pid(Oid database);
 extern bool pgqueue_lock_starter(Oid database, bool wait);
 extern int pgqueue_start_worker(Oid database, int restart);

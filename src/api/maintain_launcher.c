@@ -115,14 +115,6 @@ pgqueue_maintain_worker_init(void)
 {
 	BackgroundWorker launcher;
 
-	DefineCustomIntVariable("queue.maintenance_interval",
-							"Sets how often the maintenance worker does a pass.",
-							NULL,
-							&pgqueue_maintenance_interval,
-							60, 1, 86400,
-							PGC_SIGHUP,
-							GUC_UNIT_S,
-							NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	pgqueue_worker_init(&launcher, "queue launcher", "pgqueue_launcher_main",

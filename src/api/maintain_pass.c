@@ -47,20 +47,7 @@
 #define LOG_MINUTES (24 * 60)
 
 /* queue.history_retention, in minutes */
-static int	history_retention = 7 * 24 * 60;
-
-void
-pgqueue_maintain_init(void)
-{
-	DefineCustomIntVariable("queue.history_retention",
-							"Sets how long queue.maintain() keeps the history of offsets.",
-							"Rows of queue.progress behind the newest; 0 keeps only that.",
-							&history_retention,
-							7 * 24 * 60, 0, INT_MAX,
-							PGC_SUSET,
-							GUC_UNIT_MIN,
-							NULL, NULL, NULL);
-}
+int			pgqueue_history_retention = 7 * 24 * 60;
 
 static void
 apply_retention(Topic *topic, int32 partition, void *arg)
@@ -155,7 +142,7 @@ static void
 prune_history(Topic *topic, int32 partition, void *arg)
 {
 	HistoryRun *run = arg;
-	TimestampTz before = minutes_ago(history_retention);
+	TimestampTz before = minutes_ago(pgqueue_history_retention);
 	int64	   *deleted;
 	int64		rows = 0;
 	int			groups = 0;
@@ -257,7 +244,7 @@ tell_merged(Topic *topic, int32 partition, void *arg)
 static void
 prune_log(Topic *topic, int32 partition, void *arg)
 {
-	TimestampTz before = minutes_ago(Max(history_retention, LOG_MINUTES));
+	TimestampTz before = minutes_ago(Max(pgqueue_history_retention, LOG_MINUTES));
 	Relation	rel;
 	ScanKeyData key;
 	SysScanDesc scan;

@@ -21,12 +21,6 @@ PG_FUNCTION_INFO_V1(pgqueue_stop_maintenance);
 
 /* ---------------- the lock of a database's worker ---------------- */
 
-void
-pgqueue_worker_tag(LOCKTAG *tag, Oid database)
-{
-	SET_LOCKTAG_ADVISORY(*tag, database, 0, 0, PGQUEUE_LOCK_WORKER);
-}
-
 /*
  * Return the process of a database's worker, or 0.  Between its passes the worker is
  * in no transaction, so GetLockConflicts() would not find it.
@@ -38,7 +32,7 @@ pgqueue_worker_pid(Oid database)
 	LOCKTAG		tag;
 	int			pid = 0;
 
-	pgqueue_worker_tag(&tag, database);
+	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_WORKER, database);
 	for (int i = 0; i < locks->nelements && pid == 0; i++)
 		if (memcmp(&locks->locks[i].locktag, &tag, sizeof(LOCKTAG)) == 0 &&
 			(locks->locks[i].holdMask & LOCKBIT_ON(ExclusiveLock)))
@@ -54,7 +48,7 @@ pgqueue_lock_starter(Oid database, bool wait)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, PGQUEUE_LOCK_STARTER);
+	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_STARTER, database);
 	return pgqueue_lock(&tag, ExclusiveLock, wait);
 }
 
@@ -63,7 +57,7 @@ unlock_starter(Oid database)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, PGQUEUE_LOCK_STARTER);
+	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_STARTER, database);
 	pgqueue_unlock(&tag, ExclusiveLock);
 }
 

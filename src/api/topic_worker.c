@@ -138,7 +138,7 @@ note_end(Oid log, bool done)
 {
 	Suspended  *entry = suspended_find(log);
 	MemoryContext old;
-	int64		wait = (int64) pgqueue_code_timeout() * 10;
+	int64		wait = (int64) pgqueue_code_timeout * 10;
 
 	if (done && entry == NULL)
 		return;
@@ -205,7 +205,7 @@ is_stuck(const Shared *shared)
 
 	return begun != 0 &&
 		TimestampDifferenceExceeds(begun, GetCurrentTimestamp(),
-								   pgqueue_code_timeout() + GRACE);
+								   pgqueue_code_timeout + GRACE);
 }
 
 /* Repeat what the worker reports until it ends.  Return false if it does not. */
@@ -249,7 +249,7 @@ warn_of_end(const HandedOver *task, const char *failure, bool expired)
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("maintenance of topic \"%s\" was stopped", task->topic),
 				 errdetail("Functions in its constraints or indexes ran longer than %d ms.",
-						   pgqueue_code_timeout()),
+						   pgqueue_code_timeout),
 				 errhint("See setting \"queue.code_timeout\".")));
 	else
 		ereport(WARNING,

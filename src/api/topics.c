@@ -11,7 +11,6 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -373,9 +372,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	check_may_create();
 
 	/* two sessions that create the same topic: the second finds it */
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
-						 hash_bytes((unsigned char *) name, strlen(name)),
-						 0, PGQUEUE_LOCK_TOPIC_NAME);
+	pgqueue_tag_by_name(&tag, PGQUEUE_LOCK_TOPIC_NAME, name);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	if (pgqueue_topic_find(name) != NULL)
 		ereport(ERROR,

@@ -46,7 +46,7 @@ static CodeRule rule = CODE_HERE;
 static bool refused = false;
 
 /* queue.code_timeout, in milliseconds */
-static int	code_timeout = 60000;
+int			pgqueue_code_timeout = 60000;
 
 /* CODE_LIMITED */
 static TimeoutId timeout;
@@ -54,19 +54,6 @@ static TimestampTz own_begun;
 static TimestampTz *begun = &own_begun; /* when it began to run; 0: it does not */
 static int64 spent = 0;			/* by code that has ended, in microseconds */
 static volatile sig_atomic_t expired = false;
-
-void
-pgqueue_code_init(void)
-{
-	DefineCustomIntVariable("queue.code_timeout",
-							"Sets how long functions in a topic's constraints and indexes may run in a background worker.",
-							"A worker in which they run longer ends.",
-							&code_timeout,
-							60000, 1, INT_MAX,
-							PGC_SUSET,
-							GUC_UNIT_MS,
-							NULL, NULL, NULL);
-}
 
 /* ---------------- is there any? ---------------- */
 
@@ -149,7 +136,7 @@ tell_expired(int code, Datum arg)
 	if (expired)
 		ereport(LOG,
 				(errmsg("functions in a topic's constraints or indexes ran longer than %d ms",
-						code_timeout),
+						pgqueue_code_timeout),
 				 errhint("See setting \"queue.code_timeout\".")));
 }
 
@@ -178,7 +165,7 @@ pgqueue_code_begin(Oid relid, bool constraints)
 	if (rule != CODE_LIMITED || !table_has_code(relid, constraints))
 		return;
 	*begun = GetCurrentTimestamp();
-	enable_timeout_after(timeout, code_timeout);
+	enable_timeout_after(timeout, pgqueue_code_timeout);
 }
 
 /* Stop the timer of code, if it is running. */
@@ -197,13 +184,6 @@ void
 pgqueue_code_show(TimestampTz *where)
 {
 	begun = where;
-}
-
-/* Return the milliseconds that code may run. */
-int
-pgqueue_code_timeout(void)
-{
-	return code_timeout;
 }
 
 /* Return true if the process ends because code ran too long. */
@@ -252,5 +232,5 @@ pgqueue_code_refused(void)
 bool
 pgqueue_code_spent(void)
 {
-	return rule == CODE_LIMITED && spent / 1000 >= code_timeout;
+	return rule == CODE_LIMITED && spent / 1000 >= pgqueue_code_timeout;
 }

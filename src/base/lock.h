@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * lock.h
- *	  Locks that last as rows do, their tags, and user code while they are
- *	  held.
+ *	  Locks that last as rows do, and user code while they are held.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef QUEUE_LOCK_H
 #define QUEUE_LOCK_H
 
-#include "storage/lock.h"
 #include "utils/guc.h"
+
+#include "base/lock_tag.h"
 
 /* ---------------- pin.c ---------------- */
 
@@ -20,41 +20,6 @@ extern void pgqueue_unpin(void);
 extern bool pgqueue_pinned(void);
 
 /* ---------------- lock.c ---------------- */
-
-/* ----------------------------------------------------------------
- * Heavyweight locks of our own.  Lock type "advisory", told apart from
- * applications' locks (field 4 is 1 or 2) by field 4:
- *
- *	 field 2         field 3      field 4
- *	 consumer group  topic        PGQUEUE_LOCK_GROUP | partition % 1,024
- *	 topic           partition    PGQUEUE_LOCK_SEGMENT
- *	 hash of a name  0            PGQUEUE_LOCK_GROUP_NAME
- *	 hash of a name  0            PGQUEUE_LOCK_TOPIC_NAME
- *	 hash of topic and id, 64 bits    PGQUEUE_LOCK_PRODUCER
- *	 consumer group  0            PGQUEUE_LOCK_GROUP_ROWS
- *	 consumer group  topic        PGQUEUE_LOCK_ASSIGNMENT
- *	 hash of group, topic, member     PGQUEUE_LOCK_MEMBER
- *	 0               0            PGQUEUE_LOCK_WORKER, a session's: its holder
- *									runs no code of users (base/code.c), which could
- *									release it by pg_advisory_unlock_all()
- *	 0               0            PGQUEUE_LOCK_STARTER
- *	 topic      partition % 1,024 PGQUEUE_LOCK_POSITIONS
- *	 topic           partition    PGQUEUE_LOCK_COMPACTION, a session's: checked
- *									after code of users has run
- * ----------------------------------------------------------------
- */
-#define PGQUEUE_LOCK_SEGMENT	0x4001
-#define PGQUEUE_LOCK_GROUP_NAME 0x4002
-#define PGQUEUE_LOCK_TOPIC_NAME 0x4003
-#define PGQUEUE_LOCK_PRODUCER	0x4004
-#define PGQUEUE_LOCK_GROUP_ROWS 0x4005
-#define PGQUEUE_LOCK_ASSIGNMENT 0x4006
-#define PGQUEUE_LOCK_MEMBER		0x4007
-#define PGQUEUE_LOCK_WORKER		0x4008
-#define PGQUEUE_LOCK_POSITIONS	0x4009
-#define PGQUEUE_LOCK_COMPACTION 0x400A
-#define PGQUEUE_LOCK_STARTER	0x400B
-#define PGQUEUE_LOCK_GROUP		0x8000
 
 /* Milliseconds between two tries. */
 #define PGQUEUE_LOCK_PAUSE 10
@@ -114,14 +79,13 @@ typedef enum CodeRule
 	CODE_LIMITED				/* it runs; the process ends if it runs too long */
 } CodeRule;
 
-extern void pgqueue_code_init(void);
 extern CodeRule pgqueue_set_code_rule(CodeRule new);
 extern void pgqueue_check_code(Oid relid, bool constraints);
 extern bool pgqueue_code_refused(void);
 extern void pgqueue_code_begin(Oid relid, bool constraints);
 extern void pgqueue_code_end(void);
 extern void pgqueue_code_show(TimestampTz *where);
-extern int	pgqueue_code_timeout(void);
+extern int	pgqueue_code_timeout;
 extern bool pgqueue_code_expired(void);
 extern bool pgqueue_code_spent(void);
 

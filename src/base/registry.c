@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * registry.c
- *    The extension's own tables: find, open and check them.
+ *	  The extension's own tables: their columns and types; find, open and check
+ *	  the tables.
  *
  * The rest of the library knows the columns of these tables by number, and the
  * types of their values.  A table may have been made, or altered, by another

@@ -30,7 +30,7 @@ extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
 extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
 
-/* ---------------- compact_plan.c ---------------- */
+/* ---------------- compact_keys.c ---------------- */
 
 /* The state of a partition's compaction. */
 struct Compaction
@@ -57,7 +57,8 @@ struct Compaction
 
 typedef struct Compaction Compaction;
 
-extern void pgqueue_compact_init(void);
+extern int	pgqueue_compaction_memory;
+extern double pgqueue_compaction_min_dirty_ratio;
 extern bool pgqueue_compaction_plan(Compaction *compaction, Topic *topic);
 extern text * pgqueue_key_of(HeapTuple tuple, Relation leaf, void **copy);
 

@@ -93,8 +93,8 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 static void
 compaction_tag(LOCKTAG *tag, const Compaction *compaction)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, compaction->topic_id,
-						 compaction->partition, PGQUEUE_LOCK_COMPACTION);
+	pgqueue_tag(tag, PGQUEUE_LOCK_COMPACTION, compaction->topic_id,
+				compaction->partition);
 }
 
 /*

@@ -7,8 +7,8 @@
  * be removed if it is sealed (a later one has a block) and the topic's limits are
  * reached: its last message is older than retention, or the partition's newer
  * segments alone have retention_bytes.  Unless the topic forces it, every group
- * that reads the topic, other than expired ones (expiry.c), must also have an
- * offset after the segment.
+ * that reads the topic, other than expired ones, must also have an offset after
+ * the segment: the callers pass the limit that held.c finds.
  *
  * The log start of a partition is part of its checkpoint (checkpoint.c).  It is
  * moved in the transaction that takes the messages away.

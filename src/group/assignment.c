@@ -22,7 +22,6 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "utils/builtins.h"
@@ -56,13 +55,6 @@ pgqueue_quota(const int *owned, int nmembers, int me, int npartitions)
 	return npartitions / nmembers + (rank < npartitions % nmembers ? 1 : 0);
 }
 
-static void
-assignments_tag(LOCKTAG *tag, int32 group, int32 topic_id)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic_id,
-						 PGQUEUE_LOCK_ASSIGNMENT);
-}
-
 /*
  * Acquire conditionally, to the end of the transaction, the lock under which
  * assignments are changed.
@@ -72,7 +64,7 @@ try_lock_assignments(int32 group, int32 topic_id)
 {
 	LOCKTAG		tag;
 
-	assignments_tag(&tag, group, topic_id);
+	pgqueue_tag(&tag, PGQUEUE_LOCK_ASSIGNMENT, group, topic_id);
 	return pgqueue_lock(&tag, ExclusiveLock, false);
 }
 
@@ -82,7 +74,7 @@ assignments_busy(int32 group, int32 topic_id)
 {
 	LOCKTAG		tag;
 
-	assignments_tag(&tag, group, topic_id);
+	pgqueue_tag(&tag, PGQUEUE_LOCK_ASSIGNMENT, group, topic_id);
 	return pgqueue_lock_is_held(&tag, ExclusiveLock);
 }
 

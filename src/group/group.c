@@ -34,7 +34,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
 #include "commands/sequence.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -196,14 +195,6 @@ pgqueue_group_refresh(ConsumerGroup *group)
 	group->id = find_group(group->name, group->any_role);
 }
 
-void
-pgqueue_name_tag(LOCKTAG *tag, const char *name)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
-						 hash_bytes((const unsigned char *) name, strlen(name)),
-						 0, PGQUEUE_LOCK_GROUP_NAME);
-}
-
 /*
  * Make the group in this transaction if it does not exist, with these settings
  * (NULL: the defaults).  Return false if another transaction made it while
@@ -221,7 +212,7 @@ pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 
 	if (group->id != 0)
 		return true;
-	pgqueue_name_tag(&tag, group->name);
+	pgqueue_tag_by_name(&tag, PGQUEUE_LOCK_GROUP_NAME, group->name);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 	pgqueue_group_refresh(group);
 	if (group->id != 0)
@@ -339,12 +330,6 @@ pgqueue_group_check_same(ConsumerGroup *group)
 						group->name)));
 }
 
-static void
-rows_tag(LOCKTAG *tag, int32 id)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, id, 0, PGQUEUE_LOCK_GROUP_ROWS);
-}
-
 /*
  * Keep a group from being dropped to the end of the transaction.  Needed
  * before the group's first row in a partition is written.  Return false if
@@ -355,7 +340,7 @@ pgqueue_group_lock_shared(int32 id, bool wait)
 {
 	LOCKTAG		tag;
 
-	rows_tag(&tag, id);
+	pgqueue_tag(&tag, PGQUEUE_LOCK_GROUP_ROWS, id, 0);
 	return pgqueue_lock(&tag, ShareLock, wait);
 }
 
@@ -368,7 +353,7 @@ pgqueue_group_unlock_shared(int32 id)
 {
 	LOCKTAG		tag;
 
-	rows_tag(&tag, id);
+	pgqueue_tag(&tag, PGQUEUE_LOCK_GROUP_ROWS, id, 0);
 	pgqueue_unlock(&tag, ShareLock);
 }
 
@@ -398,6 +383,6 @@ pgqueue_group_lock_rows(int32 id)
 {
 	LOCKTAG		tag;
 
-	rows_tag(&tag, id);
+	pgqueue_tag(&tag, PGQUEUE_LOCK_GROUP_ROWS, id, 0);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 }

@@ -70,7 +70,6 @@ extern List *pgqueue_group_ids(int32 after);
 extern void pgqueue_group_lock_rows(int32 id);
 extern void pgqueue_group_delete(const char *name);
 extern HeapTuple pgqueue_find_row(Relation rel, const char *name);
-extern void pgqueue_name_tag(LOCKTAG *tag, const char *name);
 
 /* ---------------- group_settings.c ---------------- */
 

@@ -80,7 +80,7 @@ pgqueue_group_lock_settings(const ConsumerGroup *group)
 {
 	LOCKTAG		tag;
 
-	pgqueue_name_tag(&tag, group->name);
+	pgqueue_tag_by_name(&tag, PGQUEUE_LOCK_GROUP_NAME, group->name);
 	(void) pgqueue_lock(&tag, ExclusiveLock, true);
 }
 

@@ -42,7 +42,6 @@
 
 #include "access/table.h"
 #include "catalog/indexing.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -79,11 +78,8 @@ static void
 member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
 {
 	uint64		seed = (uint64) group << 32 | (uint32) topic_id;
-	uint64		hash = hash_bytes_extended((const unsigned char *) name,
-										   strlen(name), seed);
 
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32),
-						 (uint32) hash, PGQUEUE_LOCK_MEMBER);
+	pgqueue_tag_by_hash(tag, PGQUEUE_LOCK_MEMBER, seed, name);
 }
 
 /*

@@ -48,9 +48,9 @@
 static void
 progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, group, topic_id,
-						 PGQUEUE_LOCK_GROUP |
-						 (partition % PGQUEUE_LOCKED_PARTITIONS));
+	pgqueue_tag(tag,
+				PGQUEUE_LOCK_GROUP | (partition % PGQUEUE_LOCKED_PARTITIONS),
+				group, topic_id);
 }
 
 /*
@@ -87,9 +87,8 @@ pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 static void
 positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, topic->id,
-						 partition % PGQUEUE_LOCKED_PARTITIONS,
-						 PGQUEUE_LOCK_POSITIONS);
+	pgqueue_tag(tag, PGQUEUE_LOCK_POSITIONS, topic->id,
+				partition % PGQUEUE_LOCKED_PARTITIONS);
 }
 
 /*

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * ready.c
- *	  Find out whether a consumer, or a member, has anything to do now.
+ *	  Find out whether a consumer, or a member, has anything to do now, and
+ *	  wait until it has (max_wait).
  *
  * A waiter looks before it sleeps and when it is woken.  A partition is ready
  * if it has a message at or after the group's offset, is not paused, is not

@@ -25,7 +25,6 @@
 
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -46,11 +45,7 @@
 void
 pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) name,
-										   strlen(name), topic->id);
-
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32),
-						 (uint32) hash, PGQUEUE_LOCK_PRODUCER);
+	pgqueue_tag_by_hash(tag, PGQUEUE_LOCK_PRODUCER, topic->id, name);
 }
 
 /*

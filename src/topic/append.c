@@ -5,9 +5,9 @@
  *	  when it is full.
  *
  * produce, produce_batch, INSERT and COPY into topic.<name> come through
- * pgqueue_append(), which assigns offsets; COPY and INSERT into a segment
- * (what pg_restore does) through pgqueue_append_given() (log/append.c),
- * which checks them.
+ * pgqueue_append(); log/append.c assigns the offsets.  COPY and INSERT into a
+ * segment (what pg_restore does) come through pgqueue_append_given()
+ * (log/append.c), which checks the offsets given.
  *
  * The argument why readers never pass a message that may still appear, and
  * why a closed segment does not reopen, is in README.

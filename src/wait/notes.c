@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * notes.c
- *	  Note what a transaction does, and wake the waiters that it concerns.
+ *	  Note what a transaction does, and hand the notes to waiters.c at its end.
  *
  * Notes are kept until the transaction ends.  The rollback of a subtransaction
- * wakes blocked waiters, too.  A needless wake-up does no harm.  waiters.c has the
- * lists of waiters.
+ * wakes blocked waiters, too.  A needless wake-up does no harm.  waiters.c chooses
+ * the waiters that a note concerns, and wakes them.
  *
  *-------------------------------------------------------------------------
  */
@@ -181,15 +181,6 @@ pgqueue_wakeup_init(void)
 		{sizeof(SharedWaiters), pgqueue_waiters_init,
 									pgqueue_waiters_attached};
 
-	DefineCustomIntVariable("queue.recheck_interval",
-							"Sets how often a session that waits for messages looks itself.",
-							"Commits wake it; this is for what cannot: prepared "
-							"transactions, leases that run out, and a standby.",
-							&pgqueue_recheck_interval,
-							1000, 10, INT_MAX,
-							PGC_USERSET,
-							GUC_UNIT_MS,
-							NULL, NULL, NULL);
 	RegisterResourceReleaseCallback(transaction_over, NULL);
 	RegisterXactCallback(transaction_prepared, NULL);
 	pgqueue_shared_add(&part);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * compact_plan.c
- *	  Plan a compaction: find the latest offset of each key of dirty segments.
+ * compact_keys.c
+ *	  Map the keys of dirty segments to their latest offsets, for compact.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,31 +21,10 @@
 #include "cleanup/cleanup.h"
 
 /* queue.compaction_memory, in kB; -1: maintenance_work_mem */
-static int	compaction_memory = -1;
+int			pgqueue_compaction_memory = -1;
 
 /* queue.compaction_min_dirty_ratio */
-static double min_dirty_ratio = 0.5;
-
-void
-pgqueue_compact_init(void)
-{
-	DefineCustomIntVariable("queue.compaction_memory",
-							"Sets how much memory compaction uses for keys.",
-							"-1: as much as maintenance_work_mem.",
-							&compaction_memory,
-							-1, -1, MAX_KILOBYTES,
-							PGC_USERSET,
-							GUC_UNIT_KB,
-							NULL, NULL, NULL);
-	DefineCustomRealVariable("queue.compaction_min_dirty_ratio",
-							 "Sets how much of a partition's sealed segments must be dirty before it is compacted.",
-							 "The part of their bytes that was never compacted.",
-							 &min_dirty_ratio,
-							 0.5, 0, 1,
-							 PGC_USERSET,
-							 0,
-							 NULL, NULL, NULL);
-}
+double		pgqueue_compaction_min_dirty_ratio = 0.5;
 
 /* ---------------- the map ---------------- */
 
@@ -101,7 +80,8 @@ is_dirty(const Partition *part, int upto, int64 compacted_to)
 	for (int i = 0; i < upto; i++)
 		bytes[part->segments[i].end > compacted_to] +=
 			pgqueue_total_bytes(part->segments[i].relid);
-	return bytes[1] > 0 && bytes[1] >= min_dirty_ratio * (bytes[0] + bytes[1]);
+	return bytes[1] > 0 &&
+		bytes[1] >= pgqueue_compaction_min_dirty_ratio * (bytes[0] + bytes[1]);
 }
 
 /*
@@ -189,7 +169,7 @@ read_keys(Compaction *compaction, Topic *topic, int upto)
 static Size
 map_memory(void)
 {
-	return (Size) (compaction_memory >= 0 ? compaction_memory :
+	return (Size) (pgqueue_compaction_memory >= 0 ? pgqueue_compaction_memory :
 				   maintenance_work_mem) * 1024;
 }
 
