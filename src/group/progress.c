@@ -335,7 +335,10 @@ pgqueue_new_epoch(Progress *progress)
 	progress->handed_to = 0;
 }
 
-/* Return true if the group has an offset in the topic. */
+/*
+ * Return true if the group has an offset in the topic.  Look from the end: before
+ * it lie the rows that an old snapshot keeps, though they were deleted.
+ */
 bool
 pgqueue_progress_any(int32 group, int32 topic_id)
 {
@@ -343,7 +346,7 @@ pgqueue_progress_any(int32 group, int32 topic_id)
 	bool		found;
 
 	begin_scan(&scan, AccessShareLock, group, topic_id, -1);
-	found = HeapTupleIsValid(pgqueue_registry_next(&scan));
+	found = HeapTupleIsValid(pgqueue_registry_previous(&scan));
 	pgqueue_registry_end(&scan);
 	return found;
 }
