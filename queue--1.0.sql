@@ -139,7 +139,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'Actions of queue.maintain() in the la
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'Time of the action.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: the action concerns the topic as a whole.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments let go (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, producer rows merged, maintenance stopped (queue.code_timeout).';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments removed (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, producer rows merged, maintenance stopped (queue.code_timeout).';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'Number of segments, messages or rows.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk space that was freed.';
 

@@ -273,7 +273,7 @@ look_at_segment(Topic *topic, void *arg)
 	int64		counted;
 
 	if (leaf == NULL)
-		return;					/* let go meanwhile */
+		return;					/* removed meanwhile */
 	nblocks = RELKIND_HAS_STORAGE(leaf->rd_rel->relkind) ?
 		RelationGetNumberOfBlocks(leaf) : 0;
 	info->values[5] = BoolGetDatum(nblocks > 0);

@@ -11,7 +11,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/lock.h"
 #include "log/write.h"
 #include "topic/topic.h"

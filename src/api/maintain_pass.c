@@ -81,7 +81,7 @@ apply_retention(Topic *topic, int32 partition, void *arg)
 		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
 	n = pgqueue_remove_segments(topic, partition, limit, &bytes, &dropped);
 	if (n > 0)
-		pgqueue_maintenance_report(topic, partition, "segments let go", n,
+		pgqueue_maintenance_report(topic, partition, "segments removed", n,
 								   bytes);
 	if (dropped > 0)
 		pgqueue_maintenance_report(topic, partition, "segments dropped",

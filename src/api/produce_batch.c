@@ -184,6 +184,25 @@ return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
 }
 
 /*
+ * Form the records of a batch, and append them partition by partition.  Return
+ * them in the batch's order.  The topic's description may have been replaced then.
+ */
+static HeapTuple *
+append_batch(Topic *topic, bool has_explicit, int32 explicit, Elements *batch,
+			 Elements *keys, Elements *headers)
+{
+	int32	   *chosen = choose_partitions(topic, batch->n, has_explicit, explicit,
+										   keys);
+	HeapTuple  *records = form_batch(topic, chosen, batch, keys, headers);
+	int		   *bounds;
+	HeapTuple  *grouped = pgqueue_group_records(records, batch->n,
+												topic->npartitions, &bounds);
+
+	pgqueue_append_grouped(topic, grouped, bounds, topic->npartitions);
+	return records;
+}
+
+/*
  * (topic, batch, keys, headers, partition, producer_id, first_sequence, epoch,
  * watermark, sequences)
  */
@@ -203,10 +222,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	ProducerArgs producer;
 	ProducerClaim claim;
 	int64	   *sequences;
-	int32	   *chosen;
 	HeapTuple  *records;
-	HeapTuple  *grouped;
-	int		   *bounds;
 	BatchPart  *parts;
 	int			npartitions;
 	int32		id;
@@ -259,15 +275,12 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	pgqueue_check_same(topic, id);
 	npartitions = topic->npartitions;
 	parts = palloc0(npartitions * sizeof(BatchPart));
-	chosen = choose_partitions(topic, batch.n, has_explicit, explicit, &keys);
-	records = form_batch(topic, chosen, &batch, &keys, &headers);
-	grouped = pgqueue_group_records(records, batch.n, npartitions, &bounds);
-	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
+	records = append_batch(topic, has_explicit, explicit, &batch, &keys, &headers);
 
 	if (producer.name != NULL)
 	{
 		pgqueue_claim_complete(&claim, records,
-							 has_watermark ? &watermark : NULL);
+							   has_watermark ? &watermark : NULL);
 		for (int i = 0; i < claim.nduplicates; i++)
 			count_message(parts, claim.places[i].partition,
 						  claim.places[i].offset, true);

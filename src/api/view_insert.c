@@ -82,6 +82,41 @@ sticky_for_row(InsertState *state, Topic *topic)
 	return state->sticky;
 }
 
+/* Return the partition that a row names, or that its key or the statement has. */
+static int32
+row_partition(InsertState *state, Topic *topic, const Datum *row,
+			  const bool *nulls)
+{
+	int32		partition;
+
+	if (nulls[VIEW_ATTR_PARTITION - 1])
+		return nulls[VIEW_ATTR_KEY - 1] ? sticky_for_row(state, topic) :
+			pgqueue_partition_for_text(DatumGetTextPP(row[VIEW_ATTR_KEY - 1]),
+									   topic->npartitions);
+	partition = DatumGetInt32(row[VIEW_ATTR_PARTITION - 1]);
+	pgqueue_check_partition(topic, partition);
+	return partition;
+}
+
+/*
+ * Check that a topic's own view calls, and return the topic.  The trigger's
+ * argument is the word of the view's owner.  The shape of the topic's own view was
+ * checked with the topic, and the caller has the view locked.
+ */
+static Topic *
+topic_of_trigger(const TriggerData *trigger)
+{
+	Topic	   *topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
+
+	if (topic->view != RelationGetRelid(trigger->tg_relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is not the view of topic \"%s\"",
+						RelationGetRelationName(trigger->tg_relation),
+						topic->name)));
+	return topic;
+}
+
 /*
  * INSTEAD OF INSERT FOR EACH ROW on topic.<name>, argument: the topic's name.
  * The executor has checked the right to insert into the view.
@@ -95,7 +130,6 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	Datum	   *row;
 	bool	   *nulls;
 	InsertState *state;
-	int32		partition;
 	HeapTuple	record;
 	ViewStatement statement;
 	MessageAddress place;
@@ -108,18 +142,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("queue.topic_insert() must be called by the trigger of a topic's view")));
 	state = insert_state(fcinfo);
-	topic = pgqueue_topic(trigger->tg_trigger->tgargs[0]);
-	/*
-	 * The argument is the word of the view's owner, not ours.  The shape of the
-	 * topic's own view was checked with the topic, and our caller has the view
-	 * locked.
-	 */
-	if (topic->view != RelationGetRelid(trigger->tg_relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" is not the view of topic \"%s\"",
-						RelationGetRelationName(trigger->tg_relation),
-						topic->name)));
+	topic = topic_of_trigger(trigger);
 
 	slot = trigger->tg_trigslot;
 	slot_getallattrs(slot);
@@ -132,18 +155,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 						  nulls[VIEW_ATTR_HEADERS - 1],
 						  row[VIEW_ATTR_HEADERS - 1]);
 
-	if (!nulls[VIEW_ATTR_PARTITION - 1])
-	{
-		partition = DatumGetInt32(row[VIEW_ATTR_PARTITION - 1]);
-		pgqueue_check_partition(topic, partition);
-	}
-	else if (!nulls[VIEW_ATTR_KEY - 1])
-		partition = pgqueue_partition_for_text(DatumGetTextPP(row[VIEW_ATTR_KEY - 1]),
-									  topic->npartitions);
-	else
-		partition = sticky_for_row(state, topic);
-
-	record = pgqueue_form_message(topic, partition,
+	record = pgqueue_form_message(topic, row_partition(state, topic, row, nulls),
 								  row[VIEW_ATTR_VALUE - 1],
 								  nulls[VIEW_ATTR_VALUE - 1],
 								  row[VIEW_ATTR_KEY - 1],

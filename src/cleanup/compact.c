@@ -30,7 +30,7 @@
 #include "commands/progress.h"
 #include "pgstat.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/data.h"
 #include "base/lock.h"
 #include "log/log.h"

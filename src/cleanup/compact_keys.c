@@ -12,6 +12,7 @@
 #include "pgstat.h"
 #include "storage/procarray.h"
 
+#include "base/compat_table.h"
 #include "base/data.h"
 #include "base/lock.h"
 #include "log/log.h"

@@ -39,7 +39,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/base.h"
 #include "base/lock.h"
 #include "log/log.h"

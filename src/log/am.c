@@ -30,7 +30,7 @@
 #include "storage/smgr.h"
 #include "utils/builtins.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/base.h"
 #include "log/log.h"
 #include "log/write.h"

@@ -18,7 +18,7 @@
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/lock.h"
 #include "log/log.h"
 #include "log/write.h"

@@ -162,7 +162,7 @@ typedef enum ScanEnd
 	SCAN_EXHAUSTED,				/* ran off the end of the log */
 	SCAN_UNSTABLE,				/* stopped at a message that may still appear */
 	SCAN_ENOUGH,				/* the receiver wants no more */
-	SCAN_GONE					/* what it came to was let go meanwhile */
+	SCAN_GONE					/* the next segment was removed meanwhile */
 } ScanEnd;
 
 extern Visit pgqueue_visit_settled(Relation segment, Settled *settled,

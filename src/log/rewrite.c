@@ -28,7 +28,7 @@
 #include "storage/predicate.h"
 #include "utils/syscache.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/lock.h"
 #include "log/log.h"
 #include "log/write.h"

@@ -16,7 +16,7 @@
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "log/log.h"
 #include "log/write.h"
 

@@ -40,7 +40,7 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "base/base.h"
 #include "log/log.h"
 #include "log/write.h"

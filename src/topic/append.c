@@ -121,6 +121,57 @@ choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
 }
 
 /*
+ * Write a chunk to a segment under the append lock.  *n: records offered, and set
+ * to those written; last: no more follow.  Return how it ended: WRITTEN, STALE or
+ * FULL.
+ */
+static Outcome
+write_chunk(Topic *topic, Partition *part, Relation leaf, AppendSlot *slot,
+			AppendBounds *bounds, HeapTuple *stored, int *n, bool last)
+{
+	int			offered = *n;
+
+	for (;;)
+	{
+		Outcome		outcome;
+
+		*n = offered;
+		pgqueue_slot_lock(slot);
+		outcome = pgqueue_append_locked(leaf, slot, bounds, stored, n, last,
+										&part->active_rolls);
+		pgqueue_slot_unlock(slot);
+
+		if (outcome == TAIL_UNKNOWN)
+			pgqueue_slot_find_tail(slot, leaf);
+		else if (outcome == MIN_TIMESTAMP_UNKNOWN)
+		{
+			bounds->min_timestamp = timestamp_before(topic, part, part->active);
+			bounds->has_min_timestamp = true;
+		}
+		else
+			return outcome;
+	}
+}
+
+/*
+ * Go to the next segment of a partition; make it if there is none.  nrecords: how
+ * many are still to be written.
+ */
+static void
+roll(Topic *topic, int32 partition, Partition *part, int64 end, int nrecords)
+{
+	if (part->active + 1 >= part->nsegments)
+	{
+		pgqueue_need_segment(topic, partition, end + nrecords);
+		return;
+	}
+	part->active++;
+	/* the first roll of many: have the next ones made meanwhile */
+	if (part->nsegments - 1 - part->active < SEGMENTS_AHEAD)
+		pgqueue_segment_worker(topic, partition, 0, false);
+}
+
+/*
  * Append messages to a partition; each gets the next offset.
  *
  * The first ones say where the log's incarnation begins (topic/incarnation.c).
@@ -152,6 +203,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		Relation	leaf;
 		IndexAndCheck *work;
 		int			offered;
+		int			written;
 		Outcome		outcome;
 
 		topic = choose_segment(topic, partition, slot);
@@ -177,59 +229,25 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		bounds.end = segment.end;
 		bounds.has_min_timestamp = (part->active == 0);
 
-		for (;;)
+		written = offered;
+		outcome = write_chunk(topic, part, leaf, slot, &bounds, stored, &written,
+							  done + offered == nrecords);
+		if (outcome == WRITTEN)
 		{
-			int			written = offered;
-
-			pgqueue_slot_lock(slot);
-			outcome = pgqueue_append_locked(leaf, slot, &bounds, stored, &written,
-									done + offered == nrecords,
-									&part->active_rolls);
-			pgqueue_slot_unlock(slot);
-
-			if (outcome == TAIL_UNKNOWN)
-				pgqueue_slot_find_tail(slot, leaf);
-			else if (outcome == MIN_TIMESTAMP_UNKNOWN)
-			{
-				bounds.min_timestamp = timestamp_before(topic, part,
-														part->active);
-				bounds.has_min_timestamp = true;
-			}
-			else
-			{
-				if (outcome == WRITTEN)
-				{
-					pgqueue_copy_stored(tuples, stored, written);
-					if (work != NULL)
-						pgqueue_index_records(work, stored, written);
-					done += written;
-				}
-				break;
-			}
+			pgqueue_copy_stored(tuples, stored, written);
+			if (work != NULL)
+				pgqueue_index_records(work, stored, written);
+			done += written;
+			pgstat_count_heap_insert(leaf, written);
 		}
-
 		pgqueue_free_toasted(tuples, stored, offered);
 		pgqueue_index_and_check_end(work);
 		if (outcome == WRITTEN)
-		{
-			pgstat_count_heap_insert(leaf, done - (tuples - records));
 			CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
-		}
 		table_close(leaf, NoLock);
 
 		if (outcome == FULL)
-		{
-			if (part->active + 1 < part->nsegments)
-			{
-				part->active++;
-				/* the first roll of many: have the next ones made meanwhile */
-				if (part->nsegments - 1 - part->active < SEGMENTS_AHEAD)
-					pgqueue_segment_worker(topic, partition, 0, false);
-			}
-			else
-				pgqueue_need_segment(topic, partition,
-									 segment.end + nrecords - done);
-		}
+			roll(topic, partition, part, segment.end, nrecords - done);
 		CHECK_FOR_INTERRUPTS();
 	}
 

@@ -149,7 +149,7 @@ load_segments(Topic *topic)
 			bounds[i].partition >= topic->npartitions)
 			continue;
 		part = &topic->partitions[bounds[i].partition];
-		/* let go, and emptied; see cleanup/retention.c */
+		/* removed, and emptied; see cleanup/retention.c */
 		if (bounds[i].end <= part->log_start)
 		{
 			if (part->nemptied == 0)

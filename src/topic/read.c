@@ -31,9 +31,9 @@ was_let_go(Topic *topic, int32 partition, const Segment *segment)
  * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
- * SCAN_GONE: a segment that should be read was let go since the topic was looked
+ * SCAN_GONE: a segment that should be read was removed since the topic was looked
  * up.  Those before it gave nothing then, since one that did is held, and what is
- * let go is a prefix (cleanup/retention.c).
+ * removed is a prefix (cleanup/retention.c).
  *
  * Locks: ACCESS SHARE on each segment read, kept if it gave messages.
  */

@@ -3,7 +3,7 @@
 # the worker costs producers and consumers.  Sourced by run.sh; uses lib.sh,
 # produce.sh, consume.sh, wal.sh and groups.sh.
 
-: "${DROP_SEGMENTS:=20}"             # of DROP_MESSAGES each: let go by each run
+: "${DROP_SEGMENTS:=20}"             # of DROP_MESSAGES each: removed by each run
 : "${DROP_OLD_SEGMENTS:=100}"        # the same, on the disk only
 : "${DROP_MESSAGES:=131072}"         # as many as a segment has by default
 : "${DROP_SMALL_SEGMENTS:=100}"

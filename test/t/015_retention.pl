@@ -84,7 +84,7 @@ is( $node->safe_psql(
 		'postgres', q{
 		SELECT count(*) FROM queue.segments s JOIN queue.partitions p USING (topic, partition)
 		 WHERE s.end_offset <= p.log_start}),
-	0, 'what was let go is dropped');
+	0, 'what was removed is dropped');
 
 # Dumped, restored, continued. Some segments have been emptied, and not dropped yet.
 my $emptied = q{

@@ -49,9 +49,9 @@ fill('orders');
 my $pid = $node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
 ok(maintained('orders'), 'it lets segments go');
 is( $node->safe_psql(
-		'postgres', q{SELECT DISTINCT action FROM queue.maintenance_log WHERE action = 'segments let go'}),
-	'segments let go', 'and keeps account of it');
-like(slurp_file($node->logfile), qr/LOG:  topic "orders", partition 0: segments let go/,
+		'postgres', q{SELECT DISTINCT action FROM queue.maintenance_log WHERE action = 'segments removed'}),
+	'segments removed', 'and keeps account of it');
+like(slurp_file($node->logfile), qr/LOG:  topic "orders", partition 0: segments removed/,
 	'the log has it');
 is($node->safe_psql('postgres', 'SELECT queue.start_maintenance()'),
 	$pid, 'there is one, however often it is asked for');

@@ -1,6 +1,6 @@
 # The promise: a server that is killed at any moment of a roll or of letting
 # segments go loses nothing: after recovery the log has every message but those
-# that were consumed and let go, each is consumed exactly once and in order, and
+# that were consumed and removed, each is consumed exactly once and in order, and
 # producing, consuming and maintenance go on.
 #
 # Segments are so small that rolls, drops and new segments are under way all the
@@ -63,7 +63,7 @@ my %items = map { split /\|/ } split /\n/, $node->safe_psql('postgres',
 	'SELECT action, sum(items) FROM queue.maintenance_log GROUP BY action');
 note("$_: $items{$_}") foreach sort keys %items;
 cmp_ok($items{$_} // 0, '>', $kills, "there were: $_")
-  foreach 'segments let go', 'segments dropped';
+  foreach 'segments removed', 'segments dropped';
 is( $node->safe_psql(
 		'postgres', qq{
 		SELECT count(*) FROM pg_inherits i JOIN queue.topic t ON i.inhparent = t.log

@@ -1,7 +1,7 @@
 # The promise: a group is never silently moved. In a database that was restored
 # without messages, or with a part of them, an offset that means nothing there is
 # QU001, before and after other messages have taken it, and through any further
-# dump, until the group is reset; nothing of the new log is let go that such a
+# dump, until the group is reset; nothing of the new log is removed that such a
 # group has not read. An offset whose messages were restored is as good as ever.
 # A message that a producer sends again is no duplicate of one that is not there.
 
@@ -79,7 +79,7 @@ $node->safe_psql('postgres', q{
 ok(patiently(sub {
 		$node->safe_psql('postgres', q{SET client_min_messages = warning; CALL queue.maintain('kept')});
 		return $node->safe_psql('postgres', q{SELECT log_start FROM queue.partitions WHERE topic = 'kept'}) == 20;
-	}), 'messages are let go');
+	}), 'messages are removed');
 my $epoch = $node->safe_psql('postgres', 'SELECT max(epoch) FROM queue.progress');
 my $commit = qq{SELECT queue.commit_offset('polls', 't', 0, 5, 'member', $epoch)};
 
@@ -117,7 +117,7 @@ is($node->safe_psql('without', q{SELECT first_offset FROM queue.incarnation i JO
 is(answer('without', q{SELECT consumer_group, log_start FROM queue.retention WHERE topic = 'kept'}), 'reader|20',
 	'kept: the group holds them all');
 $node->safe_psql('without', q{CALL queue.maintain('kept')});
-is(answer('without', q{SELECT log_start FROM queue.partitions WHERE topic = 'kept'}), '20', 'kept: nothing is let go');
+is(answer('without', q{SELECT log_start FROM queue.partitions WHERE topic = 'kept'}), '20', 'kept: nothing is removed');
 is(consume('without', 'reader', 'kept'), 'QU001', 'kept: the group is told');
 
 # A producer's message that is not there is no duplicate; a new one is accepted.
