@@ -163,6 +163,22 @@ count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
 		part->count++;
 }
 
+/* Count the messages of a batch: duplicates, if there is a producer, and new ones. */
+static void
+count_batch(BatchPart *parts, const ProducerClaim *claim, HeapTuple *records,
+			int n)
+{
+	for (int i = 0; claim != NULL && i < claim->nduplicates; i++)
+		count_message(parts, claim->places[i].partition,
+					  claim->places[i].offset, true);
+	for (int i = 0; i < n; i++)
+	{
+		LogFixed   *fixed = log_fixed(records[i]->t_data);
+
+		count_message(parts, fixed->partition, fixed->offset, false);
+	}
+}
+
 /* Return a row per partition that holds messages of the batch. */
 static void
 return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
@@ -278,19 +294,9 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	records = append_batch(topic, has_explicit, explicit, &batch, &keys, &headers);
 
 	if (producer.name != NULL)
-	{
 		pgqueue_claim_complete(&claim, records,
 							   has_watermark ? &watermark : NULL);
-		for (int i = 0; i < claim.nduplicates; i++)
-			count_message(parts, claim.places[i].partition,
-						  claim.places[i].offset, true);
-	}
-	for (int i = 0; i < batch.n; i++)
-	{
-		LogFixed   *fixed = log_fixed(records[i]->t_data);
-
-		count_message(parts, fixed->partition, fixed->offset, false);
-	}
+	count_batch(parts, producer.name != NULL ? &claim : NULL, records, batch.n);
 	return_parts(rsinfo, parts, npartitions);
 	return (Datum) 0;
 }
