@@ -139,7 +139,7 @@ COMMENT ON TABLE queue.maintenance_log IS 'Actions of queue.maintain() in the la
 COMMENT ON COLUMN queue.maintenance_log.done_at IS 'Time of the action.';
 COMMENT ON COLUMN queue.maintenance_log.topic IS 'Topic.';
 COMMENT ON COLUMN queue.maintenance_log.partition IS 'Partition; NULL: the action concerns the topic as a whole.';
-COMMENT ON COLUMN queue.maintenance_log.action IS 'segments removed (their disk is given back), segments dropped (their tables), segments made, messages compacted, offsets forgotten, producer rows merged, maintenance stopped (queue.code_timeout).';
+COMMENT ON COLUMN queue.maintenance_log.action IS 'segments removed (their disk space is freed), segments dropped (their empty tables), segments made, messages compacted, offsets forgotten, producer rows merged, maintenance stopped (queue.code_timeout).';
 COMMENT ON COLUMN queue.maintenance_log.items IS 'Number of segments, messages or rows.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk space that was freed.';
 
@@ -1583,7 +1583,7 @@ CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'pgqueue_maintain'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
-'Does one pass of maintenance (retention, compaction, new segments, history) over a topic, or over all topics of the current role. Commits after each step, so it cannot run in a transaction block.';
+'Does one pass of maintenance (retention, compaction, new segments, history) over a topic, or over all topics that the current role owns. Commits after each step, so it cannot run in a transaction block.';
 
 CREATE FUNCTION queue.start_maintenance() RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_start_maintenance'
@@ -1596,7 +1596,7 @@ CREATE FUNCTION queue.stop_maintenance() RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgqueue_stop_maintenance'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.stop_maintenance() IS
-'Stops the database''s maintenance worker after its current step, and returns false if there was none. If queue is in shared_preload_libraries, another worker starts within a minute.';
+'Cancels the current step of the database''s maintenance worker and ends the worker; returns false if there was none. If queue is in shared_preload_libraries, another worker starts within a minute.';
 REVOKE ALL ON FUNCTION queue.stop_maintenance() FROM PUBLIC;
 
 ------------------------------------------------------------------------------

@@ -42,7 +42,9 @@ SELECT queue.create_group('slow', 't'), queue.create_group('fast', 't', 'latest'
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 120);
 SELECT count(*) FROM queue.consume_typed('slow', 't', NULL::text, 15, partitions => ARRAY[0]);
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 120);
-SELECT topic, partition, log_start, limit_offset, consumer_group, held_offset, behind, held_bytes
+-- (Of two groups that are equally far behind, any one is shown.)
+SELECT topic, partition, log_start, limit_offset, CASE partition WHEN 0 THEN consumer_group END AS consumer_group,
+       held_offset, behind, held_bytes
   FROM queue.retention ORDER BY 1, 2;
 -- Forced: the group's next call is told.
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 120, force => true);

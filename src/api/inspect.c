@@ -286,7 +286,7 @@ look_at_segment(Topic *topic, void *arg)
 	pgqueue_segment_tail(leaf, nblocks, &tail);
 	tail.found = tail.found && pgqueue_segment_first(leaf, &first);
 	counted = (int64) leaf->rd_rel->reltuples;
-	info->values[3] = BoolGetDatum(nblocks > 0 && pgqueue_is_frozen(leaf));
+	info->values[3] = BoolGetDatum(pgqueue_is_frozen(leaf));
 	relation_close(leaf, AccessShareLock);
 
 	if (!info->compacted || counted < 0)

@@ -18,7 +18,7 @@ $node->safe_psql(
 	'postgres', q{
 	CREATE TABLE canary (i int) WITH (autovacuum_vacuum_insert_threshold = 0, autovacuum_vacuum_insert_scale_factor = 0);
 	CREATE VIEW sealed AS
-	SELECT topic, segment, frozen OR messages = 0 AS frozen, reltoastrelid AS toast
+	SELECT topic, segment, frozen, reltoastrelid AS toast
 	  FROM queue.segments JOIN pg_class c ON c.oid = segment WHERE sealed;
 	CREATE VIEW tables AS
 	SELECT topic, unnest(ARRAY[segment, NULLIF(toast, 0)]) AS relid FROM sealed;
