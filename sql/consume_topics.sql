@@ -66,6 +66,9 @@ SELECT call, pg_temp.error_of('SELECT * FROM queue.' || call)
     $$poll_topics_typed('g', array_fill('a'::text, ARRAY[65]), 'm', NULL::text)$$,
     $$poll_topics_typed('g', ARRAY['a', 'b'], NULL, NULL::text)$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
+-- The hint names the function for the topics' type.
+SELECT * FROM queue.consume_topics('g', ARRAY['numbers']);
+SELECT * FROM queue.poll_topics('g', ARRAY['numbers'], 'm');
 SELECT count(*) FROM queue.member;
 
 -- poll: a member of all of them; a call fills from all.

@@ -37,6 +37,9 @@ PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
 
 #define TYPED_CALL \
 	"queue.consume_typed(<consumer_group>, %s, NULL::%s)"
+#define TOPICS_TYPED_CALL \
+	"queue.consume_topics_typed(<consumer_group>, ARRAY[%s, ...], NULL::%s), " \
+	"with topics of this type"
 
 /* Milliseconds that a transaction may take to release its locks. */
 #define PATIENCE	50
@@ -139,7 +142,7 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	int64		max_wait;
 
 	pgqueue_taker_args(fcinfo, "queue.consume()", array, -1, arg, arg + 1,
-					   TYPED_CALL, &taker);
+					   array ? TOPICS_TYPED_CALL : TYPED_CALL, &taker);
 	arg += 2;
 	if (!array)
 		chosen_partitions(fcinfo, arg++, target->topics.topics[0], target);

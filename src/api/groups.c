@@ -356,7 +356,7 @@ pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
 	if (!PG_ARGISNULL(2) && topic == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a partition needs a topic")));
+				 errmsg("partition must not be given without topic")));
 	if (!PG_ARGISNULL(2))
 		pgqueue_check_partition(topic, partition);
 

@@ -233,7 +233,7 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
 	if (n != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("one of to_offset, to_time, to_earliest, to_latest and shift_by is needed, not %d",
+				 errmsg("exactly one of to_offset, to_time, to_earliest, to_latest and shift_by must be given, not %d",
 						n)));
 }
 

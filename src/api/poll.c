@@ -39,6 +39,9 @@ PG_FUNCTION_INFO_V1(pgqueue_poll_topics_typed);
 
 #define TYPED_CALL \
 	"queue.poll_typed(<consumer_group>, %s, <member>, NULL::%s)"
+#define TOPICS_TYPED_CALL \
+	"queue.poll_topics_typed(<consumer_group>, ARRAY[%s, ...], <member>, NULL::%s), " \
+	"with topics of this type"
 
 /* ---------------- commits that need not wait ---------------- */
 
@@ -119,7 +122,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	int64		max_wait;
 
 	pgqueue_taker_args(fcinfo, "queue.poll()", array, 2, arg, arg + 2,
-					   TYPED_CALL, &taker);
+					   array ? TOPICS_TYPED_CALL : TYPED_CALL, &taker);
 	pgqueue_check_not_null(fcinfo, arg + 1, "lease");
 	taker.lease = pgqueue_duration_arg(fcinfo, arg + 1, "lease", 0);
 	if (taker.lease < 1)

@@ -62,7 +62,7 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 	if (list->n == 0 || list->n > PGQUEUE_MAX_TOPICS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("topics must be 1 to %d, not %d",
+				 errmsg("number of topics must be between 1 and %d, not %d",
 						PGQUEUE_MAX_TOPICS, list->n)));
 	for (int i = 0; i < list->n; i++)
 	{
@@ -75,7 +75,7 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 			if (list->topics[k] == list->topics[i])
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("topics contain \"%s\" twice",
+						 errmsg("topics must not contain \"%s\" twice",
 								list->topics[i]->name)));
 	}
 }

@@ -34,8 +34,8 @@ pgqueue_cleanup_policy(const text *policy)
 		return CLEANUP_COMPACT | CLEANUP_DELETE;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid cleanup_policy \"%s\"", name),
-			 errhint("It is \"delete\", \"compact\" or \"compact,delete\".")));
+			 errmsg("cleanup_policy must be \"delete\", \"compact\" or \"compact,delete\", not \"%s\"",
+					name)));
 	return 0;
 }
 
