@@ -71,6 +71,22 @@ SELECT * FROM pg_temp.state WHERE topic = 'large';
 VACUUM (FREEZE) :toast_seg;
 SELECT * FROM pg_temp.state WHERE topic = 'large';
 
+-- Neither file is shortened, which would take an exclusive lock.
+SELECT queue.create_topic('tail', 1, 'text');
+SELECT segment AS seg, c.reltoastrelid::regclass AS toast
+  FROM queue.segments JOIN pg_class c ON c.oid = segment
+ WHERE topic = 'tail' AND first_offset = 0 \gset tail_
+ALTER TABLE :tail_seg ALTER value SET STORAGE EXTERNAL;
+BEGIN;
+SELECT count(queue.produce('tail', repeat('x', 5000))) FROM generate_series(1, 100);
+ROLLBACK;
+SELECT pg_relation_size(:'tail_seg'::regclass) AS size, pg_relation_size(:'tail_toast'::regclass) AS toast_size \gset tail_
+CALL pg_temp.settle();
+VACUUM :tail_seg;
+SELECT pg_relation_size(:'tail_seg'::regclass) = :tail_size AS same, :tail_toast_size > 100000 AS toasted,
+       pg_relation_size(:'tail_toast'::regclass) = :tail_toast_size AS same_toast;
+SELECT queue.drop_topic('tail');
+
 -- Rolled back messages, with an index that has entries of them: few enough for VACUUM
 -- to leave them there, but for the setting.
 SELECT queue.create_topic('holes', 1, 'text', segment_messages => 1000);

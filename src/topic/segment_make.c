@@ -58,11 +58,12 @@
 #define SEGMENTS_PER_CALL		64
 
 /* Storage parameters of a segment or, with prefix "toast.", its TOAST table. */
-#define FREEZE_SETTINGS(prefix) \
+#define VACUUM_SETTINGS(prefix) \
 	prefix "autovacuum_vacuum_insert_threshold = 0, " \
 	prefix "autovacuum_vacuum_insert_scale_factor = 0, " \
 	prefix "autovacuum_freeze_min_age = 0, " \
-	prefix "vacuum_index_cleanup = on"
+	prefix "vacuum_index_cleanup = on, " \
+	prefix "vacuum_truncate = off"
 
 /* ---------------- width ---------------- */
 
@@ -226,8 +227,8 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 	pgqueue_run_ddl(pgqueue_extension_owner(),
 					psprintf("CREATE TABLE %s (" PGQUEUE_LOG_COLUMNS ")"
 							 " USING queue_log"
-							 " WITH (vacuum_truncate = off, "
-							 FREEZE_SETTINGS("") ", " FREEZE_SETTINGS("toast.") ")%s;"
+							 " WITH (" VACUUM_SETTINGS("") ", "
+							 VACUUM_SETTINGS("toast.") ")%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
 							 tablespace_clause(topic, owner), name,
