@@ -213,7 +213,7 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 	Archive		archive;
 	int			nest;
 
-	pgqueue_check_writable("queue.archive_segment()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "partition");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));

@@ -31,7 +31,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	char	   *member = NULL;
 	Progress	progress;
 
-	pgqueue_check_writable("queue.commit_offset()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_check_not_null(fcinfo, 2, "partition");
 	pgqueue_check_not_null(fcinfo, 3, "next_offset");
@@ -95,7 +95,7 @@ pgqueue_leave(PG_FUNCTION_ARGS)
 	Topic	   *topic;
 	ConsumerGroup group;
 
-	pgqueue_check_writable("queue.leave()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_check_not_null(fcinfo, 2, "member");
 	topic = pgqueue_readable_topic(fcinfo, 1);

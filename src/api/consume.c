@@ -141,7 +141,7 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	WaitTarget *target = &taker.target;
 	int64		max_wait;
 
-	pgqueue_taker_args(fcinfo, "queue.consume()", array, -1, arg, arg + 1,
+	pgqueue_taker_args(fcinfo, array, -1, arg, arg + 1,
 					   array ? TOPICS_TYPED_CALL : TYPED_CALL, &taker);
 	arg += 2;
 	if (!array)

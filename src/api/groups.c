@@ -64,7 +64,7 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 	GroupSettings settings;
 	bool		set;
 
-	pgqueue_check_writable("queue.alter_group()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	pgqueue_group_must_exist(&group);
 	set = pgqueue_group_settings_arg(fcinfo, 1, &settings);
@@ -142,7 +142,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 	int32		topic_id;
 	ListCell   *lc;
 
-	pgqueue_check_writable("queue.drop_group()");
+	pgqueue_check_writable(fcinfo);
 	topic = topic_or_null(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
@@ -213,7 +213,7 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 	ConsumerGroup group;
 	int			changed = 0;
 
-	pgqueue_check_writable("queue.expire_group()");
+	pgqueue_check_writable(fcinfo);
 	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
@@ -343,13 +343,13 @@ set_group_paused(ConsumerGroup *group, bool paused)
 
 /* (consumer_group, topic, partition) -> number of partitions changed */
 static Datum
-pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
+pause_or_resume(FunctionCallInfo fcinfo, bool paused)
 {
 	Topic	   *topic;
 	ConsumerGroup group;
 	int32		partition = PG_ARGISNULL(2) ? -1 : PG_GETARG_INT32(2);
 
-	pgqueue_check_writable(function);
+	pgqueue_check_writable(fcinfo);
 	topic = topic_or_null(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	pgqueue_group_must_exist(&group);
@@ -375,11 +375,11 @@ pause_or_resume(FunctionCallInfo fcinfo, const char *function, bool paused)
 Datum
 pgqueue_pause(PG_FUNCTION_ARGS)
 {
-	return pause_or_resume(fcinfo, "queue.pause()", true);
+	return pause_or_resume(fcinfo, true);
 }
 
 Datum
 pgqueue_resume(PG_FUNCTION_ARGS)
 {
-	return pause_or_resume(fcinfo, "queue.resume()", false);
+	return pause_or_resume(fcinfo, false);
 }

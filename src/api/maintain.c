@@ -70,16 +70,16 @@ const TransactionHooks pgqueue_in_call = {begin_in_call, end_in_call};
  * Errors: 2D000, 25006.
  */
 void
-pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure)
+pgqueue_call_begin(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("%s cannot run inside a transaction block or a function",
-						procedure),
+						pgqueue_called(fcinfo)),
 				 errhint("It commits after each step.")));
-	pgqueue_check_writable(procedure);
+	pgqueue_check_writable(fcinfo);
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "cannot connect to SPI");
 }
@@ -92,7 +92,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 	CodeRule	rule;
 
-	pgqueue_call_begin(fcinfo, "queue.maintain()");
+	pgqueue_call_begin(fcinfo);
 	pgqueue_in_call.begin();
 	if (PG_ARGISNULL(0))
 		names = pgqueue_topic_names();

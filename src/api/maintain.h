@@ -36,7 +36,7 @@ extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
 extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
 								   const TransactionHooks *hooks);
 extern const TransactionHooks pgqueue_in_call;	/* for a procedure */
-extern void pgqueue_call_begin(FunctionCallInfo fcinfo, const char *procedure);
+extern void pgqueue_call_begin(FunctionCallInfo fcinfo);
 
 /* ---------------- topic_worker.c ---------------- */
 

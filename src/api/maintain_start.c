@@ -145,7 +145,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 {
 	int			pid;
 
-	pgqueue_check_writable("queue.start_maintenance()");
+	pgqueue_check_writable(fcinfo);
 	check_may_run_worker();
 	(void) pgqueue_lock_starter(MyDatabaseId, true);
 	pid = pgqueue_worker_pid(MyDatabaseId);

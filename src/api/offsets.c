@@ -164,7 +164,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	bool		set;
 	bool		made;
 
-	pgqueue_check_writable("queue.create_group()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_check_not_null(fcinfo, 2, "start");
 	topic = pgqueue_readable_topic(fcinfo, 1);
@@ -303,7 +303,7 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 8, "dry_run");
 	dry_run = PG_GETARG_BOOL(8);
 	if (!dry_run)
-		pgqueue_check_writable("queue.reset_offsets()");
+		pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);

@@ -121,7 +121,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	bool		alone;
 	int64		max_wait;
 
-	pgqueue_taker_args(fcinfo, "queue.poll()", array, 2, arg, arg + 2,
+	pgqueue_taker_args(fcinfo, array, 2, arg, arg + 2,
 					   array ? TOPICS_TYPED_CALL : TYPED_CALL, &taker);
 	pgqueue_check_not_null(fcinfo, arg + 1, "lease");
 	taker.lease = pgqueue_duration_arg(fcinfo, arg + 1, "lease", 0);

@@ -82,7 +82,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	ProducerClaim claim;
 	LogFixed   *fixed;
 
-	pgqueue_check_writable("queue.produce()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	producer = pgqueue_producer_args(fcinfo, 5, 7, !PG_ARGISNULL(6),
 									 "sequence");

@@ -243,7 +243,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	int			npartitions;
 	int32		id;
 
-	pgqueue_check_writable("queue.produce_batch()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "batch");
 	producer = pgqueue_producer_args(fcinfo, 5, 7,

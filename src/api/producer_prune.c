@@ -61,7 +61,7 @@ pgqueue_prune_producers(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
 
-	pgqueue_check_writable("queue.prune_producers()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_owner(topic);
@@ -85,7 +85,7 @@ pgqueue_forget_producers(PG_FUNCTION_ARGS)
 	bool		isnull = false;
 	bool		more = true;
 
-	pgqueue_call_begin(fcinfo, "queue.forget_producers()");
+	pgqueue_call_begin(fcinfo);
 	pgqueue_in_call.begin();
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "unused_since");

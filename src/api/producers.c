@@ -51,12 +51,12 @@ PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
  * Errors: 22004, 42704, 42602; 42501 without the right to produce.
  */
 static Topic *
-producer_args(FunctionCallInfo fcinfo, const char *function, char **name)
+producer_args(FunctionCallInfo fcinfo, bool writes, char **name)
 {
 	Topic	   *topic;
 
-	if (function != NULL)
-		pgqueue_check_writable(function);
+	if (writes)
+		pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "producer_id");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
@@ -92,7 +92,7 @@ Datum
 pgqueue_create_producer(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	Topic	   *topic = producer_args(fcinfo, "queue.create_producer()", &name);
+	Topic	   *topic = producer_args(fcinfo, true, &name);
 	char	   *mode;
 	bool		strict;
 	Producer	producer;
@@ -123,7 +123,7 @@ Datum
 pgqueue_alter_producer(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	Topic	   *topic = producer_args(fcinfo, "queue.alter_producer()", &name);
+	Topic	   *topic = producer_args(fcinfo, true, &name);
 	Producer	producer;
 	Oid			owner = InvalidOid;
 
@@ -218,7 +218,7 @@ Datum
 pgqueue_fence_producer(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	Topic	   *topic = producer_args(fcinfo, "queue.fence_producer()", &name);
+	Topic	   *topic = producer_args(fcinfo, true, &name);
 	Producer	producer;
 	ProducerState state;
 
@@ -259,7 +259,7 @@ Datum
 pgqueue_producer_state(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	Topic	   *topic = producer_args(fcinfo, NULL, &name);
+	Topic	   *topic = producer_args(fcinfo, false, &name);
 	Producer	producer;
 	ProducerState state = {0};
 	Snapshot	snapshot;
@@ -296,7 +296,7 @@ Datum
 pgqueue_forget_producer(PG_FUNCTION_ARGS)
 {
 	char	   *name;
-	Topic	   *topic = producer_args(fcinfo, "queue.forget_producer()", &name);
+	Topic	   *topic = producer_args(fcinfo, true, &name);
 	Producer	producer;
 
 	check_manages_known(topic, name);

@@ -37,7 +37,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
-	pgqueue_check_writable("queue.delete_messages()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "partition");
 	pgqueue_check_not_null(fcinfo, 2, "before_offset");

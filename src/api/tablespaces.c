@@ -148,7 +148,7 @@ pgqueue_move_segments(PG_FUNCTION_ARGS)
 	int32		first = 0;
 	int32		last;
 
-	pgqueue_check_writable("queue.move_segments()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "tablespace");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));

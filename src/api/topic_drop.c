@@ -173,7 +173,7 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	char	   *name;
 	int32		id;
 
-	pgqueue_check_writable("queue.drop_topic()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	topic = pgqueue_topic_find(name);

@@ -359,7 +359,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	TopicRow	row;
 	LOCKTAG		tag;
 
-	pgqueue_check_writable("queue.create_topic()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "partitions");
 	pgqueue_check_not_null(fcinfo, 2, "value_type");
@@ -407,7 +407,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	Oid			log;
 	TopicRow	row;
 
-	pgqueue_check_writable("queue.alter_topic()");
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_owner(topic);

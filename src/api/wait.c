@@ -43,7 +43,8 @@ check_may_commit(FunctionCallInfo fcinfo)
 		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("queue.wait() cannot run inside a transaction block or a function"),
+				 errmsg("%s cannot run inside a transaction block or a function",
+						pgqueue_called(fcinfo)),
 				 errhint("It commits before it sleeps. Inside a transaction use queue.consume(..., max_wait => ...).")));
 }
 

@@ -7,17 +7,34 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "base/base.h"
 
 /* ---------------- checks that every entry point shares ---------------- */
 
-/* Check that a function may write.  Errors: 25006. */
-void
-pgqueue_check_writable(const char *function)
+/* Return the name of the SQL function that was called, for messages. */
+const char *
+pgqueue_called(FunctionCallInfo fcinfo)
 {
+	return psprintf("%s.%s()", PGQUEUE_SCHEMA,
+					get_func_name(fcinfo->flinfo->fn_oid));
+}
+
+/* Check that the function that was called may write.  Errors: 25006, 25000. */
+void
+pgqueue_check_writable(FunctionCallInfo fcinfo)
+{
+	const char *function;
+
+	if (likely(!XactReadOnly && !RecoveryInProgress() && !IsInParallelMode()))
+		return;
+	function = pgqueue_called(fcinfo);
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfParallelMode(function);

@@ -42,7 +42,8 @@ extern void pgqueue_run_ddl_for(Oid role, const char *sql, bool removes,
 /* Bytes of the name of a group or a member, or of a producer's id. */
 #define PGQUEUE_MAX_NAME 255
 
-extern void pgqueue_check_writable(const char *function);
+extern const char *pgqueue_called(FunctionCallInfo fcinfo);
+extern void pgqueue_check_writable(FunctionCallInfo fcinfo);
 extern void pgqueue_check_not_null(FunctionCallInfo fcinfo, int arg,
 								   const char *name);
 extern char *pgqueue_name_arg(const text *name, const char *kind);

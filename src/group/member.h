@@ -97,9 +97,9 @@ typedef struct Taker
 	const char *typed_call;
 } Taker;
 
-extern void pgqueue_taker_args(FunctionCallInfo fcinfo, const char *function,
-							   bool array, int member_arg,
-							   int max_messages_arg, int max_bytes_arg,
+extern void pgqueue_taker_args(FunctionCallInfo fcinfo, bool array,
+							   int member_arg, int max_messages_arg,
+							   int max_bytes_arg,
 							   const char *typed_call, Taker *taker);
 extern bool pgqueue_may_take(const WaitTarget *target, const Topic *topic,
 							 const Progress *progress);

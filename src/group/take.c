@@ -34,13 +34,13 @@
  * Errors: 22004, 22023, 25006, 42501, 42602, 42704, 42804.
  */
 void
-pgqueue_taker_args(FunctionCallInfo fcinfo, const char *function, bool array,
-				   int member_arg, int max_messages_arg, int max_bytes_arg,
+pgqueue_taker_args(FunctionCallInfo fcinfo, bool array, int member_arg,
+				   int max_messages_arg, int max_bytes_arg,
 				   const char *typed_call, Taker *taker)
 {
 	WaitTarget *target = &taker->target;
 
-	pgqueue_check_writable(function);
+	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_topic_list(fcinfo, 1, array, &target->topics);
 	pgqueue_group_arg(fcinfo, 0, &target->group);
