@@ -106,6 +106,13 @@ SELECT pg_temp.error_of($$SELECT * FROM queue.poll_topics_typed('w', ARRAY['a', 
 SELECT count(*) FROM queue.consume_topics_typed('w', ARRAY['a'], NULL::text, 1);
 RESET ROLE;
 
+-- Errors name the function that was called.
+BEGIN READ ONLY;
+SELECT pg_temp.error_of($$SELECT * FROM queue.consume_topics('w', ARRAY['a'])$$);
+SELECT pg_temp.error_of($$SELECT * FROM queue.poll_topics_typed('w', ARRAY['a'], 'm', NULL::text)$$);
+SELECT pg_temp.error_of($$CALL queue.wait_topics('w', ARRAY['a'])$$);
+ROLLBACK;
+
 -- As many as may be.
 SELECT count(queue.create_topic('many-' || n)) FROM generate_series(1, 64) n;
 SELECT sum(count) FROM generate_series(1, 64) n, queue.produce_batch('many-' || n, ARRAY['1']);
