@@ -129,6 +129,18 @@ COPY topic.main (value) FROM STDIN;
 SELECT count(*), count(*) FILTER (WHERE value::int <> "offset" + 1) AS misplaced FROM topic.main WHERE "offset" < 2500;
 SELECT string_agg(value, ' ' ORDER BY "offset") FROM topic.main WHERE "offset" >= 2500;
 SELECT "offset", value FROM topic.audit ORDER BY "offset";
+-- A constraint's function runs once for each message, in whatever chunks they are
+-- written.
+SELECT queue.create_topic('checked', 1, 'text');
+SELECT log FROM queue.topic WHERE name = 'checked' \gset checked_
+CREATE SEQUENCE checks;
+CREATE FUNCTION counted(v text) RETURNS boolean LANGUAGE sql AS $$SELECT nextval('checks') > 0$$;
+ALTER TABLE :checked_log ADD CHECK (counted(value));
+SELECT count FROM queue.produce_batch('checked', ARRAY(SELECT rpad(n::text, 1500) FROM generate_series(1, 2500) n));
+INSERT INTO topic.checked (value) SELECT rpad(n::text, 1500) FROM generate_series(1, 2500) n;
+SELECT last_value FROM checks;
+SELECT queue.drop_topic('checked');
+
 -- Without the trigger that ends the statement: at COMMIT.
 SET queue.allow_ddl = on;
 DROP TRIGGER produce_flush ON topic.main;

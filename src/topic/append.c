@@ -188,6 +188,8 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 	CommandId	cid = GetCurrentCommandId(true);
 	AppendSlot *slot = pgqueue_slot(topic->log, partition);
 	int			done = 0;
+	Oid			checked_in = InvalidOid;	/* a segment, and ... */
+	int			checked = 0;	/* ... records that fulfil its constraints */
 	HeapTuple	single;
 	HeapTuple  *stored = nrecords == 1 ? &single :
 		palloc(Min(nrecords, CHUNK_RECORDS) * sizeof(HeapTuple));
@@ -221,9 +223,17 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		work = pgqueue_index_and_check_begin(leaf);
 
 		offered = records_for(leaf, &segment, tuples, nrecords - done);
-		/* before toasting: a constraint's function may produce, too */
-		if (work != NULL)
-			pgqueue_check_records(work, tuples, offered);
+		/*
+		 * Before toasting: a constraint's function may produce, too.  It runs
+		 * once for a record in a segment, however often the append begins anew.
+		 */
+		if (segment.relid != checked_in)
+			checked = done;
+		if (work != NULL && checked < done + offered)
+			pgqueue_check_records(work, records + checked,
+								  done + offered - checked);
+		checked_in = segment.relid;
+		checked = Max(checked, done + offered);
 		offered = pgqueue_next_chunk(leaf, tuples, offered, stored, xid, cid);
 		bounds.first = segment.first;
 		bounds.end = segment.end;

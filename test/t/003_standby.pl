@@ -169,7 +169,7 @@ foreach my $sql (
 my ($ret, $stdout, $stderr) = $standby->psql('postgres',
 	q{SELECT * FROM queue.consume_typed('readers', 'events', NULL::text)});
 like($stderr,
-	qr/cannot execute queue\.consume\(\) (during recovery|in a read-only transaction)/,
+	qr/cannot execute queue\.consume_typed\(\) (during recovery|in a read-only transaction)/,
 	'and the error says why');
 
 # Promoted in mid-flight of one more transaction, which is gone then.
