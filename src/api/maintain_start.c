@@ -29,10 +29,9 @@ int
 pgqueue_worker_pid(Oid database)
 {
 	LockData   *locks = GetLockStatusData();
-	LOCKTAG		tag;
+	LOCKTAG		tag = pgqueue_tag_of_database(PGQUEUE_LOCK_WORKER, database);
 	int			pid = 0;
 
-	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_WORKER, database);
 	for (int i = 0; i < locks->nelements && pid == 0; i++)
 		if (memcmp(&locks->locks[i].locktag, &tag, sizeof(LOCKTAG)) == 0 &&
 			(locks->locks[i].holdMask & LOCKBIT_ON(ExclusiveLock)))
@@ -46,19 +45,15 @@ pgqueue_worker_pid(Oid database)
 bool
 pgqueue_lock_starter(Oid database, bool wait)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_STARTER, database);
-	return pgqueue_lock(&tag, ExclusiveLock, wait);
+	return pgqueue_lock(pgqueue_tag_of_database(PGQUEUE_LOCK_STARTER, database),
+						ExclusiveLock, wait);
 }
 
 static void
 unlock_starter(Oid database)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_STARTER, database);
-	pgqueue_unlock(&tag, ExclusiveLock);
+	pgqueue_unlock(pgqueue_tag_of_database(PGQUEUE_LOCK_STARTER, database),
+				   ExclusiveLock);
 }
 
 /* ---------------- starting and stopping ---------------- */

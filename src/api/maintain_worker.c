@@ -225,7 +225,7 @@ pgqueue_maintenance_main(Datum arg)
 	 */
 	HOLD_INTERRUPTS();
 	pgqueue_begin_transaction();
-	pgqueue_tag_of_database(&tag, PGQUEUE_LOCK_WORKER, MyDatabaseId);
+	tag = pgqueue_tag_of_database(PGQUEUE_LOCK_WORKER, MyDatabaseId);
 	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
 		proc_exit(0);
 	CommitTransactionCommand();

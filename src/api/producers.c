@@ -183,7 +183,7 @@ terminate_holders(const LOCKTAG *tag)
 static void
 lock_for_fence(Topic *topic, const char *name, bool terminate)
 {
-	LOCKTAG		tag;
+	LOCKTAG		tag = pgqueue_producer_tag(topic, name);
 	TimestampTz begun = GetCurrentTimestamp();
 
 	if (!terminate)
@@ -191,7 +191,6 @@ lock_for_fence(Topic *topic, const char *name, bool terminate)
 		(void) pgqueue_producer_lock(topic, name, true);
 		return;
 	}
-	pgqueue_producer_tag(&tag, topic, name);
 	while (!pgqueue_producer_lock(topic, name, false))
 	{
 		CHECK_FOR_INTERRUPTS();

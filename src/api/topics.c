@@ -357,7 +357,6 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	int64		segment_messages = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 	int32		id;
 	TopicRow	row;
-	LOCKTAG		tag;
 
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
@@ -372,8 +371,8 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	check_may_create();
 
 	/* two sessions that create the same topic: the second finds it */
-	pgqueue_tag_by_name(&tag, PGQUEUE_LOCK_TOPIC_NAME, name);
-	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+	(void) pgqueue_lock(pgqueue_tag_by_name(PGQUEUE_LOCK_TOPIC_NAME, name),
+						ExclusiveLock, true);
 	if (pgqueue_topic_find(name) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

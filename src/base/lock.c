@@ -50,7 +50,7 @@ pgqueue_lock_to_look(Oid relid)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not obtain lock on relation \"%s\"",
 						get_rel_name(relid)),
-				 pgqueue_errdetail_lock_holder(&tag, AccessShareLock)));
+				 pgqueue_errdetail_lock_holder(tag, AccessShareLock)));
 	}
 }
 
@@ -71,7 +71,7 @@ pgqueue_open_to_look(Oid relid)
 
 /* Lock to the end of the transaction.  False: not to be had without waiting. */
 bool
-pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
+pgqueue_lock(LOCKTAG tag, LOCKMODE mode, bool wait)
 {
 	ResourceOwner save = CurrentResourceOwner;
 	LockAcquireResult result;
@@ -80,19 +80,19 @@ pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 	if (unlikely(!pgqueue_shared_attached))
 		pgqueue_shared_attach();
 	CurrentResourceOwner = CurTransactionResourceOwner;
-	result = LockAcquire(tag, mode, false, !wait);
+	result = LockAcquire(&tag, mode, false, !wait);
 	CurrentResourceOwner = save;
 	return result != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* Give back one pgqueue_lock() of this subtransaction. */
 void
-pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode)
+pgqueue_unlock(LOCKTAG tag, LOCKMODE mode)
 {
 	ResourceOwner save = CurrentResourceOwner;
 
 	CurrentResourceOwner = CurTransactionResourceOwner;
-	LockRelease(tag, mode, false);
+	LockRelease(&tag, mode, false);
 	CurrentResourceOwner = save;
 }
 
@@ -186,11 +186,11 @@ pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
 
 /* Return true if another transaction holds a conflicting lock now. */
 bool
-pgqueue_lock_is_held(const LOCKTAG *tag, LOCKMODE mode)
+pgqueue_lock_is_held(LOCKTAG tag, LOCKMODE mode)
 {
 	int			holders;
 
-	pfree(GetLockConflicts(tag, mode, &holders));
+	pfree(GetLockConflicts(&tag, mode, &holders));
 	return holders > 0;
 }
 
@@ -200,7 +200,7 @@ is_locked(Oid relid)
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	return pgqueue_lock_is_held(&tag, AccessExclusiveLock);
+	return pgqueue_lock_is_held(tag, AccessExclusiveLock);
 }
 
 /* Return true if another transaction holds a lock on the segment or TOAST. */

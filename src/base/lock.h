@@ -30,8 +30,8 @@ extern bool pgqueue_pinned(void);
  */
 #define PGQUEUE_LOCK_PATIENCE 500
 
-extern bool pgqueue_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait);
-extern void pgqueue_unlock(const LOCKTAG *tag, LOCKMODE mode);
+extern bool pgqueue_lock(LOCKTAG tag, LOCKMODE mode, bool wait);
+extern void pgqueue_unlock(LOCKTAG tag, LOCKMODE mode);
 extern void pgqueue_lock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_relation(Oid relid, LOCKMODE mode);
 extern void pgqueue_wait_shortly(GucAction action);
@@ -41,7 +41,7 @@ extern void pgqueue_unlock_relation(Oid relid, LOCKMODE mode);
 extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
 extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
 extern bool pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience);
-extern bool pgqueue_lock_is_held(const LOCKTAG *tag, LOCKMODE mode);
+extern bool pgqueue_lock_is_held(LOCKTAG tag, LOCKMODE mode);
 extern bool pgqueue_segment_in_use(Oid relid);
 extern void pgqueue_lock_to_look(Oid relid);
 extern Relation pgqueue_open_to_look(Oid relid);
@@ -63,7 +63,7 @@ typedef struct LockHolder
 	bool		ends_soon;		/* as maintenance and autovacuum do */
 } LockHolder;
 
-extern int	pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode);
+extern int	pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode);
 extern int	pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode);
 extern bool pgqueue_toast_of(Oid relid, Oid *toast);
 extern bool pgqueue_find_relation_holder(Oid relid, bool with_toast,

@@ -160,10 +160,10 @@ errdetail_holder(bool found, const LockHolder *holder)
 
 /* Use within ereport(), for a lock that could not be obtained. */
 int
-pgqueue_errdetail_lock_holder(const LOCKTAG *tag, LOCKMODE mode)
+pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode)
 {
 	LockHolder		holder;
-	bool		found = find_holder(tag, mode, &holder);
+	bool		found = find_holder(&tag, mode, &holder);
 
 	return errdetail_holder(found, &holder);
 }

@@ -47,39 +47,45 @@
 #define PGQUEUE_LOCK_STARTER	0x400B
 #define PGQUEUE_LOCK_GROUP		0x8000
 
-/* Set a tag: of a lock of this database, of a kind, by two numbers. */
-static inline void
-pgqueue_tag(LOCKTAG *tag, uint16 kind, uint32 field2, uint32 field3)
+/* Return the tag of a lock of this database, of a kind, by two numbers. */
+static inline LOCKTAG
+pgqueue_tag(uint16 kind, uint32 field2, uint32 field3)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, field2, field3, kind);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, field2, field3, kind);
+	return tag;
 }
 
-/* Set a tag by the hash of a name. */
-static inline void
-pgqueue_tag_by_name(LOCKTAG *tag, uint16 kind, const char *name)
+/* Return a tag by the hash of a name. */
+static inline LOCKTAG
+pgqueue_tag_by_name(uint16 kind, const char *name)
 {
-	pgqueue_tag(tag, kind,
-				hash_bytes((const unsigned char *) name, strlen(name)), 0);
+	return pgqueue_tag(kind, hash_bytes((const unsigned char *) name,
+										strlen(name)), 0);
 }
 
 /*
- * Set a tag by the hash, of 64 bits, of a number and a name; SQL's
+ * Return a tag by the hash, of 64 bits, of a number and a name; SQL's
  * hashtextextended() gives the same one.
  */
-static inline void
-pgqueue_tag_by_hash(LOCKTAG *tag, uint16 kind, uint64 number, const char *name)
+static inline LOCKTAG
+pgqueue_tag_by_hash(uint16 kind, uint64 number, const char *name)
 {
 	uint64		hash = hash_bytes_extended((const unsigned char *) name,
 										   strlen(name), number);
 
-	pgqueue_tag(tag, kind, (uint32) (hash >> 32), (uint32) hash);
+	return pgqueue_tag(kind, (uint32) (hash >> 32), (uint32) hash);
 }
 
-/* Set the tag of one of the two locks of a database's maintenance worker. */
-static inline void
-pgqueue_tag_of_database(LOCKTAG *tag, uint16 kind, Oid database)
+/* Return the tag of one of the two locks of a database's maintenance worker. */
+static inline LOCKTAG
+pgqueue_tag_of_database(uint16 kind, Oid database)
 {
-	SET_LOCKTAG_ADVISORY(*tag, database, 0, 0, kind);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, kind);
+	return tag;
 }
 
 #endif							/* QUEUE_LOCK_TAG_H */

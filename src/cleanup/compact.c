@@ -89,12 +89,12 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 	return result;
 }
 
-/* The session lock of the process that compacts a partition. */
-static void
-compaction_tag(LOCKTAG *tag, const Compaction *compaction)
+/* Return the tag of the session lock under which a partition is compacted. */
+static LOCKTAG
+compaction_tag(const Compaction *compaction)
 {
-	pgqueue_tag(tag, PGQUEUE_LOCK_COMPACTION, compaction->topic_id,
-				compaction->partition);
+	return pgqueue_tag(PGQUEUE_LOCK_COMPACTION, compaction->topic_id,
+					   compaction->partition);
 }
 
 /*
@@ -112,7 +112,7 @@ pgqueue_compaction(const Topic *topic, int32 partition)
 
 	compaction->topic_id = topic->id;
 	compaction->partition = partition;
-	compaction_tag(&tag, compaction);
+	tag = compaction_tag(compaction);
 	if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
 		return compaction;
 	pfree(compaction);
@@ -122,9 +122,8 @@ pgqueue_compaction(const Topic *topic, int32 partition)
 void
 pgqueue_compaction_free(Compaction *compaction)
 {
-	LOCKTAG		tag;
+	LOCKTAG		tag = compaction_tag(compaction);
 
-	compaction_tag(&tag, compaction);
 	if (PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
 		LockRelease(&tag, ExclusiveLock, true);
 }
@@ -142,9 +141,8 @@ static void
 check_lock_kept(const Compaction *compaction, Rewritten *done,
 				const Rewritten *before)
 {
-	LOCKTAG		tag;
+	LOCKTAG		tag = compaction_tag(compaction);
 
-	compaction_tag(&tag, compaction);
 	if (PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
 		return;
 	*done = *before;

@@ -55,27 +55,11 @@ pgqueue_quota(const int *owned, int nmembers, int me, int npartitions)
 	return npartitions / nmembers + (rank < npartitions % nmembers ? 1 : 0);
 }
 
-/*
- * Acquire conditionally, to the end of the transaction, the lock under which
- * assignments are changed.
- */
-static bool
-try_lock_assignments(int32 group, int32 topic_id)
+/* Return the tag of the lock under which assignments are changed. */
+static LOCKTAG
+assignments_tag(const ConsumerGroup *group, const Topic *topic)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag(&tag, PGQUEUE_LOCK_ASSIGNMENT, group, topic_id);
-	return pgqueue_lock(&tag, ExclusiveLock, false);
-}
-
-/* Return true if another transaction is changing assignments at this moment. */
-static bool
-assignments_busy(int32 group, int32 topic_id)
-{
-	LOCKTAG		tag;
-
-	pgqueue_tag(&tag, PGQUEUE_LOCK_ASSIGNMENT, group, topic_id);
-	return pgqueue_lock_is_held(&tag, ExclusiveLock);
+	return pgqueue_tag(PGQUEUE_LOCK_ASSIGNMENT, group->id, topic->id);
 }
 
 /* ---------------- balancing ---------------- */
@@ -299,7 +283,7 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 	}
 	if (!me->alive || !unbalanced(group->id, topic, me, members))
 		return false;
-	if (!assignments_busy(group->id, topic->id))
+	if (!pgqueue_lock_is_held(assignments_tag(group, topic), ExclusiveLock))
 		return true;
 	*blocked = true;
 	return false;
@@ -364,7 +348,7 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	List	   *donors = NIL;
 	ListCell   *lc;
 
-	if (!try_lock_assignments(group->id, topic->id))
+	if (!pgqueue_lock(assignments_tag(group, topic), ExclusiveLock, false))
 		return;
 	topic = pgqueue_topic_refresh(topic);
 	/* what this very command has written can be updated after this */

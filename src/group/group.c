@@ -212,12 +212,12 @@ pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 
 	if (group->id != 0)
 		return true;
-	pgqueue_tag_by_name(&tag, PGQUEUE_LOCK_GROUP_NAME, group->name);
-	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+	tag = pgqueue_tag_by_name(PGQUEUE_LOCK_GROUP_NAME, group->name);
+	(void) pgqueue_lock(tag, ExclusiveLock, true);
 	pgqueue_group_refresh(group);
 	if (group->id != 0)
 	{
-		pgqueue_unlock(&tag, ExclusiveLock);
+		pgqueue_unlock(tag, ExclusiveLock);
 		return false;
 	}
 	group->id = insert_group(group->name, settings == NULL ? &usual : settings);
@@ -338,10 +338,8 @@ pgqueue_group_check_same(ConsumerGroup *group)
 bool
 pgqueue_group_lock_shared(int32 id, bool wait)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag(&tag, PGQUEUE_LOCK_GROUP_ROWS, id, 0);
-	return pgqueue_lock(&tag, ShareLock, wait);
+	return pgqueue_lock(pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0), ShareLock,
+						wait);
 }
 
 /*
@@ -351,10 +349,7 @@ pgqueue_group_lock_shared(int32 id, bool wait)
 void
 pgqueue_group_unlock_shared(int32 id)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag(&tag, PGQUEUE_LOCK_GROUP_ROWS, id, 0);
-	pgqueue_unlock(&tag, ShareLock);
+	pgqueue_unlock(pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0), ShareLock);
 }
 
 /*
@@ -381,8 +376,6 @@ pgqueue_group_delete(const char *name)
 void
 pgqueue_group_lock_rows(int32 id)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag(&tag, PGQUEUE_LOCK_GROUP_ROWS, id, 0);
-	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+	(void) pgqueue_lock(pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0),
+						ExclusiveLock, true);
 }

@@ -78,10 +78,9 @@ pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 void
 pgqueue_group_lock_settings(const ConsumerGroup *group)
 {
-	LOCKTAG		tag;
-
-	pgqueue_tag_by_name(&tag, PGQUEUE_LOCK_GROUP_NAME, group->name);
-	(void) pgqueue_lock(&tag, ExclusiveLock, true);
+	(void) pgqueue_lock(pgqueue_tag_by_name(PGQUEUE_LOCK_GROUP_NAME,
+											group->name),
+						ExclusiveLock, true);
 }
 
 /*

@@ -71,15 +71,15 @@ pgqueue_member_arg(text *name)
 /* ---------------- locks ---------------- */
 
 /*
- * Set the tag of a member's own lock.  It holds a 64-bit hash: two members
- * with the same hash would only wait for each other.
+ * Return the tag of a member's own lock.  Two members with the same hash would
+ * only wait for each other.
  */
-static void
-member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
+static LOCKTAG
+member_tag(int32 group, int32 topic_id, const char *name)
 {
 	uint64		seed = (uint64) group << 32 | (uint32) topic_id;
 
-	pgqueue_tag_by_hash(tag, PGQUEUE_LOCK_MEMBER, seed, name);
+	return pgqueue_tag_by_hash(PGQUEUE_LOCK_MEMBER, seed, name);
 }
 
 /*
@@ -89,20 +89,15 @@ member_tag(LOCKTAG *tag, int32 group, int32 topic_id, const char *name)
 bool
 pgqueue_member_lock(int32 group, int32 topic_id, const char *name, bool wait)
 {
-	LOCKTAG		tag;
-
-	member_tag(&tag, group, topic_id, name);
-	return pgqueue_lock(&tag, ExclusiveLock, wait);
+	return pgqueue_lock(member_tag(group, topic_id, name), ExclusiveLock, wait);
 }
 
 /* Return true if another transaction has the member's lock at this moment. */
 bool
 pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
 {
-	LOCKTAG		tag;
-
-	member_tag(&tag, group, topic_id, name);
-	return pgqueue_lock_is_held(&tag, ExclusiveLock);
+	return pgqueue_lock_is_held(member_tag(group, topic_id, name),
+								ExclusiveLock);
 }
 
 /* ---------------- rows ---------------- */

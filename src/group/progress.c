@@ -45,12 +45,12 @@
 #include "group/group.h"
 #include "group/progress.h"
 
-static void
-progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
+static LOCKTAG
+progress_tag(int32 group, int32 topic_id, int32 partition)
 {
-	pgqueue_tag(tag,
-				PGQUEUE_LOCK_GROUP | (partition % PGQUEUE_LOCKED_PARTITIONS),
-				group, topic_id);
+	return pgqueue_tag(PGQUEUE_LOCK_GROUP |
+					   (partition % PGQUEUE_LOCKED_PARTITIONS),
+					   group, topic_id);
 }
 
 /*
@@ -61,10 +61,8 @@ progress_tag(LOCKTAG *tag, int32 group, int32 topic_id, int32 partition)
 bool
 pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 {
-	LOCKTAG		tag;
-
-	progress_tag(&tag, group, topic_id, partition);
-	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
+	if (!pgqueue_lock(progress_tag(group, topic_id, partition), ExclusiveLock,
+					  wait))
 		return false;
 	pgqueue_note_held(group, topic_id, partition);
 	return true;
@@ -77,18 +75,15 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 void
 pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
 {
-	LOCKTAG		tag;
-
-	progress_tag(&tag, group, topic_id, partition);
-	pgqueue_unlock(&tag, ExclusiveLock);
+	pgqueue_unlock(progress_tag(group, topic_id, partition), ExclusiveLock);
 	pgqueue_wake_blocked(group, topic_id, partition);
 }
 
-static void
-positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
+static LOCKTAG
+positions_tag(const Topic *topic, int32 partition)
 {
-	pgqueue_tag(tag, PGQUEUE_LOCK_POSITIONS, topic->id,
-				partition % PGQUEUE_LOCKED_PARTITIONS);
+	return pgqueue_tag(PGQUEUE_LOCK_POSITIONS, topic->id,
+					   partition % PGQUEUE_LOCKED_PARTITIONS);
 }
 
 /*
@@ -100,10 +95,7 @@ positions_tag(LOCKTAG *tag, const Topic *topic, int32 partition)
 void
 pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
 {
-	LOCKTAG		tag;
-
-	positions_tag(&tag, topic, partition);
-	(void) pgqueue_lock(&tag, ShareLock, true);
+	(void) pgqueue_lock(positions_tag(topic, partition), ShareLock, true);
 }
 
 /*
@@ -113,30 +105,23 @@ pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
 bool
 pgqueue_positions_lock(const Topic *topic, int32 partition)
 {
-	LOCKTAG		tag;
-
-	positions_tag(&tag, topic, partition);
-	return pgqueue_lock(&tag, ExclusiveLock, false);
+	return pgqueue_lock(positions_tag(topic, partition), ExclusiveLock, false);
 }
 
 /* Within ereport(): name a transaction that has pgqueue_positions_lock_shared(). */
 int
 pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
 {
-	LOCKTAG		tag;
-
-	positions_tag(&tag, topic, partition);
-	return pgqueue_errdetail_lock_holder(&tag, ExclusiveLock);
+	return pgqueue_errdetail_lock_holder(positions_tag(topic, partition),
+										 ExclusiveLock);
 }
 
 /* Return true if another transaction has the lock at this moment. */
 bool
 pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
 {
-	LOCKTAG		tag;
-
-	progress_tag(&tag, group, topic_id, partition);
-	return pgqueue_lock_is_held(&tag, ExclusiveLock);
+	return pgqueue_lock_is_held(progress_tag(group, topic_id, partition),
+								ExclusiveLock);
 }
 
 /*

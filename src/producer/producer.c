@@ -38,14 +38,14 @@
 /* ---------------- names and locks ---------------- */
 
 /*
- * Fill in the lock tag of a producer.  It has room for 64 bits of hash: enough
+ * Return the lock tag of a producer.  It has room for 64 bits of hash: enough
  * that two ids of one hash do not occur, and cannot be made.  View
- * queue.blockers finds the id again with hashtextextended(), the same function.
+ * queue.blockers finds the id by it.
  */
-void
-pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
+LOCKTAG
+pgqueue_producer_tag(const Topic *topic, const char *name)
 {
-	pgqueue_tag_by_hash(tag, PGQUEUE_LOCK_PRODUCER, topic->id, name);
+	return pgqueue_tag_by_hash(PGQUEUE_LOCK_PRODUCER, topic->id, name);
 }
 
 /*
@@ -58,10 +58,7 @@ pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic, const char *name)
 bool
 pgqueue_producer_lock(Topic *topic, const char *name, bool wait)
 {
-	LOCKTAG		tag;
-
-	pgqueue_producer_tag(&tag, topic, name);
-	if (!pgqueue_lock(&tag, ExclusiveLock, wait))
+	if (!pgqueue_lock(pgqueue_producer_tag(topic, name), ExclusiveLock, wait))
 		return false;
 	pgqueue_lock_relation(topic->log, AccessShareLock);
 	(void) pgqueue_topic_refresh(topic);
@@ -72,10 +69,7 @@ pgqueue_producer_lock(Topic *topic, const char *name, bool wait)
 void
 pgqueue_producer_unlock(const Topic *topic, const char *name)
 {
-	LOCKTAG		tag;
-
-	pgqueue_producer_tag(&tag, topic, name);
-	pgqueue_unlock(&tag, ExclusiveLock);
+	pgqueue_unlock(pgqueue_producer_tag(topic, name), ExclusiveLock);
 }
 
 /* ---------------- the registry ---------------- */

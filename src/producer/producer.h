@@ -124,8 +124,7 @@ extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 extern bool pgqueue_producer_lock(Topic *topic, const char *name,
 								  bool wait);
 extern void pgqueue_producer_unlock(const Topic *topic, const char *name);
-extern void pgqueue_producer_tag(LOCKTAG *tag, const Topic *topic,
-								 const char *name);
+extern LOCKTAG pgqueue_producer_tag(const Topic *topic, const char *name);
 extern bool pgqueue_producer_find(const Topic *topic, const char *name,
 								  Snapshot snapshot, Producer *producer);
 extern void pgqueue_producer_make(const Topic *topic, const char *name,

@@ -84,7 +84,7 @@ first_disputed_segment(Partition *part)
 	{
 		LOCKTAG		tag;
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->segments[i].relid);
-		if (pgqueue_lock_is_held(&tag, ShareLock) ||
+		if (pgqueue_lock_is_held(tag, ShareLock) ||
 			PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
 			return i;
 	}

@@ -372,7 +372,7 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 
 	if (!made_in_this_transaction(topic->log))
 	{
-		pgqueue_tag(&tag, PGQUEUE_LOCK_SEGMENT, topic->id, partition);
+		tag = pgqueue_tag(PGQUEUE_LOCK_SEGMENT, topic->id, partition);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 		if (!has_segment_after(&topic, partition, end))
 			(void) pgqueue_segment_worker(topic, partition, upto, true);
