@@ -5,29 +5,26 @@
  *	  user owns.
  *
  * Two passes at once are harmless: a pass skips a step for which the topic's
- * table is locked, and the other pass does it.  Steps that would run functions of
- * a topic's constraints or indexes are repeated in another process
- * (topic_worker.c).
+ * table is locked, and the other pass does it.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "executor/spi.h"
-#include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "base/lock.h"
 #include "topic/topic.h"
-#include "api/api.h"
 #include "api/maintain.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_maintain);
 
-static void
+static bool
 tell_stopped(Topic *topic, int32 partition, void *arg)
 {
 	pgqueue_maintenance_report(topic, -1, "maintenance stopped", 1, 0);
+	return false;
 }
 
 /*
@@ -35,34 +32,15 @@ tell_stopped(Topic *topic, int32 partition, void *arg)
  * topics does the first part for all of them, then the second.
  */
 void
-pgqueue_maintain_topic(const char *name, MaintainPart part,
-					   const TransactionHooks *hooks)
+pgqueue_maintain_topic(const char *name, MaintainPart part)
 {
 	Oid			log;
-	int32		n;
+	int32		n = pgqueue_partitions_of(name, part == MAINTAIN_SPACE, &log);
 
-	hooks->begin();
-	n = pgqueue_partitions_of(name, part == MAINTAIN_SPACE, &log);
-	hooks->end();
-	if (pgqueue_maintain_partitions(name, part, n, hooks) &&
+	if (pgqueue_maintain_partitions(name, part, n) &&
 		!pgqueue_maintain_elsewhere(name, log, part))
-		pgqueue_run_step(name, -1, tell_stopped, NULL, hooks);
+		pgqueue_run_step(name, -1, tell_stopped, NULL);
 }
-
-static void
-begin_in_call(void)
-{
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-end_in_call(void)
-{
-	PopActiveSnapshot();
-	SPI_commit();
-}
-
-const TransactionHooks pgqueue_in_call = {begin_in_call, end_in_call};
 
 /*
  * Begin a procedure that commits between its steps; it ends with SPI_finish().
@@ -93,7 +71,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	CodeRule	rule;
 
 	pgqueue_call_begin(fcinfo);
-	pgqueue_in_call.begin();
+	pgqueue_step_begin();
 	if (PG_ARGISNULL(0))
 		names = pgqueue_topic_names();
 	else
@@ -103,14 +81,13 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 		pgqueue_check_owner(topic);
 		names = list_make1(pstrdup(topic->name));
 	}
-	pgqueue_in_call.end();
+	pgqueue_step_end();
 	rule = pgqueue_set_code_rule(CODE_ELSEWHERE);
 	PG_TRY();
 	{
-		foreach(lc, names)
-			pgqueue_maintain_topic(lfirst(lc), MAINTAIN_SPACE, &pgqueue_in_call);
-		foreach(lc, names)
-			pgqueue_maintain_topic(lfirst(lc), MAINTAIN_REST, &pgqueue_in_call);
+		for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
+			foreach(lc, names)
+				pgqueue_maintain_topic(lfirst(lc), part);
 	}
 	PG_FINALLY();
 	{

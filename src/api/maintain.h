@@ -18,24 +18,15 @@ typedef enum MaintainPart
 	MAINTAIN_REST				/* may take long: compaction, history ... */
 } MaintainPart;
 
-/* Functions that begin and end a transaction with a snapshot. */
-typedef struct TransactionHooks
-{
-	void		(*begin) (void);
-	void		(*end) (void);
-} TransactionHooks;
-
 extern int	pgqueue_history_retention;
 extern void pgqueue_maintain_handed_over(const char *name, Oid log,
-										 MaintainPart part, bool told);
+										 MaintainPart part);
 extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
-										int32 n, const TransactionHooks *hooks);
+										int32 n);
 
 /* ---------------- maintain.c ---------------- */
 
-extern void pgqueue_maintain_topic(const char *name, MaintainPart part,
-								   const TransactionHooks *hooks);
-extern const TransactionHooks pgqueue_in_call;	/* for a procedure */
+extern void pgqueue_maintain_topic(const char *name, MaintainPart part);
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo);
 
 /* ---------------- topic_worker.c ---------------- */
@@ -47,28 +38,27 @@ extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
 
 /*
  * A step is called in a transaction of its own, with the topic just looked up.
- * arg: what the steps of one task share.
+ * It returns true if there is more to do.  arg: what the steps of one task share.
  */
-typedef void (*Step) (Topic *topic, int32 partition, void *arg);
+typedef bool (*Step) (Topic *topic, int32 partition, void *arg);
 
 /* Columns of queue.maintenance_log. */
 #define DONE_ATTR_AT		1
 
-extern const TransactionHooks pgqueue_worker_steps;
-extern void pgqueue_maintenance_settings(void);
+extern bool pgqueue_report_to_user;
+extern void pgqueue_maintenance_process(void);
 extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
 									   const char *action, int64 items,
 									   int64 bytes);
 extern bool pgqueue_lock_log(const Topic *topic);
-extern void pgqueue_run_step(const char *name, int32 partition, Step step,
-							 void *arg, const TransactionHooks *hooks);
+extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
+							 void *arg);
 extern bool pgqueue_needs_other_process(void);
 extern void pgqueue_maintenance_begin(void);
 extern int32 pgqueue_partitions_of(const char *name, bool tell, Oid *log);
-extern void pgqueue_report_to_user(bool told);
-extern void pgqueue_begin_in_worker(void);
-extern void pgqueue_end_in_worker(void);
 extern void pgqueue_begin_transaction(void);
+extern void pgqueue_step_begin(void);
+extern void pgqueue_step_end(void);
 
 /* ---------------- maintain_launcher.c ---------------- */
 
@@ -76,8 +66,7 @@ extern void pgqueue_maintain_worker_init(void);
 
 /* ---------------- maintain_compact.c ---------------- */
 
-extern void pgqueue_compact_partition(const char *name, int32 partition,
-									  const TransactionHooks *hooks);
+extern void pgqueue_compact_partition(const char *name, int32 partition);
 
 /* ---------------- maintain_start.c ---------------- */
 

@@ -18,15 +18,12 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
-#include "api/api.h"
 #include "api/maintain.h"
 
 PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 
 /* The launcher looks for new databases so often, in milliseconds. */
 #define LAUNCHER_INTERVAL	60000
-
-/* ---------------- the launcher ---------------- */
 
 /* Return the databases that allow connections, in the given context. */
 static List *
@@ -39,18 +36,17 @@ databases(MemoryContext context)
 
 	pgqueue_begin_transaction();
 	(void) GetTransactionSnapshot();
+	MemoryContextSwitchTo(context);
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-		MemoryContext old = MemoryContextSwitchTo(context);
 
 		/* -2: DROP DATABASE was interrupted */
 		if (form->datallowconn && !form->datistemplate &&
 			form->datconnlimit >= -1)
 			oids = lappend_oid(oids, form->oid);
-		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -58,7 +54,7 @@ databases(MemoryContext context)
 	return oids;
 }
 
-/* Start a worker in a database that has none, unless another session is starting it. */
+/* Start a worker in a database, unless it has one or another session starts it. */
 static void
 launch(Oid database, MemoryContext context)
 {
@@ -100,10 +96,8 @@ pgqueue_launcher_main(Datum arg)
 
 		MemoryContextReset(context);
 		foreach(lc, databases(context))
-		{
 			if (!ShutdownRequestPending)
 				launch(lfirst_oid(lc), context);
-		}
 		pgqueue_nap(LAUNCHER_INTERVAL);
 	}
 	/* the postmaster starts it again, unless the server ends */

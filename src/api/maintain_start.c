@@ -13,7 +13,6 @@
 
 #include "base/base.h"
 #include "base/lock.h"
-#include "api/api.h"
 #include "api/maintain.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_start_maintenance);
@@ -58,20 +57,6 @@ unlock_starter(Oid database)
 
 /* ---------------- starting and stopping ---------------- */
 
-/* Register a worker.  restart: seconds after its death, or BGW_NEVER_RESTART. */
-static bool
-register_worker(Oid database, int restart, BackgroundWorkerHandle **handle)
-{
-	BackgroundWorker worker;
-
-	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
-						"pgqueue_maintenance_main", NULL);
-	worker.bgw_restart_time = restart;
-	worker.bgw_main_arg = ObjectIdGetDatum(database);
-	worker.bgw_notify_pid = MyProcPid;
-	return RegisterDynamicBackgroundWorker(&worker, handle);
-}
-
 /*
  * Wait until a registered worker is ready.  Return its process, or that of another
  * worker that was faster, or 0 if it has ended.
@@ -93,7 +78,8 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
 
 /*
  * Start a worker and wait until it is ready.  Return its process, or 0 if it does not
- * get ready; it is then ended, since it might start later.
+ * get ready; it is then ended, since it might start later.  restart: seconds after
+ * its death, or BGW_NEVER_RESTART.
  *
  * Locks: the caller holds pgqueue_lock_starter().
  * Errors: 53400 if the server has no room for it.
@@ -101,10 +87,16 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
 int
 pgqueue_start_worker(Oid database, int restart)
 {
+	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	volatile int pid = 0;
 
-	if (!register_worker(database, restart, &handle))
+	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
+						"pgqueue_maintenance_main", NULL);
+	worker.bgw_restart_time = restart;
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker is available"),

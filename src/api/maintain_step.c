@@ -12,7 +12,7 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/builtins.h"
@@ -22,7 +22,6 @@
 #include "base/lock.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
-#include "api/api.h"
 #include "api/maintain.h"
 
 #define DONE_ATTR_TOPIC		2
@@ -34,22 +33,19 @@
 
 /* ---------------- reports ---------------- */
 
-/* This worker works for a session, and reports to its user. */
-static bool for_user = false;
-
-void
-pgqueue_report_to_user(bool told)
-{
-	for_user = told;
-}
+/* The worker works for a session, and reports to its user. */
+bool		pgqueue_report_to_user = false;
 
 static int
 report_level(void)
 {
-	return MyBgworkerEntry != NULL && !for_user ? LOG : NOTICE;
+	return MyBgworkerEntry != NULL && !pgqueue_report_to_user ? LOG : NOTICE;
 }
 
-/* Report and store an action; partition -1: it concerns the whole topic. */
+/*
+ * Report and store an action, if it was done to any items.  partition -1: it
+ * concerns the whole topic.
+ */
 void
 pgqueue_maintenance_report(const Topic *topic, int32 partition,
 						   const char *action, int64 items, int64 bytes)
@@ -57,6 +53,8 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
 	Datum		values[DONE_NATTS];
 	bool		nulls[DONE_NATTS] = {false};
 
+	if (items <= 0)
+		return;
 	values[DONE_ATTR_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[DONE_ATTR_TOPIC - 1] = CStringGetTextDatum(topic->name);
 	nulls[DONE_ATTR_PARTITION - 1] = partition < 0;
@@ -92,8 +90,7 @@ static bool needs_process;
 void
 pgqueue_maintenance_begin(void)
 {
-	waited_in_vain = false;
-	needs_process = false;
+	waited_in_vain = needs_process = false;
 }
 
 /* Return true if a step of the current topic was left to another process. */
@@ -147,18 +144,19 @@ is_lock_again(const ErrorData *error)
  * Do a step in a subtransaction.  A failure is a WARNING, and the step is left to the
  * next pass, or to another process if it may not run in this one.
  */
-static void
+static bool
 try_step(Topic *topic, int32 partition, Step step, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	bool		before = pgqueue_look_at_once(waited_in_vain);
+	volatile bool more;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		step(topic, partition, arg);
+		more = step(topic, partition, arg);
 		ReleaseCurrentSubTransaction();
 		(void) pgqueue_look_at_once(before);
 	}
@@ -166,6 +164,7 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	{
 		ErrorData  *error;
 
+		more = false;
 		(void) pgqueue_look_at_once(before);
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -188,29 +187,33 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 	pgqueue_code_end();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return more;
 }
 
 /*
  * Do one step in one transaction.  Its waits for locks are short, so that sessions
- * that need the topic's table do not wait long behind it.
+ * that need the topic's table do not wait long behind it.  Return true if there is
+ * more to do; false, too, if the step failed, or did not run since the topic is gone.
  */
-void
-pgqueue_run_step(const char *name, int32 partition, Step step, void *arg,
-				 const TransactionHooks *hooks)
+bool
+pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
 {
 	Topic	   *topic;
 	bool		locked;
+	bool		more = false;
 
+	CHECK_FOR_INTERRUPTS();
 	if (pgqueue_code_spent())
-		return;
-	hooks->begin();
+		return false;
+	pgqueue_step_begin();
 	pgqueue_wait_shortly(GUC_ACTION_LOCAL);
 	topic = pgqueue_attempt_find(name, &locked);
 	if (topic != NULL && topic->broken == NULL &&
 		pgqueue_owns_topic(topic) &&
 		partition < topic->npartitions)
-		try_step(topic, partition, step, arg);
-	hooks->end();
+		more = try_step(topic, partition, step, arg);
+	pgqueue_step_end();
+	return more;
 }
 
 /*
@@ -221,9 +224,12 @@ pgqueue_run_step(const char *name, int32 partition, Step step, void *arg,
 int32
 pgqueue_partitions_of(const char *name, bool tell, Oid *log)
 {
+	Topic	   *topic;
 	bool		locked;
-	Topic	   *topic = pgqueue_attempt_find(name, &locked);
+	int32		n = 0;
 
+	pgqueue_step_begin();
+	topic = pgqueue_attempt_find(name, &locked);
 	if (locked && tell &&
 		has_privs_of_role(GetUserId(),
 						  pgqueue_owner_of(pgqueue_log_of_topic(name))))
@@ -231,21 +237,26 @@ pgqueue_partitions_of(const char *name, bool tell, Oid *log)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("topic \"%s\" is not maintained: another transaction has locked its table",
 						name)));
-	if (topic == NULL || !pgqueue_owns_topic(topic))
-		return 0;
-	*log = topic->log;
-	if (topic->broken == NULL)
-		return topic->npartitions;
-	if (tell)
-		ereport(WARNING,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("topic \"%s\" cannot be used and is not maintained",
-						topic->name),
-				 errdetail_internal("%s", topic->broken)));
-	return 0;
+	if (topic != NULL && pgqueue_owns_topic(topic))
+	{
+		*log = topic->log;
+		if (topic->broken == NULL)
+			n = topic->npartitions;
+		else if (tell)
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("topic \"%s\" cannot be used and is not maintained",
+							topic->name),
+					 errdetail_internal("%s", topic->broken)));
+	}
+	pgqueue_step_end();
+	return n;
 }
 
-/* ---------------- the worker ---------------- */
+/* ---------------- transactions ---------------- */
+
+/* This process was started for maintenance; else a CALL does it. */
+static bool in_worker = false;
 
 /* Begin a transaction that pg_stat_activity shows with its own time. */
 void
@@ -256,27 +267,28 @@ pgqueue_begin_transaction(void)
 }
 
 void
-pgqueue_begin_in_worker(void)
+pgqueue_step_begin(void)
 {
-	pgqueue_begin_transaction();
+	if (in_worker)
+		pgqueue_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void
-pgqueue_end_in_worker(void)
+pgqueue_step_end(void)
 {
-	if (ActiveSnapshotSet())
-		PopActiveSnapshot();
-	CommitTransactionCommand();
+	PopActiveSnapshot();
+	if (in_worker)
+		CommitTransactionCommand();
+	else
+		SPI_commit();
 }
 
-const TransactionHooks pgqueue_worker_steps =
-	{pgqueue_begin_in_worker, pgqueue_end_in_worker};
-
-/* Set what a process that does maintenance needs. */
+/* Make this a process that does maintenance, with the settings that it needs. */
 void
-pgqueue_maintenance_settings(void)
+pgqueue_maintenance_process(void)
 {
+	in_worker = true;
 	SetConfigOption("application_name", "queue maintenance", PGC_USERSET,
 					PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,

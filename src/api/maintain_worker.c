@@ -10,9 +10,7 @@
  * on SIGTERM, and when the extension is dropped.
  *
  * A database has one worker: it holds a lock as long as it lives, and a second
- * worker that finds the lock held ends.  Starting and stopping exclude each other
- * by another lock, which is held until the worker has the first, or has ended: so a
- * worker that is just starting is not missed.
+ * worker that finds the lock held ends (README, section 16).
  *
  *-------------------------------------------------------------------------
  */
@@ -24,45 +22,18 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 
 #include "base/base.h"
 #include "base/lock.h"
 #include "topic/topic.h"
-#include "api/api.h"
 #include "api/maintain.h"
 
 PGDLLEXPORT void pgqueue_maintenance_main(Datum arg);
 
 /* queue.maintenance_interval, in seconds */
 int	pgqueue_maintenance_interval = 60;
-
-/*
- * Return the names of the topics, in the given context.  *there: the database has the
- * extension.
- */
-static List *
-topics_now(MemoryContext context, bool *there)
-{
-	List	   *names = NIL;
-
-	pgqueue_begin_in_worker();
-	*there = OidIsValid(get_extension_oid("queue", true));
-	if (*there)
-	{
-		ListCell   *lc;
-
-		foreach(lc, pgqueue_topic_names())
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
-
-			names = lappend(names, pstrdup(lfirst(lc)));
-			MemoryContextSwitchTo(old);
-		}
-	}
-	pgqueue_end_in_worker();
-	return names;
-}
 
 /*
  * After an error: log it, unless the process is to end, and abort the transaction.
@@ -88,7 +59,7 @@ maintain_safely(const char *name, MaintainPart part)
 
 	PG_TRY();
 	{
-		pgqueue_maintain_topic(name, part, &pgqueue_worker_steps);
+		pgqueue_maintain_topic(name, part);
 	}
 	PG_CATCH();
 	{
@@ -97,15 +68,24 @@ maintain_safely(const char *name, MaintainPart part)
 	PG_END_TRY();
 }
 
+/*
+ * Return the names of the topics, in the given context.  *there: the database has the
+ * extension, as far as it is known.
+ */
 static List *
 topics_safely(MemoryContext context, bool *there)
 {
-	List	   *names = NIL;
+	List	   *volatile names = NIL;
 
 	*there = true;
 	PG_TRY();
 	{
-		names = topics_now(context, there);
+		pgqueue_step_begin();
+		MemoryContextSwitchTo(context);
+		*there = OidIsValid(get_extension_oid("queue", true));
+		if (*there)
+			names = pgqueue_topic_names();
+		pgqueue_step_end();
 	}
 	PG_CATCH();
 	{
@@ -230,7 +210,7 @@ pgqueue_maintenance_main(Datum arg)
 		proc_exit(0);
 	CommitTransactionCommand();
 	RESUME_INTERRUPTS();
-	pgqueue_maintenance_settings();
+	pgqueue_maintenance_process();
 	pgqueue_set_code_rule(CODE_ELSEWHERE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
 									ALLOCSET_DEFAULT_SIZES);

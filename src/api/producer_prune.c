@@ -86,7 +86,7 @@ pgqueue_forget_producers(PG_FUNCTION_ARGS)
 	bool		more = true;
 
 	pgqueue_call_begin(fcinfo);
-	pgqueue_in_call.begin();
+	pgqueue_step_begin();
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "unused_since");
 	since = PG_GETARG_TIMESTAMPTZ(1);
@@ -94,16 +94,16 @@ pgqueue_forget_producers(PG_FUNCTION_ARGS)
 	pgqueue_check_owner(topic);
 	name = pstrdup(topic->name);
 	id = topic->id;
-	pgqueue_in_call.end();
+	pgqueue_step_end();
 
 	while (more)
 	{
-		pgqueue_in_call.begin();
+		pgqueue_step_begin();
 		topic = pgqueue_topic(name);
 		pgqueue_check_same(topic, id);
 		pgqueue_check_owner(topic);
 		more = pgqueue_forget_next(topic, after, since, &forgotten);
-		pgqueue_in_call.end();
+		pgqueue_step_end();
 	}
 	SPI_finish();
 

@@ -41,7 +41,6 @@
 
 #include "base/base.h"
 #include "base/lock.h"
-#include "api/api.h"
 #include "api/maintain.h"
 
 PGDLLEXPORT void pgqueue_topic_worker_main(Datum arg);
@@ -109,23 +108,23 @@ typedef struct Suspended
 /* In the maintenance worker; lost with it. */
 static List *suspended = NIL;
 
+/* Return what is known of a topic, by its table. */
 static Suspended *
-suspended_find(Oid log)
+suspended_of(Oid log)
 {
+	Suspended  *entry;
+	MemoryContext old;
 	ListCell   *lc;
 
 	foreach(lc, suspended)
 		if (((Suspended *) lfirst(lc))->log == log)
 			return lfirst(lc);
-	return NULL;
-}
-
-static bool
-is_suspended(Oid log)
-{
-	Suspended  *entry = suspended_find(log);
-
-	return entry != NULL && entry->until > GetCurrentTimestamp();
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	entry = palloc0(sizeof(Suspended));
+	entry->log = log;
+	suspended = lappend(suspended, entry);
+	MemoryContextSwitchTo(old);
+	return entry;
 }
 
 /*
@@ -136,47 +135,16 @@ is_suspended(Oid log)
 static void
 note_end(Oid log, bool done)
 {
-	Suspended  *entry = suspended_find(log);
-	MemoryContext old;
-	int64		wait = (int64) pgqueue_code_timeout * 10;
+	Suspended  *entry = suspended_of(log);
+	int64		wait = ((int64) pgqueue_code_timeout * 10) << Min(entry->times, 16);
 
-	if (done && entry == NULL)
-		return;
-	if (done)
-	{
-		suspended = list_delete_ptr(suspended, entry);
-		pfree(entry);
-		return;
-	}
-	if (entry == NULL)
-	{
-		old = MemoryContextSwitchTo(TopMemoryContext);
-		entry = palloc0(sizeof(Suspended));
-		entry->log = log;
-		suspended = lappend(suspended, entry);
-		MemoryContextSwitchTo(old);
-	}
-	wait <<= Min(entry->times, 16);
-	entry->times++;
-	entry->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-											   Min(wait, MAX_SUSPENSION));
+	entry->times = done ? 0 : entry->times + 1;
+	entry->until = done ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									Min(wait, MAX_SUSPENSION));
 }
 
 /* ---------------- in the process that does the pass ---------------- */
-
-static BackgroundWorkerHandle *
-start_worker(const HandedOver *task, dsm_handle segment)
-{
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-
-	pgqueue_worker_init(&worker, PGQUEUE_TOPIC_WORKER,
-						"pgqueue_topic_worker_main", task->topic);
-	worker.bgw_main_arg = UInt32GetDatum(segment);
-	memcpy(worker.bgw_extra, task, sizeof(*task));
-	worker.bgw_notify_pid = MyProcPid;
-	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
-}
 
 /* Repeat a message of the worker to the user; remember why it fails. */
 static void
@@ -268,14 +236,19 @@ run_worker(const HandedOver *task, dsm_segment *segment)
 	Shared	   *shared = dsm_segment_address(segment);
 	shm_mq	   *queue = shm_mq_create(queue_of(shared), QUEUE_BYTES);
 	shm_mq_handle *messages;
+	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	char	   *failure = NULL;
 	bool		ended = true;
 
 	shm_mq_set_receiver(queue, MyProc);
 	messages = shm_mq_attach(queue, segment, NULL);
-	handle = start_worker(task, dsm_segment_handle(segment));
-	if (handle == NULL)
+	pgqueue_worker_init(&worker, PGQUEUE_TOPIC_WORKER,
+						"pgqueue_topic_worker_main", task->topic);
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	memcpy(worker.bgw_extra, task, sizeof(*task));
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -310,19 +283,17 @@ run_worker(const HandedOver *task, dsm_segment *segment)
 bool
 pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 {
-	HandedOver	task = {0};
+	HandedOver	task = {.database = MyDatabaseId,.log = log,.part = part,
+	.told = MyBgworkerEntry == NULL};
 	dsm_segment *segment;
 	Shared	   *shared;
 	bool		done;
 	MemoryContext context;
 	MemoryContext old;
 
-	if (MyBgworkerEntry != NULL && is_suspended(log))
+	if (MyBgworkerEntry != NULL &&
+		suspended_of(log)->until > GetCurrentTimestamp())
 		return true;
-	task.database = MyDatabaseId;
-	task.log = log;
-	task.part = part;
-	task.told = MyBgworkerEntry == NULL;
 	strlcpy(task.topic, topic, NAMEDATALEN);
 	segment = dsm_create(MAXALIGN(sizeof(Shared)) + QUEUE_BYTES, 0);
 	shared = dsm_segment_address(segment);
@@ -390,13 +361,14 @@ pgqueue_topic_worker_main(Datum arg)
 	connect_to_caller(DatumGetUInt32(arg));
 	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
-	pgqueue_maintenance_settings();
+	pgqueue_maintenance_process();
+	pgqueue_report_to_user = task.told;
 	for (int i = 0; i < lengthof(inherited); i++)
 		SetConfigOption(inherited[i], shared_with_caller->settings[i],
 						PGC_SUSET, PGC_S_OVERRIDE);
 	pgqueue_set_code_rule(CODE_LIMITED);
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance of a topic");
-	pgqueue_maintain_handed_over(task.topic, task.log, task.part, task.told);
+	pgqueue_maintain_handed_over(task.topic, task.log, task.part);
 	shared_with_caller->done = true;
 	proc_exit(0);
 }

@@ -32,9 +32,10 @@ extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
 
 /* ---------------- compact_keys.c ---------------- */
 
-/* The state of a partition's compaction. */
-struct Compaction
+/* The state of a partition's compaction; begins as zeros, but for the context. */
+typedef struct Compaction
 {
+	MemoryContext context;		/* of the map; outlives transactions */
 	int32		topic_id;
 	int32		partition;
 	Settled		settled;
@@ -53,9 +54,9 @@ struct Compaction
 
 	bool		has_tombstones; /* kept so far */
 	TimestampTz oldest_tombstone;
-};
 
-typedef struct Compaction Compaction;
+	Rewritten	done;
+} Compaction;
 
 extern int	pgqueue_compaction_memory;
 extern double pgqueue_compaction_min_dirty_ratio;
@@ -64,11 +65,11 @@ extern text * pgqueue_key_of(HeapTuple tuple, Relation leaf, void **copy);
 
 /* ---------------- compact.c ---------------- */
 
-extern Compaction *pgqueue_compaction(const Topic *topic, int32 partition);
-extern bool pgqueue_compact_next(Compaction *compaction, Topic *topic,
-								 Rewritten *done);
+extern bool pgqueue_compaction_begin(Compaction *compaction, Topic *topic,
+									 int32 partition);
+extern bool pgqueue_compact_next(Compaction *compaction, Topic *topic);
 extern bool pgqueue_compaction_keep(const Compaction *compaction,
 									const Topic *topic);
-extern void pgqueue_compaction_free(Compaction *compaction);
+extern void pgqueue_compaction_end(const Compaction *compaction);
 
 #endif							/* QUEUE_CLEANUP_H */

@@ -98,29 +98,29 @@ compaction_tag(const Compaction *compaction)
 }
 
 /*
- * Begin a compaction of a partition; return NULL if another process compacts it.
- * The result lives in the current memory context, over transactions, until
- * pgqueue_compaction_free().
+ * Begin a compaction of a partition: plan it, and read the keys, in the current
+ * memory context.  Return false if there is nothing to compact, or if another
+ * process compacts the partition.
  *
- * Locks: takes the partition's compaction lock for the session, conditionally.
+ * Locks: takes the partition's compaction lock for the session, conditionally,
+ * until pgqueue_compaction_end().
  */
-Compaction *
-pgqueue_compaction(const Topic *topic, int32 partition)
+bool
+pgqueue_compaction_begin(Compaction *compaction, Topic *topic, int32 partition)
 {
-	Compaction *compaction = palloc0(sizeof(Compaction));
 	LOCKTAG		tag;
 
+	if (!(topic->cleanup_policy & CLEANUP_COMPACT))
+		return false;
 	compaction->topic_id = topic->id;
 	compaction->partition = partition;
 	tag = compaction_tag(compaction);
-	if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
-		return compaction;
-	pfree(compaction);
-	return NULL;
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL &&
+		pgqueue_compaction_plan(compaction, topic);
 }
 
 void
-pgqueue_compaction_free(Compaction *compaction)
+pgqueue_compaction_end(const Compaction *compaction)
 {
 	LOCKTAG		tag = compaction_tag(compaction);
 
@@ -138,18 +138,15 @@ pgqueue_compaction_free(Compaction *compaction)
  * Errors: 55000.
  */
 static void
-check_lock_kept(const Compaction *compaction, Rewritten *done,
-				const Rewritten *before)
+check_lock_kept(const Compaction *compaction)
 {
 	LOCKTAG		tag = compaction_tag(compaction);
 
-	if (PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
-		return;
-	*done = *before;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the lock of the compaction was released"),
-			 errdetail("A function in an index called pg_advisory_unlock_all().")));
+	if (!PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the lock of the compaction was released"),
+				 errdetail("A function in an index called pg_advisory_unlock_all().")));
 }
 
 /*
@@ -173,10 +170,9 @@ groups_are_past(void *arg)
  * has yet to read a tombstone that would be removed.
  */
 static bool
-compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
-				Rewritten *done)
+compact_segment(Compaction *compaction, Topic *topic, const Segment *segment)
 {
-	Rewritten	before = *done;
+	Rewritten	done = {0};
 	Relation	leaf;
 	Visit		visit;
 
@@ -196,9 +192,11 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment,
 	if (visit != VISIT_STOPPED)
 		relation_close(leaf, NoLock);
 	else if (pgqueue_rewrite_segment(leaf, &compaction->settled, stays,
-									 groups_are_past, compaction, done))
+									 groups_are_past, compaction, &done))
 	{
-		check_lock_kept(compaction, done, &before);
+		check_lock_kept(compaction);
+		compaction->done.removed += done.removed;
+		compaction->done.bytes += done.bytes;
 		visit = VISITED_ALL;
 	}
 	pgstat_progress_end_command();
@@ -222,7 +220,7 @@ find_segment(const Topic *topic, int32 partition, Oid relid)
  * none, or if it could not be compacted.
  */
 bool
-pgqueue_compact_next(Compaction *compaction, Topic *topic, Rewritten *done)
+pgqueue_compact_next(Compaction *compaction, Topic *topic)
 {
 	const Segment *planned = &compaction->segments[compaction->next];
 	const Segment *segment;
@@ -232,7 +230,7 @@ pgqueue_compact_next(Compaction *compaction, Topic *topic, Rewritten *done)
 		compaction->next == compaction->nsegments)
 		return false;
 	segment = find_segment(topic, compaction->partition, planned->relid);
-	if (segment != NULL && !compact_segment(compaction, topic, segment, done))
+	if (segment != NULL && !compact_segment(compaction, topic, segment))
 		return false;
 	compaction->done_to = Min(planned->end, compaction->map_end);
 	compaction->next++;
