@@ -55,7 +55,6 @@ extern void pgqueue_poll_init(void);
 extern bool pgqueue_belongs_to_topic(const char *type, const char *schema,
 									 const char *name,
 									 const char *const *names);
-extern int32 pgqueue_guard_topic_of_log(Oid log);
 extern void pgqueue_check_relation(Relation rel);
 extern const char * pgqueue_topic_of_view(Relation view);
 extern void pgqueue_check_view(Relation view, const char *topic, Oid log_id,
@@ -95,8 +94,18 @@ extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,
 							   Elements *elements);
 extern void pgqueue_skip_elements(Elements *elements, int n);
 
+/* ---------------- inspect.c ---------------- */
+
+typedef void (*TopicVisitor) (Topic *topic, ReturnSetInfo *rsinfo);
+
+extern Datum pgqueue_visit_topics(FunctionCallInfo fcinfo, TopicVisitor visit);
+
 /* ---------------- topics.c ---------------- */
 
+extern Topic *pgqueue_owned_topic_arg(FunctionCallInfo fcinfo);
+extern Topic *pgqueue_owned_partition_arg(FunctionCallInfo fcinfo,
+										  int32 *partition);
 extern const char * pgqueue_view_name(const char *name);
+extern char *pgqueue_qualified_name(Oid relid);
 
 #endif							/* QUEUE_API_H */

@@ -45,55 +45,43 @@ PG_FUNCTION_INFO_V1(pgqueue_archive_segment);
 /* Letters of "_<partition>_<first offset>", at most. */
 #define SUFFIX_LENGTH (1 + 5 + 1 + 20)
 
-/* The name that the table gets. */
-typedef struct Archive
-{
-	Oid			schema;
-	char	   *name;
-} Archive;
-
-/* ---------------- the name ---------------- */
-
-/* Return the default, <topic>_<partition>_<first offset>, as in Kafka's folders. */
-static char *
-default_name(const Topic *topic, int32 partition, const Segment *segment)
-{
-	return psprintf("%.*s_%05d_%020" PRId64,
-					NAMEDATALEN - 1 - SUFFIX_LENGTH, topic->name, partition,
-					segment->first);
-}
-
 /*
- * Find the schema and the name of the archive, as CREATE TABLE would, and lock the
- * schema.
+ * Return the archive's schema, and set *name to its name, as CREATE TABLE would.
+ * Lock the schema.  names: an argument, or NULL for the default, a name as that of
+ * Kafka's folders, <topic>_<partition>_<first offset>.
  *
  * Errors: 42501 without CREATE on the schema, 3F000 if there is none, 42602 for
  * a bad name, 22023 for the extension's own schemas and temporary ones, 42P07 if
  * the name is taken.
  */
-static void
-find_place(Archive *archive, RangeVar *name)
+static Oid
+find_place(const Topic *topic, int32 partition, int64 first, text *names,
+		   char **name)
 {
+	RangeVar   *place = names != NULL ?
+		makeRangeVarFromNameList(textToQualifiedNameList(names)) :
+		makeRangeVar(NULL, psprintf("%.*s_%05d_%020" PRId64,
+									NAMEDATALEN - 1 - SUFFIX_LENGTH,
+									topic->name, partition, first), -1);
 	Oid			existing;
+	Oid			schema = RangeVarGetAndCheckCreationNamespace(place, NoLock,
+															  &existing);
 
-	archive->schema = RangeVarGetAndCheckCreationNamespace(name, NoLock,
-														   &existing);
-	archive->name = name->relname;
-	if (archive->schema == get_namespace_oid(PGQUEUE_SCHEMA, false) ||
-		archive->schema == get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false) ||
-		isAnyTempNamespace(archive->schema))
+	if (schema == get_namespace_oid(PGQUEUE_SCHEMA, false) ||
+		schema == get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false) ||
+		isAnyTempNamespace(schema))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("an archive cannot be in schema \"%s\"",
-						get_namespace_name(archive->schema)),
+						get_namespace_name(schema)),
 				 errhint("Name another schema, as in 'archive.orders_2024'.")));
 	if (OidIsValid(existing))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("relation \"%s\" already exists", archive->name)));
+				 errmsg("relation \"%s\" already exists", place->relname)));
+	*name = place->relname;
+	return schema;
 }
-
-/* ---------------- which segment ---------------- */
 
 /*
  * Check that all groups have read the segment, and keep other transactions from
@@ -141,41 +129,29 @@ oldest_sealed(Topic *topic, int32 partition)
 	return &part->segments[0];
 }
 
-/* ---------------- detaching ---------------- */
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /*
  * Detach by the command, as the topic's owner.  Then give the locked table another
  * schema and name, and the topic's owner, by internal functions: the commands would
  * need rights on schema queue that no user has.  No code of a user runs.
  */
 static void
-detach(const Topic *topic, Oid relid, const Archive *archive)
+detach(const Topic *topic, Oid relid, Oid schema, const char *name)
 {
-	Relation	log = table_open(topic->log, NoLock);
-	Oid			owner = log->rd_rel->relowner;
+	Oid			owner = pgqueue_log_owner(topic);
 	Relation	leaf;
 	ObjectAddresses *moved = new_object_addresses();
 
-	table_close(log, NoLock);
 	pgqueue_run_removal(owner, psprintf("ALTER TABLE %s DETACH PARTITION %s",
-										qualified_name(topic->log),
-										qualified_name(relid)));
+										pgqueue_qualified_name(topic->log),
+										pgqueue_qualified_name(relid)));
 	CommandCounterIncrement();
 	leaf = table_open(relid, NoLock);
 	CheckTableForSerializableConflictIn(leaf);
-	AlterTableNamespaceInternal(leaf, RelationGetNamespace(leaf),
-								archive->schema, moved);
+	AlterTableNamespaceInternal(leaf, RelationGetNamespace(leaf), schema, moved);
 	free_object_addresses(moved);
 	table_close(leaf, NoLock);
 	CommandCounterIncrement();
-	RenameRelationInternal(relid, archive->name, false, false);
+	RenameRelationInternal(relid, name, false, false);
 	CommandCounterIncrement();
 	/* without a check of rights: those on the topic were checked */
 	ATExecChangeOwner(relid, owner, true, AccessExclusiveLock);
@@ -186,13 +162,14 @@ detach(const Topic *topic, Oid relid, const Archive *archive)
 static Datum
 result_row(FunctionCallInfo fcinfo, const Segment *segment)
 {
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum		values[] = {
+		ObjectIdGetDatum(segment->relid),
+		Int64GetDatum(segment->first),
+		Int64GetDatum(segment->end),
+		Int64GetDatum(pgqueue_total_bytes(segment->relid))
+	};
+	bool		nulls[lengthof(values)] = {false};
 
-	values[0] = ObjectIdGetDatum(segment->relid);
-	values[1] = Int64GetDatum(segment->first);
-	values[2] = Int64GetDatum(segment->end);
-	values[3] = Int64GetDatum(pgqueue_total_bytes(segment->relid));
 	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 
@@ -207,19 +184,12 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
 Datum
 pgqueue_archive_segment(PG_FUNCTION_ARGS)
 {
-	Topic	   *topic;
 	int32		partition;
+	Topic	   *topic = pgqueue_owned_partition_arg(fcinfo, &partition);
 	Segment		segment;
-	Archive		archive;
+	Oid			schema;
+	char	   *name;
 	int			nest;
-
-	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "topic");
-	pgqueue_check_not_null(fcinfo, 1, "partition");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
-	partition = PG_GETARG_INT32(1);
-	pgqueue_check_partition(topic, partition);
 
 	if (!pgqueue_lock_relation_soon(topic->log, AccessExclusiveLock,
 									PGQUEUE_LOCK_PATIENCE))
@@ -242,14 +212,13 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 				 pgqueue_errdetail_relation_holder(segment.relid,
 												   AccessExclusiveLock),
 				 errhint("Retry when that transaction has ended.")));
-	find_place(&archive, PG_ARGISNULL(2) ?
-			   makeRangeVar(NULL, default_name(topic, partition, &segment), -1) :
-			   makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(2))));
+	schema = find_place(topic, partition, segment.first,
+						PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), &name);
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
 		check_held(topic, partition, &segment);
 
 	pgqueue_store_log_start(topic, partition, segment.end);
-	detach(topic, segment.relid, &archive);
+	detach(topic, segment.relid, schema, name);
 	AtEOXact_GUC(true, nest);
-	PG_RETURN_DATUM(result_row(fcinfo, &segment));
+	return result_row(fcinfo, &segment);
 }

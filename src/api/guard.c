@@ -15,6 +15,7 @@
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_trigger.h"
 #include "commands/event_trigger.h"
@@ -120,7 +121,7 @@ pgqueue_guard_detach(PG_FUNCTION_ARGS)
 			cmd->subtype != AT_DetachPartitionFinalize)
 			continue;
 		relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-		if (OidIsValid(relid) && pgqueue_guard_topic_of_log(relid) != 0)
+		if (OidIsValid(relid) && pgqueue_topic_of_log(relid, NULL) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot detach a segment from \"%s\": it belongs to a topic",
@@ -130,52 +131,25 @@ pgqueue_guard_detach(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* ---------------- what a command was about ---------------- */
-
-/* Return an attribute of a catalog's row, by OID; InvalidOid: no row. */
-static Oid
-catalog_lookup(Oid catalog, Oid index, AttrNumber oid_column, Oid oid,
-			   AttrNumber column)
-{
-	Relation	rel = table_open(catalog, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			result = InvalidOid;
-
-	ScanKeyInit(&key, oid_column, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(oid));
-	scan = systable_beginscan(rel, index, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-
-		result = DatumGetObjectId(heap_getattr(tuple, column,
-											   RelationGetDescr(rel), &isnull));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
-/* Return the relation that an object is, or is a part of. */
+/* Return the relation that an object is, or is a part of; InvalidOid: it is gone. */
 static Oid
 relation_of(Oid classid, Oid objid)
 {
-	switch (classid)
-	{
-		case TriggerRelationId:
-			return catalog_lookup(TriggerRelationId, TriggerOidIndexId,
-								  Anum_pg_trigger_oid, objid,
-								  Anum_pg_trigger_tgrelid);
-		case RewriteRelationId:
-			return catalog_lookup(RewriteRelationId, RewriteOidIndexId,
-								  Anum_pg_rewrite_oid, objid,
-								  Anum_pg_rewrite_ev_class);
-		default:
-			return objid;
-	}
+	Relation	catalog;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	if (classid != TriggerRelationId && classid != RewriteRelationId)
+		return objid;
+	catalog = table_open(classid, AccessShareLock);
+	tuple = get_catalog_object_by_oid(catalog, get_object_attnum_oid(classid),
+									  objid);
+	if (HeapTupleIsValid(tuple))
+		result = classid == TriggerRelationId ?
+			((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid :
+			((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class;
+	table_close(catalog, AccessShareLock);
+	return result;
 }
 
 static void
@@ -240,36 +214,19 @@ pgqueue_guard_alter(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* ---------------- rewriting ---------------- */
-
-/* Return the table that a table_rewrite event is about. */
-static Oid
-rewritten_table(void)
-{
-	bool		isnull;
-	Oid			relid;
-
-	SPI_connect();
-	if (SPI_execute("SELECT pg_catalog.pg_event_trigger_table_rewrite_oid()",
-					true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not find the rewritten table");
-	relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
-										   SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	return relid;
-}
-
 /* SET UNLOGGED, SET ACCESS METHOD, a change of a column's type.  0A000. */
 Datum
 pgqueue_guard_rewrite(PG_FUNCTION_ARGS)
 {
+	Datum		relid;
 	Relation	rel;
 
 	(void) check_event_trigger(fcinfo);
 	if (pgqueue_allow_ddl)
 		PG_RETURN_NULL();
 
-	rel = table_open(rewritten_table(), NoLock);
+	relid = OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_OID);
+	rel = table_open(DatumGetObjectId(relid), NoLock);
 	if (pgqueue_is_log(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

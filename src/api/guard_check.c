@@ -45,15 +45,6 @@ static const struct
 	TRIGGER_TYPE_DELETE},
 };
 
-/* Return the id of the topic that has this table, or 0. */
-int32
-pgqueue_guard_topic_of_log(Oid log)
-{
-	char		name[NAMEDATALEN];
-
-	return pgqueue_topic_of_log(log, name);
-}
-
 /* ---------------- dropping ---------------- */
 
 /* Return true if it is log_<number>, or log_<number>_... */
@@ -117,6 +108,14 @@ refuse_alter(const char *name, const char *flaw)
 			 errhint("Indexes and CHECK constraints may be added to a topic's table. REASSIGN OWNED gives a topic to another role.")));
 }
 
+/* Refuse a command after which a relation has a flaw, if it is not NULL. */
+static void
+refuse_flaw(Relation rel, const char *flaw)
+{
+	if (flaw != NULL)
+		refuse_alter(RelationGetRelationName(rel), flaw);
+}
+
 /* Return what is wrong with the name of a topic's table or segment, or NULL. */
 static const char *
 name_flaw(Relation rel, int32 topic_id)
@@ -131,21 +130,22 @@ name_flaw(Relation rel, int32 topic_id)
 	return psprintf("\"%s\" is not named after its topic.", name);
 }
 
+/* Return the type of a topic's values. */
+static Oid
+value_type(Relation log)
+{
+	return TupleDescAttr(RelationGetDescr(log), LOG_ATTR_VALUE - 1)->atttypid;
+}
+
 /* Check one partition of a topic's table. */
 static void
 check_segment(Oid relid, Relation log, int32 topic_id)
 {
 	Relation	leaf = relation_open(relid, AccessShareLock);
-	const char *flaw;
 
-	flaw = pgqueue_segment_flaw(leaf, log->rd_rel->relowner,
-								TupleDescAttr(RelationGetDescr(log),
-											  LOG_ATTR_VALUE - 1)->atttypid,
-								true);
-	if (flaw == NULL)
-		flaw = name_flaw(leaf, topic_id);
-	if (flaw != NULL)
-		refuse_alter(RelationGetRelationName(leaf), flaw);
+	refuse_flaw(leaf, pgqueue_segment_flaw(leaf, log->rd_rel->relowner,
+										   value_type(log), true));
+	refuse_flaw(leaf, name_flaw(leaf, topic_id));
 	relation_close(leaf, AccessShareLock);
 }
 
@@ -153,14 +153,11 @@ check_segment(Oid relid, Relation log, int32 topic_id)
 static void
 check_table(Relation log, int32 topic_id)
 {
-	const char *flaw = pgqueue_table_flaw(log);
 	Oid			attached = pgqueue_attaching();
 	ListCell   *lc;
 
-	if (flaw == NULL)
-		flaw = name_flaw(log, topic_id);
-	if (flaw != NULL)
-		refuse_alter(RelationGetRelationName(log), flaw);
+	refuse_flaw(log, pgqueue_table_flaw(log));
+	refuse_flaw(log, name_flaw(log, topic_id));
 	if (OidIsValid(attached) &&
 		get_partition_parent(attached, true) == RelationGetRelid(log))
 	{
@@ -278,40 +275,44 @@ triggers_flaw(Relation view, const char *topic, bool complete)
 }
 
 /*
- * Check the view of a topic.  While a dump is restored its triggers are made one
- * by one, so only a command that renames one asks for all of them.
+ * Return what is wrong with a topic's view, or NULL.  While a dump is restored its
+ * triggers are made one by one, so only a command that renames one asks for all.
  */
+static const char *
+view_flaw(Relation view, const char *topic, Relation log, bool renamed)
+{
+	const char *flaw = pgqueue_table_flaw(log);
+
+	if (flaw == NULL)
+		flaw = pgqueue_view_flaw(view, value_type(log));
+	if (flaw != NULL)
+		return flaw;
+	if (strcmp(topic, RelationGetRelationName(view)) != 0)
+		return psprintf("The view of a topic has the topic's name, \"%s\".",
+						topic);
+	if (RelationGetNamespace(view) !=
+		get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false))
+		return "The view of a topic is in schema \"" PGQUEUE_VIEW_SCHEMA "\".";
+	if (view->rd_rel->relowner != log->rd_rel->relowner)
+		return "View and table of a topic belong to the same role.";
+	if (!selects_log(view, RelationGetRelid(log)))
+		return "The view of a topic shows the topic's table as it is.";
+	if (view->rd_rules == NULL || view->rd_rules->numLocks != 1)
+		return "The view of a topic has no rules.";
+	if (!default_guards(view))
+		return "The default of column \"offset\" calls queue.insert_guard().";
+	return triggers_flaw(view, topic, renamed);
+}
+
+/* Check the view of a topic.  renamed: a trigger was renamed. */
 void
 pgqueue_check_view(Relation view, const char *topic, Oid log_id, bool renamed)
 {
 	Relation	log = try_relation_open(log_id, AccessShareLock);
-	const char *flaw;
 
 	if (log == NULL)
 		return;
-	flaw = pgqueue_table_flaw(log);
-	if (flaw == NULL)
-		flaw = pgqueue_view_flaw(view, TupleDescAttr(RelationGetDescr(log),
-													 LOG_ATTR_VALUE - 1)->atttypid);
-	if (flaw == NULL && strcmp(topic, RelationGetRelationName(view)) != 0)
-		flaw = psprintf("The view of a topic has the topic's name, \"%s\".",
-						topic);
-	if (flaw == NULL && RelationGetNamespace(view) !=
-		get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false))
-		flaw = psprintf("The view of a topic is in schema \"%s\".",
-						PGQUEUE_VIEW_SCHEMA);
-	if (flaw == NULL && view->rd_rel->relowner != log->rd_rel->relowner)
-		flaw = "View and table of a topic belong to the same role.";
-	if (flaw == NULL && !selects_log(view, log_id))
-		flaw = "The view of a topic shows the topic's table as it is.";
-	if (flaw == NULL && (view->rd_rules == NULL || view->rd_rules->numLocks != 1))
-		flaw = "The view of a topic has no rules.";
-	if (flaw == NULL && !default_guards(view))
-		flaw = "The default of column \"offset\" calls queue.insert_guard().";
-	if (flaw == NULL)
-		flaw = triggers_flaw(view, topic, renamed);
-	if (flaw != NULL)
-		refuse_alter(RelationGetRelationName(view), flaw);
+	refuse_flaw(view, view_flaw(view, topic, log, renamed));
 	relation_close(log, AccessShareLock);
 }
 
@@ -352,11 +353,11 @@ topic_of_table(Oid relid, Oid *log)
 
 	*log = relid;
 	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
-		topic_id = pgqueue_guard_topic_of_log(relid);
+		topic_id = pgqueue_topic_of_log(relid, NULL);
 	if (topic_id == 0 && get_rel_relispartition(relid))
 	{
 		*log = get_partition_parent(relid, true);
-		topic_id = pgqueue_guard_topic_of_log(*log);
+		topic_id = pgqueue_topic_of_log(*log, NULL);
 	}
 	return topic_id;
 }
@@ -407,7 +408,7 @@ pgqueue_check_relation(Relation rel)
 
 		foreach(lc, find_inheritance_children(relid, NoLock))
 			if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
-				pgqueue_guard_topic_of_log(lfirst_oid(lc)) != 0)
+				pgqueue_topic_of_log(lfirst_oid(lc), NULL) != 0)
 				refuse_alter(get_rel_name(lfirst_oid(lc)),
 							 "A topic's table cannot be a partition.");
 	}

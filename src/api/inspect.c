@@ -31,7 +31,6 @@ PG_FUNCTION_INFO_V1(pgqueue_segment_info);
 PG_FUNCTION_INFO_V1(pgqueue_log_start_sql);
 PG_FUNCTION_INFO_V1(pgqueue_stable_end_sql);
 PG_FUNCTION_INFO_V1(pgqueue_log_end_sql);
-
 PG_FUNCTION_INFO_V1(pgqueue_topic_problem_sql);
 
 /* ---------------- the ends of a partition ---------------- */
@@ -101,10 +100,12 @@ pgqueue_topic_problem_sql(PG_FUNCTION_ARGS)
 
 /* ---------------- lists ---------------- */
 
-typedef void (*TopicVisitor) (Topic *topic, ReturnSetInfo *rsinfo);
-
-static Datum
-for_each_topic(FunctionCallInfo fcinfo, TopicVisitor visit)
+/*
+ * Call a function that adds rows to the result, for each topic that the user may
+ * see and that can be used.
+ */
+Datum
+pgqueue_visit_topics(FunctionCallInfo fcinfo, TopicVisitor visit)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	ListCell   *lc;
@@ -161,20 +162,22 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 	/* the name may stand for another topic by then */
 	for (int32 p = 0; p < npartitions && topic->id == id; p++)
 	{
-		Datum		values[7];
-		bool		nulls[7] = {false};
 		PartitionTask task = {.partition = p};
+		bool		read = pgqueue_attempt(topic, look_at_partition, &task,
+										   &warned);
+		Datum		values[] = {
+			name,
+			Int32GetDatum(p),
+			Int64GetDatum(task.ends.log_start),
+			Int64GetDatum(task.ends.stable_end),
+			Int64GetDatum(task.ends.log_end),
+			Int64GetDatum(task.segments),
+			Int64GetDatum(task.bytes)
+		};
+		bool		nulls[] = {false, false, !task.has_ends, !task.has_ends,
+		!task.has_ends, false, !read};
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = name;
-		values[1] = Int32GetDatum(p);
-		nulls[6] = !pgqueue_attempt(topic, look_at_partition, &task, &warned);
-		nulls[2] = nulls[3] = nulls[4] = !task.has_ends;
-		values[2] = Int64GetDatum(task.ends.log_start);
-		values[3] = Int64GetDatum(task.ends.stable_end);
-		values[4] = Int64GetDatum(task.ends.log_end);
-		values[5] = Int64GetDatum(task.segments);
-		values[6] = Int64GetDatum(task.bytes);
 		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
 }
@@ -182,7 +185,7 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 Datum
 pgqueue_partition_list(PG_FUNCTION_ARGS)
 {
-	return for_each_topic(fcinfo, list_partitions);
+	return pgqueue_visit_topics(fcinfo, list_partitions);
 }
 
 /* topic, partition, segment, first_offset, end_offset, compacted */
@@ -197,16 +200,17 @@ list_segments(Topic *topic, ReturnSetInfo *rsinfo)
 
 		for (int i = 0; i < part->nsegments; i++)
 		{
-			Datum		values[6];
-			bool		nulls[6] = {false};
+			const Segment *segment = &part->segments[i];
+			Datum		values[] = {
+				name,
+				Int32GetDatum(p),
+				ObjectIdGetDatum(segment->relid),
+				Int64GetDatum(segment->first),
+				Int64GetDatum(segment->end),
+				BoolGetDatum(segment->end <= part->compacted_to)
+			};
+			bool		nulls[lengthof(values)] = {false};
 
-			values[0] = name;
-			values[1] = Int32GetDatum(p);
-			values[2] = ObjectIdGetDatum(part->segments[i].relid);
-			values[3] = Int64GetDatum(part->segments[i].first);
-			values[4] = Int64GetDatum(part->segments[i].end);
-			values[5] = BoolGetDatum(part->segments[i].end <=
-									 part->compacted_to);
 			pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 		}
 	}
@@ -215,7 +219,7 @@ list_segments(Topic *topic, ReturnSetInfo *rsinfo)
 Datum
 pgqueue_segment_list(PG_FUNCTION_ARGS)
 {
-	return for_each_topic(fcinfo, list_segments);
+	return pgqueue_visit_topics(fcinfo, list_segments);
 }
 
 /* ---------------- a segment ---------------- */

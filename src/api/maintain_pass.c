@@ -25,6 +25,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
 #include "utils/fmgroids.h"

@@ -27,8 +27,6 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_move_segments);
 
-/* ---------------- moving ---------------- */
-
 /* What a call moves, and its result. */
 typedef struct Move
 {
@@ -75,15 +73,15 @@ static void
 tell_move(const Move *move, int32 partition, const Segment *segment,
 		  int64 bytes, bool moved)
 {
-	Datum		values[5];
-	bool		nulls[5] = {false};
+	Datum		values[] = {
+		Int32GetDatum(partition),
+		ObjectIdGetDatum(segment->relid),
+		Int64GetDatum(segment->first),
+		Int64GetDatum(bytes),
+		BoolGetDatum(moved)
+	};
+	bool		nulls[lengthof(values)] = {[3] = bytes < 0};
 
-	values[0] = Int32GetDatum(partition);
-	values[1] = ObjectIdGetDatum(segment->relid);
-	values[2] = Int64GetDatum(segment->first);
-	nulls[3] = bytes < 0;
-	values[3] = Int64GetDatum(bytes);
-	values[4] = BoolGetDatum(moved);
 	pgqueue_put_row(move->rsinfo, values, nulls, lengthof(values));
 }
 
@@ -111,8 +109,7 @@ move_segment(const Move *move, int32 partition, const Segment *segment)
 	bytes = pgqueue_total_bytes(relid);
 	pgqueue_run_ddl(GetUserId(),
 					psprintf("ALTER TABLE %s SET TABLESPACE %s",
-							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-														get_rel_name(relid)),
+							 pgqueue_qualified_name(relid),
 							 quote_identifier(move->name)));
 	tell_move(move, partition, segment, bytes, true);
 }
@@ -143,16 +140,12 @@ Datum
 pgqueue_move_segments(PG_FUNCTION_ARGS)
 {
 	static const Oid types[] = {INT4OID, REGCLASSOID, INT8OID, INT8OID, BOOLOID};
-	Topic	   *topic;
+	Topic	   *topic = pgqueue_owned_topic_arg(fcinfo);
 	Move		move;
 	int32		first = 0;
-	int32		last;
+	int32		last = topic->npartitions - 1;
 
-	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "tablespace");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
 	move.name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (move.name[0] == '\0')
 		move.name = get_tablespace_name(MyDatabaseTableSpace);
@@ -160,7 +153,6 @@ pgqueue_move_segments(PG_FUNCTION_ARGS)
 	if (move.tablespace == MyDatabaseTableSpace)
 		move.tablespace = InvalidOid;
 	move.before = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT64(3);
-	last = topic->npartitions - 1;
 	if (!PG_ARGISNULL(2))
 	{
 		first = last = PG_GETARG_INT32(2);

@@ -26,12 +26,22 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_drop_topic);
 
-/* ---------------- drop ---------------- */
-
-static void
-notice_missing(const char *name)
+/*
+ * Find the topic, broken or not.  Return NULL, with a NOTICE, if there is none and
+ * if_exists.
+ *
+ * Errors: 42704.
+ */
+static Topic *
+find_to_drop(const char *name, bool if_exists)
 {
-	ereport(NOTICE, (errmsg("topic \"%s\" does not exist, skipping", name)));
+	Topic	   *topic = pgqueue_topic_find(name);
+
+	if (topic == NULL && !if_exists)
+		topic = pgqueue_topic(name);	/* raises the error */
+	if (topic == NULL)
+		ereport(NOTICE, (errmsg("topic \"%s\" does not exist, skipping", name)));
+	return topic;
 }
 
 static List *
@@ -68,9 +78,8 @@ lock_for_drop(Topic *topic)
 }
 
 /*
- * Lock the segments, too: a transaction that consumes or polls holds one to the
- * end.  They are those of now; none of them can go while the topic's table is
- * locked.
+ * Lock the segments of now, too: a transaction that consumes or polls holds one to
+ * the end.  None of them can go while the topic's table is locked.
  */
 static void
 lock_segments(const Topic *topic)
@@ -150,17 +159,12 @@ drop_relation(const char *topic, const char *command, const char *relation,
 static void
 drop_relations(const Topic *topic, bool cascade)
 {
-	char	   *relation;
-
 	if (OidIsValid(topic->view))
 		drop_relation(topic->name, "DROP VIEW", pgqueue_view_name(topic->name),
 					  cascade);
-	relation = get_rel_name(topic->log);
-	if (relation != NULL)
+	if (get_rel_name(topic->log) != NULL)
 		drop_relation(topic->name, "DROP TABLE",
-					  quote_qualified_identifier(get_namespace_name(get_rel_namespace(topic->log)),
-												 relation),
-					  cascade);
+					  pgqueue_qualified_name(topic->log), cascade);
 }
 
 /* (topic, if_exists, cascade) */
@@ -176,26 +180,16 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	topic = pgqueue_topic_find(name);
-	if (topic == NULL && if_exists)
-	{
-		notice_missing(name);
-		PG_RETURN_VOID();
-	}
+	topic = find_to_drop(name, if_exists);
 	if (topic == NULL)
-		topic = pgqueue_topic(name);	/* raises the error */
+		PG_RETURN_VOID();
 	pgqueue_check_owner(topic);
 	id = topic->id;
 
 	lock_for_drop(topic);
-	topic = pgqueue_topic_find(name);
-	if (topic == NULL && if_exists)
-	{
-		notice_missing(name);
-		PG_RETURN_VOID();
-	}
+	topic = find_to_drop(name, if_exists);
 	if (topic == NULL)
-		topic = pgqueue_topic(name);
+		PG_RETURN_VOID();
 	pgqueue_check_same(topic, id);
 	lock_segments(topic);
 	forget_users(topic);

@@ -31,7 +31,37 @@
 PG_FUNCTION_INFO_V1(pgqueue_create_topic);
 PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
 
-/* ---------------- checks ---------------- */
+/* ---------------- arguments ---------------- */
+
+/*
+ * Return the topic that the first argument names, for a call that changes it.
+ *
+ * Errors: 25006, 22004, 42501, those of pgqueue_topic().
+ */
+Topic *
+pgqueue_owned_topic_arg(FunctionCallInfo fcinfo)
+{
+	Topic	   *topic;
+
+	pgqueue_check_writable(fcinfo);
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	return topic;
+}
+
+/* Return the same, and the partition that the second argument names. */
+Topic *
+pgqueue_owned_partition_arg(FunctionCallInfo fcinfo, int32 *partition)
+{
+	Topic	   *topic;
+
+	pgqueue_check_not_null(fcinfo, 1, "partition");
+	topic = pgqueue_owned_topic_arg(fcinfo);
+	*partition = PG_GETARG_INT32(1);
+	pgqueue_check_partition(topic, *partition);
+	return topic;
+}
 
 /* Check a name by Kafka's rule, at PostgreSQL's length.  Errors: 42602. */
 static char *
@@ -73,9 +103,8 @@ check_segment_messages(int64 messages)
 }
 
 /*
- * Return true if it is the row type of a topic's view, table or segment: any
- * role may use such a type, and the topic's owner could not drop the topic any
- * more.
+ * Return true for the row type of a topic's view, table or segment: any role may
+ * use it, and the topic's owner could not drop the topic any more.
  */
 static bool
 is_row_of_topic(const FormData_pg_type *form)
@@ -95,22 +124,21 @@ is_short_lived(Oid type)
 {
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	Form_pg_type form;
+	Oid			inner;
 	bool		result;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	check_stack_depth();
 	form = (Form_pg_type) GETSTRUCT(tuple);
-	result = isAnyTempNamespace(form->typnamespace) || is_row_of_topic(form);
-	if (!result && form->typtype == TYPTYPE_DOMAIN)
-		result = is_short_lived(form->typbasetype);
-	else if (!result && OidIsValid(form->typelem))
-		result = is_short_lived(form->typelem);
-	else if (!result && form->typtype == TYPTYPE_RANGE)
-		result = is_short_lived(get_range_subtype(type));
-	else if (!result && form->typtype == TYPTYPE_MULTIRANGE)
-		result = is_short_lived(get_multirange_range(type));
-	else if (!result && form->typtype == TYPTYPE_COMPOSITE)
+	inner = form->typtype == TYPTYPE_DOMAIN ? form->typbasetype :
+		OidIsValid(form->typelem) ? form->typelem :
+		form->typtype == TYPTYPE_RANGE ? get_range_subtype(type) :
+		form->typtype == TYPTYPE_MULTIRANGE ? get_multirange_range(type) :
+		InvalidOid;
+	result = isAnyTempNamespace(form->typnamespace) ||
+		is_row_of_topic(form) || is_short_lived(inner);
+	if (!result && form->typtype == TYPTYPE_COMPOSITE)
 	{
 		TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 
@@ -157,26 +185,22 @@ check_may_create(void)
 		aclcheck_error(result, OBJECT_SCHEMA, PGQUEUE_VIEW_SCHEMA);
 }
 
-/* Run DDL that looks at nothing that users can shape, see pgqueue_run_ddl(). */
-static void
-run_as_extension(const char *sql)
-{
-	pgqueue_run_ddl(pgqueue_extension_owner(), sql);
-}
-
-/* ---------------- the registry row ---------------- */
-
-static int32
-next_topic_id(void)
-{
-	Oid			sequence = get_relname_relid("topic_topic_id_seq",
-											 get_namespace_oid(PGQUEUE_SCHEMA,
-															   false));
-
-	return (int32) nextval_internal(sequence, false);
-}
-
 /* ---------------- the relations ---------------- */
+
+/* Return a relation of one of the extension's schemas. */
+static Oid
+relation_of(const char *schema, const char *name)
+{
+	return get_relname_relid(name, get_namespace_oid(schema, false));
+}
+
+/* Return a relation's name for DDL. */
+char *
+pgqueue_qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
 
 const char *
 pgqueue_view_name(const char *name)
@@ -189,10 +213,6 @@ pgqueue_view_name(const char *name)
  *
  * The INSTEAD OF UPDATE OR DELETE trigger keeps the view from being updated
  * automatically, so that the statement trigger answers, rows or no rows.
- *
- * The default of columns that a row must not bring is a function that fails
- * where the trigger would not fire: under session_replication_role = replica
- * rows would vanish.
  */
 static void
 create_relations(int32 id, const char *name, Oid value_type)
@@ -200,115 +220,116 @@ create_relations(int32 id, const char *name, Oid value_type)
 	const char *owner = quote_identifier(GetUserNameFromId(GetUserId(), false));
 	const char *view = pgqueue_view_name(name);
 
-	run_as_extension(psprintf(
-							 "CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
-							 " PARTITION BY RANGE (partition, \"offset\");"
-							 "ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s",
-							 id, pgqueue_type_name(value_type), id, owner));
-	run_as_extension(psprintf(
-							 "CREATE VIEW %s AS SELECT partition, \"offset\","
-							 " \"timestamp\", key, value, headers"
-							 " FROM " PGQUEUE_SCHEMA ".log_%d;"
-							 "ALTER TABLE %s ALTER COLUMN partition SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard()::int,"
-							 " ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard(),"
-							 " ALTER COLUMN \"timestamp\" SET DEFAULT to_timestamp(" PGQUEUE_SCHEMA ".insert_guard());"
-							 "COMMENT ON VIEW %s IS 'Messages of a topic. Shows every committed message, also those behind the"
-							 " stable end: right for queries, wrong for polling (use queue.consume or queue.fetch).';"
-							 "CREATE TRIGGER produce INSTEAD OF INSERT ON %s FOR EACH ROW"
-							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_insert(%s);"
-							 "CREATE TRIGGER produce_flush AFTER INSERT ON %s FOR EACH STATEMENT"
-							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_flush();"
-							 "CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"
-							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
-							 "CREATE TRIGGER refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"
-							 " EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
-							 "ALTER VIEW %s OWNER TO %s",
-							 view, id, view, view, view, quote_literal_cstr(name),
-							 view, view, view, view, owner));
+	pgqueue_run_ddl(pgqueue_extension_owner(), psprintf(
+						"CREATE TABLE " PGQUEUE_SCHEMA ".log_%d (" PGQUEUE_LOG_COLUMNS ")"
+						" PARTITION BY RANGE (partition, \"offset\");"
+						"ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s;"
+						"CREATE VIEW %s AS SELECT partition, \"offset\","
+						" \"timestamp\", key, value, headers"
+						" FROM " PGQUEUE_SCHEMA ".log_%d;"
+						"ALTER TABLE %s ALTER COLUMN partition SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard()::int,"
+						" ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard(),"
+						" ALTER COLUMN \"timestamp\" SET DEFAULT to_timestamp(" PGQUEUE_SCHEMA ".insert_guard());"
+						"COMMENT ON VIEW %s IS 'Messages of a topic. Shows every committed message, also those behind the"
+						" stable end: right for queries, wrong for polling (use queue.consume or queue.fetch).';"
+						"CREATE TRIGGER produce INSTEAD OF INSERT ON %s FOR EACH ROW"
+						" EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_insert(%s);"
+						"CREATE TRIGGER produce_flush AFTER INSERT ON %s FOR EACH STATEMENT"
+						" EXECUTE FUNCTION " PGQUEUE_SCHEMA ".topic_flush();"
+						"CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"
+						" EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
+						"CREATE TRIGGER refuse_row INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"
+						" EXECUTE FUNCTION " PGQUEUE_SCHEMA ".refuse_change();"
+						"ALTER VIEW %s OWNER TO %s",
+						id, pgqueue_type_name(value_type), id, owner,
+						view, id, view, view, view, quote_literal_cstr(name),
+						view, view, view, view, owner));
 }
 
 /* ---------------- options ---------------- */
 
-static void
-set_interval(TopicRow *row, AttrNumber attr, FunctionCallInfo fcinfo, int arg,
-			 const char *name)
-{
-	if (!PG_ARGISNULL(arg))
-		pgqueue_topic_row_set_limit(row, attr,
-									pgqueue_duration_arg(fcinfo, arg, name,
-														 0) != 0,
-									PG_GETARG_DATUM(arg));
-}
-
-static void
-set_retention_bytes(TopicRow *row, int64 bytes)
+/* Check a limit of bytes.  Return false if it is 0, for none.  Errors: 22023. */
+static bool
+has_bytes(int64 bytes)
 {
 	if (bytes < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("retention_bytes must not be negative, but is " INT64_FORMAT,
 						bytes)));
-	pgqueue_topic_row_set_limit(row, TOPIC_ATTR_RETENTION_BYTES, bytes != 0,
-								Int64GetDatum(bytes));
+	return bytes != 0;
 }
 
-static void
-set_policy(TopicRow *row, int policy)
+static Datum
+policy_datum(int policy)
 {
-	pgqueue_topic_row_set(row, TOPIC_ATTR_CLEANUP_POLICY,
-						  CStringGetTextDatum(policy == CLEANUP_DELETE ? "delete" :
-											  policy == CLEANUP_COMPACT ? "compact" :
-											  "compact,delete"));
+	return CStringGetTextDatum(policy == CLEANUP_DELETE ? "delete" :
+							   policy == CLEANUP_COMPACT ? "compact" :
+							   "compact,delete");
 }
 
 /*
- * Set the tablespace; '' means the database's default.  User and owner must both
- * be allowed to use it: the latter's segments are made there later.
+ * Check a tablespace.  Return false if it is the database's default, ''.  User and
+ * owner must both be allowed to use it: the latter's segments are made there later.
  *
  * Errors: those of pgqueue_tablespace().
  */
-static void
-set_tablespace(TopicRow *row, const char *name, Oid owner)
+static bool
+has_tablespace(const char *name, Oid owner)
 {
-	if (name[0] != '\0')
-	{
-		(void) pgqueue_tablespace(name, GetUserId());
-		(void) pgqueue_tablespace(name, owner);
-	}
-	pgqueue_topic_row_set_limit(row, TOPIC_ATTR_TABLESPACE, name[0] != '\0',
-								DirectFunctionCall1(namein,
-													CStringGetDatum(name)));
+	if (name[0] == '\0')
+		return false;
+	(void) pgqueue_tablespace(name, GetUserId());
+	(void) pgqueue_tablespace(name, owner);
+	return true;
 }
 
 /*
- * Set the columns of the options that have an argument, from argument first on:
- * notify, retention, retention_bytes, retention_force, cleanup_policy,
- * tombstone_retention, tablespace, group_expiry.  A limit of 0 is none.
+ * Set the columns of the options that have an argument, from argument first on.  A
+ * limit of 0 is none.
  */
 static void
 set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 {
-	if (!PG_ARGISNULL(first))
-		pgqueue_topic_row_set(row, TOPIC_ATTR_NOTIFY, PG_GETARG_DATUM(first));
-	set_interval(row, TOPIC_ATTR_RETENTION, fcinfo, first + 1, "retention");
-	if (!PG_ARGISNULL(first + 2))
-		set_retention_bytes(row, PG_GETARG_INT64(first + 2));
-	if (!PG_ARGISNULL(first + 3))
-		pgqueue_topic_row_set(row, TOPIC_ATTR_RETENTION_FORCE,
-							  PG_GETARG_DATUM(first + 3));
-	if (!PG_ARGISNULL(first + 4))
-		set_policy(row, pgqueue_cleanup_policy(PG_GETARG_TEXT_PP(first + 4)));
-	if (!PG_ARGISNULL(first + 5))
+	static const AttrNumber attrs[] = {TOPIC_ATTR_NOTIFY, TOPIC_ATTR_RETENTION,
+		TOPIC_ATTR_RETENTION_BYTES, TOPIC_ATTR_RETENTION_FORCE,
+		TOPIC_ATTR_CLEANUP_POLICY, TOPIC_ATTR_TOMBSTONE_RETENTION,
+	TOPIC_ATTR_TABLESPACE, TOPIC_ATTR_GROUP_EXPIRY};
+
+	for (int arg = first; arg < first + lengthof(attrs); arg++)
 	{
-		(void) pgqueue_duration_arg(fcinfo, first + 5, "tombstone_retention", 0);
-		pgqueue_topic_row_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION,
-							  PG_GETARG_DATUM(first + 5));
+		AttrNumber	attr = attrs[arg - first];
+		Datum		value = PG_GETARG_DATUM(arg);
+		bool		has_limit = true;
+		char	   *name;
+
+		if (PG_ARGISNULL(arg))
+			continue;
+		switch (attr)
+		{
+			case TOPIC_ATTR_RETENTION:
+				has_limit = pgqueue_duration_arg(fcinfo, arg, "retention", 0) != 0;
+				break;
+			case TOPIC_ATTR_RETENTION_BYTES:
+				has_limit = has_bytes(DatumGetInt64(value));
+				break;
+			case TOPIC_ATTR_CLEANUP_POLICY:
+				value = policy_datum(pgqueue_cleanup_policy(DatumGetTextPP(value)));
+				break;
+			case TOPIC_ATTR_TOMBSTONE_RETENTION:
+				(void) pgqueue_duration_arg(fcinfo, arg, "tombstone_retention", 0);
+				break;
+			case TOPIC_ATTR_TABLESPACE:
+				name = text_to_cstring(DatumGetTextPP(value));
+				has_limit = has_tablespace(name, owner);
+				value = DirectFunctionCall1(namein, CStringGetDatum(name));
+				break;
+			case TOPIC_ATTR_GROUP_EXPIRY:
+				has_limit = pgqueue_duration_arg(fcinfo, arg, "group_expiry", 0) != 0;
+				break;
+		}
+		pgqueue_topic_row_set_limit(row, attr, has_limit, value);
 	}
-	if (!PG_ARGISNULL(first + 6))
-		set_tablespace(row, text_to_cstring(PG_GETARG_TEXT_PP(first + 6)),
-					   owner);
-	set_interval(row, TOPIC_ATTR_GROUP_EXPIRY, fcinfo, first + 7,
-				 "group_expiry");
 }
 
 static void
@@ -325,8 +346,7 @@ static void
 begin_row(TopicRow *row, int32 id, const char *name, int32 partitions)
 {
 	static const Interval day = {.day = 1};
-	Oid			log = get_relname_relid(psprintf("log_%d", id),
-										get_namespace_oid(PGQUEUE_SCHEMA, false));
+	Oid			log = relation_of(PGQUEUE_SCHEMA, psprintf("log_%d", id));
 
 	pgqueue_topic_row_new(row);
 	pgqueue_topic_row_set(row, TOPIC_ATTR_ID, Int32GetDatum(id));
@@ -338,7 +358,8 @@ begin_row(TopicRow *row, int32 id, const char *name, int32 partitions)
 						  TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
 	pgqueue_topic_row_set(row, TOPIC_ATTR_NOTIFY, BoolGetDatum(false));
 	pgqueue_topic_row_set(row, TOPIC_ATTR_RETENTION_FORCE, BoolGetDatum(false));
-	set_policy(row, CLEANUP_DELETE);
+	pgqueue_topic_row_set(row, TOPIC_ATTR_CLEANUP_POLICY,
+						  policy_datum(CLEANUP_DELETE));
 	pgqueue_topic_row_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION,
 						  IntervalPGetDatum(&day));
 }
@@ -378,7 +399,8 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("topic \"%s\" already exists", name)));
 
-	id = next_topic_id();
+	id = (int32) nextval_internal(relation_of(PGQUEUE_SCHEMA,
+											  "topic_topic_id_seq"), false);
 	create_relations(id, name, value_type);
 	begin_row(&row, id, name, partitions);
 	set_segment_messages(&row, segment_messages);
@@ -386,9 +408,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	pgqueue_topic_row_write(&row);
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
-	PG_RETURN_OID(get_relname_relid(name,
-									get_namespace_oid(PGQUEUE_VIEW_SCHEMA,
-													  false)));
+	PG_RETURN_OID(relation_of(PGQUEUE_VIEW_SCHEMA, name));
 }
 
 /* ---------------- alter ---------------- */
@@ -406,10 +426,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	Oid			log;
 	TopicRow	row;
 
-	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "topic");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
+	topic = pgqueue_owned_topic_arg(fcinfo);
 	log = topic->log;
 
 	/* alters and segment makers one at a time; producers go on */

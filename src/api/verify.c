@@ -22,8 +22,6 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_verify);
 
-/* ---------------- the checker ---------------- */
-
 /* Where the checker is, and where its findings go. */
 typedef struct Checker
 {
@@ -41,17 +39,16 @@ found_problem(Checker *checker, const char *fmt,...) pg_attribute_printf(2, 3);
 static void
 found_problem(Checker *checker, const char *fmt,...)
 {
+	const Segment *segment = checker->segment;
 	Datum		values[2];
-	bool		nulls[2] = {false};
+	bool		nulls[2] = {segment == NULL, false};
 	char		text[256];
 	va_list		args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	nulls[0] = checker->segment == NULL;
-	values[0] = nulls[0] ? (Datum) 0 :
-		ObjectIdGetDatum(checker->segment->relid);
+	values[0] = ObjectIdGetDatum(segment == NULL ? InvalidOid : segment->relid);
 	values[1] = CStringGetTextDatum(text);
 	pgqueue_put_row(checker->rsinfo, values, nulls, lengthof(values));
 }
@@ -93,26 +90,21 @@ check_segment(Checker *checker, Relation leaf)
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
 		Buffer		buffer;
-		Page		page;
+		PageWalk	walk;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer = ReadBuffer(leaf, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		page = BufferGetPage(buffer);
-		if (!PageIsNew(page))
-			for (OffsetNumber lp = FirstOffsetNumber;
-				 lp <= PageGetMaxOffsetNumber(page); lp++)
-			{
-				ItemId		item = PageGetItemId(page, lp);
-
-				if (ItemIdIsRedirected(item))
-					found_problem(checker, "line pointer (%u,%u) is redirected",
-								  block, lp);
-				else if (ItemIdIsNormal(item))
-					check_record(checker,
-								 (HeapTupleHeader) PageGetItem(page, item),
-								 block, lp);
-			}
+		pgqueue_page_begin(&walk, leaf, buffer);
+		for (OffsetNumber lp = FirstOffsetNumber;
+			 lp <= PageGetMaxOffsetNumber(walk.page); lp++)
+		{
+			if (ItemIdIsRedirected(PageGetItemId(walk.page, lp)))
+				found_problem(checker, "line pointer (%u,%u) is redirected",
+							  block, lp);
+			else if (pgqueue_page_go(&walk, lp))
+				check_record(checker, walk.tuple.t_data, block, lp);
+		}
 		UnlockReleaseBuffer(buffer);
 	}
 }

@@ -224,7 +224,7 @@ pgqueue_topic_arg(text *name)
 	return pgqueue_topic(buffer);
 }
 
-/* Return the id of the topic that has this table, and its name; or 0. */
+/* Return the id of the topic that has this table, or 0; name: its name, or NULL. */
 int32
 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
 {
@@ -245,9 +245,11 @@ pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
 										  &isnull)) != log)
 			continue;
 		id = DatumGetInt32(heap_getattr(tuple, TOPIC_ATTR_ID, desc, &isnull));
-		strlcpy(name,
-				TextDatumGetCString(heap_getattr(tuple, TOPIC_ATTR_NAME, desc,
-												 &isnull)), NAMEDATALEN);
+		if (name != NULL)
+			strlcpy(name,
+					TextDatumGetCString(heap_getattr(tuple, TOPIC_ATTR_NAME,
+													 desc, &isnull)),
+					NAMEDATALEN);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
