@@ -59,26 +59,23 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	pgqueue_progress_read(group.id, topic, partition, &progress);
 	if (member != NULL)
 	{
-		pgqueue_check_in_hand(topic, partition, &progress, member,
-							  PG_GETARG_INT64(5));
-		pgqueue_commit_leased(topic, partition, &progress, next_offset);
+		pgqueue_check_in_hand(&progress, member, PG_GETARG_INT64(5));
+		pgqueue_commit_leased(&progress, next_offset);
 		if (next_offset == progress.offset && PG_ARGISNULL(6))
 		{
 			/* committed before */
-			pgqueue_progress_unlock(group.id, topic->id, partition);
+			pgqueue_progress_unlock(&progress);
 			pgqueue_touch_lease(&group, topic, member);
 			PG_RETURN_VOID();
 		}
 	}
 	else
-		pgqueue_commit_unleased(&group, topic, partition, &progress,
-								next_offset);
+		pgqueue_commit_unleased(topic, &progress, next_offset);
 
 	progress.offset = next_offset;
 	progress.metadata = PG_ARGISNULL(6) ? NULL :
 		text_to_cstring(PG_GETARG_TEXT_PP(6));
-	pgqueue_progress_write(group.id, topic, partition, &progress,
-						   PROGRESS_COMMITTED);
+	pgqueue_progress_write(&progress, PROGRESS_COMMITTED);
 	pgqueue_note_progress(group.id, topic->id, partition,
 						  !pgqueue_in_hand(&progress));
 	if (member != NULL)

@@ -167,8 +167,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 	/* make visible what the current command has written */
 	CommandCounterIncrement();
 	note_members(group.id, topic);
-	pgqueue_members_forget(group.id, topic_id);
-	pgqueue_progress_forget(group.id, topic_id);
+	pgqueue_group_rows_delete(group.id, topic_id);
 	if (topic == NULL)
 		pgqueue_group_delete(group.name);
 	PG_RETURN_VOID();
@@ -177,32 +176,16 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 /* ---------------- expire, pause and resume ---------------- */
 
 /*
- * Lock and read a group's progress in a partition, to change something other
- * than the offset.
- */
-static void
-read_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
-			 Progress *progress)
-{
-	pgqueue_positions_lock_shared(topic, partition);
-	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
-	(void) pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(group->id, topic, partition, progress);
-}
-
-/*
  * If the group has not begun to read a partition, begin it at the log start,
  * so that it has a row.
  */
 static void
-start_unmoved(ConsumerGroup *group, Topic *topic, int32 partition,
-			  Progress *progress)
+start_unmoved(Progress *progress)
 {
 	if (progress->found)
 		return;
-	progress->offset = pgqueue_log_start(topic, partition);
-	pgqueue_progress_write(group->id, topic, partition, progress,
-						   PROGRESS_STARTED);
+	progress->offset = pgqueue_log_start(progress->topic, progress->partition);
+	pgqueue_progress_write(progress, PROGRESS_STARTED);
 }
 
 /* (consumer_group, topic) -> number of partitions changed */
@@ -228,16 +211,15 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 		Progress	progress;
 
 		CHECK_FOR_INTERRUPTS();
-		read_unmoved(&group, topic, p, &progress);
+		pgqueue_progress_lock_and_read(group.id, topic, p, &progress);
 		if (progress.released)
 		{
-			pgqueue_progress_unlock(group.id, topic->id, p);
+			pgqueue_progress_unlock(&progress);
 			continue;
 		}
-		start_unmoved(&group, topic, p, &progress);
+		start_unmoved(&progress);
 		progress.released = true;
-		pgqueue_progress_write(group.id, topic, p, &progress,
-							   PROGRESS_UNMOVED);
+		pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
 		changed++;
 	}
 	PG_RETURN_INT32(changed);
@@ -252,16 +234,15 @@ set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
 {
 	Progress	progress;
 
-	read_unmoved(group, topic, partition, &progress);
+	pgqueue_progress_lock_and_read(group->id, topic, partition, &progress);
 	if (progress.paused == paused)
 	{
-		pgqueue_progress_unlock(group->id, topic->id, partition);
+		pgqueue_progress_unlock(&progress);
 		return false;
 	}
-	start_unmoved(group, topic, partition, &progress);
+	start_unmoved(&progress);
 	progress.paused = paused;
-	pgqueue_progress_write(group->id, topic, partition, &progress,
-						   PROGRESS_UNMOVED);
+	pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
 	if (!paused)
 		pgqueue_note_progress(group->id, topic->id, partition, true);
 	return true;

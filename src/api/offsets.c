@@ -138,10 +138,7 @@ start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
 {
 	Progress	progress;
 
-	pgqueue_positions_lock_shared(topic, partition);
-	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(group->id, topic, partition, &progress);
+	pgqueue_progress_lock_and_read(group->id, topic, partition, &progress);
 	if (progress.found)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -149,8 +146,7 @@ start_partition(const ConsumerGroup *group, Topic *topic, int32 partition,
 						group->name, topic->name),
 				 errhint("To move its offsets call queue.reset_offsets().")));
 	progress.offset = target_offset(topic, partition, target, 0);
-	pgqueue_progress_write(group->id, topic, partition, &progress,
-						   PROGRESS_STARTED);
+	pgqueue_progress_write(&progress, PROGRESS_STARTED);
 }
 
 /* (consumer_group, topic, start, auto_offset_reset, expiry) */
@@ -244,7 +240,7 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
  *
  * An offset that is lost cannot be shifted.
  *
- * Locks: the group's progress in the partition, unless dry_run.
+ * Locks: takes the group's progress in the partition, unless dry_run.
  */
 static void
 reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
@@ -257,9 +253,10 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	int64		after;
 
 	if (dry_run)
-		pgqueue_progress_look(group->id, topic, partition, &progress);
+		pgqueue_progress_look(group->id, pgqueue_topic_refresh(topic), partition,
+							  &progress);
 	else
-		pgqueue_progress_read(group->id, topic, partition, &progress);
+		pgqueue_progress_lock_and_read(group->id, topic, partition, &progress);
 	before = progress.found ? progress.offset :
 		pgqueue_log_start(topic, partition);
 	if (progress.lost && target->kind == SHIFT_BY)
@@ -281,8 +278,7 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	progress.offset = after;
 	progress.metadata = NULL;
 	pgqueue_new_epoch(&progress);
-	pgqueue_progress_write(group->id, topic, partition, &progress,
-						   PROGRESS_RESET);
+	pgqueue_progress_write(&progress, PROGRESS_RESET);
 	pgqueue_note_progress(group->id, topic->id, partition, true);
 }
 
@@ -325,12 +321,6 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	for (int32 p = first; p <= last; p++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!dry_run)
-		{
-			pgqueue_positions_lock_shared(topic, p);
-			(void) pgqueue_progress_lock(group.id, topic->id, p, true);
-		}
-		topic = pgqueue_topic_refresh(topic);
 		reset_partition(&group, topic, p, &target, dry_run,
 						(ReturnSetInfo *) fcinfo->resultinfo);
 	}

@@ -20,7 +20,6 @@
 #include "topic/topic.h"
 #include "topic/topic_row.h"
 #include "producer/producer.h"
-#include "group/member.h"
 #include "group/progress.h"
 #include "api/api.h"
 
@@ -112,10 +111,9 @@ forget_users(const Topic *topic)
 		if (pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
 			pgqueue_producer_forget(topic, lfirst(lc), producer.id);
 	}
-	pgqueue_members_delete(topic);
 	pgqueue_checkpoints_delete(topic);
 	pgqueue_incarnations_delete(topic);
-	pgqueue_progress_delete(topic);
+	pgqueue_group_rows_delete(-1, topic->id);
 }
 
 /*

@@ -10,26 +10,16 @@
  * to n, so what some members own above their quotas is what others lack, less
  * the partitions that no member owns.
  *
- * member.c says which member balances, and when.
+ * A member that polls and finds that it owns too few or too many partitions
+ * balances.  A partition moves only when its owner has no messages of it in
+ * hand, or is dead.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_collation_d.h"
-#include "catalog/pg_type_d.h"
-#include "miscadmin.h"
 #include "nodes/value.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
-#include "utils/guc.h"
-#include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/lock.h"
@@ -38,22 +28,6 @@
 #include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
-
-/*
- * Return the quota of one member.  owned: how many partitions each member
- * owns, in an order that all members agree on; it decides between members that
- * own equally many.
- */
-static int
-pgqueue_quota(const int *owned, int nmembers, int me, int npartitions)
-{
-	int			rank = 0;
-
-	for (int i = 0; i < nmembers; i++)
-		if (owned[i] > owned[me] || (owned[i] == owned[me] && i < me))
-			rank++;
-	return npartitions / nmembers + (rank < npartitions % nmembers ? 1 : 0);
-}
 
 /* Return the tag of the lock under which assignments are changed. */
 static LOCKTAG
@@ -64,63 +38,97 @@ assignments_tag(const ConsumerGroup *group, const Topic *topic)
 
 /* ---------------- balancing ---------------- */
 
-/* The live members, the partitions that they own, and how many they should. */
+/* Which partitions the members should own; their quotas are in the members. */
 typedef struct AssignmentPlan
 {
-	int			npartitions;
+	const ConsumerGroup *group;
+	const Topic *topic;
+	const Members *members;
 	Member	  **owners;			/* of each partition, or NULL */
-	int			nalive;
-	Member	  **alive;
-	int		   *quotas;
 } AssignmentPlan;
 
-/* Compute the plan from the members' rows. */
-static void
-make_plan(const Topic *topic, const Members *members, AssignmentPlan *plan)
+/*
+ * Return the quota of a live member.  All members agree on the order of the
+ * array, which decides between members that own equally many partitions.
+ */
+static int
+quota_of(const Members *members, const Member *me, int nalive, int npartitions)
 {
-	int		   *owned = palloc0(members->n * sizeof(int));
+	int			rank = 0;
 
-	plan->npartitions = topic->npartitions;
-	plan->owners = palloc0(plan->npartitions * sizeof(Member *));
-	plan->alive = palloc(members->n * sizeof(Member *));
-	plan->quotas = palloc(members->n * sizeof(int));
-	plan->nalive = 0;
+	for (int i = 0; i < members->n; i++)
+	{
+		const Member *other = &members->members[i];
+
+		if (other->alive &&
+			(other->npartitions > me->npartitions ||
+			 (other->npartitions == me->npartitions && other < me)))
+			rank++;
+	}
+	return npartitions / nalive + (rank < npartitions % nalive ? 1 : 0);
+}
+
+/* Compute the plan from the members' rows, and the members' quotas. */
+static void
+make_plan(const ConsumerGroup *group, const Topic *topic, Members *members,
+		  AssignmentPlan *plan)
+{
+	int			nalive = 0;
+
+	plan->group = group;
+	plan->topic = topic;
+	plan->members = members;
+	plan->owners = palloc0(topic->npartitions * sizeof(Member *));
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
 
 		if (!member->alive)
 			continue;
+		nalive++;
 		for (int k = 0; k < member->npartitions; k++)
-			if (member->partitions[k] < plan->npartitions)
+			if (member->partitions[k] < topic->npartitions)
 				plan->owners[member->partitions[k]] = member;
-		owned[plan->nalive] = member->npartitions;
-		plan->alive[plan->nalive++] = member;
 	}
-	for (int i = 0; i < plan->nalive; i++)
-		plan->quotas[i] = pgqueue_quota(owned, plan->nalive, i,
-										plan->npartitions);
+	for (int i = 0; i < members->n; i++)
+	{
+		Member	   *member = &members->members[i];
+
+		member->quota = !member->alive ? 0 :
+			quota_of(members, member, nalive, topic->npartitions);
+	}
 }
 
-static int
-quota_of(const AssignmentPlan *plan, const Member *member)
-{
-	for (int i = 0; i < plan->nalive; i++)
-		if (plan->alive[i] == member)
-			return plan->quotas[i];
-	return 0;
-}
-
-/* Return true if the partition's owner has messages of it in hand. */
+/* Return true if a member has messages of the partition in hand, as of now. */
 static bool
-in_owners_hand(int32 group, const Topic *topic, const Member *owner,
-			   int32 partition)
+has_in_hand(const ConsumerGroup *group, const Topic *topic,
+			const Member *member, int32 partition)
 {
 	Progress	progress;
 
-	pgqueue_progress_look(group, topic, partition, &progress);
-	return pgqueue_member_holds(&progress, owner) &&
-		   pgqueue_member_handed(owner, &progress);
+	pgqueue_progress_look(group->id, topic, partition, &progress);
+	return pgqueue_member_holds(&progress, member) &&
+		pgqueue_member_handed(member, &progress);
+}
+
+/*
+ * Return a partition that a member owns and of which it has no messages in hand,
+ * or -1.  A superuser may have written to queue.assignment: then others can take
+ * what two own from the member that the plan names.
+ */
+static int32
+one_to_lose(const AssignmentPlan *plan, const Member *owner, const Member *me)
+{
+	for (int k = owner->npartitions - 1; k >= 0; k--)
+	{
+		int32		p = owner->partitions[k];
+
+		if (p < plan->topic->npartitions &&
+			(owner == me || plan->owners[p] == owner) &&
+			!has_in_hand(plan->group, plan->topic, owner, p))
+			return p;
+	}
+	return -1;
 }
 
 /*
@@ -128,42 +136,30 @@ in_owners_hand(int32 group, const Topic *topic, const Member *owner,
  * that has no owner.
  */
 static int32
-one_to_take(int32 group, const Topic *topic, const AssignmentPlan *plan,
-			const Member *me)
+one_to_take(const AssignmentPlan *plan, const Member *me)
 {
-	if (me->npartitions >= quota_of(plan, me))
+	int32		taken = -1;
+
+	if (me->npartitions >= me->quota)
 		return -1;
-	for (int32 p = 0; p < plan->npartitions; p++)
+	for (int32 p = 0; p < plan->topic->npartitions; p++)
 		if (plan->owners[p] == NULL)
 			return p;
-	for (int i = 0; i < plan->nalive; i++)
+	for (int i = 0; i < plan->members->n && taken < 0; i++)
 	{
-		const Member *owner = plan->alive[i];
+		const Member *owner = &plan->members->members[i];
 
-		if (owner == me || owner->npartitions <= plan->quotas[i])
-			continue;
-		/* two own the same if a superuser has written to queue.assignment */
-		for (int k = owner->npartitions - 1; k >= 0; k--)
-			if (owner->partitions[k] < plan->npartitions &&
-				plan->owners[owner->partitions[k]] == owner &&
-				!in_owners_hand(group, topic, owner, owner->partitions[k]))
-				return owner->partitions[k];
+		if (owner->alive && owner != me && owner->npartitions > owner->quota)
+			taken = one_to_lose(plan, owner, me);
 	}
-	return -1;
+	return taken;
 }
 
 /* Return a partition that a member with too many can give up, or -1. */
 static int32
-one_to_give(int32 group, const Topic *topic, const AssignmentPlan *plan,
-			const Member *me)
+one_to_give(const AssignmentPlan *plan, const Member *me)
 {
-	if (me->npartitions <= quota_of(plan, me))
-		return -1;
-	for (int k = me->npartitions - 1; k >= 0; k--)
-		if (me->partitions[k] < plan->npartitions &&
-			!in_owners_hand(group, topic, me, me->partitions[k]))
-			return me->partitions[k];
-	return -1;
+	return me->npartitions <= me->quota ? -1 : one_to_lose(plan, me, me);
 }
 
 static void
@@ -180,17 +176,10 @@ remove_partition(Member *member, int32 partition)
 static void
 add_partition(Member *member, int32 partition)
 {
-	if (member->npartitions >= member->room)
-	{
-		int32	   *grown;
+	Size		bytes = (member->npartitions + 1) * sizeof(int32);
 
-		member->room = 2 * member->npartitions + 8;
-		grown = palloc(member->room * sizeof(int32));
-		if (member->npartitions > 0)
-			memcpy(grown, member->partitions,
-				   member->npartitions * sizeof(int32));
-		member->partitions = grown;
-	}
+	member->partitions = member->partitions == NULL ? palloc(bytes) :
+		repalloc(member->partitions, bytes);
 	member->partitions[member->npartitions++] = partition;
 }
 
@@ -200,15 +189,15 @@ add_partition(Member *member, int32 partition)
  * may take it now.
  */
 static bool
-balance(int32 group, const Topic *topic, const Members *members, Member *me,
-		List **donors)
+balance(const ConsumerGroup *group, const Topic *topic, Members *members,
+		Member *me, List **donors)
 {
 	AssignmentPlan plan;
 	bool		gave = false;
 	int32		p;
 
-	make_plan(topic, members, &plan);
-	while ((p = one_to_take(group, topic, &plan, me)) >= 0)
+	make_plan(group, topic, members, &plan);
+	while ((p = one_to_take(&plan, me)) >= 0)
 	{
 		if (plan.owners[p] != NULL)
 		{
@@ -218,7 +207,7 @@ balance(int32 group, const Topic *topic, const Members *members, Member *me,
 		plan.owners[p] = me;
 		add_partition(me, p);
 	}
-	while ((p = one_to_give(group, topic, &plan, me)) >= 0)
+	while ((p = one_to_give(&plan, me)) >= 0)
 	{
 		remove_partition(me, p);
 		plan.owners[p] = NULL;
@@ -229,35 +218,26 @@ balance(int32 group, const Topic *topic, const Members *members, Member *me,
 
 /* Return true if balance() would move a partition. */
 static bool
-unbalanced(int32 group, const Topic *topic, const Member *me,
-		   const Members *members)
+unbalanced(const ConsumerGroup *group, const Topic *topic, const Member *me,
+		   Members *members)
 {
 	AssignmentPlan plan;
 
-	make_plan(topic, members, &plan);
-	return one_to_take(group, topic, &plan, me) >= 0 ||
-		one_to_give(group, topic, &plan, me) >= 0;
+	make_plan(group, topic, members, &plan);
+	return one_to_take(&plan, me) >= 0 || one_to_give(&plan, me) >= 0;
 }
 
-/*
- * Return true if a member should get more partitions, once their owners are
- * done with them.
- */
-bool
-pgqueue_member_wants_more(const Topic *topic, const Member *me,
-						  const Members *members)
+static bool
+has_expired(const Member *member)
 {
-	AssignmentPlan plan;
-
-	make_plan(topic, members, &plan);
-	return me->npartitions < quota_of(&plan, me);
+	return !member->alive && ItemPointerIsValid(&member->lease_tid);
 }
 
 /*
  * Return true if a waiting member should poll, to join, to renew its lease or
  * to balance, and that poll can do it.  Set *blocked if another transaction
  * prevents it; the end of that transaction wakes the member
- * (pgqueue_note_progress).
+ * (pgqueue_note_progress).  If the member need not poll, its quota is set.
  */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
@@ -277,11 +257,11 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 	{
 		Member	   *member = &members->members[i];
 
-		if (!member->alive && ItemPointerIsValid(&member->lease_tid))
+		if (has_expired(member))
 			member->alive = pgqueue_member_busy(group->id, topic->id,
 												member->name);
 	}
-	if (!me->alive || !unbalanced(group->id, topic, me, members))
+	if (!me->alive || !unbalanced(group, topic, me, members))
 		return false;
 	if (!pgqueue_lock_is_held(assignments_tag(group, topic), ExclusiveLock))
 		return true;
@@ -294,19 +274,11 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
  * hand although another member owns them now: it is to be handed them, too.
  */
 static void
-add_held(int32 group, const Topic *topic, Member *me)
+add_held(const ConsumerGroup *group, const Topic *topic, Member *me)
 {
 	for (int32 p = 0; p < topic->npartitions; p++)
-	{
-		Progress	progress;
-
-		if (pgqueue_member_owns(me, p))
-			continue;
-		pgqueue_progress_look(group, topic, p, &progress);
-		if (pgqueue_member_holds(&progress, me) &&
-			pgqueue_member_handed(me, &progress))
+		if (!pgqueue_member_owns(me, p) && has_in_hand(group, topic, me, p))
 			add_partition(me, p);
-	}
 }
 
 /*
@@ -323,18 +295,18 @@ lock_expired_members(const ConsumerGroup *group, const Topic *topic,
 	pgqueue_members_read(group->id, topic->id, members);
 	for (int i = 0; i < members->n; i++)
 	{
-		const Member *member = &members->members[i];
+		char	   *name = members->members[i].name;
 
-		if (!member->alive && ItemPointerIsValid(&member->lease_tid) &&
-			pgqueue_member_lock(group->id, topic->id, member->name, false))
-			locked = lappend(locked, makeString(member->name));
+		if (has_expired(&members->members[i]) &&
+			pgqueue_member_lock(group->id, topic->id, name, false))
+			locked = lappend(locked, makeString(name));
 	}
 	pgqueue_members_read(group->id, topic->id, members);
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
 
-		if (!member->alive && ItemPointerIsValid(&member->lease_tid))
+		if (has_expired(member))
 			member->alive = !list_member(locked, makeString(member->name));
 	}
 }
@@ -359,16 +331,17 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 		return;					/* it has been made to leave */
 	/* wake members that wait for a partition to be given up, or for this lock */
 	pgqueue_note_progress(group->id, topic->id, -1,
-						  balance(group->id, topic, &members, me, &donors));
+						  balance(group, topic, &members, me, &donors));
 
 	for (int i = 0; i < members.n; i++)
-		if (!members.members[i].alive)
-		{
-			pgqueue_member_delete(REGISTRY_MEMBER,
-								  &members.members[i].lease_tid);
-			pgqueue_member_delete(REGISTRY_ASSIGNMENT,
-								  &members.members[i].assignment_tid);
-		}
+	{
+		Member	   *member = &members.members[i];
+
+		if (member->alive)
+			continue;
+		pgqueue_member_delete(REGISTRY_MEMBER, &member->lease_tid);
+		pgqueue_member_delete(REGISTRY_ASSIGNMENT, &member->assignment_tid);
+	}
 	foreach(lc, donors)
 		pgqueue_assignment_write(group->id, topic->id, lfirst(lc));
 	pgqueue_assignment_write(group->id, topic->id, me);
@@ -380,12 +353,12 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
  */
 Member *
 pgqueue_member_refresh(ConsumerGroup *group, Topic *topic, const char *name,
-					 int64 lease)
+					   int64 lease)
 {
 	Members		members;
 	Member	   *me = pgqueue_member_look_up(group, topic, name, &members);
 	bool		renew = !me->alive || me->lease != lease ||
-	pgqueue_lease_left(me) < lease;
+		pgqueue_lease_left(me) < lease;
 
 	if (renew)
 	{
@@ -393,7 +366,7 @@ pgqueue_member_refresh(ConsumerGroup *group, Topic *topic, const char *name,
 		topic = pgqueue_topic_refresh(topic);
 		me = pgqueue_member_look_up(group, topic, name, &members);
 	}
-	if (me->alive && unbalanced(group->id, topic, me, &members))
+	if (me->alive && unbalanced(group, topic, me, &members))
 	{
 		(void) pgqueue_group_lock_shared(group->id, true);
 		topic = pgqueue_topic_hold(topic);
@@ -402,6 +375,6 @@ pgqueue_member_refresh(ConsumerGroup *group, Topic *topic, const char *name,
 		me = pgqueue_member_look_up(group, topic, name, &members);
 	}
 	if (renew)
-		add_held(group->id, topic, me);
+		add_held(group, topic, me);
 	return me;
 }

@@ -1,10 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * commit.c
- *	  Commit offsets of messages that were polled, or of messages that
- *	  were fetched.
- *
- * api/poll.c says what a message in hand and an epoch are.
+ *	  Check the offsets that queue.commit_offset() stores, for messages that
+ *	  were polled (api/poll.c) or fetched.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,11 +10,8 @@
 
 #include "base/errors.h"
 #include "topic/topic.h"
-#include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
-
-/* ---------------- commit_offset ---------------- */
 
 /*
  * Check that a member has the messages of a partition in hand, by an epoch.
@@ -24,8 +19,7 @@
  * Errors: QU004.
  */
 void
-pgqueue_check_in_hand(const Topic *topic, int32 partition,
-					  const Progress *progress, const char *member, int64 epoch)
+pgqueue_check_in_hand(const Progress *progress, const char *member, int64 epoch)
 {
 	if (progress->member != NULL && strcmp(progress->member, member) == 0 &&
 		progress->epoch == epoch)
@@ -33,7 +27,7 @@ pgqueue_check_in_hand(const Topic *topic, int32 partition,
 	ereport(ERROR,
 			(errcode(ERRCODE_QUEUE_MEMBER_FENCED),
 			 errmsg("member \"%s\" was fenced from partition %d of topic \"%s\"",
-					member, partition, topic->name),
+					member, progress->partition, progress->topic->name),
 			 progress->member == NULL ?
 			 errdetail("Its messages were taken back: epoch " INT64_FORMAT " is over.",
 					   epoch) :
@@ -49,14 +43,13 @@ pgqueue_check_in_hand(const Topic *topic, int32 partition,
  * Errors: QU001.
  */
 void
-pgqueue_commit_leased(Topic *topic, int32 partition, const Progress *progress,
-					  int64 next_offset)
+pgqueue_commit_leased(const Progress *progress, int64 next_offset)
 {
 	if (next_offset < progress->offset || next_offset > progress->handed_to)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 				 errmsg("offset " INT64_FORMAT " is outside the messages in hand of partition %d of topic \"%s\"",
-						next_offset, partition, topic->name),
+						next_offset, progress->partition, progress->topic->name),
 				 errdetail("They are those from offset " INT64_FORMAT
 						   " to before offset " INT64_FORMAT ".",
 						   progress->offset, progress->handed_to),
@@ -70,13 +63,12 @@ pgqueue_commit_leased(Topic *topic, int32 partition, const Progress *progress,
  * Errors: QU001, 55006.
  */
 void
-pgqueue_commit_unleased(ConsumerGroup *group, Topic *topic, int32 partition,
-						Progress *progress, int64 next_offset)
+pgqueue_commit_unleased(Topic *topic, Progress *progress, int64 next_offset)
 {
+	int32		partition = progress->partition;
 	LogEnds		ends;
 
-	if (pgqueue_in_hand(progress) &&
-		pgqueue_holder_alive(group->id, topic->id, progress))
+	if (pgqueue_in_hand(progress) && pgqueue_holder_alive(progress))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("messages of partition %d of topic \"%s\" are in the hand of member \"%s\"",

@@ -91,8 +91,8 @@ typedef struct Member
 	TimestampTz joined_at;
 	bool		alive;			/* its lease has not expired */
 	int			npartitions;
-	int			room;			/* allocated; 0: for npartitions */
 	int32	   *partitions;		/* that it owns */
+	int			quota;			/* how many it should own (assignment.c) */
 	ItemPointerData lease_tid;	/* rows; invalid: none */
 	ItemPointerData assignment_tid;
 } Member;
@@ -109,9 +109,6 @@ extern void pgqueue_touch_lease(ConsumerGroup *group, Topic *topic,
 extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
 								 const char *name);
 extern int64 pgqueue_lease_left(const Member *member);
-extern Member * pgqueue_member_look_up(const ConsumerGroup *group,
-									   const Topic *topic, const char *name,
-									   Members *members);
 extern void pgqueue_renew_lease(ConsumerGroup *group, Topic *topic,
 								const char *name, int64 lease, bool alive);
 

@@ -3,14 +3,17 @@
  * lease.c
  *	  Leases of members: renewing, joining, leaving.
  *
- * member.c has the rows, and says what a lease is.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "wait/wait.h"
@@ -38,13 +41,11 @@ write_lease(int32 group, int32 topic_id, Member *member)
 	values[MEMBER_ATTR_JOINED - 1] = TimestampTzGetDatum(member->joined_at);
 	values[MEMBER_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
 	nulls[MEMBER_ATTR_CLIENT - 1] = member->client == NULL;
-	values[MEMBER_ATTR_CLIENT - 1] = member->client == NULL ? (Datum) 0 :
-		CStringGetTextDatum(member->client);
+	if (member->client != NULL)
+		values[MEMBER_ATTR_CLIENT - 1] = CStringGetTextDatum(member->client);
 	pgqueue_registry_write(rel, &member->lease_tid, MEMBER_NATTS, values, nulls);
 	table_close(rel, NoLock);
 }
-
-/* ---------------- leases ---------------- */
 
 /* Return the milliseconds until a lease expires; negative if it has. */
 int64
@@ -53,29 +54,23 @@ pgqueue_lease_left(const Member *member)
 	return (member->expires_at - GetCurrentTimestamp()) / 1000;
 }
 
-/* Return the address of the client, or NULL if it is local. */
+/*
+ * Return the client's application name and, if it is not local, its address, or
+ * NULL if it has neither.
+ */
 static char *
-client_address(void)
+client_name(void)
 {
+	char	   *name = application_name == NULL ? "" : application_name;
 	LOCAL_FCINFO(fcinfo, 0);
 	Datum		address;
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
 	address = inet_client_addr(fcinfo);
-	return fcinfo->isnull ? NULL :
-		DatumGetCString(DirectFunctionCall1(inet_out, address));
-}
-
-/* Return the client's application name and address, or NULL if it has neither. */
-static char *
-client_name(void)
-{
-	const char *name = application_name == NULL ? "" : application_name;
-	char	   *address = client_address();
-
-	if (address != NULL)
-		return psprintf("%s@%s", name, address);
-	return name[0] == '\0' ? NULL : pstrdup(name);
+	if (!fcinfo->isnull)
+		return psprintf("%s@%s", name,
+						DatumGetCString(DirectFunctionCall1(inet_out, address)));
+	return name[0] == '\0' ? NULL : name;
 }
 
 /*
@@ -101,10 +96,7 @@ pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
 
 	/* what this very command has written can be updated after this */
 	CommandCounterIncrement();
-	pgqueue_members_read(group->id, topic->id, &members);
-	me = pgqueue_member_of(&members, name);
-	if (me == NULL)
-		me = pgqueue_new_member(&members, name);
+	me = pgqueue_member_look_up(group, topic, name, &members);
 	if (!me->alive)
 		me->joined_at = GetCurrentTimestamp();
 	me->lease = lease;
@@ -115,18 +107,6 @@ pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
 	pgqueue_note_progress(group->id, topic->id, -1, false);
 }
 
-/* Return a member as of now; one that has no rows owns nothing. */
-Member *
-pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
-					   const char *name, Members *members)
-{
-	Member	   *me;
-
-	pgqueue_members_read(group->id, topic->id, members);
-	me = pgqueue_member_of(members, name);
-	return me != NULL ? me : pgqueue_new_member(members, name);
-}
-
 /* Renew the lease of a live member if that is possible without waiting. */
 void
 pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
@@ -134,9 +114,8 @@ pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
 	Members		members;
 	Member	   *me;
 
-	pgqueue_members_read(group->id, topic->id, &members);
-	me = pgqueue_member_of(&members, name);
-	if (me != NULL && me->alive && pgqueue_lease_left(me) < me->lease)
+	me = pgqueue_member_look_up(group, topic, name, &members);
+	if (me->alive && pgqueue_lease_left(me) < me->lease)
 		pgqueue_renew_lease(group, topic, name, me->lease, true);
 }
 
@@ -159,9 +138,8 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 	(void) pgqueue_member_lock(group->id, topic->id, name, true);
 	pgqueue_group_check_same(group);
 	CommandCounterIncrement();
-	pgqueue_members_read(group->id, topic->id, &members);
-	me = pgqueue_member_of(&members, name);
-	if (me == NULL || !ItemPointerIsValid(&me->lease_tid))
+	me = pgqueue_member_look_up(group, topic, name, &members);
+	if (!ItemPointerIsValid(&me->lease_tid))
 		return false;
 
 	/* its assignment is removed when another member balances */
@@ -181,8 +159,7 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 		if (!pgqueue_member_holds(&progress, me))
 			continue;
 		pgqueue_new_epoch(&progress);
-		pgqueue_progress_write(group->id, topic, p, &progress,
-							   PROGRESS_UNMOVED);
+		pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
 	}
 	pgqueue_note_progress(group->id, topic->id, -1, true);
 	return true;

@@ -15,26 +15,17 @@
  * Rows are updated in place, and seldom: when less than a whole lease is left,
  * a poll renews it for one and a half, so it writes once in half a lease.
  *
- * Only the member itself writes its lease, under a lock of its own, so no
- * other transaction keeps a member from renewing it.  Assignments are written
- * under the lock of (group, topic), which is acquired conditionally: a member
- * that does not get it polls the partitions that it owns, and balances another
- * time.
+ * Only the member itself writes its lease, under a lock of its own.
+ * Assignments are written under the lock of (group, topic), which is acquired
+ * conditionally: a member that does not get it polls the partitions that it
+ * owns, and balances another time (assignment.c).  A member is dead if its
+ * lease has expired and its lock can be acquired, that is, it is not renewing
+ * the lease.
  *
- * A member that polls and finds that it owns too few or too many partitions
- * balances (assignment.c).  It takes partitions that no live member owns, then
- * partitions of members that own too many and have no messages of them in
- * hand; it gives up what it owns too many of.  So a partition moves only when
- * its owner is done with its batch, or is dead.  A member is dead if its lease
- * has expired and its lock can be acquired, that is, it is not renewing the
- * lease.
- *
- * Ownership is a matter of scheduling only.  The partition's progress keeps
- * two members apart: it says which member has messages in hand, and by which
- * epoch (progress.c).  A member that polls while one of its partitions is
- * moved may still be handed messages of it; the new owner then waits until
- * they are committed or the lease expires.  The poll that next renews the
- * member's lease hands them to it again, in case it has lost them.
+ * A member that polls while one of its partitions is moved may still be handed
+ * messages of it; the new owner then waits until they are committed or the
+ * lease expires.  The poll that next renews the member's lease hands them to it
+ * again, in case it has lost them.  src/README, section 12, has the proofs.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,14 +33,15 @@
 
 #include "access/table.h"
 #include "catalog/indexing.h"
-#include "miscadmin.h"
+#include "catalog/pg_type_d.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/data.h"
 #include "base/lock.h"
-#include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
@@ -100,29 +92,14 @@ pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
 								ExclusiveLock);
 }
 
-/* ---------------- rows ---------------- */
-
-/*
- * Begin a scan over the rows of a group in queue.member or queue.assignment, which
- * have their first columns and their keys in the same order; -1: of any topic.
- */
-static void
-begin_scan(RegistryScan *scan, RegistryTable table, LOCKMODE lockmode,
-		   int32 group, int32 topic_id)
-{
-	pgqueue_registry_key_int4(scan, MEMBER_ATTR_GROUP, group);
-	if (topic_id >= 0)
-		pgqueue_registry_key_int4(scan, MEMBER_ATTR_TOPIC, topic_id);
-	pgqueue_registry_scan(scan, table, lockmode, SnapshotSelf);
-}
+/* ---------------- reading ---------------- */
 
 static void
-read_member(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
+read_member(Relation rel, HeapTuple tuple, Member *member)
 {
 	Datum		values[MEMBER_NATTS];
 	bool		nulls[MEMBER_NATTS];
 
-	memset(member, 0, sizeof(Member));
 	pgqueue_registry_read(rel, tuple, MEMBER_NATTS, values, nulls);
 	member->name = TextDatumGetCString(values[MEMBER_ATTR_NAME - 1]);
 	member->client = nulls[MEMBER_ATTR_CLIENT - 1] ? NULL :
@@ -130,14 +107,13 @@ read_member(Relation rel, HeapTuple tuple, TimestampTz now, Member *member)
 	member->lease = DatumGetInt64(values[MEMBER_ATTR_LEASE - 1]);
 	member->expires_at = DatumGetTimestampTz(values[MEMBER_ATTR_EXPIRES - 1]);
 	member->joined_at = DatumGetTimestampTz(values[MEMBER_ATTR_JOINED - 1]);
-	member->alive = member->expires_at > now;
+	member->alive = member->expires_at > GetCurrentTimestamp();
 	member->lease_tid = tuple->t_self;
-	ItemPointerSetInvalid(&member->assignment_tid);
 }
 
 /* Add a member that has no rows yet to the array, and return it. */
-Member *
-pgqueue_new_member(Members *members, const char *name)
+static Member *
+new_member(Members *members, const char *name)
 {
 	Member	   *member;
 
@@ -150,81 +126,7 @@ pgqueue_new_member(Members *members, const char *name)
 	member = &members->members[members->n++];
 	memset(member, 0, sizeof(Member));
 	member->name = pstrdup(name);
-	ItemPointerSetInvalid(&member->lease_tid);
-	ItemPointerSetInvalid(&member->assignment_tid);
 	return member;
-}
-
-/*
- * Read which partitions are assigned to which member.  Members that have left
- * may still have some.  The numbers may be those of partitions that were added
- * to the topic since this session looked it up: the caller compares them with
- * the topic's.
- */
-static void
-read_assignments(int32 group, int32 topic_id, Members *members)
-{
-	RegistryScan scan = {0};
-	HeapTuple	tuple;
-
-	begin_scan(&scan, REGISTRY_ASSIGNMENT, AccessShareLock, group, topic_id);
-	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
-	{
-		Datum		values[ASSIGN_NATTS];
-		bool		nulls[ASSIGN_NATTS];
-		char	   *name;
-		ArrayType  *partitions;
-		const int32 *numbers;
-		Member	   *member;
-
-		pgqueue_registry_read(scan.rel, tuple, ASSIGN_NATTS, values, nulls);
-		name = TextDatumGetCString(values[ASSIGN_ATTR_NAME - 1]);
-		member = pgqueue_member_of(members, name);
-		if (member == NULL)
-			member = pgqueue_new_member(members, name);
-		partitions = DatumGetArrayTypePCopy(values[ASSIGN_ATTR_PARTITIONS - 1]);
-		numbers = (const int32 *) ARR_DATA_PTR(partitions);
-		member->partitions = (int32 *) numbers;
-		member->npartitions = 0;
-		/* a superuser may have written to the row */
-		for (int i = 0; !ARR_HASNULL(partitions) &&
-			 i < ArrayGetNItems(ARR_NDIM(partitions), ARR_DIMS(partitions)); i++)
-			if (numbers[i] >= 0 && numbers[i] < PGQUEUE_MAX_PARTITIONS)
-				member->partitions[member->npartitions++] = numbers[i];
-		member->assignment_tid = tuple->t_self;
-	}
-	pgqueue_registry_end(&scan);
-}
-
-/*
- * Read the members of a group in a topic, as of now, with those that are dead,
- * and those that have left but whose assignment is not removed yet.
- */
-void
-pgqueue_members_read(int32 group, int32 topic_id, Members *members)
-{
-	RegistryScan scan = {0};
-	TimestampTz now = GetCurrentTimestamp();
-	HeapTuple	tuple;
-
-	members->n = 0;
-	members->room = 8;
-	members->members = palloc(members->room * sizeof(Member));
-	begin_scan(&scan, REGISTRY_MEMBER, AccessShareLock, group, topic_id);
-	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
-		read_member(scan.rel, tuple, now, pgqueue_new_member(members, ""));
-	pgqueue_registry_end(&scan);
-	read_assignments(group, topic_id, members);
-}
-
-/*
- * Return true if the messages in hand were handed out since the member joined:
- * an epoch is a time (pgqueue_new_epoch).
- */
-bool
-pgqueue_member_handed(const Member *member, const Progress *progress)
-{
-	return progress->epoch >= member->joined_at;
 }
 
 /* Return the member of that name, or NULL. */
@@ -237,6 +139,97 @@ pgqueue_member_of(const Members *members, const char *name)
 	return NULL;
 }
 
+static Member *
+member_or_new(Members *members, const char *name)
+{
+	Member	   *member = pgqueue_member_of(members, name);
+
+	return member != NULL ? member : new_member(members, name);
+}
+
+/*
+ * Read which partitions a member owns.  The numbers may be those of partitions
+ * that were added to the topic since this session looked it up: the caller
+ * compares them with the topic's.
+ */
+static void
+read_assignment(Relation rel, HeapTuple tuple, Members *members)
+{
+	Datum		values[ASSIGN_NATTS];
+	bool		nulls[ASSIGN_NATTS];
+	ArrayType  *array;
+	const int32 *numbers;
+	int			n;
+	Member	   *member;
+
+	pgqueue_registry_read(rel, tuple, ASSIGN_NATTS, values, nulls);
+	member = member_or_new(members,
+						   TextDatumGetCString(values[ASSIGN_ATTR_NAME - 1]));
+	array = DatumGetArrayTypeP(values[ASSIGN_ATTR_PARTITIONS - 1]);
+	numbers = (const int32 *) ARR_DATA_PTR(array);
+	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	member->partitions = palloc(n * sizeof(int32));
+	member->npartitions = 0;
+	/* a superuser may have written to the row */
+	for (int i = 0; i < n && !ARR_HASNULL(array); i++)
+		if (numbers[i] >= 0 && numbers[i] < PGQUEUE_MAX_PARTITIONS)
+			member->partitions[member->npartitions++] = numbers[i];
+	member->assignment_tid = tuple->t_self;
+}
+
+/*
+ * Read the members of a group in a topic, as of now, with those that are dead,
+ * and those that have left but whose assignment is not removed yet.
+ */
+void
+pgqueue_members_read(int32 group, int32 topic_id, Members *members)
+{
+	RegistryScan scan = {0};
+	RegistryScan assignments = {0};
+	HeapTuple	tuple;
+
+	members->n = 0;
+	members->room = 8;
+	members->members = palloc(members->room * sizeof(Member));
+	pgqueue_group_scan(&scan, REGISTRY_MEMBER, group, topic_id, -1);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
+		read_member(scan.rel, tuple, new_member(members, ""));
+	pgqueue_registry_end(&scan);
+	pgqueue_group_scan(&assignments, REGISTRY_ASSIGNMENT, group, topic_id, -1);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&assignments)))
+		read_assignment(assignments.rel, tuple, members);
+	pgqueue_registry_end(&assignments);
+}
+
+/* Read the members, and return one of them; one without rows owns nothing. */
+Member *
+pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
+					   const char *name, Members *members)
+{
+	pgqueue_members_read(group->id, topic->id, members);
+	return member_or_new(members, name);
+}
+
+/* ---------------- messages in hand ---------------- */
+
+/* Return true if the member has messages of the partition in hand. */
+bool
+pgqueue_member_holds(const Progress *progress, const Member *member)
+{
+	return pgqueue_in_hand(progress) &&
+		strcmp(progress->member, member->name) == 0;
+}
+
+/*
+ * Return true if the messages in hand were handed out since the member joined:
+ * an epoch is a time (pgqueue_new_epoch).
+ */
+bool
+pgqueue_member_handed(const Member *member, const Progress *progress)
+{
+	return progress->epoch >= member->joined_at;
+}
+
 /*
  * Return true if the member that has messages in hand has been alive since
  * they were handed out.  A member whose lease expired and that joined again,
@@ -244,38 +237,33 @@ pgqueue_member_of(const Members *members, const char *name)
  * them as long as it lives.
  */
 bool
-pgqueue_holder_alive(int32 group, int32 topic_id, const Progress *progress)
+pgqueue_holder_alive(const Progress *progress)
 {
 	RegistryScan scan = {0};
 	HeapTuple	tuple;
-	bool		alive = false;
+	Member		member = {0};
 
-	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_GROUP, group);
-	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_TOPIC, topic_id);
+	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_GROUP, progress->group_id);
+	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_TOPIC, progress->topic->id);
 	pgqueue_registry_key_text(&scan, MEMBER_ATTR_NAME, progress->member);
 	pgqueue_registry_scan(&scan, REGISTRY_MEMBER, AccessShareLock, SnapshotSelf);
 	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
-	{
-		Member		member;
-
-		read_member(scan.rel, tuple, GetCurrentTimestamp(), &member);
-		alive = member.alive && pgqueue_member_handed(&member, progress);
-	}
+		read_member(scan.rel, tuple, &member);
 	pgqueue_registry_end(&scan);
-	return alive;
+	return member.alive && pgqueue_member_handed(&member, progress);
 }
 
-static Datum
-array_of(const int32 *partitions, int n)
+bool
+pgqueue_member_owns(const Member *member, int32 partition)
 {
-	Datum	   *elems = palloc(n * sizeof(Datum));
-
-	for (int i = 0; i < n; i++)
-		elems[i] = Int32GetDatum(partitions[i]);
-	return PointerGetDatum(construct_array(elems, n, INT4OID, sizeof(int32),
-										   true, TYPALIGN_INT));
+	for (int i = 0; i < member->npartitions; i++)
+		if (member->partitions[i] == partition)
+			return true;
+	return false;
 }
+
+/* ---------------- writing ---------------- */
 
 /*
  * Write the partitions that a member owns.
@@ -286,14 +274,19 @@ void
 pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
 {
 	Relation	rel = pgqueue_open_for_writing(REGISTRY_ASSIGNMENT);
+	int			n = member->npartitions;
+	Datum	   *numbers = palloc(n * sizeof(Datum));
 	Datum		values[ASSIGN_NATTS];
 	bool		nulls[ASSIGN_NATTS] = {false};
 
+	for (int i = 0; i < n; i++)
+		numbers[i] = Int32GetDatum(member->partitions[i]);
 	values[ASSIGN_ATTR_GROUP - 1] = Int32GetDatum(group);
 	values[ASSIGN_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
 	values[ASSIGN_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
-	values[ASSIGN_ATTR_PARTITIONS - 1] = array_of(member->partitions,
-												  member->npartitions);
+	values[ASSIGN_ATTR_PARTITIONS - 1] =
+		PointerGetDatum(construct_array(numbers, n, INT4OID, sizeof(int32), true,
+										TYPALIGN_INT));
 	pgqueue_registry_write(rel, &member->assignment_tid, ASSIGN_NATTS, values,
 						   nulls);
 	table_close(rel, NoLock);
@@ -310,65 +303,4 @@ pgqueue_member_delete(RegistryTable table, ItemPointer tid)
 	rel = pgqueue_open_for_writing(table);
 	CatalogTupleDelete(rel, tid);
 	table_close(rel, NoLock);
-}
-
-static void
-delete_of_group(RegistryTable table, int32 group, int32 topic_id)
-{
-	RegistryScan scan = {0};
-
-	begin_scan(&scan, table, RowExclusiveLock, group, topic_id);
-	(void) pgqueue_registry_delete(&scan);
-}
-
-/*
- * Delete a group's members; -1: in any topic.
- *
- * Locks: those that keep every member from polling for the group.
- */
-void
-pgqueue_members_forget(int32 group, int32 topic_id)
-{
-	delete_of_group(REGISTRY_MEMBER, group, topic_id);
-	delete_of_group(REGISTRY_ASSIGNMENT, group, topic_id);
-}
-
-static void
-delete_of_topic(RegistryTable table, int32 topic_id)
-{
-	RegistryScan scan = {0};
-
-	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_TOPIC, topic_id);
-	/* no index begins with the topic */
-	pgqueue_registry_scan_table(&scan, table, RowExclusiveLock, SnapshotSelf);
-	(void) pgqueue_registry_delete(&scan);
-}
-
-/*
- * Delete the members of a topic that is dropped.
- *
- * Locks: the topic's table, ACCESS EXCLUSIVE.
- */
-void
-pgqueue_members_delete(const Topic *topic)
-{
-	delete_of_topic(REGISTRY_MEMBER, topic->id);
-	delete_of_topic(REGISTRY_ASSIGNMENT, topic->id);
-}
-
-/* Return true if the member has messages of the partition in hand. */
-bool
-pgqueue_member_holds(const Progress *progress, const Member *member)
-{
-	return pgqueue_in_hand(progress) &&
-		strcmp(progress->member, member->name) == 0;
-}
-
-bool
-pgqueue_member_owns(const Member *member, int32 partition)
-{
-	for (int i = 0; i < member->npartitions; i++)
-		if (member->partitions[i] == partition)
-			return true;
-	return false;
 }

@@ -26,18 +26,17 @@
 extern void pgqueue_members_read(int32 group, int32 topic_id,
 								 Members *members);
 extern Member *pgqueue_member_of(const Members *members, const char *name);
-extern bool pgqueue_holder_alive(int32 group, int32 topic_id,
-								 const Progress *progress);
+extern bool pgqueue_holder_alive(const Progress *progress);
 extern char *pgqueue_member_arg(text *name);
-extern void pgqueue_members_forget(int32 group, int32 topic_id);
-extern void pgqueue_members_delete(const Topic *topic);
 extern bool pgqueue_member_holds(const Progress *progress,
 								 const Member *member);
 extern bool pgqueue_member_handed(const Member *member,
 								  const Progress *progress);
 extern bool pgqueue_member_busy(int32 group, int32 topic_id, const char *name);
 extern bool pgqueue_member_owns(const Member *member, int32 partition);
-extern Member * pgqueue_new_member(Members *members, const char *name);
+extern Member *pgqueue_member_look_up(const ConsumerGroup *group,
+									  const Topic *topic, const char *name,
+									  Members *members);
 extern bool pgqueue_member_lock(int32 group, int32 topic_id, const char *name,
 								bool wait);
 extern void pgqueue_assignment_write(int32 group, int32 topic_id,
@@ -51,8 +50,6 @@ extern Member *pgqueue_member_refresh(ConsumerGroup *group, Topic *topic,
 extern bool pgqueue_member_should_poll(const ConsumerGroup *group,
 									   const Topic *topic, const Member *me,
 									   Members *members, bool *blocked);
-extern bool pgqueue_member_wants_more(const Topic *topic, const Member *me,
-									  const Members *members);
 
 /* ---------------- topic_list.c ---------------- */
 
@@ -101,20 +98,17 @@ extern void pgqueue_taker_args(FunctionCallInfo fcinfo, bool array,
 							   int member_arg, int max_messages_arg,
 							   int max_bytes_arg,
 							   const char *typed_call, Taker *taker);
-extern bool pgqueue_may_take(const WaitTarget *target, const Topic *topic,
+extern bool pgqueue_may_take(const WaitTarget *target,
 							 const Progress *progress);
 extern bool pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions,
 						 int n);
 
 /* ---------------- commit.c ---------------- */
 
-extern void pgqueue_commit_leased(Topic *topic, int32 partition,
-								  const Progress *progress, int64 next_offset);
-extern void pgqueue_check_in_hand(const Topic *topic, int32 partition,
-								  const Progress *progress, const char *member,
+extern void pgqueue_check_in_hand(const Progress *progress, const char *member,
 								  int64 epoch);
-extern void pgqueue_commit_unleased(ConsumerGroup *group, Topic *topic,
-									int32 partition, Progress *progress,
+extern void pgqueue_commit_leased(const Progress *progress, int64 next_offset);
+extern void pgqueue_commit_unleased(Topic *topic, Progress *progress,
 									int64 next_offset);
 
 #endif							/* QUEUE_MEMBER_H */

@@ -4,14 +4,11 @@
  *	  Determine the offset at which a group continues: its committed offset or,
  *	  if that was removed and auto_offset_reset is earliest, the log start.
  *
- * Retention may remove messages that a group has yet to read, if the topic
- * forces it or the group has expired.  The group's next call then raises
- * QU001; with auto_offset_reset "earliest" the group jumps: the call reads
- * from the log start, and the row that moves the group's offset counts the
- * offsets in between as missed.  So the count commits or aborts with the jump,
- * and later rows carry it on.  A call that finds nothing to read writes
- * nothing: the group keeps its offset, and the jump is pending.  The proof
- * that no message is passed uncounted is in src/README, section 13.
+ * Retention may remove messages that a group has yet to read.  The group's next
+ * call then raises QU001; with auto_offset_reset "earliest" the group jumps: the
+ * call reads from the log start, and the row that moves the group's offset
+ * counts the offsets in between as missed.  A call that finds nothing to read
+ * writes nothing: the jump is pending.  Proof: src/README, section 13.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,20 +29,20 @@
  * the offset is lost.
  */
 static int64
-place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
+place_to_read(const ConsumerGroup *group, Topic *topic,
 			  const Progress *progress, int64 start)
 {
 	if (!progress->found)
 		return start;
 	if (unlikely(progress->lost))
-		pgqueue_offset_lost(topic, partition, progress->offset, progress->reach,
-							"committed offset",
+		pgqueue_offset_lost(topic, progress->partition, progress->offset,
+							progress->reach, "committed offset",
 							_("To begin anew call queue.reset_offsets()."));
 	if (likely(progress->offset >= start))
 		return progress->offset;
 	if (!pgqueue_group_jumps(group))
-		pgqueue_offset_out_of_range(topic, partition, progress->offset,
-									"committed offset");
+		pgqueue_offset_out_of_range(topic, progress->partition,
+									progress->offset, "committed offset");
 	return start;
 }
 
@@ -63,10 +60,10 @@ place_to_read(const ConsumerGroup *group, Topic *topic, int32 partition,
  * Errors: QU001.
  */
 ScanEnd
-pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
-				Progress *progress, Snapshot snapshot, MessageSink *sink,
-				int64 *from)
+pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
+				Snapshot snapshot, MessageSink *sink, int64 *from)
 {
+	int32		partition = progress->partition;
 	int64		before = sink->taken;
 	int64		start;
 	int64		stopped_at;
@@ -77,7 +74,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, int32 partition,
 	for (;;)
 	{
 		start = pgqueue_log_start(topic, partition);
-		*from = place_to_read(group, topic, partition, progress, start);
+		*from = place_to_read(group, topic, progress, start);
 		end = pgqueue_scan(topic, partition, *from, snapshot,
 						   pgqueue_sink_receive, sink, &stopped_at);
 		if (likely(end != SCAN_GONE))
@@ -114,21 +111,19 @@ pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
 
 /*
  * Move the group's offset to the log start from which it has read, and raise a
- * WARNING, which the client and the server's log get.
+ * WARNING.
  *
  * Locks: the group's progress in the partition.
  */
 void
-pgqueue_jump(const ConsumerGroup *group, const Topic *topic, int32 partition,
-			 Progress *progress, int64 to)
+pgqueue_jump(const ConsumerGroup *group, Progress *progress, int64 to)
 {
 	int64		from = progress->offset;
 
 	progress->missed += to - from;
 	progress->offset = to;
 	progress->metadata = NULL;
-	pgqueue_progress_write(group->id, topic, partition, progress,
-						   PROGRESS_JUMPED);
+	pgqueue_progress_write(progress, PROGRESS_JUMPED);
 	ereport(WARNING,
 			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 			 errmsg_plural("consumer group \"%s\" missed " INT64_FORMAT
@@ -136,7 +131,8 @@ pgqueue_jump(const ConsumerGroup *group, const Topic *topic, int32 partition,
 						   "consumer group \"%s\" missed " INT64_FORMAT
 						   " offsets of partition %d of topic \"%s\"",
 						   (unsigned long) (to - from),
-						   group->name, to - from, partition, topic->name),
+						   group->name, to - from, progress->partition,
+						   progress->topic->name),
 			 errdetail("It was at offset " INT64_FORMAT
 					   " and continues at the log start, offset " INT64_FORMAT
 					   ": the messages in between were removed.", from, to)));

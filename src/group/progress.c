@@ -13,11 +13,9 @@
  *   epoch int8 | handed_to int8 | committed_by text | member text |
  *   metadata text | missed int8 | released bool | incarnation int8
  *
- * A row holds the whole state of the group in the partition: its offset,
- * whether it is paused, and which member has messages in hand (member.c).
- * Columns that a change leaves alone are carried over from the row before.
- * Most groups have missed nothing: then missed is NULL and takes no room; nor
- * does released, which is NULL or true.
+ * A row holds the whole state of the group in the partition; columns that a
+ * change leaves alone are carried over from the row before.  0, false and no
+ * text are NULL, and take no room, in columns that may be NULL.
  *
  * An offset belongs to the incarnation of the log in which it was stored
  * (topic/incarnation.c).  After a restore it is valid as far as the messages
@@ -36,14 +34,16 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/lock.h"
 #include "wait/wait.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
-#include "group/group.h"
 #include "group/progress.h"
+
+/* ---------------- locks ---------------- */
 
 static LOCKTAG
 progress_tag(int32 group, int32 topic_id, int32 partition)
@@ -73,10 +73,22 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
  * Allowed only if nothing was written under it.
  */
 void
-pgqueue_progress_unlock(int32 group, int32 topic_id, int32 partition)
+pgqueue_progress_unlock(const Progress *progress)
 {
-	pgqueue_unlock(progress_tag(group, topic_id, partition), ExclusiveLock);
-	pgqueue_wake_blocked(group, topic_id, partition);
+	int32		group = progress->group_id;
+	int32		topic_id = progress->topic->id;
+
+	pgqueue_unlock(progress_tag(group, topic_id, progress->partition),
+				   ExclusiveLock);
+	pgqueue_wake_blocked(group, topic_id, progress->partition);
+}
+
+/* Return true if another transaction has the lock at this moment. */
+bool
+pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
+{
+	return pgqueue_lock_is_held(progress_tag(group, topic_id, partition),
+								ExclusiveLock);
 }
 
 static LOCKTAG
@@ -116,28 +128,35 @@ pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
 										 ExclusiveLock);
 }
 
-/* Return true if another transaction has the lock at this moment. */
-bool
-pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
-{
-	return pgqueue_lock_is_held(progress_tag(group, topic_id, partition),
-								ExclusiveLock);
-}
+/* ---------------- reading ---------------- */
 
 /*
  * Begin a scan over the rows of a group, of a topic (-1: any), of a partition
- * (-1: any).  Read backward, it returns the newest row of a partition first.
+ * (-1: any), in a table that begins with these columns.  In queue.progress the
+ * newest row of a partition is the last.
  */
-static void
-begin_scan(RegistryScan *scan, LOCKMODE lockmode, int32 group, int32 topic_id,
-		   int32 partition)
+void
+pgqueue_group_scan(RegistryScan *scan, RegistryTable table, int32 group,
+				   int32 topic_id, int32 partition)
 {
 	pgqueue_registry_key_int4(scan, PROGRESS_ATTR_GROUP, group);
 	if (topic_id >= 0)
 		pgqueue_registry_key_int4(scan, PROGRESS_ATTR_TOPIC, topic_id);
 	if (partition >= 0)
 		pgqueue_registry_key_int4(scan, PROGRESS_ATTR_PARTITION, partition);
-	pgqueue_registry_scan(scan, REGISTRY_PROGRESS, lockmode, SnapshotSelf);
+	pgqueue_registry_scan(scan, table, AccessShareLock, SnapshotSelf);
+}
+
+static int64
+get_number(const Datum *values, const bool *nulls, AttrNumber attr)
+{
+	return nulls[attr - 1] ? 0 : DatumGetInt64(values[attr - 1]);
+}
+
+static char *
+get_text(const Datum *values, const bool *nulls, AttrNumber attr)
+{
+	return nulls[attr - 1] ? NULL : TextDatumGetCString(values[attr - 1]);
 }
 
 /* Read a row into *progress; strings are copied. */
@@ -155,23 +174,14 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 	progress->offset = DatumGetInt64(values[PROGRESS_ATTR_OFFSET - 1]);
 	progress->committed_at =
 		DatumGetTimestampTz(values[PROGRESS_ATTR_COMMITTED_AT - 1]);
-	progress->epoch = nulls[PROGRESS_ATTR_EPOCH - 1] ? 0 :
-		DatumGetInt64(values[PROGRESS_ATTR_EPOCH - 1]);
-	progress->handed_to = nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
-		DatumGetInt64(values[PROGRESS_ATTR_HANDED_TO - 1]);
-	progress->committed_by = nulls[PROGRESS_ATTR_COMMITTED_BY - 1] ? NULL :
-		TextDatumGetCString(values[PROGRESS_ATTR_COMMITTED_BY - 1]);
-	progress->member = nulls[PROGRESS_ATTR_MEMBER - 1] ? NULL :
-		TextDatumGetCString(values[PROGRESS_ATTR_MEMBER - 1]);
-	progress->metadata = nulls[PROGRESS_ATTR_METADATA - 1] ? NULL :
-		TextDatumGetCString(values[PROGRESS_ATTR_METADATA - 1]);
-	progress->missed = nulls[PROGRESS_ATTR_MISSED - 1] ? 0 :
-		DatumGetInt64(values[PROGRESS_ATTR_MISSED - 1]);
-	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1] &&
-		DatumGetBool(values[PROGRESS_ATTR_RELEASED - 1]);
-	progress->incarnation = nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
-		DatumGetInt64(values[PROGRESS_ATTR_INCARNATION - 1]);
-	progress->lost = false;
+	progress->epoch = get_number(values, nulls, PROGRESS_ATTR_EPOCH);
+	progress->handed_to = get_number(values, nulls, PROGRESS_ATTR_HANDED_TO);
+	progress->committed_by = get_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY);
+	progress->member = get_text(values, nulls, PROGRESS_ATTR_MEMBER);
+	progress->metadata = get_text(values, nulls, PROGRESS_ATTR_METADATA);
+	progress->missed = get_number(values, nulls, PROGRESS_ATTR_MISSED);
+	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1];
+	progress->incarnation = get_number(values, nulls, PROGRESS_ATTR_INCARNATION);
 }
 
 /*
@@ -179,9 +189,10 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
  * messages in hand if some of them are.
  */
 static void
-judge_restored(const Topic *topic, int32 partition, Progress *progress)
+judge_restored(Progress *progress)
 {
-	progress->reach = pgqueue_incarnation_reach(topic, partition,
+	progress->reach = pgqueue_incarnation_reach(progress->topic,
+												progress->partition,
 												progress->incarnation, -1);
 	progress->lost = progress->offset > progress->reach;
 	if (progress->lost || progress->handed_to > progress->reach)
@@ -199,16 +210,18 @@ pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	begin_scan(&scan, AccessShareLock, group, topic->id, partition);
+	memset(progress, 0, sizeof(Progress));
+	progress->group_id = group;
+	progress->topic = topic;
+	progress->partition = partition;
+	pgqueue_group_scan(&scan, REGISTRY_PROGRESS, group, topic->id, partition);
 	tuple = pgqueue_registry_previous(&scan);
 	if (HeapTupleIsValid(tuple))
 		read_row(scan.rel, tuple, progress);
-	else
-		memset(progress, 0, sizeof(Progress));
 	pgqueue_registry_end(&scan);
 	if (unlikely(progress->incarnation != 0 &&
 				 progress->incarnation != pgqueue_incarnation(topic)))
-		judge_restored(topic, partition, progress);
+		judge_restored(progress);
 }
 
 /*
@@ -227,11 +240,64 @@ pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
 		pgqueue_check_known(progress->xmin, "consuming");
 }
 
-static Datum
-text_or_null(const char *string, bool *isnull)
+/*
+ * Lock and read the progress for a call that may put the group back.
+ *
+ * Locks: takes pgqueue_positions_lock_shared() and the group's progress in the
+ * partition; waits for both.
+ * Errors: 40001.
+ */
+void
+pgqueue_progress_lock_and_read(int32 group, Topic *topic, int32 partition,
+							   Progress *progress)
 {
-	*isnull = string == NULL;
-	return string == NULL ? (Datum) 0 : CStringGetTextDatum(string);
+	pgqueue_positions_lock_shared(topic, partition);
+	(void) pgqueue_progress_lock(group, topic->id, partition, true);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_progress_read(group, topic, partition, progress);
+}
+
+/* ---------------- writing ---------------- */
+
+static void
+put_number(Datum *values, bool *nulls, AttrNumber attr, int64 number)
+{
+	values[attr - 1] = Int64GetDatum(number);
+	nulls[attr - 1] = number == 0;
+}
+
+static void
+put_text(Datum *values, bool *nulls, AttrNumber attr, const char *text)
+{
+	values[attr - 1] = text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+	nulls[attr - 1] = text == NULL;
+}
+
+static void
+insert_row(const Progress *progress, ProgressAction action)
+{
+	Datum		values[PROGRESS_NATTS];
+	bool		nulls[PROGRESS_NATTS] = {false};
+
+	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(progress->group_id);
+	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(progress->topic->id);
+	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(progress->partition);
+	values[PROGRESS_ATTR_PAUSED - 1] = BoolGetDatum(progress->paused);
+	values[PROGRESS_ATTR_ACTION - 1] = CharGetDatum(action);
+	values[PROGRESS_ATTR_GENERATION - 1] = Int64GetDatum(progress->generation);
+	values[PROGRESS_ATTR_OFFSET - 1] = Int64GetDatum(progress->offset);
+	values[PROGRESS_ATTR_COMMITTED_AT - 1] =
+		TimestampTzGetDatum(progress->committed_at);
+	put_number(values, nulls, PROGRESS_ATTR_EPOCH, progress->epoch);
+	put_number(values, nulls, PROGRESS_ATTR_HANDED_TO, progress->handed_to);
+	put_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY, progress->committed_by);
+	put_text(values, nulls, PROGRESS_ATTR_MEMBER, progress->member);
+	put_text(values, nulls, PROGRESS_ATTR_METADATA, progress->metadata);
+	put_number(values, nulls, PROGRESS_ATTR_MISSED, progress->missed);
+	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(progress->released);
+	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
+	put_number(values, nulls, PROGRESS_ATTR_INCARNATION, progress->incarnation);
+	pgqueue_registry_insert(REGISTRY_PROGRESS, PROGRESS_NATTS, values, nulls);
 }
 
 /*
@@ -242,14 +308,13 @@ text_or_null(const char *string, bool *isnull)
  * Locks: the group's progress in the partition.
  */
 void
-pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
-					   Progress *progress, ProgressAction action)
+pgqueue_progress_write(Progress *progress, ProgressAction action)
 {
-	Datum		values[PROGRESS_NATTS];
-	bool		nulls[PROGRESS_NATTS] = {false};
+	const Topic *topic = progress->topic;
 
 	/* wake waiters that find the lock held when it is released */
-	pgqueue_note_progress(group, topic->id, partition, false);
+	pgqueue_note_progress(progress->group_id, topic->id, progress->partition,
+						  false);
 	progress->found = true;
 	progress->generation++;
 	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
@@ -258,41 +323,13 @@ pgqueue_progress_write(int32 group, const Topic *topic, int32 partition,
 		progress->committed_by = GetUserNameFromId(GetUserId(), false);
 	}
 	if (action != PROGRESS_UNMOVED)
-	{
-		progress->released = false;
-		progress->lost = false;
-	}
+		progress->released = progress->lost = false;
 	if (!progress->lost)
 	{
-		pgqueue_incarnation_begin(topic, partition);
+		pgqueue_incarnation_begin(topic, progress->partition);
 		progress->incarnation = pgqueue_incarnation(topic);
 	}
-	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(group);
-	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
-	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	values[PROGRESS_ATTR_PAUSED - 1] = BoolGetDatum(progress->paused);
-	values[PROGRESS_ATTR_ACTION - 1] = CharGetDatum(action);
-	values[PROGRESS_ATTR_GENERATION - 1] = Int64GetDatum(progress->generation);
-	values[PROGRESS_ATTR_OFFSET - 1] = Int64GetDatum(progress->offset);
-	values[PROGRESS_ATTR_COMMITTED_AT - 1] =
-		TimestampTzGetDatum(progress->committed_at);
-	nulls[PROGRESS_ATTR_EPOCH - 1] = progress->epoch == 0;
-	values[PROGRESS_ATTR_EPOCH - 1] = Int64GetDatum(progress->epoch);
-	nulls[PROGRESS_ATTR_HANDED_TO - 1] = progress->handed_to == 0;
-	values[PROGRESS_ATTR_HANDED_TO - 1] = Int64GetDatum(progress->handed_to);
-	values[PROGRESS_ATTR_COMMITTED_BY - 1] =
-		text_or_null(progress->committed_by,
-					 &nulls[PROGRESS_ATTR_COMMITTED_BY - 1]);
-	values[PROGRESS_ATTR_MEMBER - 1] =
-		text_or_null(progress->member, &nulls[PROGRESS_ATTR_MEMBER - 1]);
-	values[PROGRESS_ATTR_METADATA - 1] =
-		text_or_null(progress->metadata, &nulls[PROGRESS_ATTR_METADATA - 1]);
-	nulls[PROGRESS_ATTR_MISSED - 1] = progress->missed == 0;
-	values[PROGRESS_ATTR_MISSED - 1] = Int64GetDatum(progress->missed);
-	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
-	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(true);
-	values[PROGRESS_ATTR_INCARNATION - 1] = Int64GetDatum(progress->incarnation);
-	pgqueue_registry_insert(REGISTRY_PROGRESS, PROGRESS_NATTS, values, nulls);
+	insert_row(progress, action);
 }
 
 /*
@@ -320,6 +357,8 @@ pgqueue_new_epoch(Progress *progress)
 	progress->handed_to = 0;
 }
 
+/* ---------------- all of a group's rows ---------------- */
+
 /*
  * Return true if the group has an offset in the topic.  Look from the end: before
  * it lie the rows that an old snapshot keeps, though they were deleted.
@@ -330,10 +369,16 @@ pgqueue_progress_any(int32 group, int32 topic_id)
 	RegistryScan scan = {0};
 	bool		found;
 
-	begin_scan(&scan, AccessShareLock, group, topic_id, -1);
+	pgqueue_group_scan(&scan, REGISTRY_PROGRESS, group, topic_id, -1);
 	found = HeapTupleIsValid(pgqueue_registry_previous(&scan));
 	pgqueue_registry_end(&scan);
 	return found;
+}
+
+static int32
+int32_of(const RegistryScan *scan, HeapTuple tuple, AttrNumber attr)
+{
+	return DatumGetInt32(pgqueue_registry_column(scan, tuple, attr));
 }
 
 /* Return the partitions in which a group has rows, ascending; -1: of any topic. */
@@ -345,15 +390,11 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 	List	   *partitions = NIL;
 	HeapTuple	tuple;
 
-	begin_scan(&scan, AccessShareLock, group, topic_id, -1);
+	pgqueue_group_scan(&scan, REGISTRY_PROGRESS, group, topic_id, -1);
 	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
-		int32		topic =
-			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
-												  PROGRESS_ATTR_TOPIC));
-		int32		partition =
-			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
-												  PROGRESS_ATTR_PARTITION));
+		int32		topic = int32_of(&scan, tuple, PROGRESS_ATTR_TOPIC);
+		int32		partition = int32_of(&scan, tuple, PROGRESS_ATTR_PARTITION);
 
 		CHECK_FOR_INTERRUPTS();
 		if (last != NULL && last->topic_id == topic &&
@@ -369,32 +410,32 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 }
 
 /*
- * Delete a group's rows in a topic (-1: in any), as of now.
+ * Delete the members, assignments and progress of a group (-1: of any) in a
+ * topic (-1: in any), as of now.
  *
- * Locks: the group's progress in all those partitions.
+ * Locks: those that keep every member from polling for the group, and its
+ * progress in all those partitions; or the topic's table, ACCESS EXCLUSIVE.
  */
 void
-pgqueue_progress_forget(int32 group, int32 topic_id)
+pgqueue_group_rows_delete(int32 group, int32 topic_id)
 {
-	RegistryScan scan = {0};
+	static const RegistryTable tables[] =
+		{REGISTRY_MEMBER, REGISTRY_ASSIGNMENT, REGISTRY_PROGRESS};
 
-	begin_scan(&scan, RowExclusiveLock, group, topic_id, -1);
-	(void) pgqueue_registry_delete(&scan);
-}
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		RegistryScan scan = {0};
 
-/*
- * Delete a topic's rows, as of now.
- *
- * Locks: the topic's table, ACCESS EXCLUSIVE, so that no group is at work.
- */
-void
-pgqueue_progress_delete(const Topic *topic)
-{
-	RegistryScan scan = {0};
-
-	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic->id);
-	/* no index begins with the topic */
-	pgqueue_registry_scan_table(&scan, REGISTRY_PROGRESS, RowExclusiveLock,
-								SnapshotSelf);
-	(void) pgqueue_registry_delete(&scan);
+		if (group >= 0)
+			pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_GROUP, group);
+		if (topic_id >= 0)
+			pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic_id);
+		if (group >= 0)
+			pgqueue_registry_scan(&scan, tables[i], RowExclusiveLock,
+								  SnapshotSelf);
+		else					/* no index begins with the topic */
+			pgqueue_registry_scan_table(&scan, tables[i], RowExclusiveLock,
+										SnapshotSelf);
+		(void) pgqueue_registry_delete(&scan);
+	}
 }

@@ -12,9 +12,13 @@
 
 /* ---------------- progress.c ---------------- */
 
+/* The state of a group in a partition. */
 typedef struct Progress
 {
-	bool		found;
+	int32		group_id;
+	const Topic *topic;
+	int32		partition;
+	bool		found;			/* there is a row */
 	TransactionId xmin;			/* of the transaction that wrote the row */
 	bool		paused;
 	int64		generation;
@@ -80,8 +84,7 @@ typedef struct GroupPartition
 
 extern bool pgqueue_progress_lock(int32 group, int32 topic_id,
 								  int32 partition, bool wait);
-extern void pgqueue_progress_unlock(int32 group, int32 topic_id,
-									int32 partition);
+extern void pgqueue_progress_unlock(const Progress *progress);
 extern void pgqueue_positions_lock_shared(const Topic *topic, int32 partition);
 extern bool pgqueue_positions_lock(const Topic *topic, int32 partition);
 extern int	pgqueue_errdetail_positions_holder(const Topic *topic,
@@ -92,15 +95,17 @@ extern void pgqueue_progress_look(int32 group, const Topic *topic,
 								  int32 partition, Progress *progress);
 extern void pgqueue_progress_read(int32 group, const Topic *topic,
 								  int32 partition, Progress *progress);
-extern void pgqueue_progress_write(int32 group, const Topic *topic,
-								   int32 partition, Progress *progress,
-								   ProgressAction action);
+extern void pgqueue_progress_lock_and_read(int32 group, Topic *topic,
+										   int32 partition,
+										   Progress *progress);
+extern void pgqueue_progress_write(Progress *progress, ProgressAction action);
 extern bool pgqueue_in_hand(const Progress *progress);
 extern void pgqueue_new_epoch(Progress *progress);
 extern bool pgqueue_progress_any(int32 group, int32 topic_id);
 extern List *pgqueue_group_partitions(int32 group, int32 topic_id);
-extern void pgqueue_progress_forget(int32 group, int32 topic_id);
-extern void pgqueue_progress_delete(const Topic *topic);
+extern void pgqueue_group_scan(RegistryScan *scan, RegistryTable table,
+							   int32 group, int32 topic_id, int32 partition);
+extern void pgqueue_group_rows_delete(int32 group, int32 topic_id);
 
 /* ---------------- progress_prune.c ---------------- */
 
@@ -118,11 +123,10 @@ extern bool pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,
 /* ---------------- position.c ---------------- */
 
 extern ScanEnd pgqueue_read_on(const ConsumerGroup *group, Topic *topic,
-							   int32 partition, Progress *progress,
-							   Snapshot snapshot, MessageSink *sink,
-							   int64 *from);
-extern void pgqueue_jump(const ConsumerGroup *group, const Topic *topic,
-						 int32 partition, Progress *progress, int64 to);
+							   Progress *progress, Snapshot snapshot,
+							   MessageSink *sink, int64 *from);
+extern void pgqueue_jump(const ConsumerGroup *group, Progress *progress,
+						 int64 to);
 extern int64 pgqueue_missed(const Progress *progress, int64 log_start,
 							int64 upto);
 

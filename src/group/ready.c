@@ -21,6 +21,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "log/log.h"
 #include "wait/wait.h"
@@ -73,7 +74,7 @@ partition_ready(const WaitTarget *target, Topic *topic, int32 partition,
 
 	if (target->group.id != 0)
 		pgqueue_progress_look(target->group.id, topic, partition, &progress);
-	if (!pgqueue_may_take(target, topic, &progress) ||
+	if (!pgqueue_may_take(target, &progress) ||
 		!anything_there(target, topic, partition, &progress, snapshot, blocked))
 		return false;
 	/* an error, too, is told to the transaction that has the partition */
@@ -106,7 +107,8 @@ topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 			bool *blocked, uint64 *wanted)
 {
 	const int32 *partitions = target->partitions;
-	int			n = partitions != NULL ? target->npartitions : topic->npartitions;
+	bool		wants_all = partitions == NULL;
+	int			n = wants_all ? topic->npartitions : target->npartitions;
 
 	if (target->member != NULL)
 	{
@@ -120,14 +122,9 @@ topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 			return true;
 		partitions = member->partitions;
 		n = member->npartitions;
-		if (pgqueue_member_wants_more(topic, member, &members))
-			*wanted = PGQUEUE_ALL_PARTITIONS;
-		else
-			*wanted = bits_of(partitions, n);
+		wants_all = member->npartitions < member->quota;
 	}
-	else
-		*wanted = partitions == NULL ? PGQUEUE_ALL_PARTITIONS :
-			bits_of(partitions, n);
+	*wanted = wants_all ? PGQUEUE_ALL_PARTITIONS : bits_of(partitions, n);
 	for (int i = 0; i < n; i++)
 	{
 		int32		p = partitions != NULL ? partitions[i] : i;
@@ -152,19 +149,6 @@ pgqueue_register_waiter(const WaitTarget *target)
 					   target->member != NULL || target->partitions != NULL);
 }
 
-static bool
-any_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
-{
-	for (int i = 0; i < target->topics.n; i++)
-	{
-		Topic	   *topic = pgqueue_topic_refresh(target->topics.topics[i]);
-
-		if (topic_ready(target, topic, snapshot, blocked, &target->wanted[i]))
-			return true;
-	}
-	return false;
-}
-
 /*
  * Return true if anything is ready, as of the snapshot for messages and as of
  * now for everything else.  Set *blocked if something would be ready but for
@@ -185,7 +169,7 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int32		group = target->group.id;
-	bool		ready;
+	bool		ready = false;
 
 	pgqueue_group_refresh(&target->group);
 	if (target->group.id != group)
@@ -194,7 +178,10 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 		pgqueue_wait_again();
 	}
 	*blocked = false;
-	ready = any_ready(target, snapshot, blocked);
+	for (int i = 0; i < target->topics.n && !ready; i++)
+		ready = topic_ready(target,
+							pgqueue_topic_refresh(target->topics.topics[i]),
+							snapshot, blocked, &target->wanted[i]);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return ready;

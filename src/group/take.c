@@ -17,6 +17,7 @@
 
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "wait/wait.h"
@@ -62,14 +63,13 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, bool array, int member_arg,
  * messages of it in hand.
  */
 bool
-pgqueue_may_take(const WaitTarget *target, const Topic *topic,
-				 const Progress *progress)
+pgqueue_may_take(const WaitTarget *target, const Progress *progress)
 {
 	if (progress->paused)
 		return false;
 	return !pgqueue_in_hand(progress) ||
 		(target->member != NULL && strcmp(target->member, progress->member) == 0) ||
-		!pgqueue_holder_alive(target->group.id, topic->id, progress);
+		!pgqueue_holder_alive(progress);
 }
 
 /*
@@ -94,40 +94,32 @@ lock_partition(Taker *taker, const Topic *topic, int32 partition)
 
 /* Move the group's offset over the messages that were read from an offset on. */
 static void
-move_offset(Taker *taker, const Topic *topic, int32 partition,
-			Progress *progress, int64 from, ScanEnd end)
+move_offset(Taker *taker, Progress *progress, int64 from, ScanEnd end)
 {
-	ConsumerGroup *group = &taker->target.group;
-
 	if (progress->member != NULL)
 		pgqueue_new_epoch(progress);
 	if (progress->offset < from)
-		pgqueue_jump(group, topic, partition, progress, from);
+		pgqueue_jump(&taker->target.group, progress, from);
 	progress->offset = taker->sink.next;
 	progress->metadata = taker->metadata;
-	pgqueue_progress_write(group->id, topic, partition, progress,
-						   PROGRESS_CONSUMED);
-	pgqueue_note_progress(group->id, topic->id, partition, end == SCAN_ENOUGH);
+	pgqueue_progress_write(progress, PROGRESS_CONSUMED);
+	pgqueue_note_progress(progress->group_id, progress->topic->id,
+						  progress->partition, end == SCAN_ENOUGH);
 }
 
 /* Put the messages that were read from an offset on into the member's hand. */
 static void
-hand_out(Taker *taker, const Topic *topic, int32 partition, Progress *progress,
-		 int64 from)
+hand_out(Taker *taker, Progress *progress, int64 from)
 {
-	ConsumerGroup *group = &taker->target.group;
-
 	if (!progress->found)
-		pgqueue_progress_write(group->id, topic, partition, progress,
-							   PROGRESS_STARTED);
+		pgqueue_progress_write(progress, PROGRESS_STARTED);
 	progress->epoch = taker->sink.epoch;
 	progress->member = taker->target.member;
 	progress->handed_to = taker->sink.next;
 	if (progress->offset < from)
-		pgqueue_jump(group, topic, partition, progress, from);
+		pgqueue_jump(&taker->target.group, progress, from);
 	else
-		pgqueue_progress_write(group->id, topic, partition, progress,
-							   PROGRESS_HANDED);
+		pgqueue_progress_write(progress, PROGRESS_HANDED);
 }
 
 /*
@@ -154,7 +146,7 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 		return false;
 	pgqueue_group_check_same(group);
 	pgqueue_progress_read(group->id, topic, partition, &progress);
-	if (pgqueue_may_take(&taker->target, topic, &progress) &&
+	if (pgqueue_may_take(&taker->target, &progress) &&
 		(progress.found || pgqueue_group_lock_shared(group->id, false)))
 	{
 		bool		found = progress.found;
@@ -162,27 +154,21 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 		ScanEnd		end;
 
 		sink->epoch = Max(progress.epoch + 1, GetCurrentTimestamp());
-		end = pgqueue_read_on(group, topic, partition, &progress,
-							  taker->snapshot, sink, &from);
+		end = pgqueue_read_on(group, topic, &progress, taker->snapshot, sink,
+							  &from);
 		if (sink->taken > before)
 		{
 			if (taker->target.member == NULL)
-				move_offset(taker, topic, partition, &progress, from, end);
+				move_offset(taker, &progress, from, end);
 			else
-				hand_out(taker, topic, partition, &progress, from);
+				hand_out(taker, &progress, from);
 			return true;
 		}
 		if (!found)
 			pgqueue_group_unlock_shared(group->id);
 	}
-	pgqueue_progress_unlock(group->id, topic->id, partition);
+	pgqueue_progress_unlock(&progress);
 	return false;
-}
-
-static bool
-has_room(const MessageSink *sink)
-{
-	return sink->messages_left > 0 && sink->bytes_left > 0;
 }
 
 /*
@@ -199,7 +185,7 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 
 	if (taker->target.topics.n > 1)
 		pgqueue_sink_topic(sink, topic, taker->typed_call);
-	for (int i = 0; i < n && has_room(sink); i++)
+	for (int i = 0; i < n && sink->messages_left > 0 && sink->bytes_left > 0; i++)
 	{
 		uint32		k = (start + i) % n;
 		int32		p = partitions != NULL ? partitions[k] : k;
