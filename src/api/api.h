@@ -12,22 +12,52 @@
 #include "group/group.h"
 #include "producer/producer.h"
 
-/* ---------------- view_buffer.c ---------------- */
+/* Define an SQL function that is a variant of others: what it returns. */
+#define PGQUEUE_VARIANT(name, result) \
+PG_FUNCTION_INFO_V1(name); \
+Datum \
+name(PG_FUNCTION_ARGS) \
+{ \
+	return (result); \
+}
 
-/* The producer of the rows of a statement; see queue.producer_id. */
-typedef struct ViewProducer
+/* ---------------- produce_args.c ---------------- */
+
+/* The producer that a call or the settings name. */
+typedef struct ProducerArgs
 {
 	const char *name;			/* NULL: none */
 	int32		epoch;
-	int64		sequence;		/* of the next row */
-} ViewProducer;
+	int64		sequence;		/* of the first or next message */
+} ProducerArgs;
+
+/* An array argument, taken apart. */
+typedef struct Elements
+{
+	Oid			type;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+} Elements;
+
+extern ProducerArgs pgqueue_producer_args(FunctionCallInfo fcinfo,
+										  int name_arg, int epoch_arg,
+										  bool has_sequence,
+										  const char *sequence_name);
+extern Oid pgqueue_argument_type(FunctionCallInfo fcinfo, int arg,
+								 const char *name);
+extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,
+							   const char *name, int expected,
+							   Elements *elements);
+
+/* ---------------- view_buffer.c ---------------- */
 
 /* A statement that inserts into a topic's view. */
 typedef struct ViewStatement
 {
 	uint64		number;			/* no two have the same in a backend */
 	bool		may_gather;
-	ViewProducer producer;
+	ProducerArgs producer;
 } ViewStatement;
 
 extern void pgqueue_view_buffer_init(void);
@@ -35,14 +65,14 @@ extern bool pgqueue_view_may_gather(MemoryContext statement);
 extern bool pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 								HeapTuple record);
 extern void pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
-								const ViewProducer *producer,
+								const ProducerArgs *producer,
 								MessageAddress *place);
 extern void pgqueue_view_flush(void);
 
 /* ---------------- view_settings.c ---------------- */
 
 extern void pgqueue_view_settings_init(void);
-extern void pgqueue_view_settings_take(ViewProducer *producer,
+extern void pgqueue_view_settings_take(ProducerArgs *producer,
 									   MemoryContext context);
 extern void pgqueue_view_settings_used(void);
 
@@ -59,40 +89,6 @@ extern void pgqueue_check_relation(Relation rel);
 extern const char * pgqueue_topic_of_view(Relation view);
 extern void pgqueue_check_view(Relation view, const char *topic, Oid log_id,
 							   bool renamed);
-
-/* ---------------- producer_args.c ---------------- */
-
-/* The producer and the epoch that a call names. */
-typedef struct ProducerArgs
-{
-	char	   *name;			/* NULL: none */
-	int32		epoch;
-} ProducerArgs;
-
-extern ProducerArgs pgqueue_producer_args(FunctionCallInfo fcinfo,
-										  int name_arg, int epoch_arg,
-										  bool has_sequence,
-										  const char *sequence_name);
-
-/* ---------------- arrays.c ---------------- */
-
-/* An array argument, taken apart. */
-typedef struct Elements
-{
-	Oid			type;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-} Elements;
-
-extern Oid pgqueue_argument_type(FunctionCallInfo fcinfo, int arg,
-								 const char *name);
-extern ArrayType * pgqueue_array_arg(FunctionCallInfo fcinfo, int arg,
-									 const char *name);
-extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,
-							   const char *name, int expected,
-							   Elements *elements);
-extern void pgqueue_skip_elements(Elements *elements, int n);
 
 /* ---------------- inspect.c ---------------- */
 

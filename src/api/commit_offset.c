@@ -32,7 +32,6 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	Progress	progress;
 
 	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_check_not_null(fcinfo, 2, "partition");
 	pgqueue_check_not_null(fcinfo, 3, "next_offset");
 	topic = pgqueue_readable_topic(fcinfo, 1);
@@ -93,7 +92,6 @@ pgqueue_leave(PG_FUNCTION_ARGS)
 	ConsumerGroup group;
 
 	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_check_not_null(fcinfo, 2, "member");
 	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);

@@ -30,11 +30,6 @@
 #include "group/member.h"
 #include "api/api.h"
 
-PG_FUNCTION_INFO_V1(pgqueue_consume);
-PG_FUNCTION_INFO_V1(pgqueue_consume_typed);
-PG_FUNCTION_INFO_V1(pgqueue_consume_topics);
-PG_FUNCTION_INFO_V1(pgqueue_consume_topics_typed);
-
 #define TYPED_CALL \
 	"queue.consume_typed(<consumer_group>, %s, NULL::%s)"
 #define TOPICS_TYPED_CALL \
@@ -162,26 +157,7 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	return (Datum) 0;
 }
 
-Datum
-pgqueue_consume(PG_FUNCTION_ARGS)
-{
-	return consume(fcinfo, false, 2);
-}
-
-Datum
-pgqueue_consume_typed(PG_FUNCTION_ARGS)
-{
-	return consume(fcinfo, false, 3);
-}
-
-Datum
-pgqueue_consume_topics(PG_FUNCTION_ARGS)
-{
-	return consume(fcinfo, true, 2);
-}
-
-Datum
-pgqueue_consume_topics_typed(PG_FUNCTION_ARGS)
-{
-	return consume(fcinfo, true, 3);
-}
+PGQUEUE_VARIANT(pgqueue_consume, consume(fcinfo, false, 2))
+PGQUEUE_VARIANT(pgqueue_consume_typed, consume(fcinfo, false, 3))
+PGQUEUE_VARIANT(pgqueue_consume_topics, consume(fcinfo, true, 2))
+PGQUEUE_VARIANT(pgqueue_consume_topics_typed, consume(fcinfo, true, 3))

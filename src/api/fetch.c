@@ -16,9 +16,6 @@
 #include "group/member.h"
 #include "api/api.h"
 
-PG_FUNCTION_INFO_V1(pgqueue_fetch);
-PG_FUNCTION_INFO_V1(pgqueue_fetch_typed);
-
 /* (topic, partition, from_offset, [value_type,] max_messages, max_bytes) */
 static Datum
 fetch(FunctionCallInfo fcinfo, int limits_arg)
@@ -50,14 +47,5 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	return (Datum) 0;
 }
 
-Datum
-pgqueue_fetch(PG_FUNCTION_ARGS)
-{
-	return fetch(fcinfo, 3);
-}
-
-Datum
-pgqueue_fetch_typed(PG_FUNCTION_ARGS)
-{
-	return fetch(fcinfo, 4);
-}
+PGQUEUE_VARIANT(pgqueue_fetch, fetch(fcinfo, 3))
+PGQUEUE_VARIANT(pgqueue_fetch_typed, fetch(fcinfo, 4))

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -29,7 +28,6 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/progress.h"
-#include "api/api.h"
 #include "api/group_offsets.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_group_offsets);
@@ -68,46 +66,32 @@ enum
 	OUT_COLUMNS
 };
 
-/* ---------------- a place ---------------- */
-
-static int64
-fixed_int64(HeapTuple tuple, int attr, TupleDesc desc)
+/* A row of the result, and what it follows from. */
+typedef struct Row
 {
-	bool		isnull;
+	int32		partition;
+	bool		released;		/* holds nothing until it is used again */
+	int64		incarnation;	/* of the offset; 0: the current one */
+	int64		handed_to;
+	Datum		values[OUT_COLUMNS];
+	bool		nulls[OUT_COLUMNS];
+} Row;
 
-	return DatumGetInt64(heap_getattr(tuple, attr, desc, &isnull));
-}
-
-/*
- * Compute the messages a second since the last move that was read.  Return
- * false if there is only one move.
- */
-static bool
-rate_of(const Walk *walk, float8 *rate)
-{
-	float8		seconds = (float8) (walk->now - walk->last_time) / USECS_PER_SEC;
-
-	if (walk->rows < 2 || seconds <= 0)
-		return false;
-	*rate = walk->moved / seconds;
-	return true;
-}
+/* ---------------- a row of the result ---------------- */
 
 static void
-set_text(Datum *values, bool *nulls, int column, const char *string)
+set_text(Row *row, int column, const char *string)
 {
-	nulls[column] = string == NULL;
+	row->nulls[column] = string == NULL;
 	if (string != NULL)
-		values[column] = CStringGetTextDatum(string);
+		row->values[column] = CStringGetTextDatum(string);
 }
 
 typedef struct ExpiredTask
 {
-	const ConsumerGroup *group;
-	int32		partition;
+	Walk	   *walk;
+	const Row  *row;
 	int64		offset;
-	bool		released;
-	TimestampTz *used;
 	bool		result;
 } ExpiredTask;
 
@@ -117,85 +101,81 @@ ask_expired(Topic *topic, void *arg)
 {
 	ExpiredTask *task = arg;
 
-	task->result = pgqueue_group_expired(task->group, topic, task->partition,
-										 task->offset, task->released,
-										 task->used);
+	task->result = pgqueue_group_expired(&task->walk->group->group, topic,
+										 task->row->partition, task->offset,
+										 task->row->released,
+										 &task->walk->used);
 }
 
 /*
- * Return true if the group of a place, which is at an offset, has expired
- * there.  The messages by which that is decided may be removed by now, or
+ * Return true if the group, which is at an offset, has expired in the
+ * partition.  The messages by which that is decided may be removed by now, or
  * unreadable.
  */
 static bool
-has_expired(Walk *walk, const Place *place, int64 offset)
+has_expired(Walk *walk, const Row *row, int64 offset)
 {
 	ListedTopic *listed = walk->topic;
-	ExpiredTask task = {&walk->group->group, place->partition, offset,
-	walk->released, &walk->used, false};
+	ExpiredTask task = {walk, row, offset, false};
 
 	/* most groups cannot have expired; then no message is read */
 	if (listed->topic->id != listed->id ||
-		!pgqueue_group_may_expire(task.group, listed->topic, task.released) ||
-		pgqueue_partition_broken(listed->topic, place->partition))
+		!pgqueue_group_may_expire(&walk->group->group, listed->topic,
+								  row->released) ||
+		pgqueue_partition_broken(listed->topic, row->partition))
 		return false;
 	(void) pgqueue_attempt(listed->topic, ask_expired, &task, &listed->warned);
 	return task.result;
 }
 
 /*
- * Set the columns of a row that follow from the ends of the log and the
- * group's offset (NULL: it is at the log start).  A group whose offset is lost
+ * Set the columns that follow from the ends of the log and the group's offset
+ * (NULL: it is at the log start).  A group whose offset is lost
  * (topic/incarnation.c) has read nothing of this log, and no member has
  * messages of it in hand.
  */
 static void
-set_missed(Walk *walk, const Place *place, const LogEnds *ends, Datum *values,
-		   const bool *nulls)
+set_missed(Walk *walk, Row *row, const LogEnds *ends)
 {
-	int64		offset = nulls[OUT_CURRENT] ? ends->log_start :
+	Datum	   *values = row->values;
+	Topic	   *topic = walk->topic->topic;
+	int64		offset = row->nulls[OUT_CURRENT] ? ends->log_start :
 		DatumGetInt64(values[OUT_CURRENT]);
+	bool		lost = false;
 
-	if (walk->incarnation != 0 &&
-		walk->incarnation != pgqueue_incarnation(walk->topic->topic))
+	if (row->incarnation != 0 && row->incarnation != pgqueue_incarnation(topic))
 	{
-		int64		reach = pgqueue_incarnation_reach(walk->topic->topic,
-													  place->partition,
-													  walk->incarnation,
+		int64		reach = pgqueue_incarnation_reach(topic, row->partition,
+													  row->incarnation,
 													  ends->latest);
 
-		values[OUT_LOST] = BoolGetDatum(offset > reach);
-		if (offset > reach || walk->handed_to > reach)
+		lost = offset > reach;
+		if (lost || row->handed_to > reach)
 			values[OUT_IN_HAND] = Int64GetDatum(0);
 		offset = Min(offset, reach);
 	}
-
 	values[OUT_MISSED] =
 		Int64GetDatum(DatumGetInt64(values[OUT_MISSED]) +
 					  Max(ends->log_start - offset, 0));
-	if (DatumGetBool(values[OUT_LOST]))
-		offset = ends->log_start;
-	values[OUT_EXPIRED] = BoolGetDatum(has_expired(walk, place, offset));
+	values[OUT_LOST] = BoolGetDatum(lost);
+	values[OUT_EXPIRED] =
+		BoolGetDatum(has_expired(walk, row, lost ? ends->log_start : offset));
 }
 
-/*
- * Put out the row of a place; the caller has filled in the columns that come
- * from queue.progress.  Put out nothing if the user may not see the group or
- * the topic.
- */
+/* Put out a row; the caller has set the columns from queue.progress. */
 static void
-put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
+put_row(Walk *walk, Row *row)
 {
-	Holder	   *holder = NULL;
-	const Member *owner;
-	LogEnds    *ends;
+	Datum	   *values = row->values;
+	bool	   *nulls = row->nulls;
+	const Member *owner = pgqueue_place_owner(walk, row->partition);
+	LogEnds    *ends = pgqueue_place_ends(walk->topic, row->partition);
+	int			pid = pgqueue_place_holder(walk, row->partition);
 
-	if (!pgqueue_hash_look_up(walk, place))
-		return;
 	values[OUT_GROUP] = walk->group->name;
 	values[OUT_TOPIC] = walk->topic->name;
-	values[OUT_PARTITION] = Int32GetDatum(place->partition);
-	ends = pgqueue_place_ends(walk->topic, place->partition);
+	values[OUT_PARTITION] = Int32GetDatum(row->partition);
+	values[OUT_EXPIRED] = values[OUT_LOST] = BoolGetDatum(false);
 	nulls[OUT_LOG_START] = nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] =
 		ends == NULL;
 	if (ends != NULL)
@@ -203,157 +183,30 @@ put_row(Walk *walk, const Place *place, Datum *values, bool *nulls)
 		values[OUT_LOG_START] = Int64GetDatum(ends->log_start);
 		values[OUT_STABLE_END] = Int64GetDatum(ends->stable_end);
 		values[OUT_LOG_END] = Int64GetDatum(ends->log_end);
+		set_missed(walk, row, ends);
 	}
-	owner = pgqueue_place_owner(walk, place);
-	set_text(values, nulls, OUT_MEMBER, owner == NULL ? NULL : owner->name);
-	set_text(values, nulls, OUT_CLIENT, owner == NULL ? NULL : owner->client);
-	values[OUT_EXPIRED] = values[OUT_LOST] = BoolGetDatum(false);
-	if (ends != NULL)
-		set_missed(walk, place, ends, values, nulls);
-	if (walk->any_holder)
-	{
-		Place		locked = *place;
-
-		locked.partition %= PGQUEUE_LOCKED_PARTITIONS;
-		holder = hash_search(walk->holders, &locked, HASH_FIND, NULL);
-	}
-	nulls[OUT_PID] = holder == NULL || holder->pid == 0;
-	values[OUT_PID] = Int32GetDatum(nulls[OUT_PID] ? 0 : holder->pid);
+	set_text(row, OUT_MEMBER, owner == NULL ? NULL : owner->name);
+	set_text(row, OUT_CLIENT, owner == NULL ? NULL : owner->client);
+	nulls[OUT_PID] = pid == 0;
+	values[OUT_PID] = Int32GetDatum(pid);
 	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
 }
 
-/* Put out the row of the current place. */
+/* Put out rows of partitions without progress, from one down to behind another. */
 static void
-finish_place(Walk *walk)
+put_unseen(Walk *walk, int32 from, int32 until)
 {
-	Datum		row[PROGRESS_NATTS];
-	bool		row_nulls[PROGRESS_NATTS];
-	Datum		values[OUT_COLUMNS];
-	bool		nulls[OUT_COLUMNS] = {false};
-	int64		offset;
-	float8		rate;
-
-	pgqueue_registry_read(walk->rel, walk->newest, PROGRESS_NATTS, row,
-						  row_nulls);
-	offset = DatumGetInt64(row[PROGRESS_ATTR_OFFSET - 1]);
-	values[OUT_CURRENT] = Int64GetDatum(offset);
-	values[OUT_COMMITTED_AT] = row[PROGRESS_ATTR_COMMITTED_AT - 1];
-	values[OUT_COMMITTED_BY] = row[PROGRESS_ATTR_COMMITTED_BY - 1];
-	nulls[OUT_COMMITTED_BY] = row_nulls[PROGRESS_ATTR_COMMITTED_BY - 1];
-	values[OUT_METADATA] = row[PROGRESS_ATTR_METADATA - 1];
-	nulls[OUT_METADATA] = row_nulls[PROGRESS_ATTR_METADATA - 1];
-	values[OUT_PAUSED] = row[PROGRESS_ATTR_PAUSED - 1];
-	walk->handed_to = row_nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
-		DatumGetInt64(row[PROGRESS_ATTR_HANDED_TO - 1]);
-	values[OUT_IN_HAND] = Int64GetDatum(Max(walk->handed_to - offset, 0));
-	values[OUT_MISSED] = row_nulls[PROGRESS_ATTR_MISSED - 1] ?
-		Int64GetDatum(0) : row[PROGRESS_ATTR_MISSED - 1];
-	walk->released = !row_nulls[PROGRESS_ATTR_RELEASED - 1];
-	walk->incarnation = row_nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
-		DatumGetInt64(row[PROGRESS_ATTR_INCARNATION - 1]);
-	nulls[OUT_RATE] = !rate_of(walk, &rate);
-	values[OUT_RATE] = Float8GetDatum(nulls[OUT_RATE] ? 0 : rate);
-	put_row(walk, &walk->place, values, nulls);
-}
-
-/*
- * Put out rows of partitions without progress, down to one that has some, or
- * -1.
- */
-static void
-put_unseen(Walk *walk, int32 until)
-{
-	for (; walk->unseen > until; walk->unseen--)
+	for (int32 p = from; p > until; p--)
 	{
-		Place		place = walk->place;
-		Datum		values[OUT_COLUMNS] = {0};
-		bool		nulls[OUT_COLUMNS] = {false};
+		Row			row = {.partition = p};
 
-		place.partition = walk->unseen;
-		nulls[OUT_CURRENT] = nulls[OUT_COMMITTED_AT] =
-			nulls[OUT_COMMITTED_BY] = nulls[OUT_METADATA] =
-			nulls[OUT_RATE] = true;
-		values[OUT_PAUSED] = BoolGetDatum(false);
-		values[OUT_IN_HAND] = values[OUT_MISSED] = Int64GetDatum(0);
-		walk->released = false;
-		walk->incarnation = walk->handed_to = 0;
-		put_row(walk, &place, values, nulls);
+		row.nulls[OUT_CURRENT] = row.nulls[OUT_COMMITTED_AT] =
+			row.nulls[OUT_COMMITTED_BY] = row.nulls[OUT_METADATA] =
+			row.nulls[OUT_RATE] = true;
+		row.values[OUT_PAUSED] = BoolGetDatum(false);
+		row.values[OUT_IN_HAND] = row.values[OUT_MISSED] = Int64GetDatum(0);
+		put_row(walk, &row);
 	}
-}
-
-/* Leave the current place for another one or, if NULL, at the end of the walk. */
-static void
-leave_place(Walk *walk, const Place *next)
-{
-	if (walk->any)
-		finish_place(walk);
-	if (walk->any && (next == NULL || next->group != walk->place.group ||
-					  next->topic != walk->place.topic))
-		put_unseen(walk, -1);
-}
-
-static bool
-is_move(char action)
-{
-	return action != PROGRESS_HANDED && action != PROGRESS_UNMOVED;
-}
-
-/* Begin another place with its newest row. */
-static void
-begin_place(Walk *walk, const Place *place, HeapTuple tuple)
-{
-	TupleDesc	desc = RelationGetDescr(walk->rel);
-	MemoryContext old;
-	bool		isnull;
-
-	if (!walk->any || place->group != walk->place.group ||
-		place->topic != walk->place.topic)
-	{
-		ListedTopic *topic = hash_search(walk->topics, &place->topic, HASH_FIND,
-										 NULL);
-
-		walk->unseen = topic == NULL ? -1 : topic->npartitions - 1;
-	}
-	walk->place = *place;
-	put_unseen(walk, place->partition);
-	walk->unseen = place->partition - 1;
-
-	MemoryContextReset(walk->row_context);
-	old = MemoryContextSwitchTo(walk->row_context);
-	walk->newest = heap_copytuple(tuple);
-	MemoryContextSwitchTo(old);
-	walk->any = true;
-	walk->moved = 0;
-	walk->last_offset = fixed_int64(tuple, PROGRESS_ATTR_OFFSET, desc);
-	walk->last_time = fixed_int64(tuple, PROGRESS_ATTR_COMMITTED_AT, desc);
-	walk->last_action = DatumGetChar(heap_getattr(tuple, PROGRESS_ATTR_ACTION,
-												  desc, &isnull));
-	walk->rows = is_move(walk->last_action) ? 1 : 0;
-	walk->seen = 1;
-	walk->full = false;
-}
-
-/* Add an older row of the current place. */
-static void
-add_row(Walk *walk, HeapTuple tuple)
-{
-	TupleDesc	desc = RelationGetDescr(walk->rel);
-	int64		offset = fixed_int64(tuple, PROGRESS_ATTR_OFFSET, desc);
-	bool		isnull;
-
-	if (walk->last_action == PROGRESS_CONSUMED ||
-		walk->last_action == PROGRESS_COMMITTED)
-		walk->moved += Max(walk->last_offset - offset, 0);
-	walk->last_offset = offset;
-	walk->last_time = fixed_int64(tuple, PROGRESS_ATTR_COMMITTED_AT, desc);
-	walk->last_action = DatumGetChar(heap_getattr(tuple, PROGRESS_ATTR_ACTION,
-												  desc, &isnull));
-	walk->seen++;
-	if (is_move(walk->last_action))
-		walk->rows++;
-	walk->full = walk->rows > RATE_ROWS || walk->seen > RATE_ROWS_SEEN ||
-		(walk->rows > 1 &&
-		 walk->now - walk->last_time > RATE_SECONDS * USECS_PER_SEC);
 }
 
 /* ---------------- the walk ---------------- */
@@ -368,70 +221,159 @@ begin_scan(Walk *walk, int fixed)
 {
 	const int32 place[] = {walk->place.group, walk->place.topic,
 	walk->place.partition};
-	ScanKeyData keys[3];
 
+	walk->scan = (RegistryScan) {0};
 	for (int i = 0; i < fixed; i++)
-		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, F_INT4EQ,
-					Int32GetDatum(place[i]));
+		pgqueue_registry_key_int4(&walk->scan, i + 1, place[i]);
 	if (fixed >= 0)
-		ScanKeyInit(&keys[fixed], fixed + 1, BTLessStrategyNumber, F_INT4LT,
-					Int32GetDatum(place[fixed]));
+		pgqueue_registry_key(&walk->scan, fixed + 1, BTLessStrategyNumber,
+							 F_INT4LT, Int32GetDatum(place[fixed]));
 	walk->fixed = fixed;
-	walk->scan = systable_beginscan_ordered(walk->rel, walk->index,
-											walk->snapshot, fixed + 1, keys);
+	pgqueue_registry_scan(&walk->scan, REGISTRY_PROGRESS, AccessShareLock,
+						  walk->snapshot);
 }
 
-static HeapTuple
+static Datum
+column(const Walk *walk, AttrNumber attr)
+{
+	return pgqueue_registry_column(&walk->scan, walk->tuple, attr);
+}
+
+/* Go on to the next row. */
+static void
 next_row(Walk *walk)
 {
-	for (;;)
+	CHECK_FOR_INTERRUPTS();
+	while ((walk->tuple = pgqueue_registry_previous(&walk->scan)) == NULL)
 	{
-		HeapTuple	tuple = systable_getnext_ordered(walk->scan,
-													 BackwardScanDirection);
-
-		if (HeapTupleIsValid(tuple) || walk->fixed <= 0)
-			return tuple;
-		systable_endscan_ordered(walk->scan);
+		if (walk->fixed <= 0)
+			return;
+		pgqueue_registry_end(&walk->scan);
 		begin_scan(walk, walk->fixed - 1);
 	}
+	walk->place.group = DatumGetInt32(column(walk, PROGRESS_ATTR_GROUP));
+	walk->place.topic = DatumGetInt32(column(walk, PROGRESS_ATTR_TOPIC));
+	walk->place.partition = DatumGetInt32(column(walk, PROGRESS_ATTR_PARTITION));
 }
 
+/* Go on to the first row that begin_scan() finds. */
 static void
-walk_all(Walk *walk)
+skip(Walk *walk, int fixed)
 {
-	TupleDesc	desc = RelationGetDescr(walk->rel);
-	HeapTuple	tuple;
+	pgqueue_registry_end(&walk->scan);
+	begin_scan(walk, fixed);
+	next_row(walk);
+}
 
-	begin_scan(walk, -1);
-	while (HeapTupleIsValid(tuple = next_row(walk)))
+/* Return true if the row at hand is of this place, or of its group and topic. */
+static bool
+is_at(const Walk *walk, const Place *place, bool partition)
+{
+	return HeapTupleIsValid(walk->tuple) &&
+		walk->place.group == place->group &&
+		walk->place.topic == place->topic &&
+		(!partition || walk->place.partition == place->partition);
+}
+
+/*
+ * Go on to the first row of another place, and compute from those passed the
+ * messages consumed a second.  Return false if there was only one move.
+ */
+static bool
+read_rate(Walk *walk, float8 *rate)
+{
+	const Place place = walk->place;
+	int			rows = 0;
+	int			moves = 0;
+	int64		consumed = 0;	/* since the row last read, ... */
+	int64		offset = 0;		/* ... which says this */
+	char		action = PROGRESS_UNMOVED;
+	TimestampTz time = 0;
+
+	while (is_at(walk, &place, true))
 	{
-		bool		isnull;
-		Place		place;
+		int64		newer = offset;
 
-		CHECK_FOR_INTERRUPTS();
-		place.group = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_GROUP,
-												 desc, &isnull));
-		place.topic = DatumGetInt32(heap_getattr(tuple, PROGRESS_ATTR_TOPIC,
-												 desc, &isnull));
-		place.partition = DatumGetInt32(heap_getattr(tuple,
-													 PROGRESS_ATTR_PARTITION,
-													 desc, &isnull));
-		if (walk->any && memcmp(&place, &walk->place, sizeof(Place)) == 0)
-		{
-			add_row(walk, tuple);
-			if (!walk->full)
-				continue;
-			systable_endscan_ordered(walk->scan);
-			begin_scan(walk, 2);
-		}
+		offset = DatumGetInt64(column(walk, PROGRESS_ATTR_OFFSET));
+		if (action == PROGRESS_CONSUMED || action == PROGRESS_COMMITTED)
+			consumed += Max(newer - offset, 0);
+		action = DatumGetChar(column(walk, PROGRESS_ATTR_ACTION));
+		time = DatumGetTimestampTz(column(walk, PROGRESS_ATTR_COMMITTED_AT));
+		rows++;
+		if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
+			moves++;
+		if (moves > RATE_ROWS || rows > RATE_ROWS_SEEN ||
+			(moves > 1 && walk->now - time > RATE_SECONDS * USECS_PER_SEC))
+			skip(walk, 2);
 		else
-		{
-			leave_place(walk, &place);
-			begin_place(walk, &place, tuple);
-		}
+			next_row(walk);
 	}
-	leave_place(walk, NULL);
-	systable_endscan_ordered(walk->scan);
+	if (moves < 2 || walk->now <= time)
+		return false;
+	*rate = consumed / ((float8) (walk->now - time) / USECS_PER_SEC);
+	return true;
+}
+
+/* Put out the row of the current place, and go on to the next place. */
+static void
+put_place(Walk *walk)
+{
+	Row			row = {.partition = walk->place.partition};
+	Datum		newest[PROGRESS_NATTS];
+	bool		nulls[PROGRESS_NATTS];
+	MemoryContext old;
+	HeapTuple	tuple;
+	int64		offset;
+	float8		rate = 0;
+
+	MemoryContextReset(walk->row_context);
+	old = MemoryContextSwitchTo(walk->row_context);
+	tuple = heap_copytuple(walk->tuple);
+	MemoryContextSwitchTo(old);
+	pgqueue_registry_read(walk->scan.rel, tuple, PROGRESS_NATTS, newest, nulls);
+	offset = DatumGetInt64(newest[PROGRESS_ATTR_OFFSET - 1]);
+	row.values[OUT_CURRENT] = Int64GetDatum(offset);
+	row.values[OUT_COMMITTED_AT] = newest[PROGRESS_ATTR_COMMITTED_AT - 1];
+	row.values[OUT_COMMITTED_BY] = newest[PROGRESS_ATTR_COMMITTED_BY - 1];
+	row.nulls[OUT_COMMITTED_BY] = nulls[PROGRESS_ATTR_COMMITTED_BY - 1];
+	row.values[OUT_METADATA] = newest[PROGRESS_ATTR_METADATA - 1];
+	row.nulls[OUT_METADATA] = nulls[PROGRESS_ATTR_METADATA - 1];
+	row.values[OUT_PAUSED] = newest[PROGRESS_ATTR_PAUSED - 1];
+	row.handed_to = nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
+		DatumGetInt64(newest[PROGRESS_ATTR_HANDED_TO - 1]);
+	row.values[OUT_IN_HAND] = Int64GetDatum(Max(row.handed_to - offset, 0));
+	row.values[OUT_MISSED] = nulls[PROGRESS_ATTR_MISSED - 1] ?
+		Int64GetDatum(0) : newest[PROGRESS_ATTR_MISSED - 1];
+	row.released = !nulls[PROGRESS_ATTR_RELEASED - 1];
+	row.incarnation = nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
+		DatumGetInt64(newest[PROGRESS_ATTR_INCARNATION - 1]);
+	row.nulls[OUT_RATE] = !read_rate(walk, &rate);
+	row.values[OUT_RATE] = Float8GetDatum(rate);
+	put_row(walk, &row);
+}
+
+/* Put out the rows of a group in a topic, and go on to the next such pair. */
+static void
+put_pair(Walk *walk)
+{
+	const Place pair = walk->place;
+	int32		unseen;
+
+	if (!pgqueue_begin_pair(walk))
+	{
+		skip(walk, 1);
+		return;
+	}
+	unseen = walk->topic->npartitions - 1;
+	while (is_at(walk, &pair, false))
+	{
+		int32		partition = walk->place.partition;
+
+		put_unseen(walk, unseen, partition);
+		unseen = partition - 1;
+		put_place(walk);
+	}
+	put_unseen(walk, unseen, -1);
 }
 
 /* () -> a row for each group and partition of the topics that it reads */
@@ -444,19 +386,14 @@ pgqueue_group_offsets(PG_FUNCTION_ARGS)
 	walk.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	walk.snapshot = GetActiveSnapshot();
 	walk.now = GetCurrentTimestamp();
-	walk.members_of.group = -1;
-	walk.found.group = walk.found.topic = -1;
 	walk.row_context = AllocSetContextCreate(CurrentMemoryContext,
 											 "queue progress row",
 											 ALLOCSET_SMALL_SIZES);
-	pgqueue_list_topics(&walk);
-	pgqueue_list_groups(&walk);
-	pgqueue_list_holders(&walk);
-	walk.rel = pgqueue_registry_open(REGISTRY_PROGRESS);
-	walk.index = index_open(pgqueue_registry(REGISTRY_PROGRESS_INDEX),
-							AccessShareLock);
-	walk_all(&walk);
-	index_close(walk.index, AccessShareLock);
-	table_close(walk.rel, AccessShareLock);
+	pgqueue_list_all(&walk);
+	begin_scan(&walk, -1);
+	next_row(&walk);
+	while (HeapTupleIsValid(walk.tuple))
+		put_pair(&walk);
+	pgqueue_registry_end(&walk.scan);
 	return (Datum) 0;
 }

@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -17,22 +16,26 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
-#include "api/api.h"
 #include "api/group_offsets.h"
+
+/* A transaction that has a group's partition, or one that shares its lock. */
+typedef struct Holder
+{
+	Place		place;			/* hash key; the lowest of these partitions */
+	int			pid;			/* 0: a prepared transaction */
+} Holder;
 
 static HTAB *
 make_hash(const char *name, Size key, Size entry)
 {
-	HASHCTL		ctl;
+	HASHCTL		ctl = {.keysize = key, .entrysize = entry,
+	.hcxt = CurrentMemoryContext};
 
-	ctl.keysize = key;
-	ctl.entrysize = entry;
-	ctl.hcxt = CurrentMemoryContext;
 	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-void
-pgqueue_list_topics(Walk *walk)
+static void
+list_topics(Walk *walk)
 {
 	ListCell   *lc;
 
@@ -49,15 +52,13 @@ pgqueue_list_topics(Walk *walk)
 		listed->topic = topic;
 		listed->name = CStringGetTextDatum(topic->name);
 		listed->npartitions = topic->npartitions;
-		listed->asked = palloc0(topic->npartitions * sizeof(bool));
-		listed->has_ends = palloc0(topic->npartitions * sizeof(bool));
-		listed->ends = palloc(topic->npartitions * sizeof(LogEnds));
+		listed->partitions = palloc0(topic->npartitions * sizeof(KnownEnds));
 		listed->warned = false;
 	}
 }
 
-void
-pgqueue_list_groups(Walk *walk)
+static void
+list_groups(Walk *walk)
 {
 	RegistryScan scan = {0};
 	HeapTuple	tuple;
@@ -80,12 +81,11 @@ pgqueue_list_groups(Walk *walk)
 }
 
 /* List the transactions that have locked a group's partition. */
-void
-pgqueue_list_holders(Walk *walk)
+static void
+list_holders(Walk *walk)
 {
 	LockData   *locks = GetLockStatusData();
 
-	walk->holders = make_hash("queue holders", sizeof(Place), sizeof(Holder));
 	for (int i = 0; i < locks->nelements; i++)
 	{
 		const LockInstanceData *lock = &locks->locks[i];
@@ -101,27 +101,38 @@ pgqueue_list_holders(Walk *walk)
 		place.group = (int32) tag->locktag_field2;
 		place.topic = (int32) tag->locktag_field3;
 		place.partition = tag->locktag_field4 & ~PGQUEUE_LOCK_GROUP;
+		if (walk->holders == NULL)
+			walk->holders = make_hash("queue holders", sizeof(Place),
+									  sizeof(Holder));
 		holder = hash_search(walk->holders, &place, HASH_ENTER, NULL);
 		holder->pid = lock->pid;
-		walk->any_holder = true;
 	}
-	pfree(locks->locks);
-	pfree(locks);
+}
+
+void
+pgqueue_list_all(Walk *walk)
+{
+	list_topics(walk);
+	list_groups(walk);
+	list_holders(walk);
 }
 
 /*
- * Look up topic and group of a place, mostly those of the place before.
- * Return false if either is unknown.
+ * Look up the group and topic of the row at hand, and the group's members
+ * there.  Return false if the user may not see the group or the topic.
  */
 bool
-pgqueue_hash_look_up(Walk *walk, const Place *place)
+pgqueue_begin_pair(Walk *walk)
 {
-	if (walk->found.topic != place->topic)
-		walk->topic = hash_search(walk->topics, &place->topic, HASH_FIND, NULL);
-	if (walk->found.group != place->group)
-		walk->group = hash_search(walk->groups, &place->group, HASH_FIND, NULL);
-	walk->found = *place;
-	return walk->topic != NULL && walk->group != NULL;
+	const Place *place = &walk->place;
+
+	walk->topic = hash_search(walk->topics, &place->topic, HASH_FIND, NULL);
+	walk->group = hash_search(walk->groups, &place->group, HASH_FIND, NULL);
+	if (walk->topic == NULL || walk->group == NULL)
+		return false;
+	pgqueue_members_read(place->group, place->topic, &walk->members);
+	walk->used = 0;
+	return true;
 }
 
 /*
@@ -131,39 +142,44 @@ pgqueue_hash_look_up(Walk *walk, const Place *place)
 LogEnds *
 pgqueue_place_ends(ListedTopic *listed, int32 partition)
 {
+	KnownEnds  *known;
+
 	if (partition < 0 || partition >= listed->npartitions ||
 		listed->topic->id != listed->id)
 		return NULL;
-	if (!listed->asked[partition])
+	known = &listed->partitions[partition];
+	if (!known->asked)
 	{
 		CHECK_FOR_INTERRUPTS();
-		listed->asked[partition] = true;
-		listed->has_ends[partition] =
-			pgqueue_attempt_log_ends(listed->topic, partition,
-									 &listed->ends[partition],
-									 &listed->warned);
+		known->asked = true;
+		known->known = pgqueue_attempt_log_ends(listed->topic, partition,
+												&known->ends, &listed->warned);
 	}
-	return listed->has_ends[partition] ? &listed->ends[partition] : NULL;
+	return known->known ? &known->ends : NULL;
 }
 
-/* Return the live member that owns the place, or NULL. */
+/* Return the live member of the group that owns a partition, or NULL. */
 const Member *
-pgqueue_place_owner(Walk *walk, const Place *place)
+pgqueue_place_owner(const Walk *walk, int32 partition)
 {
-	if (walk->members_of.group != place->group ||
-		walk->members_of.topic != place->topic)
-	{
-		pgqueue_members_read(place->group, place->topic, &walk->members);
-		walk->members_of = *place;
-		walk->used = 0;
-	}
 	for (int i = 0; i < walk->members.n; i++)
 	{
 		const Member *member = &walk->members.members[i];
 
-		for (int k = 0; member->alive && k < member->npartitions; k++)
-			if (member->partitions[k] == place->partition)
-				return member;
+		if (member->alive && pgqueue_member_owns(member, partition))
+			return member;
 	}
 	return NULL;
+}
+
+/* Return the backend that has the group's partition; 0: none, or unknown. */
+int
+pgqueue_place_holder(const Walk *walk, int32 partition)
+{
+	Place		locked = {walk->group->id, walk->topic->id,
+	partition % PGQUEUE_LOCKED_PARTITIONS};
+	Holder	   *holder = walk->holders == NULL ? NULL :
+		hash_search(walk->holders, &locked, HASH_FIND, NULL);
+
+	return holder == NULL ? 0 : holder->pid;
 }

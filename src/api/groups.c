@@ -28,19 +28,6 @@
 PG_FUNCTION_INFO_V1(pgqueue_alter_group);
 PG_FUNCTION_INFO_V1(pgqueue_drop_group);
 PG_FUNCTION_INFO_V1(pgqueue_expire_group);
-PG_FUNCTION_INFO_V1(pgqueue_pause);
-PG_FUNCTION_INFO_V1(pgqueue_resume);
-
-/*
- * Read an argument that may name a topic.
- *
- * Errors: 42704, 42501.
- */
-static Topic *
-topic_or_null(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : pgqueue_readable_topic(fcinfo, arg);
-}
 
 /* Return true if one of the partitions is of the topic. */
 static bool
@@ -143,7 +130,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	pgqueue_check_writable(fcinfo);
-	topic = topic_or_null(fcinfo, 1);
+	topic = PG_ARGISNULL(1) ? NULL : pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
 	topic_id = topic == NULL ? -1 : topic->id;
@@ -175,17 +162,62 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 /* ---------------- expire, pause and resume ---------------- */
 
-/*
- * If the group has not begun to read a partition, begin it at the log start,
- * so that it has a row.
- */
-static void
-start_unmoved(Progress *progress)
+typedef enum Change
 {
-	if (progress->found)
-		return;
-	progress->offset = pgqueue_log_start(progress->topic, progress->partition);
-	pgqueue_progress_write(progress, PROGRESS_STARTED);
+	EXPIRE,
+	PAUSE,
+	RESUME
+} Change;
+
+/*
+ * Expire, pause or resume a group in a partition, at its offset; if it has not
+ * begun to read the partition, begin it at the log start, so that it has a row.
+ * Return false, with nothing written, if it is in that state already.
+ *
+ * Locks: pgqueue_topic_hold().
+ */
+static bool
+change_partition(ConsumerGroup *group, Topic *topic, int32 partition,
+				 Change change)
+{
+	Progress	progress;
+
+	CHECK_FOR_INTERRUPTS();
+	pgqueue_progress_lock_and_read(group->id, topic, partition, &progress);
+	if (change == EXPIRE ? progress.released :
+		progress.paused == (change == PAUSE))
+	{
+		pgqueue_progress_unlock(&progress);
+		return false;
+	}
+	if (!progress.found)
+	{
+		progress.offset = pgqueue_log_start(topic, partition);
+		pgqueue_progress_write(&progress, PROGRESS_STARTED);
+	}
+	if (change == EXPIRE)
+		progress.released = true;
+	else
+		progress.paused = change == PAUSE;
+	pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
+	if (change == RESUME)
+		pgqueue_note_progress(group->id, topic->id, partition, true);
+	return true;
+}
+
+/*
+ * Change a group in a partition of a topic, or (-1) in all.  Return the number
+ * of partitions changed.
+ */
+static int
+change_topic(ConsumerGroup *group, Topic *topic, int32 partition, Change change)
+{
+	int32		last = partition < 0 ? topic->npartitions - 1 : partition;
+	int			changed = 0;
+
+	for (int32 p = Max(partition, 0); p <= last; p++)
+		changed += change_partition(group, topic, p, change);
+	return changed;
 }
 
 /* (consumer_group, topic) -> number of partitions changed */
@@ -194,7 +226,6 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
 	ConsumerGroup group;
-	int			changed = 0;
 
 	pgqueue_check_writable(fcinfo);
 	topic = pgqueue_readable_topic(fcinfo, 1);
@@ -206,76 +237,17 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 	topic = pgqueue_topic_hold(topic);
 	if (!pgqueue_progress_any(group.id, topic->id))
 		PG_RETURN_INT32(0);
-	for (int32 p = 0; p < topic->npartitions; p++)
-	{
-		Progress	progress;
-
-		CHECK_FOR_INTERRUPTS();
-		pgqueue_progress_lock_and_read(group.id, topic, p, &progress);
-		if (progress.released)
-		{
-			pgqueue_progress_unlock(&progress);
-			continue;
-		}
-		start_unmoved(&progress);
-		progress.released = true;
-		pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
-		changed++;
-	}
-	PG_RETURN_INT32(changed);
+	PG_RETURN_INT32(change_topic(&group, topic, -1, EXPIRE));
 }
 
 /*
- * Pause or resume a group in a partition.  Return false, with nothing written,
- * if it is in that state already.
- */
-static bool
-set_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
-{
-	Progress	progress;
-
-	pgqueue_progress_lock_and_read(group->id, topic, partition, &progress);
-	if (progress.paused == paused)
-	{
-		pgqueue_progress_unlock(&progress);
-		return false;
-	}
-	start_unmoved(&progress);
-	progress.paused = paused;
-	pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
-	if (!paused)
-		pgqueue_note_progress(group->id, topic->id, partition, true);
-	return true;
-}
-
-/*
- * Pause or resume a group in all partitions of a topic, or in one.  Return the
- * number of partitions changed.
- *
- * Locks: pgqueue_topic_hold().
- */
-static int
-set_topic_paused(ConsumerGroup *group, Topic *topic, int32 partition, bool paused)
-{
-	int			changed = 0;
-	int32		first = partition < 0 ? 0 : partition;
-	int32		last;
-
-	last = partition < 0 ? topic->npartitions - 1 : partition;
-	for (int32 p = first; p <= last; p++)
-		changed += set_paused(group, topic, p, paused);
-	return changed;
-}
-
-/*
- * Pause or resume a group in all partitions of a topic but those that cannot
- * be read, for which a WARNING is raised.  Return the number of partitions
- * changed.
+ * Do the same in all partitions but those that cannot be read, for which a
+ * WARNING is raised.
  *
  * Locks: the topic's table, ACCESS SHARE.
  */
 static int
-set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
+change_sound(ConsumerGroup *group, Topic *topic, Change change)
 {
 	const char *problem = topic->broken;
 	int			npartitions = problem == NULL ? topic->npartitions : 0;
@@ -284,7 +256,7 @@ set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
 	for (int32 p = 0; p < npartitions; p++)
 	{
 		if (!pgqueue_partition_broken(topic, p))
-			changed += set_paused(group, topic, p, paused);
+			changed += change_partition(group, topic, p, change);
 		else if (problem == NULL)
 			problem = pgqueue_partition_flaw(topic, p);
 	}
@@ -297,9 +269,9 @@ set_sound_paused(ConsumerGroup *group, Topic *topic, bool paused)
 	return changed;
 }
 
-/* Pause or resume a group in all topics that it reads. */
+/* Do the same in all topics that the group reads. */
 static int
-set_group_paused(ConsumerGroup *group, bool paused)
+change_group(ConsumerGroup *group, Change change)
 {
 	List	   *places = pgqueue_group_partitions(group->id, -1);
 	int			changed = 0;
@@ -317,50 +289,44 @@ set_group_paused(ConsumerGroup *group, bool paused)
 		/* a topic that was dropped meanwhile has nothing to pause */
 		topic = pgqueue_topic_find(lfirst(lc));
 		if (topic != NULL && reads(places, topic->id))
-			changed += set_sound_paused(group, topic, paused);
+			changed += change_sound(group, topic, change);
 	}
 	return changed;
 }
 
 /* (consumer_group, topic, partition) -> number of partitions changed */
 static Datum
-pause_or_resume(FunctionCallInfo fcinfo, bool paused)
+pause_or_resume(FunctionCallInfo fcinfo, Change change)
 {
 	Topic	   *topic;
 	ConsumerGroup group;
 	int32		partition = PG_ARGISNULL(2) ? -1 : PG_GETARG_INT32(2);
 
 	pgqueue_check_writable(fcinfo);
-	topic = topic_or_null(fcinfo, 1);
+	topic = PG_ARGISNULL(1) ? NULL : pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);
 	pgqueue_group_must_exist(&group);
-	if (!PG_ARGISNULL(2) && topic == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("partition must not be given without topic")));
 	if (!PG_ARGISNULL(2))
+	{
+		if (topic == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("partition must not be given without topic")));
 		pgqueue_check_partition(topic, partition);
+	}
 
-	/* keep the group from beginning to read another topic meanwhile */
 	if (topic == NULL)
+	{
+		/* keep the group from beginning to read another topic meanwhile */
 		pgqueue_group_lock_rows(group.id);
-	else
-		(void) pgqueue_group_lock_shared(group.id, true);
+		pgqueue_group_check_same(&group);
+		PG_RETURN_INT32(change_group(&group, change));
+	}
+	(void) pgqueue_group_lock_shared(group.id, true);
 	pgqueue_group_check_same(&group);
-	if (topic == NULL)
-		PG_RETURN_INT32(set_group_paused(&group, paused));
 	topic = pgqueue_topic_hold(topic);
-	PG_RETURN_INT32(set_topic_paused(&group, topic, partition, paused));
+	PG_RETURN_INT32(change_topic(&group, topic, partition, change));
 }
 
-Datum
-pgqueue_pause(PG_FUNCTION_ARGS)
-{
-	return pause_or_resume(fcinfo, true);
-}
-
-Datum
-pgqueue_resume(PG_FUNCTION_ARGS)
-{
-	return pause_or_resume(fcinfo, false);
-}
+PGQUEUE_VARIANT(pgqueue_pause, pause_or_resume(fcinfo, PAUSE))
+PGQUEUE_VARIANT(pgqueue_resume, pause_or_resume(fcinfo, RESUME))

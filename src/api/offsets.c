@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type_d.h"
 #include "common/int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -23,7 +22,6 @@
 #include "utils/hsearch.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "base/base.h"
 #include "wait/wait.h"
@@ -41,6 +39,8 @@ PG_FUNCTION_INFO_V1(pgqueue_offsets_for_time);
 PG_FUNCTION_INFO_V1(pgqueue_offset_time);
 PG_FUNCTION_INFO_V1(pgqueue_unread_time);
 
+/* In the order of the arguments of reset_offsets(), from the first of them on. */
+#define TARGET_ARG 2
 typedef enum TargetKind
 {
 	TO_OFFSET,
@@ -54,8 +54,7 @@ typedef enum TargetKind
 typedef struct Target
 {
 	TargetKind	kind;
-	int64		number;			/* offset or shift */
-	TimestampTz time;
+	Datum		value;			/* offset, time or shift */
 } Target;
 
 /*
@@ -67,6 +66,7 @@ typedef struct Target
 static int64
 target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 {
+	int64		number = DatumGetInt64(target->value);
 	LogEnds		ends;
 	Found		place;
 	Snapshot	snapshot;
@@ -80,16 +80,18 @@ target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 		case TO_LATEST:
 			return ends.latest;
 		case TO_OFFSET:
-			if (target->number < ends.log_start || target->number > ends.latest)
-				pgqueue_offset_beyond(topic, partition, target->number, &ends);
-			return target->number;
+			if (number < ends.log_start || number > ends.latest)
+				pgqueue_offset_beyond(topic, partition, number, &ends);
+			return number;
 		case SHIFT_BY:
-			if (pg_add_s64_overflow(before, target->number, &offset))
-				offset = target->number > 0 ? ends.latest : ends.log_start;
+			if (pg_add_s64_overflow(before, number, &offset))
+				offset = number > 0 ? ends.latest : ends.log_start;
 			return Min(Max(offset, ends.log_start), ends.latest);
 		case TO_TIME:
 			snapshot = RegisterSnapshot(GetLatestSnapshot());
-			pgqueue_find_time(topic, partition, target->time, snapshot, &place);
+			pgqueue_find_time(topic, partition,
+							  DatumGetTimestampTz(target->value), snapshot,
+							  &place);
 			UnregisterSnapshot(snapshot);
 			return place.found ? Min(place.offset, ends.latest) : ends.latest;
 	}
@@ -113,11 +115,10 @@ start_target(char *start, Target *target)
 	else if (isdigit((unsigned char) start[0]))
 	{
 		target->kind = TO_TIME;
-		target->time =
-			DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-													CStringGetDatum(start),
-													ObjectIdGetDatum(InvalidOid),
-													Int32GetDatum(-1)));
+		target->value = DirectFunctionCall3(timestamptz_in,
+											CStringGetDatum(start),
+											ObjectIdGetDatum(InvalidOid),
+											Int32GetDatum(-1));
 	}
 	else
 		ereport(ERROR,
@@ -161,7 +162,6 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	bool		made;
 
 	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_check_not_null(fcinfo, 2, "start");
 	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg(fcinfo, 0, &group);
@@ -187,44 +187,22 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 
 /* ---------------- reset_offsets ---------------- */
 
-/*
- * Read the arguments to_offset, to_time, to_earliest, to_latest and shift_by,
- * from argument 2 on.  Exactly one of them must be given.
- *
- * Errors: 22023.
- */
+/* Read the arguments of which exactly one must be given.  Errors: 22023. */
 static void
 reset_target(FunctionCallInfo fcinfo, Target *target)
 {
 	int			n = 0;
 
-	if (!PG_ARGISNULL(2))
+	for (TargetKind kind = TO_OFFSET; kind <= SHIFT_BY; kind++)
 	{
+		int			arg = TARGET_ARG + kind;
+		bool		flag = kind == TO_EARLIEST || kind == TO_LATEST;
+
+		if (PG_ARGISNULL(arg) || (flag && !PG_GETARG_BOOL(arg)))
+			continue;
 		n++;
-		target->kind = TO_OFFSET;
-		target->number = PG_GETARG_INT64(2);
-	}
-	if (!PG_ARGISNULL(3))
-	{
-		n++;
-		target->kind = TO_TIME;
-		target->time = PG_GETARG_TIMESTAMPTZ(3);
-	}
-	if (!PG_ARGISNULL(4) && PG_GETARG_BOOL(4))
-	{
-		n++;
-		target->kind = TO_EARLIEST;
-	}
-	if (!PG_ARGISNULL(5) && PG_GETARG_BOOL(5))
-	{
-		n++;
-		target->kind = TO_LATEST;
-	}
-	if (!PG_ARGISNULL(6))
-	{
-		n++;
-		target->kind = SHIFT_BY;
-		target->number = PG_GETARG_INT64(6);
+		target->kind = kind;
+		target->value = PG_GETARG_DATUM(arg);
 	}
 	if (n != 1)
 		ereport(ERROR,
@@ -237,8 +215,6 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
  * Move a group's offset in a partition.  A member that has messages in hand is
  * fenced: it cannot commit them any more.  Messages that retention removed
  * unread are counted as missed, as if the group had jumped by itself.
- *
- * An offset that is lost cannot be shifted.
  *
  * Locks: takes the group's progress in the partition, unless dry_run.
  */
@@ -300,7 +276,6 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	dry_run = PG_GETARG_BOOL(8);
 	if (!dry_run)
 		pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
 	pgqueue_group_must_exist(&group);
@@ -378,64 +353,51 @@ typedef struct FoundTime
 		int32		topic_id;
 		int32		partition;
 	}			key;
-	int64		from;
+	int64		from;			/* the offset asked for */
 	Found		place;			/* found: valid */
 	bool		failed;			/* the partition cannot be read */
 } FoundTime;
 
-/* Return what was last found in a partition; place.found is false if nothing. */
+/* Return what was last found for arguments 1 and 2, to find it if it is not. */
 static FoundTime *
-last_found(FmgrInfo *flinfo, int32 topic_id, int32 partition)
+last_found(FunctionCallInfo fcinfo, const Topic *topic)
 {
-	FoundTime	key = {{topic_id, partition}};
+	FmgrInfo   *flinfo = fcinfo->flinfo;
+	FoundTime	asked = {{topic->id, PG_GETARG_INT32(1)}, PG_GETARG_INT64(2)};
 	FoundTime  *last;
 	bool		found;
 
 	if (flinfo->fn_extra == NULL)
 	{
-		HASHCTL		ctl;
+		HASHCTL		ctl = {.keysize = sizeof(asked.key),
+			.entrysize = sizeof(FoundTime), .hcxt = flinfo->fn_mcxt};
 
-		ctl.keysize = sizeof(key.key);
-		ctl.entrysize = sizeof(FoundTime);
-		ctl.hcxt = flinfo->fn_mcxt;
 		flinfo->fn_extra = hash_create("queue times", 64, &ctl,
 									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	last = hash_search(flinfo->fn_extra, &key.key, HASH_ENTER, &found);
+	last = hash_search(flinfo->fn_extra, &asked.key, HASH_ENTER, &found);
 	if (!found)
-		last->place.found = last->failed = false;
+		*last = asked;
+	if (last->from != asked.from)
+		last->place.found = false;
+	last->from = asked.from;
 	return last;
 }
-
-/* The argument of find_offset_time(). */
-typedef struct TimeTask
-{
-	FmgrInfo   *flinfo;
-	int32		partition;
-	int64		from;
-	Found		place;
-} TimeTask;
 
 /* Find the time of the first message from an offset on; a TopicTask. */
 static void
 find_offset_time(Topic *topic, void *arg)
 {
-	TimeTask   *task = arg;
-	FoundTime  *last;
+	FoundTime  *last = arg;
+	int32		partition = last->key.partition;
 
 	pgqueue_check_right(topic, ACL_SELECT);
-	pgqueue_check_partition(topic, task->partition);
-	if (task->from < pgqueue_log_start(topic, task->partition))
-		return;
-	last = last_found(task->flinfo, topic->id, task->partition);
-	if (!last->place.found || last->from != task->from)
-	{
+	pgqueue_check_partition(topic, partition);
+	if (last->from < pgqueue_log_start(topic, partition))
 		last->place.found = false;
-		pgqueue_find_offset(topic, task->partition, task->from,
-							GetActiveSnapshot(), &last->place);
-		last->from = task->from;
-	}
-	task->place = last->place;
+	else if (!last->place.found)
+		pgqueue_find_offset(topic, partition, last->from, GetActiveSnapshot(),
+							&last->place);
 }
 
 /*
@@ -445,12 +407,13 @@ find_offset_time(Topic *topic, void *arg)
 Datum
 pgqueue_offset_time(PG_FUNCTION_ARGS)
 {
-	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
+	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	FoundTime  *last = last_found(fcinfo, topic);
 
-	find_offset_time(pgqueue_topic_arg(PG_GETARG_TEXT_PP(0)), &task);
-	if (!task.place.found)
+	find_offset_time(topic, last);
+	if (!last->place.found)
 		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(task.place.timestamp);
+	PG_RETURN_TIMESTAMPTZ(last->place.timestamp);
 }
 
 /*
@@ -462,21 +425,20 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 Datum
 pgqueue_unread_time(PG_FUNCTION_ARGS)
 {
-	TimeTask	task = {fcinfo->flinfo, PG_GETARG_INT32(1), PG_GETARG_INT64(2)};
 	bool		locked;
 	Topic	   *topic = pgqueue_attempt_find(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 											 &locked);
 	FoundTime  *last;
 
 	if (topic == NULL || topic->broken != NULL ||
-		pgqueue_partition_broken(topic, task.partition) ||
+		pgqueue_partition_broken(topic, PG_GETARG_INT32(1)) ||
 		pg_class_aclcheck(topic->view, GetUserId(),
 						  ACL_SELECT) != ACLCHECK_OK)
 		PG_RETURN_NULL();
-	last = last_found(fcinfo->flinfo, topic->id, task.partition);
+	last = last_found(fcinfo, topic);
 	if (!last->failed)
-		last->failed = !pgqueue_attempt(topic, find_offset_time, &task, NULL);
-	if (!task.place.found)
+		last->failed = !pgqueue_attempt(topic, find_offset_time, last, NULL);
+	if (last->failed || !last->place.found)
 		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(task.place.timestamp);
+	PG_RETURN_TIMESTAMPTZ(last->place.timestamp);
 }

@@ -32,11 +32,6 @@
 #include "group/member.h"
 #include "api/api.h"
 
-PG_FUNCTION_INFO_V1(pgqueue_poll);
-PG_FUNCTION_INFO_V1(pgqueue_poll_typed);
-PG_FUNCTION_INFO_V1(pgqueue_poll_topics);
-PG_FUNCTION_INFO_V1(pgqueue_poll_topics_typed);
-
 #define TYPED_CALL \
 	"queue.poll_typed(<consumer_group>, %s, <member>, NULL::%s)"
 #define TOPICS_TYPED_CALL \
@@ -142,26 +137,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	return (Datum) 0;
 }
 
-Datum
-pgqueue_poll(PG_FUNCTION_ARGS)
-{
-	return poll(fcinfo, false, 3);
-}
-
-Datum
-pgqueue_poll_typed(PG_FUNCTION_ARGS)
-{
-	return poll(fcinfo, false, 4);
-}
-
-Datum
-pgqueue_poll_topics(PG_FUNCTION_ARGS)
-{
-	return poll(fcinfo, true, 3);
-}
-
-Datum
-pgqueue_poll_topics_typed(PG_FUNCTION_ARGS)
-{
-	return poll(fcinfo, true, 4);
-}
+PGQUEUE_VARIANT(pgqueue_poll, poll(fcinfo, false, 3))
+PGQUEUE_VARIANT(pgqueue_poll_typed, poll(fcinfo, false, 4))
+PGQUEUE_VARIANT(pgqueue_poll_topics, poll(fcinfo, true, 3))
+PGQUEUE_VARIANT(pgqueue_poll_topics_typed, poll(fcinfo, true, 4))

@@ -21,9 +21,6 @@
 #include "producer/producer.h"
 #include "api/api.h"
 
-PG_FUNCTION_INFO_V1(pgqueue_produce_text);
-PG_FUNCTION_INFO_V1(pgqueue_produce_typed);
-
 /*
  * Form the row that produce returns; its type is kept in fn_extra.  timestamp:
  * NULL for a duplicate.
@@ -57,28 +54,23 @@ produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 											  lengthof(values)));
 }
 
-/* ---------------- one message ---------------- */
-
 /*
  * (topic, value, key, headers, partition, producer_id, sequence, epoch)
  *
- * type: InvalidOid for text
+ * type: of the value; InvalidOid for text
  */
 static Datum
 produce(FunctionCallInfo fcinfo, Oid type)
 {
 	Topic	   *topic;
-	bool		value_null = PG_ARGISNULL(1);
-	bool		key_null = PG_ARGISNULL(2);
-	bool		headers_null = PG_ARGISNULL(3);
-	Datum		value = value_null ? (Datum) 0 : PG_GETARG_DATUM(1);
-	text	   *key = key_null ? NULL : PG_GETARG_TEXT_PP(2);
-	Datum		headers = headers_null ? (Datum) 0 : PG_GETARG_DATUM(3);
+	text	   *key = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	Datum		value = PG_GETARG_DATUM(1);
+	Datum		values[LOG_NATTS];
+	bool		nulls[LOG_NATTS];
 	int32		partition;
 	int32		id;
 	HeapTuple	record;
 	ProducerArgs producer;
-	int64		sequence = 0;
 	ProducerClaim claim;
 	LogFixed   *fixed;
 
@@ -92,21 +84,27 @@ produce(FunctionCallInfo fcinfo, Oid type)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("sequence must be given with a producer_id")));
-		sequence = PG_GETARG_INT64(6);
+		producer.sequence = PG_GETARG_INT64(6);
 	}
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
-	pgqueue_check_message(topic, value_null, key_null, headers_null, headers);
+	values[LOG_ATTR_KEY - 1] = PointerGetDatum(key);
+	values[LOG_ATTR_HEADERS - 1] = PG_GETARG_DATUM(3);
+	nulls[LOG_ATTR_KEY - 1] = key == NULL;
+	nulls[LOG_ATTR_VALUE - 1] = PG_ARGISNULL(1);
+	nulls[LOG_ATTR_HEADERS - 1] = PG_ARGISNULL(3);
+	pgqueue_check_message(topic, values, nulls);
 
 	id = topic->id;
-	value = OidIsValid(type) ?
-		pgqueue_value_from_typed(topic, type, value, value_null) :
-		pgqueue_value_from_text(topic, value, value_null);
+	values[LOG_ATTR_VALUE - 1] = OidIsValid(type) ?
+		pgqueue_value_from_typed(topic, type, value, PG_ARGISNULL(1)) :
+		pgqueue_value_from_text(topic, value, PG_ARGISNULL(1));
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
 	if (producer.name != NULL)
 	{
-		pgqueue_claim(topic, producer.name, producer.epoch, &sequence, 1, &claim);
+		pgqueue_claim(topic, producer.name, producer.epoch, &producer.sequence,
+					  1, &claim);
 		if (claim.nduplicates > 0)
 		{
 			pgqueue_claim_complete(&claim, NULL, NULL);
@@ -127,9 +125,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	else
 		partition = pgqueue_next_sticky(topic);
 
-	record = pgqueue_form_message(topic, partition, value, value_null,
-								  PointerGetDatum(key), key_null,
-								  headers, headers_null);
+	record = pgqueue_form_record(topic->desc, partition, values, nulls);
 	pgqueue_append(topic, partition, &record, 1);
 	if (producer.name != NULL)
 		pgqueue_claim_complete(&claim, &record, NULL);
@@ -138,14 +134,5 @@ produce(FunctionCallInfo fcinfo, Oid type)
 						  &fixed->timestamp);
 }
 
-Datum
-pgqueue_produce_text(PG_FUNCTION_ARGS)
-{
-	return produce(fcinfo, InvalidOid);
-}
-
-Datum
-pgqueue_produce_typed(PG_FUNCTION_ARGS)
-{
-	return produce(fcinfo, pgqueue_argument_type(fcinfo, 1, "value"));
-}
+PGQUEUE_VARIANT(pgqueue_produce_text, produce(fcinfo, InvalidOid))
+PGQUEUE_VARIANT(pgqueue_produce_typed, produce(fcinfo, pgqueue_argument_type(fcinfo, 1, "value")))

@@ -39,53 +39,47 @@ convert_batch(Topic *topic, Elements *batch)
 									 batch->nulls[i]);
 }
 
-/*
- * Choose the partition of each message: the explicit one, the key's, or one for
- * all messages without a key.
- */
-static int32 *
-choose_partitions(Topic *topic, int n, bool has_explicit, int32 explicit,
-				  const Elements *keys)
+/* Set a column of a message from an array, which may be empty: no values. */
+static void
+set_column(const Elements *elements, int i, int attr, Datum *values, bool *nulls)
 {
-	int32	   *chosen = palloc(n * sizeof(int32));
+	nulls[attr - 1] = elements->n == 0 || elements->nulls[i];
+	values[attr - 1] = nulls[attr - 1] ? (Datum) 0 : elements->values[i];
+}
+
+/*
+ * Form the records of a batch from message first on, in the caller's order.
+ * They go to an explicit partition (or -1), that of the key, or one for all
+ * messages without a key.
+ */
+static HeapTuple *
+form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
+		   const Elements *keys, const Elements *headers)
+{
+	HeapTuple  *records = palloc((batch->n - first) * sizeof(HeapTuple));
 	int32		sticky = -1;
 
-	for (int i = 0; i < n; i++)
+	for (int i = first; i < batch->n; i++)
 	{
-		if (has_explicit)
-			chosen[i] = explicit;
-		else if (keys->n > 0 && !keys->nulls[i])
-			chosen[i] = pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
-										  topic->npartitions);
-		else
+		Datum		values[LOG_NATTS];
+		bool		nulls[LOG_NATTS];
+		int32		partition = explicit;
+
+		set_column(batch, i, LOG_ATTR_VALUE, values, nulls);
+		set_column(keys, i, LOG_ATTR_KEY, values, nulls);
+		set_column(headers, i, LOG_ATTR_HEADERS, values, nulls);
+		pgqueue_check_message(topic, values, nulls);
+		if (partition < 0 && !nulls[LOG_ATTR_KEY - 1])
+			partition = pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
+												   topic->npartitions);
+		else if (partition < 0)
 		{
 			if (sticky < 0)
 				sticky = pgqueue_next_sticky(topic);
-			chosen[i] = sticky;
+			partition = sticky;
 		}
-	}
-	return chosen;
-}
-
-/* Form the records of a batch, in the caller's order. */
-static HeapTuple *
-form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
-		   const Elements *keys, const Elements *headers)
-{
-	HeapTuple  *records = palloc(batch->n * sizeof(HeapTuple));
-
-	for (int i = 0; i < batch->n; i++)
-	{
-		bool		key_null = keys->n == 0 || keys->nulls[i];
-		bool		headers_null = headers->n == 0 || headers->nulls[i];
-		Datum		key = key_null ? (Datum) 0 : keys->values[i];
-		Datum		header = headers_null ? (Datum) 0 : headers->values[i];
-
-		pgqueue_check_message(topic, batch->nulls[i], key_null, headers_null,
-							  header);
-		records[i] = pgqueue_form_message(topic, chosen[i], batch->values[i],
-										  batch->nulls[i], key, key_null,
-										  header, headers_null);
+		records[i - first] = pgqueue_form_record(topic->desc, partition, values,
+												 nulls);
 	}
 	return records;
 }
@@ -97,8 +91,7 @@ form_batch(Topic *topic, const int32 *chosen, const Elements *batch,
  * Errors: 22023, 22004.
  */
 static int64 *
-sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg,
-			  int n)
+sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg, int n)
 {
 	int64	   *sequences;
 	int64		first;
@@ -115,8 +108,7 @@ sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg,
 	{
 		Elements	elements;
 
-		pgqueue_take_apart(fcinfo, array_arg, "sequences", n,
-						   &elements);
+		pgqueue_take_apart(fcinfo, array_arg, "sequences", n, &elements);
 		for (int i = 0; i < n; i++)
 		{
 			if (elements.nulls[i])
@@ -163,12 +155,12 @@ count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
 		part->count++;
 }
 
-/* Count the messages of a batch: duplicates, if there is a producer, and new ones. */
+/* Count the messages of a batch: duplicates and new ones. */
 static void
 count_batch(BatchPart *parts, const ProducerClaim *claim, HeapTuple *records,
 			int n)
 {
-	for (int i = 0; claim != NULL && i < claim->nduplicates; i++)
+	for (int i = 0; i < claim->nduplicates; i++)
 		count_message(parts, claim->places[i].partition,
 					  claim->places[i].offset, true);
 	for (int i = 0; i < n; i++)
@@ -200,25 +192,6 @@ return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
 }
 
 /*
- * Form the records of a batch, and append them partition by partition.  Return
- * them in the batch's order.  The topic's description may have been replaced then.
- */
-static HeapTuple *
-append_batch(Topic *topic, bool has_explicit, int32 explicit, Elements *batch,
-			 Elements *keys, Elements *headers)
-{
-	int32	   *chosen = choose_partitions(topic, batch->n, has_explicit, explicit,
-										   keys);
-	HeapTuple  *records = form_batch(topic, chosen, batch, keys, headers);
-	int		   *bounds;
-	HeapTuple  *grouped = pgqueue_group_records(records, batch->n,
-												topic->npartitions, &bounds);
-
-	pgqueue_append_grouped(topic, grouped, bounds, topic->npartitions);
-	return records;
-}
-
-/*
  * (topic, batch, keys, headers, partition, producer_id, first_sequence, epoch,
  * watermark, sequences)
  */
@@ -231,14 +204,14 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	Elements	batch;
 	Elements	keys = {0};
 	Elements	headers = {0};
-	bool		has_explicit = !PG_ARGISNULL(4);
-	int32		explicit = has_explicit ? PG_GETARG_INT32(4) : 0;
+	int32		explicit = -1;
 	bool		has_watermark = !PG_ARGISNULL(8);
 	Datum		watermark = has_watermark ? PG_GETARG_DATUM(8) : (Datum) 0;
 	ProducerArgs producer;
-	ProducerClaim claim;
+	ProducerClaim claim = {0};
 	int64	   *sequences;
 	HeapTuple  *records;
+	int			nrecords;
 	BatchPart  *parts;
 	int			npartitions;
 	int32		id;
@@ -247,13 +220,16 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "batch");
 	producer = pgqueue_producer_args(fcinfo, 5, 7,
-							 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
-							 has_watermark,
-							 has_watermark ? "watermark" : "a sequence");
+									 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
+									 has_watermark,
+									 has_watermark ? "watermark" : "a sequence");
 	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
-	if (has_explicit)
+	if (!PG_ARGISNULL(4))
+	{
+		explicit = PG_GETARG_INT32(4);
 		pgqueue_check_partition(topic, explicit);
+	}
 
 	pgqueue_take_apart(fcinfo, 1, "batch", -1, &batch);
 	if (!PG_ARGISNULL(2))
@@ -280,23 +256,20 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
 	if (producer.name != NULL)
-	{
 		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,
 					  &claim);
-		pgqueue_skip_elements(&batch, claim.nduplicates);
-		pgqueue_skip_elements(&keys, claim.nduplicates);
-		pgqueue_skip_elements(&headers, claim.nduplicates);
-	}
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_check_same(topic, id);
 	npartitions = topic->npartitions;
 	parts = palloc0(npartitions * sizeof(BatchPart));
-	records = append_batch(topic, has_explicit, explicit, &batch, &keys, &headers);
-
+	records = form_batch(topic, claim.nduplicates, explicit, &batch, &keys,
+						 &headers);
+	nrecords = batch.n - claim.nduplicates;
+	pgqueue_append_all(topic, records, nrecords);
 	if (producer.name != NULL)
 		pgqueue_claim_complete(&claim, records,
 							   has_watermark ? &watermark : NULL);
-	count_batch(parts, producer.name != NULL ? &claim : NULL, records, batch.n);
+	count_batch(parts, &claim, records, nrecords);
 	return_parts(rsinfo, parts, npartitions);
 	return (Datum) 0;
 }

@@ -1,10 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * producers.c
- *	  SQL functions about a producer: create, alter, fence, look at, forget.
- *
- * Producing itself is in produce.c, produce_batch.c and view_insert.c;
- * producer_prune.c is about many producers at a time.
+ *	  SQL functions about producers: create, alter, fence, look at, forget,
+ *	  prune.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,8 +10,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/pg_type_d.h"
-#include "funcapi.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -35,12 +32,15 @@
 #include "topic/topic.h"
 #include "producer/producer.h"
 #include "api/api.h"
+#include "api/maintain.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_producer);
 PG_FUNCTION_INFO_V1(pgqueue_alter_producer);
 PG_FUNCTION_INFO_V1(pgqueue_fence_producer);
 PG_FUNCTION_INFO_V1(pgqueue_producer_state);
 PG_FUNCTION_INFO_V1(pgqueue_forget_producer);
+PG_FUNCTION_INFO_V1(pgqueue_prune_producers);
+PG_FUNCTION_INFO_V1(pgqueue_forget_producers);
 
 /* Milliseconds between looks at a producer while its holders are ended. */
 #define TERMINATE_WAIT 20
@@ -73,16 +73,76 @@ check_manages(const Topic *topic, const char *name, const Producer *producer)
 		pgqueue_check_belongs("producer", name, &producer->owner);
 }
 
-/* Check the same before waiting for other transactions, or ending them. */
+/* ---------------- locks ---------------- */
+
+/*
+ * End the backends with transactions that hold the producer.  Prepared
+ * transactions cannot be ended so.
+ *
+ * Errors: 42501 if the user may not.
+ */
 static void
-check_manages_known(const Topic *topic, const char *name)
+terminate_holders(const LOCKTAG *tag)
+{
+	int			count;
+	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC	   *proc;
+
+		if (VirtualTransactionIdIsRecoveredPreparedXact(holders[i]))
+			continue;
+		proc = pgqueue_proc_of(holders[i]);
+		/* a prepared transaction keeps the number of the backend that was */
+		if (proc == NULL || proc->pid == 0 ||
+			pgqueue_proc_lxid(proc) != holders[i].localTransactionId)
+			continue;
+		(void) DirectFunctionCall2(pg_terminate_backend,
+								   Int32GetDatum(proc->pid),
+								   Int64GetDatum(0));
+	}
+	pfree(holders);
+}
+
+/*
+ * Lock a producer that the user may manage, if it exists.  Wait for the
+ * transactions that have produced with it, or end them, and those that come
+ * next, until the lock is acquired.  Return false if it does not exist.
+ *
+ * Errors: 42501; 55P03 after lock_timeout, as the lock manager says it.
+ */
+static bool
+lock_managed(Topic *topic, const char *name, bool terminate,
+			 Producer *producer)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	Producer	producer;
+	TimestampTz begun = GetCurrentTimestamp();
+	LOCKTAG		tag = pgqueue_producer_tag(topic, name);
 
-	if (pgqueue_producer_find(topic, name, snapshot, &producer))
-		check_manages(topic, name, &producer);
+	/* check before waiting for other transactions, or ending them */
+	if (pgqueue_producer_find(topic, name, snapshot, producer))
+		check_manages(topic, name, producer);
 	UnregisterSnapshot(snapshot);
+
+	while (!pgqueue_producer_lock(topic, name, !terminate))
+	{
+		CHECK_FOR_INTERRUPTS();
+		terminate_holders(&tag);
+		if (LockTimeout > 0 &&
+			TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout")));
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TERMINATE_WAIT, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	if (!pgqueue_producer_find(topic, name, SnapshotSelf, producer))
+		return false;
+	check_manages(topic, name, producer);
+	return true;
 }
 
 /* ---------------- create ---------------- */
@@ -129,83 +189,17 @@ pgqueue_alter_producer(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(2))
 		owner = pgqueue_new_owner(text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	check_manages_known(topic, name);
-	(void) pgqueue_producer_lock(topic, name, true);
-	if (!pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+	if (!lock_managed(topic, name, false, &producer))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("producer \"%s\" of topic \"%s\" does not exist",
 						name, topic->name)));
-	check_manages(topic, name, &producer);
 	if (OidIsValid(owner))
 		pgqueue_producer_give(topic, name, owner);
 	PG_RETURN_VOID();
 }
 
 /* ---------------- fence ---------------- */
-
-/*
- * End the backends with transactions that hold the producer.  Prepared
- * transactions cannot be ended so.
- *
- * Errors: 42501 if the user may not.
- */
-static void
-terminate_holders(const LOCKTAG *tag)
-{
-	int			count;
-	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
-
-	for (int i = 0; i < count; i++)
-	{
-		PGPROC	   *proc;
-
-		if (VirtualTransactionIdIsRecoveredPreparedXact(holders[i]))
-			continue;
-		proc = pgqueue_proc_of(holders[i]);
-		/* a prepared transaction keeps the number of the backend that was */
-		if (proc == NULL || proc->pid == 0 ||
-			pgqueue_proc_lxid(proc) != holders[i].localTransactionId)
-			continue;
-		(void) DirectFunctionCall2(pg_terminate_backend,
-								   Int32GetDatum(proc->pid),
-								   Int64GetDatum(0));
-	}
-	pfree(holders);
-}
-
-/*
- * Lock the producer: wait for the transactions that have produced with it, or
- * end them, and those that come next, until the lock is acquired.
- *
- * Errors: 55P03 after lock_timeout, as the lock manager says it.
- */
-static void
-lock_for_fence(Topic *topic, const char *name, bool terminate)
-{
-	LOCKTAG		tag = pgqueue_producer_tag(topic, name);
-	TimestampTz begun = GetCurrentTimestamp();
-
-	if (!terminate)
-	{
-		(void) pgqueue_producer_lock(topic, name, true);
-		return;
-	}
-	while (!pgqueue_producer_lock(topic, name, false))
-	{
-		CHECK_FOR_INTERRUPTS();
-		terminate_holders(&tag);
-		if (LockTimeout > 0 &&
-			TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("canceling statement due to lock timeout")));
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TERMINATE_WAIT, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-	}
-}
 
 /*
  * (topic, producer_id, terminate) -> the new epoch
@@ -221,11 +215,8 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 	Producer	producer;
 	ProducerState state;
 
-	check_manages_known(topic, name);
-	lock_for_fence(topic, name, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
-	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
-		check_manages(topic, name, &producer);
-	else
+	if (!lock_managed(topic, name, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
+					  &producer))
 		pgqueue_producer_make(topic, name, true, &producer);
 
 	pgqueue_producer_state_read(producer.id, SnapshotSelf, &state);
@@ -298,13 +289,102 @@ pgqueue_forget_producer(PG_FUNCTION_ARGS)
 	Topic	   *topic = producer_args(fcinfo, true, &name);
 	Producer	producer;
 
-	check_manages_known(topic, name);
-	(void) pgqueue_producer_lock(topic, name, true);
-	if (!pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+	if (!lock_managed(topic, name, false, &producer))
 		PG_RETURN_BOOL(false);
-	check_manages(topic, name, &producer);
 	/* what this very command has written must go, too */
 	CommandCounterIncrement();
 	pgqueue_producer_forget(topic, name, producer.id);
 	PG_RETURN_BOOL(true);
+}
+
+/* ---------------- many producers ---------------- */
+
+/* Prune all producers of a topic, due or not, as many as one call may. */
+static int64
+prune_all(Topic *topic)
+{
+	char	   *after = NULL;
+	int			nwritten = 0;
+	int64		total = 0;
+	List	   *ids;
+
+	do
+	{
+		ListCell   *lc;
+
+		ids = pgqueue_producer_ids(topic, PRODUCERS_ALL, after,
+								   PGQUEUE_PRODUCERS_AT_ONCE);
+		foreach(lc, ids)
+		{
+			int64		saved;
+
+			CHECK_FOR_INTERRUPTS();
+			after = lfirst(lc);
+			nwritten += pgqueue_prune_producer(topic, after, &saved);
+			total += saved;
+			if (nwritten < PGQUEUE_PRODUCERS_AT_ONCE)
+				continue;
+			ereport(NOTICE,
+					(errmsg("pruned %d producers of topic \"%s\", as many as one call may prune",
+							nwritten, topic->name),
+					 errhint("Call it again in another transaction for the others.")));
+			return total;
+		}
+	} while (ids != NIL);
+	return total;
+}
+
+/* (topic) -> number of rows saved */
+Datum
+pgqueue_prune_producers(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+
+	pgqueue_check_writable(fcinfo);
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	/* what this very command has written can be merged, too */
+	CommandCounterIncrement();
+	PG_RETURN_INT64(prune_all(topic));
+}
+
+/* (topic, unused_since, forgotten) -> (forgotten) */
+Datum
+pgqueue_forget_producers(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	int32		id;
+	char		after[PGQUEUE_MAX_PRODUCER_NAME + 1] = "";
+	TimestampTz since;
+	Topic	   *topic;
+	int64		forgotten = 0;
+	Datum		value;
+	bool		isnull = false;
+	bool		more = true;
+
+	pgqueue_call_begin(fcinfo);
+	pgqueue_step_begin();
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	pgqueue_check_not_null(fcinfo, 1, "unused_since");
+	since = PG_GETARG_TIMESTAMPTZ(1);
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_owner(topic);
+	name = pstrdup(topic->name);
+	id = topic->id;
+	pgqueue_step_end();
+
+	while (more)
+	{
+		pgqueue_step_begin();
+		topic = pgqueue_topic(name);
+		pgqueue_check_same(topic, id);
+		pgqueue_check_owner(topic);
+		more = pgqueue_forget_next(topic, after, since, &forgotten);
+		pgqueue_step_end();
+	}
+	SPI_finish();
+
+	value = Int64GetDatum(forgotten);
+	return pgqueue_return_row(fcinfo, &value, &isnull, 1);
 }

@@ -50,7 +50,7 @@ typedef struct ViewBuffer
 	SubTransactionId subid;
 	char		topic[NAMEDATALEN];
 	int32		topic_id;
-	ViewProducer producer;		/* name in context; sequence of the first row */
+	ProducerArgs producer;		/* name in context; sequence of the first row */
 	Oid			user;			/* of the statement */
 	int			sec_context;
 	HeapTuple	rows[BUFFER_ROWS];
@@ -80,13 +80,10 @@ forget(void)
  */
 void
 pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
-					const ViewProducer *producer, MessageAddress *place)
+					const ProducerArgs *producer, MessageAddress *place)
 {
 	ProducerClaim claim = {0};
 	int64	   *sequences;
-	int			npartitions;
-	HeapTuple  *grouped;
-	int		   *bounds;
 
 	if (place != NULL)
 		place->partition = -1;
@@ -103,10 +100,7 @@ pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 		nrows -= claim.nduplicates;
 	}
 
-	topic = pgqueue_topic_refresh(topic);
-	npartitions = topic->npartitions;
-	grouped = pgqueue_group_records(rows, nrows, npartitions, &bounds);
-	pgqueue_append_grouped(topic, grouped, bounds, npartitions);
+	pgqueue_append_all(pgqueue_topic_refresh(topic), rows, nrows);
 	if (producer->name != NULL)
 		pgqueue_claim_complete(&claim, rows, NULL);
 }
@@ -150,7 +144,7 @@ append_rows(void)
 	Topic	   *topic = pgqueue_topic(buffer.topic);
 	int			nrows = buffer.nrows;
 	HeapTuple  *rows = palloc(nrows * sizeof(HeapTuple));
-	ViewProducer producer = buffer.producer;
+	ProducerArgs producer = buffer.producer;
 
 	pgqueue_check_same(topic, buffer.topic_id);
 	GetUserIdAndSecContext(&save_user, &save_sec_context);

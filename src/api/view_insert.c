@@ -82,20 +82,39 @@ sticky_for_row(InsertState *state, Topic *topic)
 	return state->sticky;
 }
 
-/* Return the partition that a row names, or that its key or the statement has. */
-static int32
-row_partition(InsertState *state, Topic *topic, const Datum *row,
-			  const bool *nulls)
+/*
+ * Form the record of a row, for the partition that it names, or that its key or
+ * the statement has.
+ */
+static HeapTuple
+form_record(InsertState *state, Topic *topic, const Datum *row,
+			const bool *row_nulls)
 {
+	Datum		values[LOG_NATTS];
+	bool		nulls[LOG_NATTS];
 	int32		partition;
 
-	if (nulls[VIEW_ATTR_PARTITION - 1])
-		return nulls[VIEW_ATTR_KEY - 1] ? sticky_for_row(state, topic) :
-			pgqueue_partition_for_text(DatumGetTextPP(row[VIEW_ATTR_KEY - 1]),
+	StaticAssertStmt(VIEW_NATTS == LOG_NATTS &&
+					 VIEW_ATTR_KEY == LOG_ATTR_KEY &&
+					 VIEW_ATTR_VALUE == LOG_ATTR_VALUE &&
+					 VIEW_ATTR_HEADERS == LOG_ATTR_HEADERS,
+					 "a view has a message's columns where its log has them");
+	memcpy(values, row, sizeof(values));
+	memcpy(nulls, row_nulls, sizeof(nulls));
+	pgqueue_check_message(topic, values, nulls);
+
+	if (!nulls[VIEW_ATTR_PARTITION - 1])
+	{
+		partition = DatumGetInt32(row[VIEW_ATTR_PARTITION - 1]);
+		pgqueue_check_partition(topic, partition);
+	}
+	else if (!nulls[LOG_ATTR_KEY - 1])
+		partition =
+			pgqueue_partition_for_text(DatumGetTextPP(row[LOG_ATTR_KEY - 1]),
 									   topic->npartitions);
-	partition = DatumGetInt32(row[VIEW_ATTR_PARTITION - 1]);
-	pgqueue_check_partition(topic, partition);
-	return partition;
+	else
+		partition = sticky_for_row(state, topic);
+	return pgqueue_form_record(topic->desc, partition, values, nulls);
 }
 
 /*
@@ -150,18 +169,7 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	nulls = slot->tts_isnull;
 	check_not_given(nulls, VIEW_ATTR_OFFSET, "offset");
 	check_not_given(nulls, VIEW_ATTR_TIMESTAMP, "timestamp");
-	pgqueue_check_message(topic, nulls[VIEW_ATTR_VALUE - 1],
-						  nulls[VIEW_ATTR_KEY - 1],
-						  nulls[VIEW_ATTR_HEADERS - 1],
-						  row[VIEW_ATTR_HEADERS - 1]);
-
-	record = pgqueue_form_message(topic, row_partition(state, topic, row, nulls),
-								  row[VIEW_ATTR_VALUE - 1],
-								  nulls[VIEW_ATTR_VALUE - 1],
-								  row[VIEW_ATTR_KEY - 1],
-								  nulls[VIEW_ATTR_KEY - 1],
-								  row[VIEW_ATTR_HEADERS - 1],
-								  nulls[VIEW_ATTR_HEADERS - 1]);
+	record = form_record(state, topic, row, nulls);
 	statement = state->statement;
 	state->statement.producer.sequence++;
 	if (statement.may_gather &&

@@ -159,7 +159,7 @@ refuse_value(const char *setting, const char *value)
  * loaded.
  */
 void
-pgqueue_view_settings_take(ViewProducer *producer, MemoryContext context)
+pgqueue_view_settings_take(ProducerArgs *producer, MemoryContext context)
 {
 	bool		fresh = current_stamp > used_stamp &&
 		counts("queue.first_sequence");

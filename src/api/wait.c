@@ -27,9 +27,6 @@
 #include "group/member.h"
 #include "api/api.h"
 
-PG_FUNCTION_INFO_V1(pgqueue_wait);
-PG_FUNCTION_INFO_V1(pgqueue_wait_topics);
-
 /*
  * Check that the procedure may commit, that is, that it was not called inside
  * a transaction block or a function.
@@ -155,14 +152,5 @@ wait(FunctionCallInfo fcinfo, bool array)
 	PG_RETURN_VOID();
 }
 
-Datum
-pgqueue_wait(PG_FUNCTION_ARGS)
-{
-	return wait(fcinfo, false);
-}
-
-Datum
-pgqueue_wait_topics(PG_FUNCTION_ARGS)
-{
-	return wait(fcinfo, true);
-}
+PGQUEUE_VARIANT(pgqueue_wait, wait(fcinfo, false))
+PGQUEUE_VARIANT(pgqueue_wait_topics, wait(fcinfo, true))

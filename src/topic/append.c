@@ -266,42 +266,31 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 }
 
 /*
- * Group records by partition, their order kept within each.  Return a new
- * array; *bounds: those of partition p are bounds[p] up to bounds[p + 1].
+ * Append records of several partitions, their order kept within each.
+ *
+ * Append locks are taken one partition at a time, in ascending order.
  */
-HeapTuple *
-pgqueue_group_records(HeapTuple *records, int n, int npartitions, int **bounds)
+void
+pgqueue_append_all(Topic *topic, HeapTuple *records, int n)
 {
+	int			npartitions = topic->npartitions;
 	HeapTuple  *grouped = palloc(n * sizeof(HeapTuple));
 	int		   *end = palloc0((npartitions + 1) * sizeof(int));
-	int		   *next = palloc(npartitions * sizeof(int));
+	int			begin = 0;
 
 	for (int i = 0; i < n; i++)
 		end[log_fixed(records[i]->t_data)->partition + 1]++;
 	for (int p = 0; p < npartitions; p++)
 		end[p + 1] += end[p];
-	memcpy(next, end, npartitions * sizeof(int));
+	/* end[p] is where partition p begins until its records are there */
 	for (int i = 0; i < n; i++)
-		grouped[next[log_fixed(records[i]->t_data)->partition]++] = records[i];
-	pfree(next);
-	*bounds = end;
-	return grouped;
-}
-
-/*
- * Append records that are grouped by partition.
- *
- * Append locks are taken one partition at a time, in ascending order.
- */
-void
-pgqueue_append_grouped(Topic *topic, HeapTuple *grouped, const int *bounds,
-					   int npartitions)
-{
+		grouped[end[log_fixed(records[i]->t_data)->partition]++] = records[i];
 	for (int32 p = 0; p < npartitions; p++)
 	{
-		if (bounds[p] == bounds[p + 1])
+		if (begin == end[p])
 			continue;
 		topic = pgqueue_topic_refresh(topic);
-		pgqueue_append(topic, p, grouped + bounds[p], bounds[p + 1] - bounds[p]);
+		pgqueue_append(topic, p, grouped + begin, end[p] - begin);
+		begin = end[p];
 	}
 }

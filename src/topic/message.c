@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * message.c
- *	  From a message's columns to a record: checks, and the choice of the
+ *	  Before a message becomes a record: checks, and the choice of the
  *	  partition.
  *
  *-------------------------------------------------------------------------
@@ -21,26 +21,30 @@
 
 /*
  * Check what every message must keep: a NULL value deletes a key, so without a
- * key it means nothing, and compaction could never remove it.
+ * key it means nothing, and compaction could never remove it.  values and nulls
+ * are in the order of the log's columns.
  *
  * Errors: 22004, 22023.
  */
 void
-pgqueue_check_message(const Topic *topic, bool value_null, bool key_null,
-					  bool headers_null, Datum headers)
+pgqueue_check_message(const Topic *topic, const Datum *values,
+					  const bool *nulls)
 {
+	bool		key_null = nulls[LOG_ATTR_KEY - 1];
+
 	if (key_null && (topic->cleanup_policy & CLEANUP_COMPACT))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("key must not be NULL"),
 				 errdetail("Topic \"%s\" is compacted: the latest message of each key is kept.",
 						   topic->name)));
-	if (value_null && key_null)
+	if (nulls[LOG_ATTR_VALUE - 1] && key_null)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("value must not be NULL"),
 				 errhint("Only a message with a key may have a NULL value: a tombstone.")));
-	if (!headers_null && !JB_ROOT_IS_OBJECT(DatumGetJsonbP(headers)))
+	if (!nulls[LOG_ATTR_HEADERS - 1] &&
+		!JB_ROOT_IS_OBJECT(DatumGetJsonbP(values[LOG_ATTR_HEADERS - 1])))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("headers must be a JSON object")));
@@ -100,24 +104,4 @@ pgqueue_next_sticky(Topic *topic)
 {
 	topic->sticky = (topic->sticky + 1) % topic->npartitions;
 	return topic->sticky;
-}
-
-/* ---------------- one message ---------------- */
-
-/* Form the record of one message. */
-HeapTuple
-pgqueue_form_message(Topic *topic, int32 partition, Datum value,
-					 bool value_null, Datum key, bool key_null,
-					 Datum headers, bool headers_null)
-{
-	Datum		values[LOG_NATTS];
-	bool		nulls[LOG_NATTS];
-
-	values[LOG_ATTR_KEY - 1] = key;
-	nulls[LOG_ATTR_KEY - 1] = key_null;
-	values[LOG_ATTR_VALUE - 1] = value;
-	nulls[LOG_ATTR_VALUE - 1] = value_null;
-	values[LOG_ATTR_HEADERS - 1] = headers;
-	nulls[LOG_ATTR_HEADERS - 1] = headers_null;
-	return pgqueue_form_record(topic->desc, partition, values, nulls);
 }

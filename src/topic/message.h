@@ -17,10 +17,7 @@
 
 extern void pgqueue_append(Topic *topic, int32 partition, HeapTuple *records,
 						   int nrecords);
-extern HeapTuple *pgqueue_group_records(HeapTuple *records, int n,
-										int npartitions, int **bounds);
-extern void pgqueue_append_grouped(Topic *topic, HeapTuple *grouped,
-								   const int *bounds, int npartitions);
+extern void pgqueue_append_all(Topic *topic, HeapTuple *records, int n);
 
 /* ---------------- read.c ---------------- */
 
@@ -48,15 +45,10 @@ extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
 
 /* ---------------- message.c ---------------- */
 
-extern void pgqueue_check_message(const Topic *topic, bool value_null,
-								  bool key_null, bool headers_null,
-								  Datum headers);
+extern void pgqueue_check_message(const Topic *topic, const Datum *values,
+								  const bool *nulls);
 extern int32 pgqueue_partition_for_text(text *key, int npartitions);
 extern int32 pgqueue_next_sticky(Topic *topic);
-extern HeapTuple pgqueue_form_message(Topic *topic, int32 partition,
-									  Datum value, bool value_null,
-									  Datum key, bool key_null,
-									  Datum headers, bool headers_null);
 
 /* ---------------- result.c ---------------- */
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * arrays.c
- *	  Arrays as arguments of queue.produce_batch(), taken apart.
+ * produce_args.c
+ *	  Arguments of queue.produce() and produce_batch(): producers and arrays.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,7 +11,42 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "base/base.h"
 #include "api/api.h"
+
+/*
+ * Return producer_id and epoch, and check whether a sequence may come with
+ * them.
+ *
+ * Errors: 22004, 22023, 42602.
+ */
+ProducerArgs
+pgqueue_producer_args(FunctionCallInfo fcinfo, int name_arg, int epoch_arg,
+					  bool has_sequence, const char *sequence_name)
+{
+	ProducerArgs args = {0};
+
+	if (PG_ARGISNULL(name_arg))
+	{
+		if (has_sequence)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s needs a producer_id", sequence_name)));
+		if (!PG_ARGISNULL(epoch_arg) && PG_GETARG_INT32(epoch_arg) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("epoch needs a producer_id")));
+		return args;
+	}
+	args.name = pgqueue_name_arg(PG_GETARG_TEXT_PP(name_arg), "producer_id");
+	pgqueue_check_not_null(fcinfo, epoch_arg, "epoch");
+	args.epoch = PG_GETARG_INT32(epoch_arg);
+	if (args.epoch < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("epoch must not be negative: %d", args.epoch)));
+	return args;
+}
 
 /*
  * Return the type of an argument that may be of several.  A function call message
@@ -36,8 +71,8 @@ pgqueue_argument_type(FunctionCallInfo fcinfo, int arg, const char *name)
  * Return an array argument.  Given as text, the form of an untyped literal or
  * driver parameter, it is read as text[].
  */
-ArrayType *
-pgqueue_array_arg(FunctionCallInfo fcinfo, int arg, const char *name)
+static ArrayType *
+array_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	char	   *str;
 
@@ -55,7 +90,7 @@ void
 pgqueue_take_apart(FunctionCallInfo fcinfo, int arg, const char *name,
 				   int expected, Elements *elements)
 {
-	ArrayType  *array = pgqueue_array_arg(fcinfo, arg, name);
+	ArrayType  *array = array_arg(fcinfo, arg, name);
 	int16		typlen;
 	bool		typbyval;
 	char		typalign;
@@ -73,15 +108,4 @@ pgqueue_take_apart(FunctionCallInfo fcinfo, int arg, const char *name,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s has %d elements, but batch has %d",
 						name, elements->n, expected)));
-}
-
-/* Leave out the first n elements. */
-void
-pgqueue_skip_elements(Elements *elements, int n)
-{
-	if (elements->n == 0)
-		return;
-	elements->values += n;
-	elements->nulls += n;
-	elements->n -= n;
 }
