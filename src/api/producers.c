@@ -338,12 +338,8 @@ prune_all(Topic *topic)
 Datum
 pgqueue_prune_producers(PG_FUNCTION_ARGS)
 {
-	Topic	   *topic;
+	Topic	   *topic = pgqueue_owned_topic_arg(fcinfo);
 
-	pgqueue_check_writable(fcinfo);
-	pgqueue_check_not_null(fcinfo, 0, "topic");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
 	/* what this very command has written can be merged, too */
 	CommandCounterIncrement();
 	PG_RETURN_INT64(prune_all(topic));
@@ -365,11 +361,9 @@ pgqueue_forget_producers(PG_FUNCTION_ARGS)
 
 	pgqueue_call_begin(fcinfo);
 	pgqueue_step_begin();
-	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_owned_topic_arg(fcinfo);
 	pgqueue_check_not_null(fcinfo, 1, "unused_since");
 	since = PG_GETARG_TIMESTAMPTZ(1);
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
-	pgqueue_check_owner(topic);
 	name = pstrdup(topic->name);
 	id = topic->id;
 	pgqueue_step_end();
