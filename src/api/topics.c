@@ -10,7 +10,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -399,8 +398,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("topic \"%s\" already exists", name)));
 
-	id = (int32) nextval_internal(relation_of(PGQUEUE_SCHEMA,
-											  "topic_topic_id_seq"), false);
+	id = pgqueue_registry_new_id("topic_topic_id_seq");
 	create_relations(id, name, value_type);
 	begin_row(&row, id, name, partitions);
 	set_segment_messages(&row, segment_messages);

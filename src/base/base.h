@@ -146,6 +146,7 @@ extern void pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
 								   Datum *values, bool *nulls);
 extern void pgqueue_registry_insert(RegistryTable which, int ncolumns,
 									Datum *values, bool *nulls);
+extern int32 pgqueue_registry_new_id(const char *sequence);
 
 /* ---------------- registry_scan.c ---------------- */
 

@@ -14,7 +14,10 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
 #include "storage/bufmgr.h"
+#include "utils/lsyscache.h"
 
 #include "base/base.h"
 
@@ -119,4 +122,13 @@ pgqueue_registry_insert(RegistryTable which, int ncolumns, Datum *values,
 	ItemPointerSetInvalid(&tid);
 	pgqueue_registry_write(rel, &tid, ncolumns, values, nulls);
 	table_close(rel, NoLock);
+}
+
+/* Return the next number of the sequence behind a table's id. */
+int32
+pgqueue_registry_new_id(const char *sequence)
+{
+	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, false);
+
+	return (int32) nextval_internal(get_relname_relid(sequence, schema), false);
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * group.c
- *	  Consumer groups: their rows in queue.consumer_group and their owners.
+ *	  Consumer groups: their rows in queue.consumer_group, their settings and
+ *	  their owners.
  *
  * A group belongs to the role that first used it (base/role.c), or to which
  * queue.alter_group() gave it; other roles need membership in that role.  The
@@ -28,18 +29,13 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
-#include "catalog/indexing.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_collation_d.h"
-#include "commands/sequence.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/base.h"
@@ -48,14 +44,34 @@
 #include "group/group.h"
 #include "group/progress.h"
 
+/* Columns of queue.consumer_group. */
+#define GROUP_ATTR_ID		1
+#define GROUP_ATTR_NAME		2
+#define GROUP_ATTR_OWNER	3
+#define GROUP_ATTR_CREATED	4
+#define GROUP_ATTR_RESET	5
+#define GROUP_ATTR_EXPIRY	6
+#define GROUP_ATTR_IMPLICIT 7
+#define GROUP_NATTS			7
+
+/* Words of auto_offset_reset. */
+#define RESET_NONE			"none"
+#define RESET_EARLIEST		"earliest"
+
 /* ---------------- rows ---------------- */
+
+/* A copy of a group's row; the values point into the tuple. */
+typedef struct GroupRow
+{
+	HeapTuple	tuple;
+	Datum		values[GROUP_NATTS];
+	bool		nulls[GROUP_NATTS];
+} GroupRow;
 
 /*
  * Register an MVCC snapshot of now that also shows what the current command
- * has written.  Unlike SnapshotSelf it shows exactly one version of a row that
- * another transaction updates.  (CommandCounterIncrement() would not do: a
- * position that a later call of the statement stores must not pass a message
- * of this call.)
+ * has written.  (CommandCounterIncrement() would not do: a position that a later
+ * call of the statement stores must not pass a message of this call.)
  */
 static Snapshot
 register_now(void)
@@ -66,84 +82,47 @@ register_now(void)
 	return snapshot;
 }
 
-/* Return a copy of a group's row, or NULL. */
-static HeapTuple
-look_for(Relation rel, const char *name, Snapshot snapshot)
+static bool
+look_for(const char *name, Snapshot snapshot, GroupRow *row)
 {
-	ScanKeyData key;
-	SysScanDesc scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, GROUP_ATTR_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(name));
-	key.sk_collation = C_COLLATION_OID;
-	scan = systable_beginscan(rel, pgqueue_registry(REGISTRY_GROUP_NAME_INDEX),
-							  true, snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		tuple = heap_copytuple(tuple);
-	systable_endscan(scan);
-	return tuple;
-}
-
-/* Return a copy of a group's row in its latest state, or NULL. */
-HeapTuple
-pgqueue_find_row(Relation rel, const char *name)
-{
-	HeapTuple	tuple = look_for(rel, name, SnapshotSelf);
-	Snapshot	snapshot;
-
-	if (likely(HeapTupleIsValid(tuple)))
-		return tuple;
-	/* the scan may have met neither version of a row that is being updated */
-	snapshot = register_now();
-	tuple = look_for(rel, name, snapshot);
-	UnregisterSnapshot(snapshot);
-	return tuple;
-}
-
-/*
- * Return the group's id, 0 if it does not exist, by the latest state.
- *
- * Errors: 42501 if it belongs to a role that the user is not a member of,
- * unless any_role.
- */
-static int32
-find_group(const char *name, bool any_role)
-{
-	Relation	rel = pgqueue_registry_open(REGISTRY_GROUP);
-	HeapTuple	tuple = pgqueue_find_row(rel, name);
-	int32		id = 0;
-
+	pgqueue_registry_key_text(&scan, GROUP_ATTR_NAME, name);
+	pgqueue_registry_scan(&scan, REGISTRY_GROUP, AccessShareLock, snapshot);
+	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		Datum		values[GROUP_NATTS];
-		bool		nulls[GROUP_NATTS];
-
-		pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
-		id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
-		if (!any_role)
-		{
-			RoleRef		owner;
-
-			pgqueue_role_read(values[GROUP_ATTR_OWNER - 1], &owner);
-			pgqueue_check_belongs("consumer group", name, &owner);
-		}
-		heap_freetuple(tuple);
+		row->tuple = heap_copytuple(tuple);
+		pgqueue_registry_read(scan.rel, row->tuple, GROUP_NATTS, row->values,
+							  row->nulls);
 	}
-	table_close(rel, AccessShareLock);
-	return id;
+	pgqueue_registry_end(&scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/* Read a group's row in its latest state.  Return false if there is none. */
+static bool
+find_row(const char *name, GroupRow *row)
+{
+	Snapshot	snapshot;
+	bool		found;
+
+	if (likely(look_for(name, SnapshotSelf, row)))
+		return true;
+	/* the scan may have met neither version of a row that is being updated */
+	snapshot = register_now();
+	found = look_for(name, snapshot, row);
+	UnregisterSnapshot(snapshot);
+	return found;
 }
 
 static int32
 insert_group(const char *name, const GroupSettings *settings)
 {
-	Oid			sequence =
-		get_relname_relid("consumer_group_group_id_seq",
-						  get_namespace_oid(PGQUEUE_SCHEMA, false));
 	Datum		values[GROUP_NATTS];
 	bool		nulls[GROUP_NATTS] = {false};
-	int32		id = (int32) nextval_internal(sequence, false);
+	int32		id = pgqueue_registry_new_id("consumer_group_group_id_seq");
 
 	values[GROUP_ATTR_ID - 1] = Int32GetDatum(id);
 	values[GROUP_ATTR_NAME - 1] = CStringGetTextDatum(name);
@@ -159,11 +138,9 @@ insert_group(const char *name, const GroupSettings *settings)
 	return id;
 }
 
-/*
- * Look up the group that an argument names.  Its id is 0 if it does not exist.
- *
- * Errors: 22004, 42602, 42501.
- */
+/* ---------------- one group ---------------- */
+
+/* As below, for a function that only the group's own roles may call. */
 void
 pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
 {
@@ -171,8 +148,9 @@ pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
 }
 
 /*
- * Look up the group for a function that changes only what the group has in one
- * topic: the topic's owner may do that to any group.
+ * Look up the group that an argument names; its id is 0 if it does not exist.
+ * topic: for a function that changes only what the group has in that topic: the
+ * topic's owner may do that to any group.
  *
  * Errors: 22004, 42602, 42501.
  */
@@ -187,12 +165,56 @@ pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 	pgqueue_group_refresh(group);
 }
 
-/* Look the group up again: it may have been made or dropped since. */
+/*
+ * Look the group up again: it may have been made or dropped since.
+ *
+ * Errors: 42501 if it belongs to a role that the user is not a member of,
+ * unless any_role.
+ */
 void
 pgqueue_group_refresh(ConsumerGroup *group)
 {
+	GroupRow	row;
+	RoleRef		owner;
+
 	group->changes = pgqueue_group_changes;
-	group->id = find_group(group->name, group->any_role);
+	group->id = 0;
+	if (!find_row(group->name, &row))
+		return;
+	if (!group->any_role)
+	{
+		pgqueue_role_read(row.values[GROUP_ATTR_OWNER - 1], &owner);
+		pgqueue_check_belongs("consumer group", group->name, &owner);
+	}
+	group->id = DatumGetInt32(row.values[GROUP_ATTR_ID - 1]);
+	heap_freetuple(row.tuple);
+}
+
+/* Errors: 42704. */
+void
+pgqueue_group_must_exist(const ConsumerGroup *group)
+{
+	if (group->id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("consumer group \"%s\" does not exist", group->name),
+				 errhint("A group begins with queue.create_group(), or with its first queue.consume() or queue.poll().")));
+}
+
+static LOCKTAG
+name_tag(const ConsumerGroup *group)
+{
+	return pgqueue_tag_by_name(PGQUEUE_LOCK_GROUP_NAME, group->name);
+}
+
+/*
+ * Keep other transactions from making the group or changing its settings, to the
+ * end of this one.  Must be taken before any other lock of the group.
+ */
+void
+pgqueue_group_lock_settings(const ConsumerGroup *group)
+{
+	(void) pgqueue_lock(name_tag(group), ExclusiveLock, true);
 }
 
 /*
@@ -208,32 +230,37 @@ bool
 pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 {
 	static const GroupSettings usual = {.implicit = true};
-	LOCKTAG		tag;
 
 	if (group->id != 0)
 		return true;
-	tag = pgqueue_tag_by_name(PGQUEUE_LOCK_GROUP_NAME, group->name);
-	(void) pgqueue_lock(tag, ExclusiveLock, true);
+	pgqueue_group_lock_settings(group);
 	pgqueue_group_refresh(group);
 	if (group->id != 0)
 	{
-		pgqueue_unlock(tag, ExclusiveLock);
+		pgqueue_unlock(name_tag(group), ExclusiveLock);
 		return false;
 	}
 	group->id = insert_group(group->name, settings == NULL ? &usual : settings);
 	return true;
 }
 
-/* Errors: 42704. */
+/*
+ * Delete a group's row.
+ *
+ * Locks: pgqueue_group_lock_rows() and the group's progress everywhere.
+ */
 void
-pgqueue_group_must_exist(const ConsumerGroup *group)
+pgqueue_group_delete(const char *name)
 {
-	if (group->id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("consumer group \"%s\" does not exist", group->name),
-				 errhint("A group begins with queue.create_group(), or with its first queue.consume() or queue.poll().")));
+	RegistryScan scan = {0};
+
+	pgqueue_registry_key_text(&scan, GROUP_ATTR_NAME, name);
+	pgqueue_registry_scan(&scan, REGISTRY_GROUP, RowExclusiveLock, SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
+	pgqueue_groups_changed();
 }
+
+/* ---------------- all groups ---------------- */
 
 /* Read a row into *group; strings are copied. */
 void
@@ -330,6 +357,12 @@ pgqueue_group_check_same(ConsumerGroup *group)
 						group->name)));
 }
 
+static LOCKTAG
+rows_tag(int32 id)
+{
+	return pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0);
+}
+
 /*
  * Keep a group from being dropped to the end of the transaction.  Needed
  * before the group's first row in a partition is written.  Return false if
@@ -338,44 +371,98 @@ pgqueue_group_check_same(ConsumerGroup *group)
 bool
 pgqueue_group_lock_shared(int32 id, bool wait)
 {
-	return pgqueue_lock(pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0), ShareLock,
-						wait);
+	return pgqueue_lock(rows_tag(id), ShareLock, wait);
 }
 
-/*
- * Release one pgqueue_group_lock_shared() before the end of the transaction.
- * Allowed only if no row was written under it.
- */
+/* Release one pgqueue_group_lock_shared(), if no row was written under it. */
 void
 pgqueue_group_unlock_shared(int32 id)
 {
-	pgqueue_unlock(pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0), ShareLock);
+	pgqueue_unlock(rows_tag(id), ShareLock);
 }
 
-/*
- * Delete a group's row.
- *
- * Locks: pgqueue_group_lock_rows() and the group's progress everywhere.
- */
-void
-pgqueue_group_delete(const char *name)
-{
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
-	HeapTuple	tuple = pgqueue_find_row(rel, name);
-
-	if (HeapTupleIsValid(tuple))
-		CatalogTupleDelete(rel, &tuple->t_self);
-	table_close(rel, NoLock);
-	pgqueue_groups_changed();
-}
-
-/*
- * Lock the group exclusively to the end of the transaction: until then no
- * other transaction writes the group's first row in a partition.
- */
+/* Exclude pgqueue_group_lock_shared(), to the end of the transaction. */
 void
 pgqueue_group_lock_rows(int32 id)
 {
-	(void) pgqueue_lock(pgqueue_tag(PGQUEUE_LOCK_GROUP_ROWS, id, 0),
-						ExclusiveLock, true);
+	(void) pgqueue_lock(rows_tag(id), ExclusiveLock, true);
+}
+
+/* ---------------- settings ---------------- */
+
+/*
+ * Return true if the group continues at the log start when its offset lies
+ * before it (auto_offset_reset earliest), as of now.
+ */
+bool
+pgqueue_group_jumps(const ConsumerGroup *group)
+{
+	GroupRow	row;
+
+	return find_row(group->name, &row) &&
+		strcmp(TextDatumGetCString(row.values[GROUP_ATTR_RESET - 1]),
+			   RESET_EARLIEST) == 0;
+}
+
+/*
+ * Read the arguments auto_offset_reset and expiry; NULL leaves a setting as it
+ * is, an expiry of 0 means none.  Return false if both are NULL.
+ *
+ * Errors: 22023.
+ */
+bool
+pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
+						   GroupSettings *settings)
+{
+	memset(settings, 0, sizeof(GroupSettings));
+	settings->set_reset = !PG_ARGISNULL(arg);
+	settings->set_expiry = !PG_ARGISNULL(arg + 1);
+	if (settings->set_reset)
+	{
+		char	   *word = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+
+		if (strcmp(word, RESET_NONE) != 0 && strcmp(word, RESET_EARLIEST) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("auto_offset_reset must be \"" RESET_NONE "\" or \""
+							RESET_EARLIEST "\", not \"%s\"", word)));
+		settings->reset = word;
+	}
+	if (settings->set_expiry &&
+		pgqueue_duration_arg(fcinfo, arg + 1, "expiry", 0) > 0)
+		settings->expiry = PG_GETARG_INTERVAL_P(arg + 1);
+	return settings->set_reset || settings->set_expiry;
+}
+
+/*
+ * Change the group's settings, in this transaction.
+ *
+ * Locks: pgqueue_group_lock_settings(), pgqueue_group_lock_shared().
+ */
+void
+pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
+{
+	Relation	rel;
+	GroupRow	row;
+
+	if (!find_row(group->name, &row))
+		elog(ERROR, "consumer group \"%s\" is not there", group->name);
+	if (settings->set_reset)
+		row.values[GROUP_ATTR_RESET - 1] = CStringGetTextDatum(settings->reset);
+	if (settings->set_expiry)
+	{
+		row.nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
+		row.values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
+		/* an expiry of the group's own takes precedence over the topic's */
+		row.values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(false);
+	}
+	if (OidIsValid(settings->owner))
+		row.values[GROUP_ATTR_OWNER - 1] = pgqueue_role_datum(settings->owner);
+	/* a row that the current command has written must become visible first */
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.tuple->t_data)))
+		CommandCounterIncrement();
+	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
+	pgqueue_registry_write(rel, &row.tuple->t_self, GROUP_NATTS, row.values,
+						   row.nulls);
+	table_close(rel, NoLock);
 }

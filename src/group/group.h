@@ -38,19 +38,6 @@ typedef struct GroupSettings
 	Oid			owner;			/* invalid: as it is */
 } GroupSettings;
 
-/* Columns of queue.consumer_group. */
-#define GROUP_ATTR_ID		1
-#define GROUP_ATTR_NAME		2
-#define GROUP_ATTR_OWNER	3
-#define GROUP_ATTR_CREATED	4
-#define GROUP_ATTR_RESET	5
-#define GROUP_ATTR_EXPIRY	6
-#define GROUP_ATTR_IMPLICIT 7
-#define GROUP_NATTS			7
-
-/* Words of auto_offset_reset. */
-#define RESET_NONE			"none"
-
 extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
 							  ConsumerGroup *group);
 extern void pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg,
@@ -69,10 +56,6 @@ extern List *pgqueue_groups_of(int32 topic_id);
 extern List *pgqueue_group_ids(int32 after);
 extern void pgqueue_group_lock_rows(int32 id);
 extern void pgqueue_group_delete(const char *name);
-extern HeapTuple pgqueue_find_row(Relation rel, const char *name);
-
-/* ---------------- group_settings.c ---------------- */
-
 extern bool pgqueue_group_jumps(const ConsumerGroup *group);
 extern bool pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 									   GroupSettings *settings);

@@ -23,11 +23,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -158,13 +155,10 @@ void
 pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 					  Producer *producer)
 {
-	Oid			sequence =
-		get_relname_relid("producer_producer_id_seq",
-						  get_namespace_oid(PGQUEUE_SCHEMA, false));
 	Datum		values[PRODUCER_NATTS];
 	bool		nulls[PRODUCER_NATTS] = {false};
 
-	producer->id = (int32) nextval_internal(sequence, false);
+	producer->id = pgqueue_registry_new_id("producer_producer_id_seq");
 	producer->strict = strict;
 	producer->committed = false;
 	producer->created_at = GetCurrentTransactionStartTimestamp();
