@@ -41,7 +41,6 @@ typedef struct Elements
 } Elements;
 
 extern ProducerArgs pgqueue_producer_args(FunctionCallInfo fcinfo,
-										  int name_arg, int epoch_arg,
 										  bool has_sequence,
 										  const char *sequence_name);
 extern Oid pgqueue_argument_type(FunctionCallInfo fcinfo, int arg,

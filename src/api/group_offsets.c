@@ -44,53 +44,39 @@ PG_FUNCTION_INFO_V1(pgqueue_group_offsets);
 /* Columns of the result. */
 enum
 {
-	OUT_GROUP,
-	OUT_TOPIC,
-	OUT_PARTITION,
-	OUT_CURRENT,
-	OUT_LOG_START,
-	OUT_STABLE_END,
-	OUT_LOG_END,
-	OUT_COMMITTED_AT,
-	OUT_COMMITTED_BY,
-	OUT_METADATA,
-	OUT_MEMBER,
-	OUT_CLIENT,
-	OUT_PID,
-	OUT_PAUSED,
-	OUT_IN_HAND,
-	OUT_RATE,
-	OUT_MISSED,
-	OUT_EXPIRED,
-	OUT_LOST,
-	OUT_COLUMNS
+	OUT_GROUP, OUT_TOPIC, OUT_PARTITION, OUT_CURRENT, OUT_LOG_START,
+	OUT_STABLE_END, OUT_LOG_END, OUT_COMMITTED_AT, OUT_COMMITTED_BY,
+	OUT_METADATA, OUT_MEMBER, OUT_CLIENT, OUT_PID, OUT_PAUSED, OUT_IN_HAND,
+	OUT_RATE, OUT_MISSED, OUT_EXPIRED, OUT_LOST, OUT_COLUMNS
 };
 
-/* A row of the result, and what it follows from. */
-typedef struct Row
+/* The newest row of a group in a partition; all NULL if there is none. */
+typedef struct Newest
 {
 	int32		partition;
-	bool		released;		/* holds nothing until it is used again */
-	int64		incarnation;	/* of the offset; 0: the current one */
-	int64		handed_to;
-	Datum		values[OUT_COLUMNS];
-	bool		nulls[OUT_COLUMNS];
-} Row;
+	Datum		values[PROGRESS_NATTS];
+	bool		nulls[PROGRESS_NATTS];
+} Newest;
 
 /* ---------------- a row of the result ---------------- */
 
-static void
-set_text(Row *row, int column, const char *string)
+/* Return a column, or 0 for NULL. */
+static int64
+number(const Newest *newest, int attr)
 {
-	row->nulls[column] = string == NULL;
-	if (string != NULL)
-		row->values[column] = CStringGetTextDatum(string);
+	return newest->nulls[attr - 1] ? 0 : DatumGetInt64(newest->values[attr - 1]);
+}
+
+static bool
+is_released(const Newest *newest)
+{
+	return !newest->nulls[PROGRESS_ATTR_RELEASED - 1];
 }
 
 typedef struct ExpiredTask
 {
 	Walk	   *walk;
-	const Row  *row;
+	const Newest *newest;
 	int64		offset;
 	bool		result;
 } ExpiredTask;
@@ -102,8 +88,8 @@ ask_expired(Topic *topic, void *arg)
 	ExpiredTask *task = arg;
 
 	task->result = pgqueue_group_expired(&task->walk->group->group, topic,
-										 task->row->partition, task->offset,
-										 task->row->released,
+										 task->newest->partition, task->offset,
+										 is_released(task->newest),
 										 &task->walk->used);
 }
 
@@ -113,82 +99,103 @@ ask_expired(Topic *topic, void *arg)
  * unreadable.
  */
 static bool
-has_expired(Walk *walk, const Row *row, int64 offset)
+has_expired(Walk *walk, const Newest *newest, int64 offset)
 {
 	ListedTopic *listed = walk->topic;
-	ExpiredTask task = {walk, row, offset, false};
+	ExpiredTask task = {walk, newest, offset, false};
 
 	/* most groups cannot have expired; then no message is read */
 	if (listed->topic->id != listed->id ||
 		!pgqueue_group_may_expire(&walk->group->group, listed->topic,
-								  row->released) ||
-		pgqueue_partition_broken(listed->topic, row->partition))
+								  is_released(newest)) ||
+		pgqueue_partition_broken(listed->topic, newest->partition))
 		return false;
 	(void) pgqueue_attempt(listed->topic, ask_expired, &task, &listed->warned);
 	return task.result;
 }
 
 /*
- * Set the columns that follow from the ends of the log and the group's offset
- * (NULL: it is at the log start).  A group whose offset is lost
+ * Set the columns that follow from the ends of the log and the group's offset,
+ * or the log start if it has none.  A group whose offset is lost
  * (topic/incarnation.c) has read nothing of this log, and no member has
  * messages of it in hand.
  */
 static void
-set_missed(Walk *walk, Row *row, const LogEnds *ends)
+set_by_ends(Walk *walk, const Newest *newest, const LogEnds *ends,
+			Datum *values)
 {
-	Datum	   *values = row->values;
 	Topic	   *topic = walk->topic->topic;
-	int64		offset = row->nulls[OUT_CURRENT] ? ends->log_start :
-		DatumGetInt64(values[OUT_CURRENT]);
+	int64		incarnation = number(newest, PROGRESS_ATTR_INCARNATION);
+	int64		missed = number(newest, PROGRESS_ATTR_MISSED);
+	int64		offset = ends->log_start;
 	bool		lost = false;
 
-	if (row->incarnation != 0 && row->incarnation != pgqueue_incarnation(topic))
+	values[OUT_LOG_START] = Int64GetDatum(ends->log_start);
+	values[OUT_STABLE_END] = Int64GetDatum(ends->stable_end);
+	values[OUT_LOG_END] = Int64GetDatum(ends->log_end);
+	if (!newest->nulls[PROGRESS_ATTR_OFFSET - 1])
+		offset = number(newest, PROGRESS_ATTR_OFFSET);
+	if (incarnation != 0 && incarnation != pgqueue_incarnation(topic))
 	{
-		int64		reach = pgqueue_incarnation_reach(topic, row->partition,
-													  row->incarnation,
-													  ends->latest);
+		int64		reach = pgqueue_incarnation_reach(topic, newest->partition,
+													  incarnation, ends->latest);
 
 		lost = offset > reach;
-		if (lost || row->handed_to > reach)
+		if (lost || number(newest, PROGRESS_ATTR_HANDED_TO) > reach)
 			values[OUT_IN_HAND] = Int64GetDatum(0);
 		offset = Min(offset, reach);
 	}
-	values[OUT_MISSED] =
-		Int64GetDatum(DatumGetInt64(values[OUT_MISSED]) +
-					  Max(ends->log_start - offset, 0));
+	values[OUT_MISSED] = Int64GetDatum(missed + Max(ends->log_start - offset, 0));
 	values[OUT_LOST] = BoolGetDatum(lost);
 	values[OUT_EXPIRED] =
-		BoolGetDatum(has_expired(walk, row, lost ? ends->log_start : offset));
+		BoolGetDatum(has_expired(walk, newest, lost ? ends->log_start : offset));
 }
 
-/* Put out a row; the caller has set the columns from queue.progress. */
+/* Put out the row of a partition.  rate: messages a second, or NULL. */
 static void
-put_row(Walk *walk, Row *row)
+put_row(Walk *walk, const Newest *newest, const float8 *rate)
 {
-	Datum	   *values = row->values;
-	bool	   *nulls = row->nulls;
-	const Member *owner = pgqueue_place_owner(walk, row->partition);
-	LogEnds    *ends = pgqueue_place_ends(walk->topic, row->partition);
-	int			pid = pgqueue_place_holder(walk, row->partition);
+	static const int as_is[][2] = {
+		{PROGRESS_ATTR_OFFSET, OUT_CURRENT},
+		{PROGRESS_ATTR_COMMITTED_AT, OUT_COMMITTED_AT},
+		{PROGRESS_ATTR_COMMITTED_BY, OUT_COMMITTED_BY},
+		{PROGRESS_ATTR_METADATA, OUT_METADATA}
+	};
+	int32		partition = newest->partition;
+	const Member *owner = pgqueue_place_owner(walk, partition);
+	LogEnds    *ends = pgqueue_place_ends(walk->topic, partition);
+	int			pid = pgqueue_place_holder(walk, partition);
+	int64		in_hand = number(newest, PROGRESS_ATTR_HANDED_TO) -
+		number(newest, PROGRESS_ATTR_OFFSET);
+	Datum		values[OUT_COLUMNS] = {0};
+	bool		nulls[OUT_COLUMNS] = {false};
 
+	for (int i = 0; i < lengthof(as_is); i++)
+	{
+		values[as_is[i][1]] = newest->values[as_is[i][0] - 1];
+		nulls[as_is[i][1]] = newest->nulls[as_is[i][0] - 1];
+	}
 	values[OUT_GROUP] = walk->group->name;
 	values[OUT_TOPIC] = walk->topic->name;
-	values[OUT_PARTITION] = Int32GetDatum(row->partition);
-	values[OUT_EXPIRED] = values[OUT_LOST] = BoolGetDatum(false);
+	values[OUT_PARTITION] = Int32GetDatum(partition);
+	nulls[OUT_MEMBER] = owner == NULL;
+	nulls[OUT_CLIENT] = owner == NULL || owner->client == NULL;
+	if (!nulls[OUT_MEMBER])
+		values[OUT_MEMBER] = CStringGetTextDatum(owner->name);
+	if (!nulls[OUT_CLIENT])
+		values[OUT_CLIENT] = CStringGetTextDatum(owner->client);
+	values[OUT_PID] = Int32GetDatum(pid);
+	nulls[OUT_PID] = pid == 0;
+	if (!newest->nulls[PROGRESS_ATTR_PAUSED - 1])
+		values[OUT_PAUSED] = newest->values[PROGRESS_ATTR_PAUSED - 1];
+	values[OUT_IN_HAND] = Int64GetDatum(Max(in_hand, 0));
+	values[OUT_RATE] = Float8GetDatum(rate == NULL ? 0 : *rate);
+	nulls[OUT_RATE] = rate == NULL;
+	values[OUT_MISSED] = Int64GetDatum(number(newest, PROGRESS_ATTR_MISSED));
 	nulls[OUT_LOG_START] = nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] =
 		ends == NULL;
 	if (ends != NULL)
-	{
-		values[OUT_LOG_START] = Int64GetDatum(ends->log_start);
-		values[OUT_STABLE_END] = Int64GetDatum(ends->stable_end);
-		values[OUT_LOG_END] = Int64GetDatum(ends->log_end);
-		set_missed(walk, row, ends);
-	}
-	set_text(row, OUT_MEMBER, owner == NULL ? NULL : owner->name);
-	set_text(row, OUT_CLIENT, owner == NULL ? NULL : owner->client);
-	nulls[OUT_PID] = pid == 0;
-	values[OUT_PID] = Int32GetDatum(pid);
+		set_by_ends(walk, newest, ends, values);
 	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
 }
 
@@ -196,17 +203,11 @@ put_row(Walk *walk, Row *row)
 static void
 put_unseen(Walk *walk, int32 from, int32 until)
 {
-	for (int32 p = from; p > until; p--)
-	{
-		Row			row = {.partition = p};
+	Newest		none;
 
-		row.nulls[OUT_CURRENT] = row.nulls[OUT_COMMITTED_AT] =
-			row.nulls[OUT_COMMITTED_BY] = row.nulls[OUT_METADATA] =
-			row.nulls[OUT_RATE] = true;
-		row.values[OUT_PAUSED] = BoolGetDatum(false);
-		row.values[OUT_IN_HAND] = row.values[OUT_MISSED] = Int64GetDatum(0);
-		put_row(walk, &row);
-	}
+	memset(none.nulls, true, sizeof(none.nulls));
+	for (none.partition = from; none.partition > until; none.partition--)
+		put_row(walk, &none, NULL);
 }
 
 /* ---------------- the walk ---------------- */
@@ -318,38 +319,19 @@ read_rate(Walk *walk, float8 *rate)
 static void
 put_place(Walk *walk)
 {
-	Row			row = {.partition = walk->place.partition};
-	Datum		newest[PROGRESS_NATTS];
-	bool		nulls[PROGRESS_NATTS];
+	Newest		newest;
 	MemoryContext old;
 	HeapTuple	tuple;
-	int64		offset;
-	float8		rate = 0;
+	float8		rate;
 
 	MemoryContextReset(walk->row_context);
 	old = MemoryContextSwitchTo(walk->row_context);
 	tuple = heap_copytuple(walk->tuple);
 	MemoryContextSwitchTo(old);
-	pgqueue_registry_read(walk->scan.rel, tuple, PROGRESS_NATTS, newest, nulls);
-	offset = DatumGetInt64(newest[PROGRESS_ATTR_OFFSET - 1]);
-	row.values[OUT_CURRENT] = Int64GetDatum(offset);
-	row.values[OUT_COMMITTED_AT] = newest[PROGRESS_ATTR_COMMITTED_AT - 1];
-	row.values[OUT_COMMITTED_BY] = newest[PROGRESS_ATTR_COMMITTED_BY - 1];
-	row.nulls[OUT_COMMITTED_BY] = nulls[PROGRESS_ATTR_COMMITTED_BY - 1];
-	row.values[OUT_METADATA] = newest[PROGRESS_ATTR_METADATA - 1];
-	row.nulls[OUT_METADATA] = nulls[PROGRESS_ATTR_METADATA - 1];
-	row.values[OUT_PAUSED] = newest[PROGRESS_ATTR_PAUSED - 1];
-	row.handed_to = nulls[PROGRESS_ATTR_HANDED_TO - 1] ? 0 :
-		DatumGetInt64(newest[PROGRESS_ATTR_HANDED_TO - 1]);
-	row.values[OUT_IN_HAND] = Int64GetDatum(Max(row.handed_to - offset, 0));
-	row.values[OUT_MISSED] = nulls[PROGRESS_ATTR_MISSED - 1] ?
-		Int64GetDatum(0) : newest[PROGRESS_ATTR_MISSED - 1];
-	row.released = !nulls[PROGRESS_ATTR_RELEASED - 1];
-	row.incarnation = nulls[PROGRESS_ATTR_INCARNATION - 1] ? 0 :
-		DatumGetInt64(newest[PROGRESS_ATTR_INCARNATION - 1]);
-	row.nulls[OUT_RATE] = !read_rate(walk, &rate);
-	row.values[OUT_RATE] = Float8GetDatum(rate);
-	put_row(walk, &row);
+	pgqueue_registry_read(walk->scan.rel, tuple, PROGRESS_NATTS, newest.values,
+						  newest.nulls);
+	newest.partition = walk->place.partition;
+	put_row(walk, &newest, read_rate(walk, &rate) ? &rate : NULL);
 }
 
 /* Put out the rows of a group in a topic, and go on to the next such pair. */

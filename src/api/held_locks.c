@@ -75,40 +75,24 @@ compare_pids(const void *a, const void *b)
 		((const LockInstanceData *) b)->pid;
 }
 
-/* Move the locks that backends wait for to the front, by pid.  Return how many. */
-static int
-waiters_first(LockData *locks)
-{
-	int			n = 0;
-
-	for (int i = 0; i < locks->nelements; i++)
-		if (locks->locks[i].waitLockMode != NoLock)
-		{
-			LockInstanceData lock = locks->locks[i];
-
-			locks->locks[i] = locks->locks[n];
-			locks->locks[n++] = lock;
-		}
-	qsort(locks->locks, n, sizeof(LockInstanceData), compare_pids);
-	return n;
-}
-
-/* Fill in the backends that wait for an advisory lock, of the first n locks. */
+/* Fill in the backends that wait for a lock, of those that wait for any. */
 static void
-set_waiting(const LockData *locks, int n, const LOCKTAG *tag, Datum *values,
-			bool *nulls)
+set_waiting(const List *waits, const LOCKTAG *tag, Datum *values, bool *nulls)
 {
-	Datum	   *pids = palloc(Max(n, 1) * sizeof(Datum));
-	int			npids = 0;
+	ArrayBuildState *pids = NULL;
+	ListCell   *lc;
 
-	for (int i = 0; i < n; i++)
-		if (memcmp(&locks->locks[i].locktag, tag, sizeof(LOCKTAG)) == 0)
-			pids[npids++] = Int32GetDatum(locks->locks[i].pid);
-	if (npids > 0 && tag->locktag_type == LOCKTAG_ADVISORY)
+	foreach(lc, waits)
+	{
+		LockInstanceData *wait = lfirst(lc);
+
+		if (memcmp(&wait->locktag, tag, sizeof(LOCKTAG)) == 0)
+			pids = accumArrayResult(pids, Int32GetDatum(wait->pid), false,
+									INT4OID, CurrentMemoryContext);
+	}
+	if (pids != NULL)
 		set(values, nulls, HELD_WAITING,
-			PointerGetDatum(construct_array(pids, npids, INT4OID, sizeof(int32),
-											true, TYPALIGN_INT)));
-	pfree(pids);
+			makeArrayResult(pids, CurrentMemoryContext));
 }
 
 /* () -> setof (pid, transaction, relation, producer, group_id, topic_id, ...) */
@@ -119,10 +103,14 @@ pgqueue_held_locks(PG_FUNCTION_ARGS)
 	INT4OID, INT4OID, INT4ARRAYOID};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	LockData   *locks = GetLockStatusData();
-	int			nwaiters = waiters_first(locks);
+	List	   *waits = NIL;
 
 	InitMaterializedSRF(fcinfo, 0);
 	pgqueue_check_result(rsinfo->setDesc, types, lengthof(types));
+	qsort(locks->locks, locks->nelements, sizeof(LockInstanceData), compare_pids);
+	for (int i = 0; i < locks->nelements; i++)
+		if (locks->locks[i].waitLockMode != NoLock)
+			waits = lappend(waits, &locks->locks[i]);
 	for (int i = 0; i < locks->nelements; i++)
 	{
 		const LockInstanceData *lock = &locks->locks[i];
@@ -140,7 +128,8 @@ pgqueue_held_locks(PG_FUNCTION_ARGS)
 			set(values, nulls, HELD_TRANSACTION,
 				TransactionIdGetDatum(TwoPhaseGetXidByVirtualXID(pgqueue_lock_vxid(lock),
 																 &more)));
-		set_waiting(locks, nwaiters, &lock->locktag, values, nulls);
+		if (lock->locktag.locktag_type == LOCKTAG_ADVISORY)
+			set_waiting(waits, &lock->locktag, values, nulls);
 		pgqueue_put_row(rsinfo, values, nulls, HELD_NATTS);
 	}
 	return (Datum) 0;

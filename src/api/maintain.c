@@ -43,12 +43,13 @@ pgqueue_maintain_topic(const char *name, MaintainPart part)
 }
 
 /*
- * Begin a procedure that commits between its steps; it ends with SPI_finish().
+ * Check that a procedure may commit, that is, that it was not called inside a
+ * transaction block or a function.
  *
- * Errors: 2D000, 25006.
+ * Errors: 2D000.
  */
 void
-pgqueue_call_begin(FunctionCallInfo fcinfo)
+pgqueue_check_may_commit(FunctionCallInfo fcinfo, const char *hint)
 {
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
@@ -56,7 +57,18 @@ pgqueue_call_begin(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("%s cannot run inside a transaction block or a function",
 						pgqueue_called(fcinfo)),
-				 errhint("It commits after each step.")));
+				 errhint("%s", hint)));
+}
+
+/*
+ * Begin a procedure that commits between its steps; it ends with SPI_finish().
+ *
+ * Errors: 2D000, 25006.
+ */
+void
+pgqueue_call_begin(FunctionCallInfo fcinfo)
+{
+	pgqueue_check_may_commit(fcinfo, _("It commits after each step."));
 	pgqueue_check_writable(fcinfo);
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "cannot connect to SPI");

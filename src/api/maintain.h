@@ -27,6 +27,7 @@ extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
 /* ---------------- maintain.c ---------------- */
 
 extern void pgqueue_maintain_topic(const char *name, MaintainPart part);
+extern void pgqueue_check_may_commit(FunctionCallInfo fcinfo, const char *hint);
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo);
 
 /* ---------------- topic_worker.c ---------------- */

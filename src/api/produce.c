@@ -76,8 +76,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
-	producer = pgqueue_producer_args(fcinfo, 5, 7, !PG_ARGISNULL(6),
-									 "sequence");
+	producer = pgqueue_producer_args(fcinfo, !PG_ARGISNULL(6), "sequence");
 	if (producer.name != NULL)
 	{
 		if (PG_ARGISNULL(6))

@@ -219,7 +219,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "batch");
-	producer = pgqueue_producer_args(fcinfo, 5, 7,
+	producer = pgqueue_producer_args(fcinfo,
 									 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
 									 has_watermark,
 									 has_watermark ? "watermark" : "a sequence");

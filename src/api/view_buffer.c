@@ -5,21 +5,10 @@
  *
  * The view's trigger is called row by row; appending each row by itself costs
  * four times what appending a thousand together does.  So the rows of a
- * statement that cannot ask for their offsets wait here and are appended by
- * the thousand, and when the statement ends (AFTER ... FOR EACH STATEMENT
- * trigger).  To its own command a message is invisible anyway; what could tell
- * the difference is RETURNING, and the order relative to messages that
+ * statement that cannot ask for their offsets wait here (src/README, section
+ * 15).  What could tell the difference is the order relative to messages that
  * functions called by the statement produce.  Those let the waiting rows go
  * first, unless they are produced in a subtransaction of their own.
- *
- * Which statement may wait: the one that the active portal itself runs, if it
- * is a COPY, or an INSERT without RETURNING and without a modifying WITH.  The
- * row's executor state must hang directly below the portal, which it does not
- * for a statement that a function runs inside of it.
- *
- * Nothing is lost: if the statement's end does not call this file (the trigger
- * was dropped), the end of the subtransaction or transaction does.  Nothing
- * survives: an abort forgets the rows with the subtransaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -66,7 +55,6 @@ forget(void)
 	if (buffer.context != NULL)
 		MemoryContextDelete(buffer.context);
 	buffer.context = NULL;
-	buffer.statement = 0;
 	buffer.nrows = 0;
 	buffer.bytes = 0;
 }
@@ -105,28 +93,26 @@ pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 		pgqueue_claim_complete(&claim, rows, NULL);
 }
 
-/* Return true if the statement can do without the offsets of its rows. */
-static bool
-statement_may_wait(Portal portal)
+/*
+ * Return true if rows of the statement with this state may be gathered: if it
+ * is the one that the active portal itself runs, so that its state hangs
+ * directly below the portal, and can do without the offsets of its rows.
+ */
+bool
+pgqueue_view_may_gather(MemoryContext statement)
 {
+	Portal		portal = ActivePortal;
 	PlannedStmt *stmt;
 
 	if (portal == NULL || list_length(portal->stmts) != 1 ||
-		portal->strategy != PORTAL_MULTI_QUERY)
+		portal->strategy != PORTAL_MULTI_QUERY ||
+		MemoryContextGetParent(statement) != PortalContext)
 		return false;
 	stmt = linitial_node(PlannedStmt, portal->stmts);
 	if (stmt->commandType == CMD_UTILITY)
 		return IsA(stmt->utilityStmt, CopyStmt);
 	return stmt->commandType == CMD_INSERT &&
 		!stmt->hasReturning && !stmt->hasModifyingCTE;
-}
-
-/* Return true if rows of the statement with this state may be gathered. */
-bool
-pgqueue_view_may_gather(MemoryContext statement)
-{
-	return statement_may_wait(ActivePortal) &&
-		MemoryContextGetParent(statement) == PortalContext;
 }
 
 /*
@@ -137,26 +123,21 @@ pgqueue_view_may_gather(MemoryContext statement)
 static void
 append_rows(void)
 {
+	ViewBuffer	taken = buffer;
 	Oid			save_user;
 	int			save_sec_context;
-	MemoryContext context = buffer.context;
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Topic	   *topic = pgqueue_topic(buffer.topic);
-	int			nrows = buffer.nrows;
-	HeapTuple  *rows = palloc(nrows * sizeof(HeapTuple));
-	ProducerArgs producer = buffer.producer;
+	MemoryContext old = MemoryContextSwitchTo(taken.context);
+	Topic	   *topic = pgqueue_topic(taken.topic);
 
-	pgqueue_check_same(topic, buffer.topic_id);
+	pgqueue_check_same(topic, taken.topic_id);
 	GetUserIdAndSecContext(&save_user, &save_sec_context);
-	SetUserIdAndSecContext(buffer.user, buffer.sec_context);
-	memcpy(rows, buffer.rows, nrows * sizeof(HeapTuple));
+	SetUserIdAndSecContext(taken.user, taken.sec_context);
 	buffer.context = NULL;
-	buffer.nrows = 0;
-	buffer.bytes = 0;
-	pgqueue_view_append(topic, rows, nrows, &producer, NULL);
+	forget();
+	pgqueue_view_append(topic, taken.rows, taken.nrows, &taken.producer, NULL);
 	SetUserIdAndSecContext(save_user, save_sec_context);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	MemoryContextDelete(taken.context);
 }
 
 /*
@@ -212,12 +193,10 @@ pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 void
 pgqueue_view_flush(void)
 {
+	if (buffer.nrows > 0 && buffer.subid != GetCurrentSubTransactionId())
+		return;
 	if (buffer.nrows > 0)
-	{
-		if (buffer.subid != GetCurrentSubTransactionId())
-			return;
 		append_rows();
-	}
 	forget();
 }
 
@@ -239,23 +218,13 @@ flush_at_end(void)
 static void
 xact_callback(XactEvent event, void *arg)
 {
-	switch (event)
-	{
-		case XACT_EVENT_PRE_COMMIT:
-		case XACT_EVENT_PRE_PREPARE:
-			if (buffer.nrows == 0)
-			{
-				forget();
-				break;
-			}
-			flush_at_end();
-			break;
-		case XACT_EVENT_ABORT:
-			forget();
-			break;
-		default:
-			break;
-	}
+	bool		ends = event == XACT_EVENT_PRE_COMMIT ||
+		event == XACT_EVENT_PRE_PREPARE;
+
+	if (ends && buffer.nrows > 0)
+		flush_at_end();
+	else if (ends || event == XACT_EVENT_ABORT)
+		forget();
 }
 
 static void

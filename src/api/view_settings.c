@@ -10,17 +10,16 @@
  *	 COPY topic.flights (key, value) FROM STDIN;
  *
  * The rows of the statement get the sequences first_sequence, first_sequence
- * + 1 and so on.  A second statement must not begin again at the same number:
- * its rows would be taken for duplicates and left out.  So a statement uses
+ * + 1 and so on.  If a second statement began again at the same number, its
+ * rows would be taken for duplicates and left out.  So a statement uses
  * first_sequence up, and the next one needs it to be set anew, to the same
  * value if need be.  Each SET gets a stamp; a value that an abort restores
  * comes back with its old one, and whatever was set no later than the last
  * value used counts as used, too.
  *
- * A function with its owner's rights (SECURITY DEFINER) may run in a session of
- * a user that may set anything.  There only values count that its owner's code
- * has set: with the caller's the function's rows would be taken for sequences
- * of a producer of the owner's, and left out as duplicates.
+ * In a function with its owner's rights (SECURITY DEFINER) only values count
+ * that its owner's code has set: with the caller's the function's rows could be
+ * taken for duplicates, and left out.
  *
  *-------------------------------------------------------------------------
  */
@@ -79,17 +78,17 @@ check_first_sequence(char **newval, void **extra, GucSource source)
 {
 	int64		sequence;
 
-	if (loading || **newval == '\0' || parse_sequence(*newval, &sequence))
+	if (!loading && **newval != '\0' && !parse_sequence(*newval, &sequence))
 	{
-		*extra = pgqueue_guc_malloc(sizeof(uint64));
-		if (*extra == NULL)
-			return false;
-		*(uint64 *) *extra = ++last_stamp;
-		return true;
+		GUC_check_errdetail("A sequence is a whole number from 0 to " INT64_FORMAT
+							", or empty for none.", PGQUEUE_MAX_SEQUENCE);
+		return false;
 	}
-	GUC_check_errdetail("A sequence is a whole number from 0 to " INT64_FORMAT
-						", or empty for none.", PGQUEUE_MAX_SEQUENCE);
-	return false;
+	*extra = pgqueue_guc_malloc(sizeof(uint64));
+	if (*extra == NULL)
+		return false;
+	*(uint64 *) *extra = ++last_stamp;
+	return true;
 }
 
 static void
@@ -120,7 +119,7 @@ pgqueue_view_settings_init(void)
 	loading = false;
 }
 
-/* ---------------- their owners ---------------- */
+/* ---------------- use ---------------- */
 
 /*
  * Return true if the value of a setting counts for the current user: always, but
@@ -138,8 +137,6 @@ counts(const char *setting)
 	return variable != NULL && variable->source == PGC_S_SESSION &&
 		variable->srole == GetUserId();
 }
-
-/* ---------------- use ---------------- */
 
 static void
 refuse_value(const char *setting, const char *value)

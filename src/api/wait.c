@@ -15,7 +15,6 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "storage/ipc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -26,53 +25,17 @@
 #include "group/group.h"
 #include "group/member.h"
 #include "api/api.h"
-
-/*
- * Check that the procedure may commit, that is, that it was not called inside
- * a transaction block or a function.
- *
- * Errors: 2D000.
- */
-static void
-check_may_commit(FunctionCallInfo fcinfo)
-{
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("%s cannot run inside a transaction block or a function",
-						pgqueue_called(fcinfo)),
-				 errhint("It commits before it sleeps. Inside a transaction use queue.consume(..., max_wait => ...).")));
-}
-
-/* Look once, with a snapshot of its own. */
-static bool
-look(WaitTarget *target, bool *blocked)
-{
-	bool		ready;
-
-	pgqueue_wait_look();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	ready = pgqueue_ready(target, GetActiveSnapshot(), blocked);
-	PopActiveSnapshot();
-	return ready;
-}
+#include "api/maintain.h"
 
 /*
  * A waiter that is woken for messages may return without a look of its own,
- * which is a third of the time from commit to return.  But other consumers may
- * have taken these messages, or they may not become readable for a long time.
- * So it does not if the session took no messages after the last such return,
- * or if another transaction was in its way when it last looked.
+ * which is a third of the time from commit to return; but not if the session
+ * took no messages after the last such return, or if another transaction was
+ * in its way when it last looked: other consumers may have taken the messages,
+ * or they may not become readable for a long time.
  */
 static bool went_unlooked = false;
 static uint64 taken_then;
-
-static bool
-may_trust(void)
-{
-	return !went_unlooked || pgqueue_messages_taken != taken_then;
-}
 
 /*
  * Look, commit and sleep until something is ready.  nested: another procedure
@@ -84,15 +47,19 @@ wait_for(WaitTarget *target, int64 timeout, bool nested)
 {
 	int64		ms = Min(timeout, PG_INT64_MAX / 4000);
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
-	bool		trust = may_trust();
+	bool		trust = !went_unlooked || pgqueue_messages_taken != taken_then;
 
 	pgqueue_register_waiter(target);
 	for (;;)
 	{
 		bool		blocked;
-		bool		ready = look(target, &blocked);
+		bool		ready;
 		int64		left;
 
+		pgqueue_wait_look();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		ready = pgqueue_ready(target, GetActiveSnapshot(), &blocked);
+		PopActiveSnapshot();
 		SPI_commit();
 		InvalidateCatalogSnapshot();
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
@@ -117,20 +84,17 @@ wait_for(WaitTarget *target, int64 timeout, bool nested)
 static Datum
 wait(FunctionCallInfo fcinfo, bool array)
 {
-	WaitTarget *target;
+	WaitTarget *target = palloc0(sizeof(WaitTarget));
 	int64		timeout;
 	bool		nested = SPI_inside_nonatomic_context();
-	bool		pushed = false;
+	bool		pushed = !ActiveSnapshotSet();
 
-	check_may_commit(fcinfo);
+	pgqueue_check_may_commit(fcinfo,
+							 _("It commits before it sleeps. Inside a transaction use queue.consume(..., max_wait => ...)."));
 
 	/* detoasting an argument may need a snapshot */
-	if (!ActiveSnapshotSet())
-	{
+	if (pushed)
 		PushActiveSnapshot(GetTransactionSnapshot());
-		pushed = true;
-	}
-	target = palloc0(sizeof(WaitTarget));
 	pgqueue_topic_list(fcinfo, 1, array, &target->topics);
 	pgqueue_group_arg(fcinfo, 0, &target->group);
 	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
@@ -143,9 +107,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 		elog(ERROR, "cannot connect to SPI");
 	SPI_commit();
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
-	{
-		wait_for(target, timeout, nested);
-	}
+	wait_for(target, timeout, nested);
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	pgqueue_wait_end(0, (Datum) 0);
 	SPI_finish();
