@@ -69,7 +69,7 @@ Datum
 pgqueue_guard_drop(PG_FUNCTION_ARGS)
 {
 	(void) check_event_trigger(fcinfo);
-	if (pgqueue_removing() || pgqueue_allow_ddl)
+	if (pgqueue_removing || pgqueue_allow_ddl)
 		PG_RETURN_NULL();
 
 	SPI_connect();
@@ -109,7 +109,7 @@ pgqueue_guard_detach(PG_FUNCTION_ARGS)
 	AlterTableStmt *stmt = (AlterTableStmt *) event->parsetree;
 	ListCell   *lc;
 
-	if (pgqueue_removing() || pgqueue_allow_ddl ||
+	if (pgqueue_removing || pgqueue_allow_ddl ||
 		!IsA(stmt, AlterTableStmt))
 		PG_RETURN_NULL();
 	foreach(lc, stmt->cmds)

@@ -153,7 +153,7 @@ check_segment(Oid relid, Relation log, int32 topic_id)
 static void
 check_table(Relation log, int32 topic_id)
 {
-	Oid			attached = pgqueue_attaching();
+	Oid			attached = pgqueue_attaching;
 	ListCell   *lc;
 
 	refuse_flaw(log, pgqueue_table_flaw(log));

@@ -149,23 +149,24 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	bool		before = pgqueue_look_at_once(waited_in_vain);
+	bool		before = pgqueue_attempting;
 	volatile bool more;
 
+	pgqueue_attempting = waited_in_vain;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		more = step(topic, partition, arg);
 		ReleaseCurrentSubTransaction();
-		(void) pgqueue_look_at_once(before);
+		pgqueue_attempting = before;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
 		more = false;
-		(void) pgqueue_look_at_once(before);
+		pgqueue_attempting = before;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();

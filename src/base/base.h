@@ -31,8 +31,8 @@ extern char *pgqueue_type_name(Oid type);
 pg_noreturn extern void pgqueue_rethrow_conflict(MemoryContext context);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
 extern void pgqueue_run_removal(Oid role, const char *sql);
-extern bool pgqueue_removing(void);
-extern Oid	pgqueue_attaching(void);
+extern bool pgqueue_removing;
+extern Oid	pgqueue_attaching;
 extern int	pgqueue_pin_search_path(void);
 extern void pgqueue_run_ddl_for(Oid role, const char *sql, bool removes,
 								Oid attaches);
@@ -96,44 +96,34 @@ extern Oid	pgqueue_new_owner(const char *name);
 
 /* ---------------- registry.c ---------------- */
 
-/* Each table, and behind it the index by which it is scanned. */
 typedef enum RegistryTable
 {
 	REGISTRY_TOPIC,
-	REGISTRY_TOPIC_NAME_INDEX,
 	REGISTRY_CHECKPOINT,
-	REGISTRY_CHECKPOINT_INDEX,
 	REGISTRY_INCARNATION,
-	REGISTRY_INCARNATION_INDEX,
 	REGISTRY_MAINTENANCE_LOG,
-	REGISTRY_MAINTENANCE_LOG_INDEX,
 	REGISTRY_GROUP,
-	REGISTRY_GROUP_NAME_INDEX,
 	REGISTRY_PROGRESS,
-	REGISTRY_PROGRESS_INDEX,
 	REGISTRY_MEMBER,
-	REGISTRY_MEMBER_NAME_INDEX,
 	REGISTRY_ASSIGNMENT,
-	REGISTRY_ASSIGNMENT_NAME_INDEX,
 	REGISTRY_PRODUCER,
-	REGISTRY_PRODUCER_NAME_INDEX,
 	REGISTRY_PRODUCER_DUE,
-	REGISTRY_PRODUCER_DUE_INDEX,
 	REGISTRY_PRODUCER_BATCH,
-	REGISTRY_PRODUCER_BATCH_INDEX,
 	REGISTRY_PRODUCER_HISTORY,
-	REGISTRY_PRODUCER_HISTORY_INDEX,
 	REGISTRY_TABLES
 } RegistryTable;
 
-#define REGISTRY_INDEX_OF(table) ((RegistryTable) ((table) + 1))
+/* More columns than any of the tables has. */
+#define REGISTRY_MAX_COLUMNS 20
 
 #define PGQUEUE_SCHEMA		"queue"
 #define PGQUEUE_VIEW_SCHEMA "topic"
 
 extern void pgqueue_registry_changed(Oid relid);
-extern bool pgqueue_registry_is(RegistryTable which, Oid relid);
+extern void pgqueue_registry_invalidate(RegistryTable which);
+extern uint64 pgqueue_registry_changes[REGISTRY_TABLES];
 extern Oid	pgqueue_registry(RegistryTable which);
+extern Oid	pgqueue_registry_index(RegistryTable which);
 extern Relation pgqueue_registry_open(RegistryTable which);
 extern Relation pgqueue_open_for_writing(RegistryTable which);
 extern bool pgqueue_is_shape_of(Relation rel, int ncolumns);

@@ -3,11 +3,10 @@
  * code.c
  *	  A topic's own code: the processes in which it may run, and for how long.
  *
- * Constraints and indexes of a topic's table belong to the topic's owner and
- * may call functions.  They run, as the owner, where the extension makes a
- * segment (CHECKs are proved and folded, indexes are made) and where it empties or
- * compacts one (indexes are made anew).  Such code may sleep, and it may swallow
- * the error by which it is canceled; only the end of its process is sure to end it.
+ * Constraints and indexes of a topic's table may call functions.  These run, as
+ * the topic's owner, where the extension makes a segment, and where it empties or
+ * compacts one (README, section 16).  They may sleep, and swallow the error by
+ * which they are canceled; only the end of their process is sure to end them.
  *
  * So each process has a rule:
  *
@@ -68,18 +67,15 @@ static bool
 index_has_code(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
-	HeapTuple	class = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			am;
+	FormData_pg_class class;
 	bool		result;
 
-	if (!HeapTupleIsValid(tuple) || !HeapTupleIsValid(class))
+	if (!HeapTupleIsValid(tuple) || !pgqueue_read_class(relid, &class))
 		elog(ERROR, "cache lookup failed for index %u", relid);
-	am = ((Form_pg_class) GETSTRUCT(class))->relam;
-	result = (am != BTREE_AM_OID && am != HASH_AM_OID &&
-			  am != BRIN_AM_OID && am != GIN_AM_OID) ||
+	result = (class.relam != BTREE_AM_OID && class.relam != HASH_AM_OID &&
+			  class.relam != BRIN_AM_OID && class.relam != GIN_AM_OID) ||
 		!heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) ||
 		!heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
-	ReleaseSysCache(class);
 	ReleaseSysCache(tuple);
 	return result;
 }
@@ -102,18 +98,6 @@ table_has_code(Oid relid, bool constraints)
 		result = result || index_has_code(lfirst_oid(lc));
 	list_free(indexes);
 	table_close(rel, AccessShareLock);
-	return result;
-}
-
-/* Return true if the table belongs to the current user. */
-static bool
-is_owner(Oid relid)
-{
-	Relation	rel = try_table_open(relid, AccessShareLock);
-	bool		result = rel != NULL && rel->rd_rel->relowner == GetUserId();
-
-	if (rel != NULL)
-		table_close(rel, AccessShareLock);
 	return result;
 }
 
@@ -208,7 +192,7 @@ void
 pgqueue_check_code(Oid relid, bool constraints)
 {
 	if (rule != CODE_ELSEWHERE || !table_has_code(relid, constraints) ||
-		(MyBgworkerEntry == NULL && is_owner(relid)))
+		(MyBgworkerEntry == NULL && pgqueue_owner_of(relid) == GetUserId()))
 		return;
 	refused = true;
 	elog(ERROR, "functions in constraints or indexes of relation %u cannot run in this process",

@@ -10,8 +10,6 @@
  */
 #include "postgres.h"
 
-#include <inttypes.h>
-
 #include "catalog/pg_namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -36,22 +34,20 @@ pgqueue_extension_owner(void)
 	return owner;
 }
 
-/* What the guard (api/guard.c) lets pass of the DDL that the extension runs itself. */
-static bool removing = false;
-static Oid	attaching = InvalidOid;
+/* The extension's own DDL drops or detaches storage. */
+bool		pgqueue_removing = false;
 
-/* Return true if the extension's own DDL drops or detaches storage. */
-bool
-pgqueue_removing(void)
-{
-	return removing;
-}
+/* The segment that is being attached: its siblings need no check. */
+Oid			pgqueue_attaching = InvalidOid;
 
-/* Return the segment that is being attached: its siblings need no check. */
-Oid
-pgqueue_attaching(void)
+/* queue.allow_ddl: lets DDL that drops or spoils a topic pass the guard. */
+bool		pgqueue_allow_ddl = false;
+
+static void
+set_locally(const char *setting, const char *value)
 {
-	return attaching;
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* Set a search_path that users cannot change; AtEOXact_GUC(true, result). */
@@ -60,9 +56,7 @@ pgqueue_pin_search_path(void)
 {
 	int			nest = NewGUCNestLevel();
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	set_locally("search_path", "pg_catalog, pg_temp");
 	return nest;
 }
 
@@ -80,7 +74,8 @@ void
 pgqueue_rethrow_conflict(MemoryContext context)
 {
 	static const char *const conflicts[] = {
-		"tuple concurrently ", "cache lookup failed for ", "could not find tuple for "
+		"tuple concurrently ", "cache lookup failed for ",
+		"could not find tuple for "
 	};
 	ErrorData  *error;
 
@@ -113,8 +108,8 @@ pgqueue_rethrow_conflict(MemoryContext context)
 void
 pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 {
-	Oid			save_attaching = attaching;
-	bool		save_removing = removing;
+	Oid			save_attaching = pgqueue_attaching;
+	bool		save_removing = pgqueue_removing;
 	Oid			save_userid;
 	int			save_sec;
 	int			save_nest;
@@ -125,14 +120,10 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 						   SECURITY_RESTRICTED_OPERATION);
 	save_nest = pgqueue_pin_search_path();
 	/* the user's choice would be granted by the role's rights */
-	(void) set_config_option("default_tablespace", "",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("client_min_messages", "warning",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	removing = removes;
-	attaching = attaches;
+	set_locally("default_tablespace", "");
+	set_locally("client_min_messages", "warning");
+	pgqueue_removing = removes;
+	pgqueue_attaching = attaches;
 	pgqueue_pin();
 	PG_TRY();
 	{
@@ -146,13 +137,13 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 	}
 	PG_CATCH();
 	{
-		removing = save_removing;
-		attaching = save_attaching;
+		pgqueue_removing = save_removing;
+		pgqueue_attaching = save_attaching;
 		pgqueue_rethrow_conflict(context);
 	}
 	PG_END_TRY();
-	removing = save_removing;
-	attaching = save_attaching;
+	pgqueue_removing = save_removing;
+	pgqueue_attaching = save_attaching;
 	pgqueue_unpin();
 	AtEOXact_GUC(false, save_nest);
 	SetUserIdAndSecContext(save_userid, save_sec);
@@ -178,6 +169,3 @@ pgqueue_type_name(Oid type)
 	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
 								FORMAT_TYPE_FORCE_QUALIFY);
 }
-
-/* queue.allow_ddl: lets DDL that drops or spoils a topic pass the guard. */
-bool		pgqueue_allow_ddl = false;

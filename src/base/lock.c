@@ -24,10 +24,13 @@
 
 /* ---------------- locks ---------------- */
 
+/* Milliseconds between two tries. */
+#define LOCK_PAUSE 10
+
 /*
- * Set while pgqueue_attempt() looks at a topic, or maintenance does a step: the
- * topic's owner may have its tables locked for as long as the owner likes, and the
- * loop has other topics to deal with.
+ * Set while a loop over topics looks at one: the topic's owner may have its tables
+ * locked for as long as the owner likes.  What sets it is to restore it, also after
+ * an error.
  */
 bool pgqueue_attempting = false;
 
@@ -39,19 +42,15 @@ bool pgqueue_attempting = false;
 void
 pgqueue_lock_to_look(Oid relid)
 {
-	LOCKTAG		tag;
-
 	if (likely(!pgqueue_attempting))
 		LockRelationOid(relid, AccessShareLock);
 	else if (!ConditionalLockRelationOid(relid, AccessShareLock))
-	{
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not obtain lock on relation \"%s\"",
 						get_rel_name(relid)),
-				 pgqueue_errdetail_lock_holder(tag, AccessShareLock)));
-	}
+				 pgqueue_errdetail_lock_holder(pgqueue_tag_of_relation(relid),
+											   AccessShareLock)));
 }
 
 /*
@@ -96,27 +95,39 @@ pgqueue_unlock(LOCKTAG tag, LOCKMODE mode)
 	CurrentResourceOwner = save;
 }
 
+static bool
+lock_relation(Oid relid, LOCKMODE mode, bool wait)
+{
+	ResourceOwner save = CurrentResourceOwner;
+	bool		locked = true;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	if (wait)
+		LockRelationOid(relid, mode);
+	else
+		locked = ConditionalLockRelationOid(relid, mode);
+	CurrentResourceOwner = save;
+	return locked;
+}
+
 void
 pgqueue_lock_relation(Oid relid, LOCKMODE mode)
 {
-	ResourceOwner save = CurrentResourceOwner;
-
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	LockRelationOid(relid, mode);
-	CurrentResourceOwner = save;
+	(void) lock_relation(relid, mode, true);
 }
 
 /* Lock a relation conditionally. */
 bool
 pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 {
-	ResourceOwner save = CurrentResourceOwner;
-	bool		locked;
+	return lock_relation(relid, mode, false);
+}
 
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	locked = ConditionalLockRelationOid(relid, mode);
-	CurrentResourceOwner = save;
-	return locked;
+/* Give back one of these, nothing having been done under it. */
+void
+pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
+{
+	pgqueue_unlock(pgqueue_tag_of_relation(relid), mode);
 }
 
 /*
@@ -141,33 +152,22 @@ void
 pgqueue_lock_pause(void)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 PGQUEUE_LOCK_PAUSE, PG_WAIT_EXTENSION);
+					 LOCK_PAUSE, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-}
-
-/* Give it back, nothing having been done. */
-void
-pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
-{
-	ResourceOwner save = CurrentResourceOwner;
-
-	CurrentResourceOwner = CurTransactionResourceOwner;
-	UnlockRelationOid(relid, mode);
-	CurrentResourceOwner = save;
 }
 
 /* Lock a segment with its TOAST table, if that can be had at once. */
 bool
 pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
 {
-	Oid			toast;
+	FormData_pg_class class;
 
 	if (!pgqueue_try_lock_relation(relid, mode))
 		return false;
-	if (pgqueue_toast_of(relid, &toast) && (!OidIsValid(toast) ||
-											pgqueue_try_lock_relation(toast,
-																	  mode)))
+	if (pgqueue_read_class(relid, &class) &&
+		(!OidIsValid(class.reltoastrelid) ||
+		 pgqueue_try_lock_relation(class.reltoastrelid, mode)))
 		return true;
 	pgqueue_unlock_relation(relid, mode);
 	return false;
@@ -177,10 +177,10 @@ pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
 void
 pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
 {
-	Oid			toast;
+	FormData_pg_class class;
 
-	if (pgqueue_toast_of(relid, &toast) && OidIsValid(toast))
-		pgqueue_unlock_relation(toast, mode);
+	if (pgqueue_read_class(relid, &class) && OidIsValid(class.reltoastrelid))
+		pgqueue_unlock_relation(class.reltoastrelid, mode);
 	pgqueue_unlock_relation(relid, mode);
 }
 
@@ -194,24 +194,13 @@ pgqueue_lock_is_held(LOCKTAG tag, LOCKMODE mode)
 	return holders > 0;
 }
 
-static bool
-is_locked(Oid relid)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	return pgqueue_lock_is_held(tag, AccessExclusiveLock);
-}
-
 /* Return true if another transaction holds a lock on the segment or TOAST. */
 bool
 pgqueue_segment_in_use(Oid relid)
 {
-	Oid			toast;
+	LockHolder	holder;
 
-	return is_locked(relid) ||
-		(pgqueue_toast_of(relid, &toast) && OidIsValid(toast) &&
-		 is_locked(toast));
+	return pgqueue_find_relation_holder(relid, AccessExclusiveLock, &holder);
 }
 
 /* ---------------- trying for a while ---------------- */
@@ -225,13 +214,13 @@ pgqueue_segment_in_use(Oid relid)
  * of the user's limits it; ours (pgqueue_wait_shortly) does not.
  */
 static int
-patience_with(Oid relid, bool with_toast, LOCKMODE mode, int patience)
+patience_with(Oid relid, LOCKMODE mode, int patience)
 {
-	LockHolder		holder;
+	LockHolder	holder;
 
 	if (patience < 0)
 		return 0;
-	if (!pgqueue_find_relation_holder(relid, with_toast, mode, &holder))
+	if (!pgqueue_find_relation_holder(relid, mode, &holder))
 		patience = Max(patience, PGQUEUE_LOCK_PATIENCE);
 	else if (holder.ends_soon)
 		patience = Max(patience, WORKER_PATIENCE);
@@ -242,15 +231,14 @@ patience_with(Oid relid, bool with_toast, LOCKMODE mode, int patience)
 
 static bool
 try_for_a_while(bool (*try) (Oid relid, LOCKMODE mode), Oid relid,
-				bool with_toast, LOCKMODE mode, int patience)
+				LOCKMODE mode, int patience)
 {
 	TimestampTz begin = GetCurrentTimestamp();
 
 	while (!try(relid, mode))
 	{
 		if (TimestampDifferenceExceeds(begin, GetCurrentTimestamp(),
-									   patience_with(relid, with_toast, mode,
-													 patience)))
+									   patience_with(relid, mode, patience)))
 			return false;
 		pgqueue_lock_pause();
 	}
@@ -267,16 +255,14 @@ try_for_a_while(bool (*try) (Oid relid, LOCKMODE mode), Oid relid,
 bool
 pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int patience)
 {
-	return try_for_a_while(pgqueue_try_lock_relation, relid, false, mode,
-						   patience);
+	return try_for_a_while(pgqueue_try_lock_relation, relid, mode, patience);
 }
 
 /* Lock a segment with its TOAST table in the same way. */
 bool
 pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience)
 {
-	return try_for_a_while(pgqueue_try_lock_segment, relid, true, mode,
-						   patience);
+	return try_for_a_while(pgqueue_try_lock_segment, relid, mode, patience);
 }
 
 /* ---------------- sizes ---------------- */

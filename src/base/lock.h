@@ -8,7 +8,9 @@
 #ifndef QUEUE_LOCK_H
 #define QUEUE_LOCK_H
 
+#include "catalog/pg_class.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
 
 #include "base/lock_tag.h"
 
@@ -20,9 +22,6 @@ extern void pgqueue_unpin(void);
 extern bool pgqueue_pinned(void);
 
 /* ---------------- lock.c ---------------- */
-
-/* Milliseconds between two tries. */
-#define PGQUEUE_LOCK_PAUSE 10
 
 /*
  * Milliseconds that maintenance waits for a lock that it does not only try, and
@@ -65,9 +64,10 @@ typedef struct LockHolder
 
 extern int	pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode);
 extern int	pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode);
-extern bool pgqueue_toast_of(Oid relid, Oid *toast);
-extern bool pgqueue_find_relation_holder(Oid relid, bool with_toast,
-										 LOCKMODE mode, LockHolder *holder);
+extern bool pgqueue_read_class(Oid relid, FormData_pg_class *class);
+extern Oid	pgqueue_owner_of(Oid relid);
+extern bool pgqueue_find_relation_holder(Oid relid, LOCKMODE mode,
+										 LockHolder *holder);
 
 /* ---------------- code.c ---------------- */
 

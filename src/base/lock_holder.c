@@ -20,17 +20,26 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* Set *toast to a segment's TOAST table.  Return false if the segment is gone. */
+/* Read a relation's row of pg_class, as of now.  Return false if it is gone. */
 bool
-pgqueue_toast_of(Oid relid, Oid *toast)
+pgqueue_read_class(Oid relid, FormData_pg_class *class)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	*toast = ((Form_pg_class) GETSTRUCT(tuple))->reltoastrelid;
+	memcpy(class, GETSTRUCT(tuple), CLASS_TUPLE_SIZE);
 	ReleaseSysCache(tuple);
 	return true;
+}
+
+/* Return a relation's owner, as of now; InvalidOid if it is gone. */
+Oid
+pgqueue_owner_of(Oid relid)
+{
+	FormData_pg_class class;
+
+	return pgqueue_read_class(relid, &class) ? class.relowner : InvalidOid;
 }
 
 /* Return true if the process is one of the extension's workers. */
@@ -69,41 +78,36 @@ describe_holder(VirtualTransactionId vxid, LockHolder *holder)
  * soon by itself.  Return false if there is none any more.
  */
 static bool
-find_holder(const LOCKTAG *tag, LOCKMODE mode, LockHolder *holder)
+find_holder(LOCKTAG tag, LOCKMODE mode, LockHolder *holder)
 {
 	int			n;
-	VirtualTransactionId *vxids = GetLockConflicts(tag, mode, &n);
+	VirtualTransactionId *vxids = GetLockConflicts(&tag, mode, &n);
 	bool		found = false;
 
 	for (int i = 0; i < n && !(found && !holder->ends_soon); i++)
 	{
-		LockHolder		other;
+		LockHolder	other;
 
-		if (describe_holder(vxids[i], &other))
-		{
-			*holder = other;
-			found = true;
-		}
+		if (!describe_holder(vxids[i], &other))
+			continue;
+		*holder = other;
+		found = true;
 	}
 	pfree(vxids);
 	return found;
 }
 
-/* Find the holder of a lock on a table or, if with_toast, its TOAST table. */
+/* Find the holder of a lock on a table or its TOAST table. */
 bool
-pgqueue_find_relation_holder(Oid relid, bool with_toast, LOCKMODE mode,
-							 LockHolder *holder)
+pgqueue_find_relation_holder(Oid relid, LOCKMODE mode, LockHolder *holder)
 {
-	LOCKTAG		tag;
-	Oid			toast;
+	FormData_pg_class class;
 
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	if (find_holder(&tag, mode, holder))
-		return true;
-	if (!with_toast || !pgqueue_toast_of(relid, &toast) || !OidIsValid(toast))
-		return false;
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, toast);
-	return find_holder(&tag, mode, holder);
+	return find_holder(pgqueue_tag_of_relation(relid), mode, holder) ||
+		(pgqueue_read_class(relid, &class) &&
+		 OidIsValid(class.reltoastrelid) &&
+		 find_holder(pgqueue_tag_of_relation(class.reltoastrelid), mode,
+					 holder));
 }
 
 /*
@@ -150,20 +154,21 @@ errdetail_holder(bool found, const LockHolder *holder)
 		return errdetail("Process %d, an autovacuum worker, holds it.",
 						 holder->pid);
 	role = GetUserNameFromId(holder->role, true);
+	if (role == NULL)
+		role = "";
 	application = application_of(holder);
 	if (application != NULL)
 		return errdetail("Process %d of role \"%s\", application \"%s\", holds it.",
-						 holder->pid, role != NULL ? role : "", application);
-	return errdetail("Process %d of role \"%s\" holds it.", holder->pid,
-					 role != NULL ? role : "");
+						 holder->pid, role, application);
+	return errdetail("Process %d of role \"%s\" holds it.", holder->pid, role);
 }
 
 /* Use within ereport(), for a lock that could not be obtained. */
 int
 pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode)
 {
-	LockHolder		holder;
-	bool		found = find_holder(&tag, mode, &holder);
+	LockHolder	holder;
+	bool		found = find_holder(tag, mode, &holder);
 
 	return errdetail_holder(found, &holder);
 }
@@ -172,9 +177,8 @@ pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode)
 int
 pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode)
 {
-	LockHolder		holder;
-	bool		found = pgqueue_find_relation_holder(relid, true, mode,
-													 &holder);
+	LockHolder	holder;
+	bool		found = pgqueue_find_relation_holder(relid, mode, &holder);
 
 	return errdetail_holder(found, &holder);
 }

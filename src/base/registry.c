@@ -5,11 +5,10 @@
  *	  the tables.
  *
  * The rest of the library knows the columns of these tables by number, and the
- * types of their values.  A table may have been made, or altered, by another
- * version of the extension: during ALTER EXTENSION UPDATE sessions with the
- * older library go on, and a newer library may be loaded before the update.
- * So a column's number, name and type never change between versions; columns
- * are only ever appended (CONTRIBUTING.md).  Here is what follows from that:
+ * types of their values.  During ALTER EXTENSION UPDATE sessions with the older
+ * library go on, and a newer library may be loaded before the update.  So a
+ * column's number, name and type never change between versions; columns are
+ * only ever appended (CONTRIBUTING.md).  Here is what follows from that:
  *
  *  the table has more columns than the library knows: the library ignores
  *  them, stores NULL in a new row, and leaves them alone in a row it changes;
@@ -30,6 +29,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -37,172 +37,132 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* More columns than any of the tables has. */
-#define REGISTRY_MAX_COLUMNS 20
-
 typedef struct RegistryColumn
 {
 	Oid			type;
 	bool		nullable;
 } RegistryColumn;
 
-/* A table, or an index, which has no columns here. */
 typedef struct RegistryShape
 {
 	const char *name;
+	const char *index;			/* by which the table is scanned */
 	int			ncolumns;
 	RegistryColumn columns[REGISTRY_MAX_COLUMNS];
 } RegistryShape;
 
-#define REQUIRED(type) {(type), false}
-#define NULLABLE(type) {(type), true}
+#define REQUIRED(name, type) {(type), false}
+#define NULLABLE(name, type) {(type), true}
 #define QUEUE_ROLE	InvalidOid	/* type queue.role; its OID varies */
 
 /* Columns in the order of queue--1.0.sql.  Those of later versions: NULLABLE. */
 static const RegistryShape shapes[REGISTRY_TABLES] = {
-	[REGISTRY_TOPIC] = {"topic", 14, {
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(TEXTOID),	/* name */
-			REQUIRED(REGCLASSOID),	/* log */
-			REQUIRED(INT4OID),	/* partitions */
-			NULLABLE(INT8OID),	/* segment_messages */
-			REQUIRED(TIMESTAMPTZOID),	/* created_at */
-			REQUIRED(BOOLOID),	/* notify */
-			NULLABLE(INTERVALOID),	/* retention */
-			NULLABLE(INT8OID),	/* retention_bytes */
-			REQUIRED(BOOLOID),	/* retention_force */
-			REQUIRED(TEXTOID),	/* cleanup_policy */
-			REQUIRED(INTERVALOID),	/* tombstone_retention */
-			NULLABLE(NAMEOID),	/* tablespace */
-			NULLABLE(INTERVALOID)	/* group_expiry */
+	[REGISTRY_TOPIC] = {"topic", "topic_name_key", 14, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(name, TEXTOID),
+			REQUIRED(log, REGCLASSOID), REQUIRED(partitions, INT4OID),
+			NULLABLE(segment_messages, INT8OID),
+			REQUIRED(created_at, TIMESTAMPTZOID), REQUIRED(notify, BOOLOID),
+			NULLABLE(retention, INTERVALOID),
+			NULLABLE(retention_bytes, INT8OID),
+			REQUIRED(retention_force, BOOLOID),
+			REQUIRED(cleanup_policy, TEXTOID),
+			REQUIRED(tombstone_retention, INTERVALOID),
+			NULLABLE(tablespace, NAMEOID), NULLABLE(group_expiry, INTERVALOID)
 	}},
-	[REGISTRY_CHECKPOINT] = {"checkpoint", 7, {
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(INT4OID),	/* partition */
-			REQUIRED(INT8OID),	/* log_start */
-			REQUIRED(INT8OID),	/* compacted_to */
-			NULLABLE(TIMESTAMPTZOID),	/* oldest_tombstone */
-			NULLABLE(INT8OID),	/* system */
-			NULLABLE(OIDOID)	/* log */
+	[REGISTRY_CHECKPOINT] = {"checkpoint", "checkpoint_pkey", 7, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(partition, INT4OID),
+			REQUIRED(log_start, INT8OID), REQUIRED(compacted_to, INT8OID),
+			NULLABLE(oldest_tombstone, TIMESTAMPTZOID),
+			NULLABLE(system, INT8OID), NULLABLE(log, OIDOID)
 	}},
-	[REGISTRY_INCARNATION] = {"incarnation", 5, {
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(INT4OID),	/* partition */
-			REQUIRED(INT4OID),	/* ordinal */
-			REQUIRED(INT8OID),	/* incarnation */
-			REQUIRED(INT8OID)	/* first_offset */
+	[REGISTRY_INCARNATION] = {"incarnation", "incarnation_partition", 5, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(partition, INT4OID),
+			REQUIRED(ordinal, INT4OID), REQUIRED(incarnation, INT8OID),
+			REQUIRED(first_offset, INT8OID)
 	}},
-	[REGISTRY_MAINTENANCE_LOG] = {"maintenance_log", 6, {
-			REQUIRED(TIMESTAMPTZOID),	/* done_at */
-			REQUIRED(TEXTOID),	/* topic */
-			NULLABLE(INT4OID),	/* partition */
-			REQUIRED(TEXTOID),	/* action */
-			REQUIRED(INT8OID),	/* items */
-			REQUIRED(INT8OID)	/* bytes */
+	[REGISTRY_MAINTENANCE_LOG] = {"maintenance_log",
+		"maintenance_log_oldest", 6, {
+			REQUIRED(done_at, TIMESTAMPTZOID), REQUIRED(topic, TEXTOID),
+			NULLABLE(partition, INT4OID), REQUIRED(action, TEXTOID),
+			REQUIRED(items, INT8OID), REQUIRED(bytes, INT8OID)
 	}},
-	[REGISTRY_GROUP] = {"consumer_group", 7, {
-			REQUIRED(INT4OID),	/* group_id */
-			REQUIRED(TEXTOID),	/* name */
-			REQUIRED(QUEUE_ROLE),	/* owner */
-			REQUIRED(TIMESTAMPTZOID),	/* created_at */
-			REQUIRED(TEXTOID),	/* auto_offset_reset */
-			NULLABLE(INTERVALOID),	/* expiry */
-			REQUIRED(BOOLOID)	/* implicit */
+	[REGISTRY_GROUP] = {"consumer_group", "consumer_group_name_key", 7, {
+			REQUIRED(group_id, INT4OID), REQUIRED(name, TEXTOID),
+			REQUIRED(owner, QUEUE_ROLE), REQUIRED(created_at, TIMESTAMPTZOID),
+			REQUIRED(auto_offset_reset, TEXTOID),
+			NULLABLE(expiry, INTERVALOID), REQUIRED(implicit, BOOLOID)
 	}},
-	[REGISTRY_PROGRESS] = {"progress", 16, {
-			REQUIRED(INT4OID),	/* group_id */
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(INT4OID),	/* partition */
-			REQUIRED(BOOLOID),	/* paused */
-			REQUIRED(CHAROID),	/* action */
-			REQUIRED(INT8OID),	/* generation */
-			REQUIRED(INT8OID),	/* committed_offset */
-			REQUIRED(TIMESTAMPTZOID),	/* committed_at */
-			NULLABLE(INT8OID),	/* epoch */
-			NULLABLE(INT8OID),	/* handed_to */
-			NULLABLE(TEXTOID),	/* committed_by */
-			NULLABLE(TEXTOID),	/* member */
-			NULLABLE(TEXTOID),	/* metadata */
-			NULLABLE(INT8OID),	/* missed */
-			NULLABLE(BOOLOID),	/* released */
-			NULLABLE(INT8OID)	/* incarnation */
+	[REGISTRY_PROGRESS] = {"progress", "progress_newest", 16, {
+			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(partition, INT4OID), REQUIRED(paused, BOOLOID),
+			REQUIRED(action, CHAROID), REQUIRED(generation, INT8OID),
+			REQUIRED(committed_offset, INT8OID),
+			REQUIRED(committed_at, TIMESTAMPTZOID), NULLABLE(epoch, INT8OID),
+			NULLABLE(handed_to, INT8OID), NULLABLE(committed_by, TEXTOID),
+			NULLABLE(member, TEXTOID), NULLABLE(metadata, TEXTOID),
+			NULLABLE(missed, INT8OID), NULLABLE(released, BOOLOID),
+			NULLABLE(incarnation, INT8OID)
 	}},
-	[REGISTRY_MEMBER] = {"member", 7, {
-			REQUIRED(INT4OID),	/* group_id */
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(INT8OID),	/* lease */
-			REQUIRED(TIMESTAMPTZOID),	/* expires_at */
-			REQUIRED(TIMESTAMPTZOID),	/* joined_at */
-			REQUIRED(TEXTOID),	/* name */
-			NULLABLE(TEXTOID)	/* client */
+	[REGISTRY_MEMBER] = {"member", "member_pkey", 7, {
+			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(lease, INT8OID), REQUIRED(expires_at, TIMESTAMPTZOID),
+			REQUIRED(joined_at, TIMESTAMPTZOID), REQUIRED(name, TEXTOID),
+			NULLABLE(client, TEXTOID)
 	}},
-	[REGISTRY_ASSIGNMENT] = {"assignment", 4, {
-			REQUIRED(INT4OID),	/* group_id */
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(TEXTOID),	/* name */
-			REQUIRED(INT4ARRAYOID)	/* partitions */
+	[REGISTRY_ASSIGNMENT] = {"assignment", "assignment_pkey", 4, {
+			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(name, TEXTOID), REQUIRED(partitions, INT4ARRAYOID)
 	}},
-	[REGISTRY_PRODUCER] = {"producer", 6, {
-			REQUIRED(INT4OID),	/* producer_id */
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(TEXTOID),	/* name */
-			REQUIRED(QUEUE_ROLE),	/* owner */
-			REQUIRED(BOOLOID),	/* strict */
-			REQUIRED(TIMESTAMPTZOID)	/* created_at */
+	[REGISTRY_PRODUCER] = {"producer", "producer_name_key", 6, {
+			REQUIRED(producer_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(name, TEXTOID), REQUIRED(owner, QUEUE_ROLE),
+			REQUIRED(strict, BOOLOID), REQUIRED(created_at, TIMESTAMPTZOID)
 	}},
-	[REGISTRY_PRODUCER_DUE] = {"producer_due", 2, {
-			REQUIRED(INT4OID),	/* topic_id */
-			REQUIRED(TEXTOID)	/* name */
+	[REGISTRY_PRODUCER_DUE] = {"producer_due", "producer_due_name", 2, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(name, TEXTOID)
 	}},
-	[REGISTRY_PRODUCER_BATCH] = {"producer_batch", 16, {
-			REQUIRED(INT4OID),	/* producer_id */
-			REQUIRED(INT4OID),	/* series */
-			REQUIRED(INT8OID),	/* last_sequence */
-			REQUIRED(INT8OID),	/* generation */
-			REQUIRED(INT4OID),	/* epoch */
-			REQUIRED(INT8OID),	/* first_sequence */
-			NULLABLE(INT4OID),	/* partition */
-			NULLABLE(INT8OID),	/* offset */
-			REQUIRED(INT8OID),	/* accepted */
-			REQUIRED(INT8OID),	/* duplicates */
-			REQUIRED(INT8OID),	/* gaps */
-			REQUIRED(TIMESTAMPTZOID),	/* produced_at */
-			NULLABLE(JSONBOID),	/* watermark */
-			NULLABLE(BYTEAOID),	/* places */
-			NULLABLE(TIMESTAMPTZOID),	/* used_at */
-			NULLABLE(INT8OID)	/* incarnation */
+	[REGISTRY_PRODUCER_BATCH] = {"producer_batch",
+		"producer_batch_newest", 16, {
+			REQUIRED(producer_id, INT4OID), REQUIRED(series, INT4OID),
+			REQUIRED(last_sequence, INT8OID), REQUIRED(generation, INT8OID),
+			REQUIRED(epoch, INT4OID), REQUIRED(first_sequence, INT8OID),
+			NULLABLE(partition, INT4OID), NULLABLE(offset, INT8OID),
+			REQUIRED(accepted, INT8OID), REQUIRED(duplicates, INT8OID),
+			REQUIRED(gaps, INT8OID), REQUIRED(produced_at, TIMESTAMPTZOID),
+			NULLABLE(watermark, JSONBOID), NULLABLE(places, BYTEAOID),
+			NULLABLE(used_at, TIMESTAMPTZOID), NULLABLE(incarnation, INT8OID)
 	}},
-	[REGISTRY_PRODUCER_HISTORY] = {"producer_history", 6, {
-			REQUIRED(INT4OID),	/* producer_id */
-			REQUIRED(INT4OID),	/* series */
-			REQUIRED(INT8OID),	/* last_sequence */
-			REQUIRED(INT8OID),	/* first_sequence */
-			REQUIRED(BYTEAOID),	/* places */
-			NULLABLE(INT8OID)	/* incarnation */
+	[REGISTRY_PRODUCER_HISTORY] = {"producer_history",
+		"producer_history_places", 6, {
+			REQUIRED(producer_id, INT4OID), REQUIRED(series, INT4OID),
+			REQUIRED(last_sequence, INT8OID),
+			REQUIRED(first_sequence, INT8OID), REQUIRED(places, BYTEAOID),
+			NULLABLE(incarnation, INT8OID)
 	}},
-	[REGISTRY_TOPIC_NAME_INDEX] = {"topic_name_key"},
-	[REGISTRY_CHECKPOINT_INDEX] = {"checkpoint_pkey"},
-	[REGISTRY_INCARNATION_INDEX] = {"incarnation_partition"},
-	[REGISTRY_MAINTENANCE_LOG_INDEX] = {"maintenance_log_oldest"},
-	[REGISTRY_GROUP_NAME_INDEX] = {"consumer_group_name_key"},
-	[REGISTRY_PROGRESS_INDEX] = {"progress_newest"},
-	[REGISTRY_MEMBER_NAME_INDEX] = {"member_pkey"},
-	[REGISTRY_ASSIGNMENT_NAME_INDEX] = {"assignment_pkey"},
-	[REGISTRY_PRODUCER_NAME_INDEX] = {"producer_name_key"},
-	[REGISTRY_PRODUCER_DUE_INDEX] = {"producer_due_name"},
-	[REGISTRY_PRODUCER_BATCH_INDEX] = {"producer_batch_newest"},
-	[REGISTRY_PRODUCER_HISTORY_INDEX] = {"producer_history_places"},
 };
 
-/* What this backend knows of a table or an index, until the relation changes. */
+/* What this backend knows of a table, until the table or its index changes. */
 typedef struct RegistryEntry
 {
 	Oid			relid;			/* or InvalidOid */
+	Oid			index;			/* or InvalidOid */
 	bool		readable;		/* has the shape */
 	bool		writable;		/* and all other columns are nullable */
 } RegistryEntry;
 
 static RegistryEntry entries[REGISTRY_TABLES];
+
+/*
+ * Count the times that a table, and hence any of its rows, may have changed.
+ *
+ * A caller that remembers what it finds in a table reads the table's counter
+ * before the look-up, and trusts the result while the counter is the same.  A
+ * message that arrives during the look-up, while the table is being opened, voids
+ * the table's entry after the look-up has read it, so the next message of that
+ * table is not recognised; but the first one was counted, after the caller had
+ * read the counter.
+ */
+uint64		pgqueue_registry_changes[REGISTRY_TABLES];
 
 /* ---------------- finding ---------------- */
 
@@ -214,58 +174,61 @@ void
 pgqueue_registry_changed(Oid relid)
 {
 	for (int i = 0; i < REGISTRY_TABLES; i++)
-		if (!OidIsValid(relid) || entries[i].relid == relid)
+		if (!OidIsValid(relid) || entries[i].relid == relid ||
+			entries[i].index == relid)
+		{
+			pgqueue_registry_changes[i]++;
 			memset(&entries[i], 0, sizeof(RegistryEntry));
-}
-
-/* Return true if a relation that changed is, or may be, this table. */
-bool
-pgqueue_registry_is(RegistryTable which, Oid relid)
-{
-	return !OidIsValid(relid) || entries[which].relid == relid;
+		}
 }
 
 /*
- * Return the OID of one of the extension's own tables or indexes.
- *
- * Errors: 42P01.
+ * Have all sessions look up again what they remember of a table: this session
+ * at once, others before they can acquire a lock that this transaction holds.
  */
+void
+pgqueue_registry_invalidate(RegistryTable which)
+{
+	Oid			relid = pgqueue_registry(which);
+
+	CacheInvalidateRelcacheByRelid(relid);
+	pgqueue_registry_changed(relid);
+}
+
+static Oid
+find_relation(const char *name)
+{
+	Oid			nsp = get_namespace_oid(PGQUEUE_SCHEMA, false);
+	Oid			relid = get_relname_relid(name, nsp);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist",
+						PGQUEUE_SCHEMA, name),
+				 errhint("Was the extension dropped, or does it need ALTER EXTENSION queue UPDATE?")));
+	return relid;
+}
+
+/* Return the OID of one of the extension's own tables.  Errors: 42P01. */
 Oid
 pgqueue_registry(RegistryTable which)
 {
-	RegistryEntry *entry = &entries[which];
+	if (!OidIsValid(entries[which].relid))
+		entries[which].relid = find_relation(shapes[which].name);
+	return entries[which].relid;
+}
 
-	if (!OidIsValid(entry->relid))
-	{
-		Oid			nsp = get_namespace_oid(PGQUEUE_SCHEMA, false);
-		Oid			relid = get_relname_relid(shapes[which].name, nsp);
-
-		if (!OidIsValid(relid))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("relation \"%s.%s\" does not exist",
-							PGQUEUE_SCHEMA, shapes[which].name),
-					 errhint("Was the extension dropped, or does it need ALTER EXTENSION queue UPDATE?")));
-		memset(entry, 0, sizeof(RegistryEntry));
-		entry->relid = relid;
-	}
-	return entry->relid;
+/* Return the OID of the index by which a table is scanned.  Errors: 42P01. */
+Oid
+pgqueue_registry_index(RegistryTable which)
+{
+	if (!OidIsValid(entries[which].index))
+		entries[which].index = find_relation(shapes[which].index);
+	return entries[which].index;
 }
 
 /* ---------------- checking ---------------- */
-
-pg_noreturn static void report_altered(Relation rel, const char *detail);
-
-static void
-report_altered(Relation rel, const char *detail)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s.%s\" does not have the shape that the library expects",
-					PGQUEUE_SCHEMA, RelationGetRelationName(rel)),
-			 errdetail_internal("%s", detail),
-			 errhint("Was the table altered, or does the extension need ALTER EXTENSION queue UPDATE?")));
-}
 
 /* Return the OID of a column's type. */
 static Oid
@@ -278,37 +241,26 @@ type_of(const RegistryColumn *column)
 														   false)));
 }
 
-/* Compare the columns that the library knows with those of the table. */
-static void
-check_columns(Relation rel, const RegistryShape *shape)
+/* Return what is wrong with column number i of a table, or NULL. */
+static const char *
+column_flaw(TupleDesc desc, int i, const RegistryColumn *column)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	Form_pg_attribute att;
 
-	for (int i = 0; i < shape->ncolumns; i++)
-	{
-		const RegistryColumn *column = &shape->columns[i];
-		Form_pg_attribute att;
-
-		if (i >= desc->natts)
-		{
-			if (column->nullable)
-				continue;
-			report_altered(rel, psprintf(_("Column %d is missing."), i + 1));
-		}
-		att = TupleDescAttr(desc, i);
-		if (att->attisdropped)
-			report_altered(rel, psprintf(_("Column %d was dropped."), i + 1));
-		if (att->atttypid != type_of(column))
-			report_altered(rel,
-						   psprintf(_("Column \"%s\" has type %s instead of %s."),
-									NameStr(att->attname),
-									format_type_be(att->atttypid),
-									format_type_be(type_of(column))));
-		if (!att->attnotnull && !column->nullable)
-			report_altered(rel,
-						   psprintf(_("Column \"%s\" is not marked NOT NULL."),
-									NameStr(att->attname)));
-	}
+	if (i >= desc->natts)
+		return column->nullable ? NULL :
+			psprintf(_("Column %d is missing."), i + 1);
+	att = TupleDescAttr(desc, i);
+	if (att->attisdropped)
+		return psprintf(_("Column %d was dropped."), i + 1);
+	if (att->atttypid != type_of(column))
+		return psprintf(_("Column \"%s\" has type %s instead of %s."),
+						NameStr(att->attname), format_type_be(att->atttypid),
+						format_type_be(type_of(column)));
+	if (!att->attnotnull && !column->nullable)
+		return psprintf(_("Column \"%s\" is not marked NOT NULL."),
+						NameStr(att->attname));
+	return NULL;
 }
 
 /*
@@ -322,12 +274,21 @@ check_shape(Relation rel, RegistryTable which, bool writing)
 	const RegistryShape *shape = &shapes[which];
 	TupleDesc	desc = RelationGetDescr(rel);
 	RegistryEntry *entry = &entries[which];
+	const char *flaw = NULL;
 	const char *unknown = NULL;
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION ||
 		rel->rd_rel->relam != HEAP_TABLE_AM_OID)
-		report_altered(rel, _("It is not an ordinary table."));
-	check_columns(rel, shape);
+		flaw = _("It is not an ordinary table.");
+	for (int i = 0; i < shape->ncolumns && flaw == NULL; i++)
+		flaw = column_flaw(desc, i, &shape->columns[i]);
+	if (flaw != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" does not have the shape that the library expects",
+						PGQUEUE_SCHEMA, RelationGetRelationName(rel)),
+				 errdetail_internal("%s", flaw),
+				 errhint("Was the table altered, or does the extension need ALTER EXTENSION queue UPDATE?")));
 	for (int i = shape->ncolumns; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);

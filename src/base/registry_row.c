@@ -39,32 +39,34 @@ pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
 	}
 	for (int i = 0; i < ncolumns; i++)
 	{
-		if (i < desc->natts)
-			values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
-		else
-		{
-			values[i] = (Datum) 0;
-			nulls[i] = true;
-		}
+		nulls[i] = true;
+		values[i] = i >= desc->natts ? (Datum) 0 :
+			heap_getattr(tuple, i + 1, desc, &nulls[i]);
 	}
 }
 
-/* Form a row of a table that has other columns; from an old one, if any. */
+/*
+ * Form a row from the one at tid: columns that the library does not know stay as
+ * they are there.
+ */
 static HeapTuple
-form_other(Relation rel, HeapTuple old, int ncolumns, const Datum *values,
-		   const bool *nulls)
+form_from_old(Relation rel, ItemPointer tid, int ncolumns, Datum *values,
+			  bool *nulls)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	Datum	   *all_values = palloc0(desc->natts * sizeof(Datum));
-	bool	   *all_nulls = palloc(desc->natts * sizeof(bool));
-	int			known = Min(ncolumns, desc->natts);
+	HeapTupleData old = {.t_self = *tid};
+	HeapTuple	tuple;
+	Buffer		buffer;
+	int			columns[REGISTRY_MAX_COLUMNS];
 
-	memset(all_nulls, true, desc->natts * sizeof(bool));
-	if (old != NULL)
-		heap_deform_tuple(old, desc, all_values, all_nulls);
-	memcpy(all_values, values, known * sizeof(Datum));
-	memcpy(all_nulls, nulls, known * sizeof(bool));
-	return heap_form_tuple(desc, all_values, all_nulls);
+	if (!heap_fetch(rel, SnapshotAny, &old, &buffer, false))
+		elog(ERROR, "row of table \"%s.%s\" is missing",
+			 PGQUEUE_SCHEMA, RelationGetRelationName(rel));
+	for (int i = 0; i < ncolumns; i++)
+		columns[i] = i + 1;
+	tuple = heap_modify_tuple_by_cols(&old, RelationGetDescr(rel), ncolumns,
+									  columns, values, nulls);
+	ReleaseBuffer(buffer);
+	return tuple;
 }
 
 /*
@@ -82,22 +84,9 @@ pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
 	HeapTuple	tuple;
 
 	Assert(pgqueue_is_shape_of(rel, ncolumns));
-	if (likely(desc->natts == ncolumns))
-		tuple = heap_form_tuple(desc, values, nulls);
-	else if (!ItemPointerIsValid(tid))
-		tuple = form_other(rel, NULL, ncolumns, values, nulls);
-	else
-	{
-		HeapTupleData old;
-		Buffer		buffer;
-
-		old.t_self = *tid;
-		if (!heap_fetch(rel, SnapshotAny, &old, &buffer, false))
-			elog(ERROR, "row of table \"%s.%s\" is missing",
-				 PGQUEUE_SCHEMA, RelationGetRelationName(rel));
-		tuple = form_other(rel, &old, ncolumns, values, nulls);
-		ReleaseBuffer(buffer);
-	}
+	tuple = desc->natts > ncolumns && ItemPointerIsValid(tid) ?
+		form_from_old(rel, tid, ncolumns, values, nulls) :
+		pgqueue_form_row(desc, values, nulls, ncolumns);
 	if (ItemPointerIsValid(tid))
 		CatalogTupleUpdate(rel, tid, tuple);
 	else

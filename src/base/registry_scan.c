@@ -72,8 +72,7 @@ pgqueue_registry_scan(RegistryScan *scan, RegistryTable table,
 					  LOCKMODE lockmode, Snapshot snapshot)
 {
 	open_table(scan, table, lockmode);
-	scan->index = index_open(pgqueue_registry(REGISTRY_INDEX_OF(table)),
-							 AccessShareLock);
+	scan->index = index_open(pgqueue_registry_index(table), AccessShareLock);
 	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
 											scan->nkeys, scan->keys);
 }

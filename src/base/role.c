@@ -5,22 +5,18 @@
  *
  * A group must follow its role when that is renamed, must not fall to another
  * role that takes the name, and must survive a restore into a server where the
- * role has another OID, or does not exist.  No column of PostgreSQL's own types
- * does all of that: a name does not follow, an OID means another role elsewhere,
- * and regrole cannot be restored without the role.  So a value is
+ * role has another OID, or does not exist.  A name does not follow, an OID means
+ * another role elsewhere, and a regrole cannot be restored without the role.  So a
+ * value is
  *
  *	 vl_len_ | oid | name, terminated by 0
  *
- * with either an OID or a name:
- *
- *	 text to value  the OID of the role of that name; if there is none, the name
- *	 value to text  the role's name as of now
- *
- * Within a server only the OID counts.  A dump writes the name that the role has
- * at that moment, and a restore looks it up; pg_upgrade keeps OIDs.  A role that
- * was dropped keeps its OID here, which no later role of that name has; it is
- * written as pg_get_userbyid() writes it, so it finds no role after a restore.
- * A name that found no role belongs to the role that has it when it is asked.
+ * with either an OID or a name: the name if no role had it when the value was
+ * read from text.  A dump writes the name that the role has at that moment, and a
+ * restore looks it up; pg_upgrade keeps OIDs.  A role that was dropped keeps its
+ * OID here, which no later role of that name has; it is written as
+ * pg_get_userbyid() writes it, so it finds no role after a restore.  A name that
+ * found no role belongs to the role that has it when it is asked.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,14 +51,12 @@ form_role(Oid oid, const char *name)
 	return PointerGetDatum(role);
 }
 
-/* Return a role as a value of type queue.role. */
 Datum
 pgqueue_role_datum(Oid oid)
 {
 	return form_role(oid, "");
 }
 
-/* Read a value of type queue.role. */
 void
 pgqueue_role_read(Datum value, RoleRef *role)
 {
@@ -72,31 +66,26 @@ pgqueue_role_read(Datum value, RoleRef *role)
 	namestrcpy(&role->name, stored->name);
 }
 
-/* Return the role's OID; invalid if it is known by a name that no role has. */
-static Oid
-role_oid(const RoleRef *role)
+/* Return a role's name as of now, or NULL if it was dropped. */
+static char *
+role_name(const RoleRef *role)
 {
-	return OidIsValid(role->oid) ? role->oid :
-		get_role_oid(NameStr(role->name), true);
+	return OidIsValid(role->oid) ? GetUserNameFromId(role->oid, true) :
+		pstrdup(NameStr(role->name));
 }
 
-/*
- * Check that the user may use a consumer group or a producer that belongs to a
- * role.
- *
- * Errors: 42501.
- */
+/* Check that the user may use what belongs to a role.  Errors: 42501. */
 void
 pgqueue_check_belongs(const char *kind, const char *name, const RoleRef *owner)
 {
-	Oid			oid = role_oid(owner);
+	Oid			oid = OidIsValid(owner->oid) ? owner->oid :
+		get_role_oid(NameStr(owner->name), true);
 	char	   *owner_name;
 
 	if (superuser() ||
 		(OidIsValid(oid) && has_privs_of_role(GetUserId(), oid)))
 		return;
-	owner_name = OidIsValid(oid) ? GetUserNameFromId(oid, true) :
-		pstrdup(NameStr(owner->name));
+	owner_name = role_name(owner);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for %s \"%s\"", kind, name),
@@ -147,8 +136,7 @@ pgqueue_role_out(PG_FUNCTION_ARGS)
 	char	   *name;
 
 	pgqueue_role_read(PG_GETARG_DATUM(0), &role);
-	name = OidIsValid(role.oid) ? GetUserNameFromId(role.oid, true) :
-		pstrdup(NameStr(role.name));
+	name = role_name(&role);
 	if (name == NULL)
 		name = psprintf("unknown (OID=%u)", role.oid);
 	PG_RETURN_CSTRING(name);

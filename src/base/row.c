@@ -3,11 +3,10 @@
  * row.c
  *	  Rows that functions return.
  *
- * A row type of the extension, or a function's list of OUT columns, may have
- * more columns than this library knows, if a later version or a user appended
- * some, or fewer, if the extension was not updated yet.  Rows are formed as the
- * type has them: columns that are not known are NULL, and those that are not
- * there are left out.
+ * A row type may have more columns than this library knows, if a later version
+ * or a user appended some, or fewer, if the extension was not updated yet.  Rows
+ * are formed as the type has them: columns that are not known are NULL, and those
+ * that are not there are left out.
  *
  *-------------------------------------------------------------------------
  */
@@ -77,16 +76,16 @@ pgqueue_put_row(ReturnSetInfo *rsinfo, const Datum *values, const bool *nulls,
 				int n)
 {
 	TupleDesc	desc = rsinfo->setDesc;
-	HeapTuple	row;
 
 	if (likely(desc->natts <= n))
-	{
 		tuplestore_putvalues(rsinfo->setResult, desc,
 							 unconstify(Datum *, values),
 							 unconstify(bool *, nulls));
-		return;
+	else
+	{
+		HeapTuple	row = pgqueue_form_row(desc, values, nulls, n);
+
+		tuplestore_puttuple(rsinfo->setResult, row);
+		heap_freetuple(row);
 	}
-	row = pgqueue_form_row(desc, values, nulls, n);
-	tuplestore_puttuple(rsinfo->setResult, row);
-	heap_freetuple(row);
 }

@@ -13,20 +13,19 @@
 
 /*
  * Fill in a background worker that connects to a database and is not started
- * again, of a type and with a main function of this library.  topic: what it works
- * for, or NULL.  The caller sets what differs.
+ * again.  topic: what it works for, or NULL.  The caller sets what differs.
  */
 void
 pgqueue_worker_init(BackgroundWorker *worker, const char *type,
 					const char *function, const char *topic)
 {
-	memset(worker, 0, sizeof(BackgroundWorker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker->bgw_library_name, "queue",
-			sizeof(worker->bgw_library_name));
+	*worker = (BackgroundWorker) {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS |
+			BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_library_name = "queue"
+	};
 	strlcpy(worker->bgw_function_name, function,
 			sizeof(worker->bgw_function_name));
 	strlcpy(worker->bgw_type, type, BGW_MAXLEN);

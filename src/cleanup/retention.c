@@ -386,10 +386,12 @@ pgqueue_drop_emptied(Topic *topic, int32 partition)
 		return 0;
 	for (int i = 0; i < part->nemptied; i++)
 	{
-		if (!pgqueue_try_lock_segment(part->emptied[i], AccessExclusiveLock) ||
-			!is_empty(part->emptied[i]) || !is_droppable(part->emptied[i]))
+		Oid			relid = part->emptied[i].relid;
+
+		if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock) ||
+			!is_empty(relid) || !is_droppable(relid))
 			continue;
-		drop_segment(part->emptied[i]);
+		drop_segment(relid);
 		n++;
 	}
 	return n;

@@ -19,7 +19,7 @@
  * Dropping a group against using it: a transaction that uses a group looks its
  * id up first and locks a partition afterwards.  drop_group takes all those
  * locks, deletes, and sends all sessions an invalidation at commit, before its
- * locks are released (pgqueue_groups_changed).  A transaction that gets a lock
+ * locks are released (pgqueue_registry_invalidate).  A transaction that gets a lock
  * later finds the change counter raised and looks the group up again
  * (pgqueue_group_check_same).  For a partition in which the group has no row
  * yet, a lock of the whole group keeps the first row away
@@ -177,7 +177,7 @@ pgqueue_group_refresh(ConsumerGroup *group)
 	GroupRow	row;
 	RoleRef		owner;
 
-	group->changes = pgqueue_group_changes;
+	group->changes = pgqueue_registry_changes[REGISTRY_GROUP];
 	group->id = 0;
 	if (!find_row(group->name, &row))
 		return;
@@ -257,7 +257,7 @@ pgqueue_group_delete(const char *name)
 	pgqueue_registry_key_text(&scan, GROUP_ATTR_NAME, name);
 	pgqueue_registry_scan(&scan, REGISTRY_GROUP, RowExclusiveLock, SnapshotSelf);
 	(void) pgqueue_registry_delete(&scan);
-	pgqueue_groups_changed();
+	pgqueue_registry_invalidate(REGISTRY_GROUP);
 }
 
 /* ---------------- all groups ---------------- */
@@ -347,7 +347,7 @@ pgqueue_group_check_same(ConsumerGroup *group)
 	int32		id = group->id;
 
 	AcceptInvalidationMessages();
-	if (likely(group->changes == pgqueue_group_changes))
+	if (likely(group->changes == pgqueue_registry_changes[REGISTRY_GROUP]))
 		return;
 	pgqueue_group_refresh(group);
 	if (group->id != id)

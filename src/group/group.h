@@ -18,7 +18,7 @@ typedef struct ConsumerGroup
 {
 	char	   *name;
 	int32		id;				/* 0: does not exist */
-	uint64		changes;		/* pgqueue_group_changes when it was found */
+	uint64		changes;		/* pgqueue_registry_changes when it was found */
 	bool		any_role;		/* the user need not be a member of its role */
 
 	/* read by pgqueue_group_read() only */

@@ -123,7 +123,7 @@ pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
 /*
  * Look up the producer of a call that produces, which mostly has the producer of
  * the call before.  The session keeps that producer's row, once it is committed,
- * while no producer has gone (pgqueue_producers_gone); the message that one has
+ * while no producer has gone (pgqueue_registry_changes); the message that one has
  * gone arrives before the producer's lock can be acquired.
  *
  * Locks: the producer's, and what comes with it.
@@ -131,9 +131,9 @@ pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
 bool
 pgqueue_find_last_used(Topic *topic, const char *name, Producer *producer)
 {
-	uint64		gone = pgqueue_producers_gone;
+	uint64		changes = pgqueue_registry_changes[REGISTRY_PRODUCER];
 
-	if (topic->producers_gone == gone &&
+	if (topic->producer_changes == changes &&
 		strcmp(topic->producer_name, name) == 0)
 	{
 		*producer = topic->producer;
@@ -144,7 +144,7 @@ pgqueue_find_last_used(Topic *topic, const char *name, Producer *producer)
 	if (producer->committed)
 	{
 		strlcpy(topic->producer_name, name, sizeof(topic->producer_name));
-		topic->producers_gone = gone;
+		topic->producer_changes = changes;
 		topic->producer = *producer;
 	}
 	return true;
@@ -189,7 +189,7 @@ pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 	(void) pgqueue_registry_delete(&scan);
 	pgqueue_producer_rows_delete(id);
 	(void) pgqueue_producer_due_delete(topic->id, name);
-	pgqueue_producers_changed();
+	pgqueue_registry_invalidate(REGISTRY_PRODUCER);
 }
 
 /* Give a producer to another role.  Locks: the producer's. */
@@ -214,5 +214,5 @@ pgqueue_producer_give(const Topic *topic, const char *name, Oid owner)
 		pgqueue_registry_write(scan.rel, &tid, PRODUCER_NATTS, values, nulls);
 	}
 	pgqueue_registry_end(&scan);
-	pgqueue_producers_changed();
+	pgqueue_registry_invalidate(REGISTRY_PRODUCER);
 }

@@ -39,19 +39,6 @@ is_ours(const ErrorData *error)
 }
 
 /*
- * Set whether to wait for no lock to look at a topic's tables from here on.  Return
- * what was set before, which the caller is to set again, also after an error.
- */
-bool
-pgqueue_look_at_once(bool at_once)
-{
-	bool		before = pgqueue_attempting;
-
-	pgqueue_attempting = at_once;
-	return before;
-}
-
-/*
  * Return true if the user may know of a topic, or owns it; its table is locked
  * so that it cannot be looked at.
  */
@@ -60,8 +47,7 @@ pgqueue_may_see_locked(const char *name)
 {
 	Topic		topic = {.broken = ""};
 
-	strlcpy(topic.name, name, NAMEDATALEN);
-	if (!pgqueue_load_row(&topic))
+	if (!pgqueue_load_row(name, &topic))
 		return false;
 	topic.owner = pgqueue_owner_of(topic.log);
 	(void) pgqueue_load_view(&topic);
@@ -181,16 +167,17 @@ pgqueue_attempt(Topic *topic, TopicTask run, void *arg, bool *warned)
 	int32		id = topic->id;
 	char		name[NAMEDATALEN];
 	ErrorData  *error;
-	bool		before = pgqueue_look_at_once(true);
+	bool		before = pgqueue_attempting;
 
 	strlcpy(name, topic->name, NAMEDATALEN);
+	pgqueue_attempting = true;
 	PG_TRY();
 	{
 		error = pgqueue_error_of(topic, run, arg);
 	}
 	PG_FINALLY();
 	{
-		(void) pgqueue_look_at_once(before);
+		pgqueue_attempting = before;
 	}
 	PG_END_TRY();
 	if (error == NULL)

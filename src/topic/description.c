@@ -10,12 +10,8 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/relation.h"
-#include "access/table.h"
 #include "catalog/namespace.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -28,54 +24,31 @@
 
 /* ---------------- descriptions that are replaced ---------------- */
 
-/*
- * A description that was replaced in this transaction, and lives in the memory
- * context that it names.
- */
-struct OldDescription
+static void
+old_is_gone(void *topic)
 {
-	MemoryContext context;
-	Partition  *partitions;
-	int			npartitions;
-	OldDescription *before;
-};
-
-/* Counts transactions. */
-static uint64 transactions = 0;
-
-void
-pgqueue_transaction_ends(XactEvent event, void *arg)
-{
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_PARALLEL_COMMIT:
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PARALLEL_ABORT:
-		case XACT_EVENT_PREPARE:
-			transactions++;
-			break;
-		default:
-			break;
-	}
+	((Topic *) topic)->old = NULL;
 }
 
 /* Keep what a description points to up to the end of the transaction. */
 static void
 release_description(Topic *topic)
 {
-	OldDescription *old;
-
 	if (topic->context == NULL)
 		return;
-	old = MemoryContextAlloc(topic->context, sizeof(OldDescription));
-	old->context = topic->context;
-	old->partitions = topic->partitions;
-	old->npartitions = topic->npartitions;
-	old->before = topic->old_in == transactions ? topic->old : NULL;
-	topic->old = old;
-	topic->old_in = transactions;
-	MemoryContextSetParent(topic->context, TopTransactionContext);
+	if (topic->old == NULL)
+	{
+		MemoryContextCallback *callback;
+
+		topic->old = AllocSetContextCreate(TopTransactionContext,
+										   "queue topic, replaced",
+										   ALLOCSET_SMALL_SIZES);
+		callback = MemoryContextAllocZero(topic->old, sizeof(*callback));
+		callback->func = old_is_gone;
+		callback->arg = topic;
+		MemoryContextRegisterResetCallback(topic->old, callback);
+	}
+	MemoryContextSetParent(topic->context, topic->old);
 	topic->context = NULL;
 }
 
@@ -90,77 +63,43 @@ release_description(Topic *topic)
 void
 pgqueue_topic_forget_old(Topic *topic)
 {
-	if (pgqueue_pinned())
-		return;
-	while (topic->old != NULL && topic->old_in == transactions)
-	{
-		OldDescription *old = topic->old;
-
-		topic->old = old->before;
-#ifdef USE_ASSERT_CHECKING
-		memset(old->partitions, 0x7f, old->npartitions * sizeof(Partition));
-#endif
-		MemoryContextDelete(old->context);
-	}
-	topic->old = NULL;
-}
-
-/* Put a segment into its partition; they come in ascending order. */
-static void
-add_segment(Partition *part, Segment *place, const SegmentBounds *bounds)
-{
-	if (part->nsegments == 0)
-		part->segments = place;
-	place->relid = bounds->relid;
-	place->first = bounds->first;
-	place->end = bounds->end;
-	if (part->nsegments > 0 && place->first != place[-1].end)
-	{
-		part->has_hole = true;
-		part->hole = place[-1].end;
-	}
-	part->nsegments++;
+	if (!pgqueue_pinned())
+		MemoryContextDelete(topic->old);
 }
 
 /*
- * Fill topic->partitions from the bounds of the table's partitions, in the
- * current memory context.
+ * Fill topic->partitions from the bounds of the table's partitions, which ascend,
+ * in the current memory context.
  */
 static void
 load_segments(Topic *topic)
 {
-	SegmentBounds *bounds;
 	Segment    *segments;
-	Oid		   *emptied;
-	int			nbounds;
-	int			n = 0;
-	int			nemptied = 0;
+	int			n;
 
 	pgqueue_load_checkpoints(topic);
-	nbounds = pgqueue_list_segments(topic->log, &bounds);
-	segments = palloc(nbounds * sizeof(Segment) + 1);
-	emptied = palloc(nbounds * sizeof(Oid) + 1);
-
-	for (int i = 0; i < nbounds; i++)
+	n = pgqueue_list_segments(topic->log, &segments);
+	for (Segment *segment = segments; segment < segments + n; segment++)
 	{
-		Partition  *part;
+		Partition  *part = &topic->partitions[segment->partition];
 
-		if (bounds[i].partition < 0 ||
-			bounds[i].partition >= topic->npartitions)
+		if (segment->partition < 0 ||
+			segment->partition >= topic->npartitions)
 			continue;
-		part = &topic->partitions[bounds[i].partition];
 		/* removed, and emptied; see cleanup/retention.c */
-		if (bounds[i].end <= part->log_start)
+		if (segment->end <= part->log_start)
 		{
-			if (part->nemptied == 0)
-				part->emptied = &emptied[nemptied];
-			part->nemptied++;
-			emptied[nemptied++] = bounds[i].relid;
+			if (part->nemptied++ == 0)
+				part->emptied = segment;
 		}
-		else
-			add_segment(part, &segments[n++], &bounds[i]);
+		else if (part->nsegments++ == 0)
+			part->segments = segment;
+		else if (segment->first != segment[-1].end)
+		{
+			part->has_hole = true;
+			part->hole = segment[-1].end;
+		}
 	}
-	pfree(bounds);
 }
 
 /*
@@ -259,7 +198,7 @@ pgqueue_load_topic(Topic *topic)
 		Topic		built = *topic;
 
 		topic->changed = false;
-		if (!pgqueue_load_row(&built))
+		if (!pgqueue_load_row(topic->name, &built))
 		{
 			release_description(topic);
 			return false;
@@ -282,7 +221,6 @@ pgqueue_load_topic(Topic *topic)
 		}
 		release_description(topic);
 		built.old = topic->old;
-		built.old_in = topic->old_in;
 		MemoryContextSetParent(built.context, CacheMemoryContext);
 		/* what makes a topic unusable may be mended without our being told */
 		built.valid = built.broken == NULL;

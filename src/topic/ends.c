@@ -82,8 +82,8 @@ first_disputed_segment(Partition *part)
 		return part->nsegments > 0 ? 0 : -1;
 	for (int i = 0; i < part->nsegments; i++)
 	{
-		LOCKTAG		tag;
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, part->segments[i].relid);
+		LOCKTAG		tag = pgqueue_tag_of_relation(part->segments[i].relid);
+
 		if (pgqueue_lock_is_held(tag, ShareLock) ||
 			PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
 			return i;

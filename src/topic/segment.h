@@ -45,7 +45,6 @@ pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 	" value %s," \
 	" headers jsonb"
 
-extern Oid	pgqueue_owner_of(Oid relid);
 extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);

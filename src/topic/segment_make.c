@@ -263,21 +263,6 @@ pgqueue_create_first_segments(Topic *topic, int32 from_partition)
 	}
 }
 
-/* Return a relation's owner, as of now; InvalidOid if it is gone. */
-Oid
-pgqueue_owner_of(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-		ReleaseSysCache(tuple);
-	}
-	return owner;
-}
-
 /*
  * Give the segments of a partition that REASSIGN OWNED has missed to the owner of
  * the topic.  It lists what a role owns before it locks anything, so it misses a

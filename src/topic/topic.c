@@ -22,6 +22,7 @@
 #include "access/table.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
@@ -34,19 +35,6 @@
 
 static HTAB *topics = NULL;
 
-/*
- * Count the times that a group, or a producer, may have gone.
- *
- * A caller that remembers what it finds in a registry table reads the table's
- * counter before the look-up, and trusts the result while the counter is the
- * same.  A message that arrives during the look-up, while the table is being
- * opened, makes base/registry.c forget the table's OID after the look-up has read it,
- * so the next message of that table is not recognised; but the first one was
- * counted, after the caller had read the counter.
- */
-uint64		pgqueue_group_changes = 0;
-uint64		pgqueue_producers_gone = 0;
-
 /* ---------------- invalidation ---------------- */
 
 static void
@@ -56,53 +44,22 @@ relcache_callback(Datum arg, Oid relid)
 	Topic	   *topic;
 
 	pgqueue_segment_changed(relid);
-	if (pgqueue_registry_is(REGISTRY_GROUP, relid))
-		pgqueue_group_changes++;
-	if (pgqueue_registry_is(REGISTRY_PRODUCER, relid))
-		pgqueue_producers_gone++;
 	pgqueue_registry_changed(relid);
-
 	if (topics == NULL)
 		return;
 	hash_seq_init(&seq, topics);
 	while ((topic = hash_seq_search(&seq)) != NULL)
-	{
 		if (!OidIsValid(relid) || topic->log == relid || topic->view == relid)
 		{
 			topic->valid = false;
 			topic->changed = true;
 		}
-	}
 }
 
 void
 pgqueue_catalog_init(void)
 {
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-	RegisterXactCallback(pgqueue_transaction_ends, NULL);
-}
-
-/*
- * Have all sessions look producers up again, since one is removed: this session
- * at once, others before they can acquire its lock.
- */
-void
-pgqueue_producers_changed(void)
-{
-	Oid			relid = pgqueue_registry(REGISTRY_PRODUCER);
-
-	CacheInvalidateRelcacheByRelid(relid);
-	relcache_callback((Datum) 0, relid);
-}
-
-/* Have all sessions look consumer groups up again. */
-void
-pgqueue_groups_changed(void)
-{
-	Oid			relid = pgqueue_registry(REGISTRY_GROUP);
-
-	CacheInvalidateRelcacheByRelid(relid);
-	relcache_callback((Datum) 0, relid);
 }
 
 /* ---------------- topics ---------------- */
@@ -165,25 +122,6 @@ pgqueue_topic_find(const char *name)
 	return NULL;
 }
 
-/*
- * A topic with a table or view that has lost its shape can be seen and dropped,
- * not used.
- *
- * Errors: 55000.
- */
-pg_noreturn static void report_broken(const Topic *topic);
-
-static void
-report_broken(const Topic *topic)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("topic \"%s\" cannot be used", topic->name),
-			 pgqueue_may_see(topic) || pgqueue_owns_topic(topic) ?
-			 errdetail_internal("%s", topic->broken) : 0,
-			 errhint("Undo the change as a superuser with queue.allow_ddl set, or drop the topic with queue.drop_topic().")));
-}
-
 /* Say which topic the caller may have meant by a name that does not exist. */
 static int
 errhint_missing(const char *name)
@@ -207,7 +145,12 @@ pgqueue_topic(const char *name)
 				 errmsg("topic \"%s\" does not exist", name),
 				 errhint_missing(name)));
 	if (unlikely(topic->broken != NULL))
-		report_broken(topic);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("topic \"%s\" cannot be used", topic->name),
+				 pgqueue_may_see(topic) || pgqueue_owns_topic(topic) ?
+				 errdetail_internal("%s", topic->broken) : 0,
+				 errhint("Undo the change as a superuser with queue.allow_ddl set, or drop the topic with queue.drop_topic().")));
 	return topic;
 }
 
@@ -224,26 +167,28 @@ pgqueue_topic_arg(text *name)
 	return pgqueue_topic(buffer);
 }
 
-/* Return the id of the topic that has this table, or 0; name: its name, or NULL. */
+/*
+ * Return the id of the topic that has this table, or 0; name: its name, or NULL.
+ * Reads the registry without checking its shape: the guard calls it for any DDL.
+ */
 int32
 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
 {
 	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
 								 AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel,
-										  pgqueue_registry(REGISTRY_TOPIC_NAME_INDEX),
-										  true, NULL, 0, NULL);
 	TupleDesc	desc = RelationGetDescr(rel);
-	int32		id = 0;
+	ScanKeyData key;
+	SysScanDesc scan;
 	HeapTuple	tuple;
+	int32		id = 0;
+	bool		isnull;
 
-	while (id == 0 && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	ScanKeyInit(&key, TOPIC_ATTR_LOG, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(log));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
-
-		if (DatumGetObjectId(heap_getattr(tuple, TOPIC_ATTR_LOG, desc,
-										  &isnull)) != log)
-			continue;
 		id = DatumGetInt32(heap_getattr(tuple, TOPIC_ATTR_ID, desc, &isnull));
 		if (name != NULL)
 			strlcpy(name,
@@ -262,25 +207,16 @@ pgqueue_log_of_topic(const char *name)
 {
 	Topic		topic;
 
-	if (strlen(name) >= NAMEDATALEN)
-		return InvalidOid;
-	strlcpy(topic.name, name, NAMEDATALEN);
-	return pgqueue_load_row(&topic) ? topic.log : InvalidOid;
+	return pgqueue_load_row(name, &topic) ? topic.log : InvalidOid;
 }
 
-/*
- * Return the id of the topic of that name, or 0 if there is none.  Looks at the
- * registry alone.
- */
+/* Return the id of a registered topic, or 0. */
 int32
 pgqueue_topic_id(const char *name)
 {
 	Topic		topic;
 
-	if (strlen(name) >= NAMEDATALEN)
-		return 0;
-	strlcpy(topic.name, name, NAMEDATALEN);
-	return pgqueue_load_row(&topic) ? topic.id : 0;
+	return pgqueue_load_row(name, &topic) ? topic.id : 0;
 }
 
 /*
@@ -352,12 +288,14 @@ pgqueue_topic_names(void)
 	RegistryScan scan = {0};
 	List	   *names = NIL;
 	HeapTuple	tuple;
+	Datum		name;
 
 	pgqueue_registry_scan(&scan, REGISTRY_TOPIC, AccessShareLock, NULL);
 	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
-		names = lappend(names,
-						TextDatumGetCString(pgqueue_registry_column(&scan, tuple,
-																	TOPIC_ATTR_NAME)));
+	{
+		name = pgqueue_registry_column(&scan, tuple, TOPIC_ATTR_NAME);
+		names = lappend(names, TextDatumGetCString(name));
+	}
 	pgqueue_registry_end(&scan);
 	return names;
 }

@@ -21,12 +21,7 @@
 #define CLEANUP_COMPACT 2		/* the latest message of each key stays */
 
 /* One segment of the topic's table: the offsets [first, end) of a partition. */
-typedef struct Segment
-{
-	Oid			relid;
-	int64		first;
-	int64		end;
-} Segment;
+typedef SegmentBounds Segment;
 
 typedef struct Partition
 {
@@ -36,8 +31,8 @@ typedef struct Partition
 	int64		hole;			/* ... at this offset */
 	int64		log_start;		/* as stored; 0: none; see cleanup/retention.c */
 	int64		compacted_to;	/* offsets below are compacted; see cleanup/compact.c */
-	int			nemptied;		/* segments before it, not dropped yet */
-	Oid		   *emptied;
+	int			nemptied;		/* before log_start, not dropped yet */
+	Segment    *emptied;
 
 	/* the segment that takes appends, as seen at roll counter active_rolls */
 	int			active;			/* -1: not known */
@@ -57,8 +52,6 @@ typedef struct Producer
 	TimestampTz created_at;
 	RoleRef		owner;
 } Producer;
-
-typedef struct OldDescription OldDescription;
 
 typedef struct Topic
 {
@@ -84,8 +77,7 @@ typedef struct Topic
 	Partition  *partitions;
 	TupleDesc	desc;			/* the log's columns */
 	MemoryContext context;		/* owns the description's pointers */
-	OldDescription *old;		/* descriptions that were replaced ... */
-	uint64		old_in;			/* ... in this transaction (topic/topic.c) */
+	MemoryContext old;			/* owns those that this transaction replaced */
 
 	/* text to value: the type's input function (topic/value.c) */
 	bool		input_ready;
@@ -99,7 +91,7 @@ typedef struct Topic
 
 	/* the producer last used, if the name is not empty (producer/producer.c) */
 	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
-	uint64		producers_gone; /* pgqueue_producers_gone before its look-up */
+	uint64		producer_changes;	/* pgqueue_registry_changes before */
 	Producer	producer;
 } Topic;
 
@@ -116,18 +108,13 @@ extern Topic *pgqueue_topic_reload(Topic *topic);
 extern Topic *pgqueue_topic_hold(Topic *topic);
 extern void pgqueue_check_same(const Topic *topic, int32 id);
 extern List *pgqueue_topic_names(void);
-extern void pgqueue_producers_changed(void);
-extern uint64 pgqueue_group_changes;
-extern uint64 pgqueue_producers_gone;
-extern void pgqueue_groups_changed(void);
 extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 
 /* ---------------- description.c ---------------- */
 
 extern void pgqueue_topic_forget_old(Topic *topic);
-extern void pgqueue_transaction_ends(XactEvent event, void *arg);
 extern bool pgqueue_load_topic(Topic *topic);
-extern const char * pgqueue_load_view(Topic *topic);
+extern const char *pgqueue_load_view(Topic *topic);
 
 /* ---------------- rights.c ---------------- */
 
@@ -172,7 +159,6 @@ pg_noreturn extern void pgqueue_offset_out_of_range(Topic *topic,
 
 typedef void (*TopicTask) (Topic *topic, void *arg);
 
-extern bool pgqueue_look_at_once(bool at_once);
 extern Topic *pgqueue_attempt_find(const char *name, bool *locked);
 extern Topic *pgqueue_attempt_topic(const char *name);
 extern bool pgqueue_may_see_locked(const char *name);

@@ -36,62 +36,72 @@ pgqueue_cleanup_policy(const text *policy)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("cleanup_policy must be \"delete\", \"compact\" or \"compact,delete\", not \"%s\"",
 					name)));
-	return 0;
 }
 
 /* ---------------- reading ---------------- */
 
-static void
-begin_scan(RegistryScan *scan, const char *name, LOCKMODE lockmode,
-		   Snapshot snapshot)
+static bool
+read_row(TopicRow *row, const char *name, LOCKMODE lockmode, Snapshot snapshot)
 {
-	memset(scan, 0, sizeof(RegistryScan));
-	pgqueue_registry_key_text(scan, TOPIC_ATTR_NAME, name);
-	pgqueue_registry_scan(scan, REGISTRY_TOPIC, lockmode, snapshot);
-}
-
-/* Read the topic's row.  Return false if there is none. */
-bool
-pgqueue_load_row(Topic *topic)
-{
-	RegistryScan scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	begin_scan(&scan, topic->name, AccessShareLock, NULL);
+	pgqueue_registry_key_text(&scan, TOPIC_ATTR_NAME, name);
+	pgqueue_registry_scan(&scan, REGISTRY_TOPIC, lockmode, snapshot);
 	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		Datum		values[TOPIC_NATTS];
-		bool		nulls[TOPIC_NATTS];
-
-		pgqueue_registry_read(scan.rel, tuple, TOPIC_NATTS, values, nulls);
-		topic->id = DatumGetInt32(values[TOPIC_ATTR_ID - 1]);
-		topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
-		topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
-		topic->segment_messages = nulls[TOPIC_ATTR_SEGMENT_MESSAGES - 1] ? 0 :
-			DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
-		topic->notify = DatumGetBool(values[TOPIC_ATTR_NOTIFY - 1]);
-		topic->retention = nulls[TOPIC_ATTR_RETENTION - 1] ? 0 :
-			pgqueue_duration("retention",
-							 DatumGetIntervalP(values[TOPIC_ATTR_RETENTION - 1]));
-		topic->retention_bytes = nulls[TOPIC_ATTR_RETENTION_BYTES - 1] ? 0 :
-			DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
-		topic->retention_force =
-			DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
-		topic->cleanup_policy =
-			pgqueue_cleanup_policy(DatumGetTextPP(values[TOPIC_ATTR_CLEANUP_POLICY - 1]));
-		topic->tombstone_retention =
-			pgqueue_duration("tombstone_retention",
-							 DatumGetIntervalP(values[TOPIC_ATTR_TOMBSTONE_RETENTION - 1]));
-		topic->group_expiry = nulls[TOPIC_ATTR_GROUP_EXPIRY - 1] ? 0 :
-			pgqueue_duration("group_expiry",
-							 DatumGetIntervalP(values[TOPIC_ATTR_GROUP_EXPIRY - 1]));
-		strlcpy(topic->tablespace, nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
-				NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
-				NAMEDATALEN);
+		row->tid = tuple->t_self;
+		row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+		pgqueue_registry_read(scan.rel, heap_copytuple(tuple), TOPIC_NATTS,
+							  row->values, row->nulls);
 	}
 	pgqueue_registry_end(&scan);
 	return HeapTupleIsValid(tuple);
+}
+
+/* Return a limit in milliseconds; 0: without limit, which is NULL. */
+static int64
+duration_of(const TopicRow *row, AttrNumber attr, const char *name)
+{
+	return row->nulls[attr - 1] ? 0 :
+		pgqueue_duration(name, DatumGetIntervalP(row->values[attr - 1]));
+}
+
+/*
+ * Read a topic's row into a description, but for what other tables tell.  Return
+ * false if there is none.
+ */
+bool
+pgqueue_load_row(const char *name, Topic *topic)
+{
+	TopicRow	row;
+	const Datum *values = row.values;	/* NULL reads as 0 */
+
+	if (!read_row(&row, name, AccessShareLock, NULL))
+		return false;
+	strlcpy(topic->name, name, NAMEDATALEN);
+	topic->id = DatumGetInt32(values[TOPIC_ATTR_ID - 1]);
+	topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
+	topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
+	topic->segment_messages =
+		DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
+	topic->notify = DatumGetBool(values[TOPIC_ATTR_NOTIFY - 1]);
+	topic->retention = duration_of(&row, TOPIC_ATTR_RETENTION, "retention");
+	topic->retention_bytes =
+		DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
+	topic->retention_force =
+		DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
+	topic->cleanup_policy =
+		pgqueue_cleanup_policy(DatumGetTextPP(values[TOPIC_ATTR_CLEANUP_POLICY - 1]));
+	topic->tombstone_retention = duration_of(&row, TOPIC_ATTR_TOMBSTONE_RETENTION,
+											 "tombstone_retention");
+	topic->group_expiry = duration_of(&row, TOPIC_ATTR_GROUP_EXPIRY,
+									  "group_expiry");
+	strlcpy(topic->tablespace, row.nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
+			NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
+			NAMEDATALEN);
+	return true;
 }
 
 /* ---------------- writing ---------------- */
@@ -113,18 +123,9 @@ pgqueue_topic_row_new(TopicRow *row)
 void
 pgqueue_topic_row_read(TopicRow *row, const char *name)
 {
-	RegistryScan scan;
-	HeapTuple	tuple;
-
-	begin_scan(&scan, name, RowExclusiveLock, SnapshotSelf);
-	tuple = pgqueue_registry_next(&scan);
-	if (!HeapTupleIsValid(tuple))
+	if (!read_row(row, name, RowExclusiveLock, SnapshotSelf))
 		elog(ERROR, "topic \"%s\" has no row", name);
-	pgqueue_check_known(HeapTupleHeaderGetXmin(tuple->t_data), "update");
-	row->tid = tuple->t_self;
-	pgqueue_registry_read(scan.rel, heap_copytuple(tuple), TOPIC_NATTS,
-						  row->values, row->nulls);
-	pgqueue_registry_end(&scan);
+	pgqueue_check_known(row->xmin, "update");
 }
 
 void

@@ -29,12 +29,13 @@
 typedef struct TopicRow
 {
 	ItemPointerData tid;		/* invalid: a new row */
+	TransactionId xmin;			/* wrote it, if it is not new */
 	Datum		values[TOPIC_NATTS];
 	bool		nulls[TOPIC_NATTS];
 } TopicRow;
 
 extern int	pgqueue_cleanup_policy(const text *policy);
-extern bool pgqueue_load_row(Topic *topic);
+extern bool pgqueue_load_row(const char *name, Topic *topic);
 extern void pgqueue_topic_row_new(TopicRow *row);
 extern void pgqueue_topic_row_read(TopicRow *row, const char *name);
 extern void pgqueue_topic_row_set(TopicRow *row, AttrNumber attr, Datum value);
