@@ -452,7 +452,7 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 		pgqueue_topic_row_set(&row, TOPIC_ATTR_PARTITIONS,
 							  Int32GetDatum(partitions));
 	}
-	set_options(&row, fcinfo, 3, pgqueue_log_owner(topic));
+	set_options(&row, fcinfo, 3, pgqueue_owner_of(topic->log));
 	pgqueue_topic_row_write(&row);
 
 	CacheInvalidateRelcacheByRelid(log);

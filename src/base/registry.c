@@ -153,14 +153,9 @@ typedef struct RegistryEntry
 static RegistryEntry entries[REGISTRY_TABLES];
 
 /*
- * Count the times that a table, and hence any of its rows, may have changed.
- *
- * A caller that remembers what it finds in a table reads the table's counter
- * before the look-up, and trusts the result while the counter is the same.  A
- * message that arrives during the look-up, while the table is being opened, voids
- * the table's entry after the look-up has read it, so the next message of that
- * table is not recognised; but the first one was counted, after the caller had
- * read the counter.
+ * Count the invalidations of each table.  A session that remembers what it finds
+ * in a table reads the counter before the look-up, and trusts the result while the
+ * counter is the same (README, section 10).
  */
 uint64		pgqueue_registry_changes[REGISTRY_TABLES];
 

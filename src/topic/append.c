@@ -4,13 +4,9 @@
  *	  Append messages to a partition: choose the segment, and the next one
  *	  when it is full.
  *
- * produce, produce_batch, INSERT and COPY into topic.<name> come through
- * pgqueue_append(); log/append.c assigns the offsets.  COPY and INSERT into a
- * segment (what pg_restore does) come through pgqueue_append_given()
+ * log/append.c assigns the offsets.  COPY and INSERT into a segment (what
+ * pg_restore does) do not come here, but through pgqueue_append_given()
  * (log/append.c), which checks the offsets given.
- *
- * The argument why readers never pass a message that may still appear, and
- * why a closed segment does not reopen, is in README.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,16 +54,14 @@ records_for(Relation leaf, const Segment *segment, HeapTuple *tuples,
 
 /* Return the time of the last record before a segment; 0 if there is none. */
 static TimestampTz
-timestamp_before(Topic *topic, Partition *part, int segment)
+timestamp_before(const Topic *topic, const Partition *part, int segment)
 {
-	while (--segment >= 0)
+	Relation	leaf;
+
+	while ((leaf = pgqueue_open_previous(topic, part, &segment)) != NULL)
 	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[segment],
-												AccessShareLock);
 		LogTail		tail;
 
-		if (leaf == NULL)
-			break;
 		pgqueue_segment_tail(leaf, RelationGetNumberOfBlocks(leaf), &tail);
 		table_close(leaf, AccessShareLock);
 		if (tail.found)
@@ -102,8 +96,8 @@ choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
 		topic = pgqueue_topic_refresh(topic);
 		pgqueue_check_segments(topic, partition);
 		part = &topic->partitions[partition];
-		active = pgqueue_last_used_segment(topic, part);
-		if (active < 0)
+		active = pgqueue_segments_sealed(topic, part);
+		if (!topic->valid)
 			continue;			/* a segment went away: list again */
 		if (active == part->nsegments - 1 && !waited)
 		{
@@ -112,8 +106,6 @@ choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
 			waited = true;
 			continue;
 		}
-		if (!topic->valid)
-			continue;
 		part->active = active;
 		part->active_rolls = rolls;
 		return topic;
@@ -154,15 +146,15 @@ write_chunk(Topic *topic, Partition *part, Relation leaf, AppendSlot *slot,
 }
 
 /*
- * Go to the next segment of a partition; make it if there is none.  nrecords: how
- * many are still to be written.
+ * Go to the next segment of a partition; make it if there is none.  upto: how far
+ * the messages to be written reach.
  */
 static void
-roll(Topic *topic, int32 partition, Partition *part, int64 end, int nrecords)
+roll(Topic *topic, int32 partition, Partition *part, int64 upto)
 {
 	if (part->active + 1 >= part->nsegments)
 	{
-		pgqueue_need_segment(topic, partition, end + nrecords);
+		pgqueue_need_segment(topic, partition, upto);
 		return;
 	}
 	part->active++;
@@ -173,8 +165,6 @@ roll(Topic *topic, int32 partition, Partition *part, int64 end, int nrecords)
 
 /*
  * Append messages to a partition; each gets the next offset.
- *
- * The first ones say where the log's incarnation begins (topic/incarnation.c).
  *
  * Locks: takes ROW EXCLUSIVE on the segment's table, kept to the end of the
  * transaction (queue.blockers finds it there), and the append lock for moments.
@@ -257,7 +247,7 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		table_close(leaf, NoLock);
 
 		if (outcome == FULL)
-			roll(topic, partition, part, segment.end, nrecords - done);
+			roll(topic, partition, part, segment.end + nrecords - done);
 		CHECK_FOR_INTERRUPTS();
 	}
 

@@ -3,9 +3,7 @@
  * attempt.c
  *	  Loops over topics: a fault of one topic does not stop the others.
  *
- * A loop leaves out the topics that are broken by their descriptions.  What
- * else may fail, from a segment without its shape or a damaged page to a lock that
- * another transaction holds, fails in a subtransaction, and becomes a WARNING.
+ * README, section 17, has the rules.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,14 +26,11 @@
 static bool
 is_ours(const ErrorData *error)
 {
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
-		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
-			return true;
-	}
-	return false;
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
 /*
@@ -105,19 +100,6 @@ pgqueue_attempt_topic(const char *name)
 
 /* ---------------- attempts ---------------- */
 
-/* Warn that a topic is left out; not if it was dropped in the meantime. */
-static void
-warn(const char *name, int32 id, const ErrorData *error)
-{
-	if (pgqueue_topic_id(name) != id)
-		return;
-	ereport(WARNING,
-			(errcode(error->sqlerrcode),
-			 errmsg("topic \"%s\" is left out, at least in part: %s",
-					name, error->message),
-			 error->detail ? errdetail_internal("%s", error->detail) : 0));
-}
-
 /*
  * Do something with a topic in a subtransaction.  The topic is looked up again
  * before, so it can be used, and is the same.  Return NULL if that succeeded;
@@ -182,8 +164,14 @@ pgqueue_attempt(Topic *topic, TopicTask run, void *arg, bool *warned)
 	PG_END_TRY();
 	if (error == NULL)
 		return true;
-	if (warned == NULL || !*warned)
-		warn(name, id, error);
+	/* not if the topic was dropped in the meantime */
+	if ((warned == NULL || !*warned) && pgqueue_topic_id(name) == id)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("topic \"%s\" is left out, at least in part: %s",
+						name, error->message),
+				 error->detail ?
+				 errdetail_internal("%s", error->detail) : 0));
 	if (warned != NULL)
 		*warned = true;
 	FreeErrorData(error);
@@ -205,10 +193,8 @@ find_ends(Topic *topic, void *arg)
 }
 
 /*
- * Find the ends of a partition.  Return false if that fails, or if the partition
- * is broken, which queue.verify() tells.
- *
- * warned: as for pgqueue_attempt().
+ * Find the ends of a partition, as pgqueue_attempt() does.  Return false if that
+ * fails, or if the partition is broken, which queue.verify() tells.
  */
 bool
 pgqueue_attempt_log_ends(Topic *topic, int32 partition, LogEnds *ends,

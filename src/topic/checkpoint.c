@@ -4,7 +4,7 @@
  *	  What is known of a partition besides its segments: where its log starts,
  *	  and how far it is compacted.
  *
- * A row of queue.checkpoint, made when there is something to say:
+ * A row of queue.checkpoint:
  *
  *	 topic_id int4 | partition int4 | log_start int8 | compacted_to int8 |
  *	 oldest_tombstone timestamptz or NULL | system int8 | log oid
@@ -13,8 +13,7 @@
  * a restore may bring other messages, or none.  So system and log say which
  * files they are; in others nothing counts as compacted.
  *
- * Kafka keeps the same in its log-start and cleaner offset checkpoints.  Each
- * change commits together with what it tells of (retention.c, compact.c).
+ * Each change commits together with what it tells of (retention.c, compact.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -50,28 +49,33 @@ begin_scan(RegistryScan *scan, const Topic *topic, int32 partition,
 	pgqueue_registry_scan(scan, REGISTRY_CHECKPOINT, lockmode, snapshot);
 }
 
-static void
-decode(Relation rel, HeapTuple tuple, const Topic *topic, int32 *partition,
-	   Checkpoint *checkpoint)
+/* Read the next row of a scan.  Return false, and zeros, if there is none. */
+static bool
+next_row(RegistryScan *scan, const Topic *topic, int32 *partition,
+		 Checkpoint *checkpoint)
 {
+	HeapTuple	tuple = pgqueue_registry_next(scan);
 	Datum		values[CHECKPOINT_NATTS];
 	bool		nulls[CHECKPOINT_NATTS];
 
-	pgqueue_registry_read(rel, tuple, CHECKPOINT_NATTS, values, nulls);
-	*partition = DatumGetInt32(values[CHECKPOINT_ATTR_PARTITION - 1]);
 	memset(checkpoint, 0, sizeof(Checkpoint));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	pgqueue_registry_read(scan->rel, tuple, CHECKPOINT_NATTS, values, nulls);
+	*partition = DatumGetInt32(values[CHECKPOINT_ATTR_PARTITION - 1]);
 	checkpoint->log_start = DatumGetInt64(values[CHECKPOINT_ATTR_LOG_START - 1]);
-	if (nulls[CHECKPOINT_ATTR_SYSTEM - 1] || nulls[CHECKPOINT_ATTR_LOG - 1] ||
-		DatumGetInt64(values[CHECKPOINT_ATTR_SYSTEM - 1]) !=
+	/* NULL reads as 0 */
+	if (DatumGetInt64(values[CHECKPOINT_ATTR_SYSTEM - 1]) !=
 		(int64) GetSystemIdentifier() ||
 		DatumGetObjectId(values[CHECKPOINT_ATTR_LOG - 1]) != topic->log)
-		return;					/* restored */
+		return true;			/* restored */
 	checkpoint->compacted_to =
 		DatumGetInt64(values[CHECKPOINT_ATTR_COMPACTED_TO - 1]);
 	checkpoint->has_tombstones =
 		!nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1];
 	checkpoint->oldest_tombstone =
 		DatumGetTimestampTz(values[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1]);
+	return true;
 }
 
 /* Fill in the checkpoints of a topic that is being loaded. */
@@ -79,20 +83,16 @@ void
 pgqueue_load_checkpoints(Topic *topic)
 {
 	RegistryScan scan;
-	HeapTuple	tuple;
+	Checkpoint	checkpoint;
+	int32		partition;
 
 	begin_scan(&scan, topic, -1, AccessShareLock, NULL);
-	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
-	{
-		Checkpoint	checkpoint;
-		int32		partition;
-
-		decode(scan.rel, tuple, topic, &partition, &checkpoint);
-		if (partition >= topic->npartitions)
-			continue;
-		topic->partitions[partition].log_start = checkpoint.log_start;
-		topic->partitions[partition].compacted_to = checkpoint.compacted_to;
-	}
+	while (next_row(&scan, topic, &partition, &checkpoint))
+		if (partition < topic->npartitions)
+		{
+			topic->partitions[partition].log_start = checkpoint.log_start;
+			topic->partitions[partition].compacted_to = checkpoint.compacted_to;
+		}
 	pgqueue_registry_end(&scan);
 }
 
@@ -102,13 +102,9 @@ pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 						Checkpoint *checkpoint)
 {
 	RegistryScan scan;
-	HeapTuple	tuple;
 
 	begin_scan(&scan, topic, partition, AccessShareLock, SnapshotSelf);
-	memset(checkpoint, 0, sizeof(Checkpoint));
-	tuple = pgqueue_registry_next(&scan);
-	if (HeapTupleIsValid(tuple))
-		decode(scan.rel, tuple, topic, &partition, checkpoint);
+	(void) next_row(&scan, topic, &partition, checkpoint);
 	pgqueue_registry_end(&scan);
 }
 
@@ -124,19 +120,21 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	RegistryScan scan;
 	HeapTuple	old;
 	ItemPointerData tid;
-	Datum		values[CHECKPOINT_NATTS];
-	bool		nulls[CHECKPOINT_NATTS] = {false};
-
-	values[CHECKPOINT_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
-	values[CHECKPOINT_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	values[CHECKPOINT_ATTR_LOG_START - 1] = Int64GetDatum(checkpoint->log_start);
-	values[CHECKPOINT_ATTR_COMPACTED_TO - 1] =
-		Int64GetDatum(checkpoint->compacted_to);
-	values[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] =
-		TimestampTzGetDatum(checkpoint->oldest_tombstone);
-	nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] = !checkpoint->has_tombstones;
-	values[CHECKPOINT_ATTR_SYSTEM - 1] = Int64GetDatum((int64) GetSystemIdentifier());
-	values[CHECKPOINT_ATTR_LOG - 1] = ObjectIdGetDatum(topic->log);
+	Datum		values[CHECKPOINT_NATTS] = {
+		[CHECKPOINT_ATTR_TOPIC - 1] = Int32GetDatum(topic->id),
+		[CHECKPOINT_ATTR_PARTITION - 1] = Int32GetDatum(partition),
+		[CHECKPOINT_ATTR_LOG_START - 1] = Int64GetDatum(checkpoint->log_start),
+		[CHECKPOINT_ATTR_COMPACTED_TO - 1] =
+			Int64GetDatum(checkpoint->compacted_to),
+		[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] =
+			TimestampTzGetDatum(checkpoint->oldest_tombstone),
+		[CHECKPOINT_ATTR_SYSTEM - 1] =
+			Int64GetDatum((int64) GetSystemIdentifier()),
+		[CHECKPOINT_ATTR_LOG - 1] = ObjectIdGetDatum(topic->log)
+	};
+	bool		nulls[CHECKPOINT_NATTS] = {
+		[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1] = !checkpoint->has_tombstones
+	};
 
 	begin_scan(&scan, topic, partition, RowExclusiveLock, SnapshotSelf);
 	ItemPointerSetInvalid(&tid);

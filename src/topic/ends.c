@@ -19,8 +19,6 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* ---------------- the ends of the log ---------------- */
-
 /* Return the first offset that is kept. */
 int64
 pgqueue_log_start(const Topic *topic, int32 partition)
@@ -34,18 +32,15 @@ int64
 pgqueue_log_end(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
+	int			i = part->nsegments;
+	Relation	leaf;
 
 	pgqueue_check_segments(topic, partition);
-	for (int i = part->nsegments - 1; i >= 0; i--)
+	while ((leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
 	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
+		bool		used = RelationGetNumberOfBlocks(leaf) > 0;
 		LogTail		tail;
-		bool		used;
 
-		if (leaf == NULL)
-			continue;
-		used = RelationGetNumberOfBlocks(leaf) > 0;
 		pgqueue_whole_segment_tail(topic, partition, leaf, &tail);
 		table_close(leaf, AccessShareLock);
 		if (tail.found)
@@ -71,15 +66,15 @@ pgqueue_behind_log_end(Topic *topic, int32 partition, int64 offset)
 
 /*
  * Return the first segment in which a transaction that has not ended, or this
- * very command, may have appended; -1: none.  An appender holds ROW EXCLUSIVE
- * on the segment to the end of its transaction.  On a standby the primary's
- * locks are not known.
+ * very command, may have appended, or the number of segments if there is none.  An
+ * appender holds ROW EXCLUSIVE on the segment to the end of its transaction.  On a
+ * standby the primary's locks are not known.
  */
 static int
-first_disputed_segment(Partition *part)
+first_disputed_segment(const Partition *part)
 {
 	if (RecoveryInProgress())
-		return part->nsegments > 0 ? 0 : -1;
+		return 0;
 	for (int i = 0; i < part->nsegments; i++)
 	{
 		LOCKTAG		tag = pgqueue_tag_of_relation(part->segments[i].relid);
@@ -88,7 +83,7 @@ first_disputed_segment(Partition *part)
 			PGQUEUE_LOCK_HELD_BY_ME(&tag, RowExclusiveLock))
 			return i;
 	}
-	return -1;
+	return part->nsegments;
 }
 
 /* Return the last message before offset end that the snapshot shows, or -1. */
@@ -96,17 +91,14 @@ static int64
 last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 {
 	Partition  *part = &topic->partitions[partition];
+	int			i = part->nsegments;
+	int64		last = -1;
+	Relation	leaf;
 
-	for (int i = part->nsegments - 1; i >= 0; i--)
+	while (last < 0 && (leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
 	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
-		BlockNumber block;
-		int64		last = -1;
+		BlockNumber block = RelationGetNumberOfBlocks(leaf);
 
-		if (leaf == NULL)
-			continue;
-		block = RelationGetNumberOfBlocks(leaf);
 		while (block > 0 && last < 0)
 		{
 			Buffer		buffer = ReadBuffer(leaf, --block);
@@ -122,10 +114,8 @@ last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 			UnlockReleaseBuffer(buffer);
 		}
 		table_close(leaf, AccessShareLock);
-		if (last >= 0)
-			return last;
 	}
-	return -1;
+	return last;
 }
 
 /*
@@ -158,8 +148,9 @@ first_unstable_from(Topic *topic, int32 partition, int segment,
 
 		if (leaf == NULL)
 			continue;
-		found = pgqueue_first_unstable(leaf, pgqueue_slot(topic->log, partition),
-							   snapshot, offset);
+		found = pgqueue_first_unstable(leaf,
+									   pgqueue_slot(topic->log, partition),
+									   snapshot, offset);
 		table_close(leaf, AccessShareLock);
 	}
 	return found;
@@ -171,13 +162,11 @@ first_unstable_from(Topic *topic, int32 partition, int segment,
  * The log end is read first.  If then no transaction holds a segment's lock,
  * all appenders before that end have ended, and a snapshot taken afterwards
  * knows the outcome: the log end is stable.  Otherwise the records are judged,
- * from the first segment in question on: that may read up to a segment, if
- * there was no call before, and is not for the hot path.
+ * from the first segment in question on: not for the hot path.
  */
 void
 pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
 {
-	Partition  *part = &topic->partitions[partition];
 	int			disputed;
 	Snapshot	snapshot;
 	int64		stopped_at;
@@ -186,10 +175,9 @@ pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
 	ends->log_end = pgqueue_log_end(topic, partition);
 	ends->stable_end = ends->log_end;
 
-	disputed = first_disputed_segment(part);
+	disputed = first_disputed_segment(&topic->partitions[partition]);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (disputed >= 0 &&
-		first_unstable_from(topic, partition, disputed, snapshot, &stopped_at))
+	if (first_unstable_from(topic, partition, disputed, snapshot, &stopped_at))
 		ends->stable_end = Min(stopped_at, ends->log_end);
 	ends->latest = Max(ends->log_start,
 					   last_visible(topic, partition, ends->stable_end,

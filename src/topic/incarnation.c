@@ -6,21 +6,19 @@
  *
  * An incarnation of a log is its table in one database of one server.  Dump and
  * restore makes another one of the same log, and so does pg_upgrade; a physical
- * copy, a failover, and whatever happens to segments do not.  Each has a number,
- * and the rows that store offsets (queue.progress, queue.producer_batch and
- * queue.producer_history) have that of the incarnation in which they were written.
+ * copy and a failover do not.  Each has a number, and the rows that store offsets
+ * (queue.progress, queue.producer_batch and queue.producer_history) have that of
+ * the incarnation in which they were written.
  *
- * A row from an earlier incarnation was restored, and its messages perhaps not;
- * then new messages take their offsets.  So queue.incarnation says, for each
- * partition, where each incarnation began: behind the last message that was
- * restored.
+ * After a restore new messages may take the offsets of messages that were not
+ * restored.  So queue.incarnation says, for each partition, where each incarnation
+ * began: behind the last message that was restored.
  *
  *	 topic_id int4 | partition int4 | ordinal int4 | incarnation int8 |
  *	 first_offset int8
  *
- * What lies before that offset is what the incarnation before had there.  So an
- * offset is good if it is not behind where any later incarnation began; else it is
- * lost.  README, section 9, has the proof.
+ * An offset is good if it is not behind where any later incarnation began; else it
+ * is lost.  README, section 9, has the proof.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +31,6 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
-#include "base/errors.h"
 #include "base/base.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
@@ -84,9 +81,7 @@ read_rows(const Topic *topic, int32 partition, int64 number, Incarnations *resul
 	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
-	result->earlier = 0;
-	result->begun = false;
-	result->first = PG_INT64_MAX;
+	*result = (Incarnations) {.first = PG_INT64_MAX};
 	pgqueue_registry_key_int4(&scan, INCARNATION_ATTR_TOPIC, topic->id);
 	pgqueue_registry_key_int4(&scan, INCARNATION_ATTR_PARTITION, partition);
 	pgqueue_registry_scan(&scan, REGISTRY_INCARNATION, AccessShareLock,
@@ -115,15 +110,16 @@ read_rows(const Topic *topic, int32 partition, int64 number, Incarnations *resul
 static void
 write_row(const Topic *topic, int32 partition, int32 ordinal, int64 first)
 {
-	Datum		values[INCARNATION_NATTS];
+	Datum		values[INCARNATION_NATTS] = {
+		[INCARNATION_ATTR_TOPIC - 1] = Int32GetDatum(topic->id),
+		[INCARNATION_ATTR_PARTITION - 1] = Int32GetDatum(partition),
+		[INCARNATION_ATTR_ORDINAL - 1] = Int32GetDatum(ordinal),
+		[INCARNATION_ATTR_NUMBER - 1] =
+			Int64GetDatum(pgqueue_incarnation(topic)),
+		[INCARNATION_ATTR_FIRST - 1] = Int64GetDatum(first)
+	};
 	bool		nulls[INCARNATION_NATTS] = {false};
 
-	values[INCARNATION_ATTR_TOPIC - 1] = Int32GetDatum(topic->id);
-	values[INCARNATION_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	values[INCARNATION_ATTR_ORDINAL - 1] = Int32GetDatum(ordinal);
-	values[INCARNATION_ATTR_NUMBER - 1] =
-		Int64GetDatum(pgqueue_incarnation(topic));
-	values[INCARNATION_ATTR_FIRST - 1] = Int64GetDatum(first);
 	pgqueue_registry_insert(REGISTRY_INCARNATION, INCARNATION_NATTS, values,
 							nulls);
 }
@@ -133,10 +129,6 @@ write_row(const Topic *topic, int32 partition, int32 ordinal, int64 first)
  * transaction appends to the partition or stores an offset in it: a committed
  * row, or one of its own.  Of transactions that come first at the same time each
  * writes one, and none waits for another.
- *
- * What was found is remembered in the description: FrozenTransactionId if the
- * row is committed, else the (sub)transaction that wrote it; a rollback takes
- * it away.
  */
 void
 pgqueue_incarnation_begin(const Topic *topic, int32 partition)
@@ -198,7 +190,6 @@ pgqueue_incarnations_delete(const Topic *topic)
 	(void) pgqueue_registry_delete(&scan);
 }
 
-/* Raise the error for an offset from an earlier incarnation that is lost. */
 void
 pgqueue_offset_lost(const Topic *topic, int32 partition, int64 offset,
 					int64 reach, const char *subject, const char *hint)

@@ -17,8 +17,6 @@
 #include "topic/message.h"
 #include "topic/topic.h"
 
-/* ---------------- checks ---------------- */
-
 /*
  * Check what every message must keep: a NULL value deletes a key, so without a
  * key it means nothing, and compaction could never remove it.  values and nulls

@@ -39,6 +39,7 @@ extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 
 /* ---------------- value.c ---------------- */
 
+extern int	pgqueue_errmsg_type(const Topic *topic, Oid type);
 extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
 extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
 									  bool isnull);
@@ -54,8 +55,6 @@ extern int32 pgqueue_next_sticky(Topic *topic);
 
 typedef struct MessageSink
 {
-	struct Tuplestorestate *store;
-	TupleDesc	desc;
 	Datum		topic_name;
 	char	   *row;			/* row being made: the topic's name, then ... */
 	Size		row_prefix;		/* bytes before the message's own columns */

@@ -17,17 +17,6 @@
 #include "topic/topic.h"
 
 /*
- * Return true if the segment's messages were removed since the topic was looked
- * up.  The segment is locked.
- */
-static bool
-was_let_go(Topic *topic, int32 partition, const Segment *segment)
-{
-	return segment->end <=
-		pgqueue_log_start(pgqueue_topic_refresh(topic), partition);
-}
-
-/*
  * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
@@ -56,7 +45,9 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 		/* gone; or emptied, which we have been told with the lock */
 		if (leaf == NULL)
 			return SCAN_GONE;
-		if (!topic->valid && was_let_go(topic, partition, &part->segments[i]))
+		if (!topic->valid &&
+			pgqueue_log_start(pgqueue_topic_refresh(topic), partition) >=
+			part->segments[i].end)
 		{
 			table_close(leaf, AccessShareLock);
 			return SCAN_GONE;
@@ -69,7 +60,6 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 	return end;
 }
 
-/* Scan a partition from an offset on. */
 ScanEnd
 pgqueue_scan(Topic *topic, int32 partition, int64 from, Snapshot snapshot,
 			 LogReceiver receiver, void *arg, int64 *stopped_at)

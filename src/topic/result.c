@@ -48,19 +48,21 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 
 	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
 	{
-		if (nulls[i])
-			continue;
-		bytes += TupleDescAttr(desc, i)->attlen == -1 ?
-			toast_raw_datum_size(values[i]) - VARHDRSZ :
-			TupleDescAttr(desc, i)->attlen > 0 ?
-			TupleDescAttr(desc, i)->attlen : 0;
+		int			len = TupleDescAttr(desc, i)->attlen;
+
+		if (!nulls[i])
+			bytes += len == -1 ? toast_raw_datum_size(values[i]) - VARHDRSZ :
+				Max(len, 0);
 	}
 	return bytes;
 }
 
+#define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
+#define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
+
 /*
- * Return true if a message's own columns can be copied from record to row as
- * they lie.
+ * Prepare the part of every row that comes before the message's own columns, if
+ * these can be copied from record to row as they lie.
  *
  *	 record  | offset 8 | timestamp 8 | partition 4 | key value headers
  *	 row     | topic, partition, offset, timestamp  | key value headers
@@ -68,25 +70,15 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
  * Both begin them at a multiple of four, so a value type of int alignment
  * keeps its padding.
  */
-static bool
-can_copy(TupleDesc desc)
-{
-	Form_pg_attribute value = TupleDescAttr(desc, MESSAGE_ATTR_VALUE - 1);
-
-	return value->attlen == -1 && value->attalign == TYPALIGN_INT;
-}
-
-#define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
-#define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
-
-/* Prepare the part of every row that comes before the message's own columns. */
 static void
 prepare_row(MessageSink *sink, const Topic *topic)
 {
+	Form_pg_attribute value = TupleDescAttr(sink->rsinfo->setDesc,
+											MESSAGE_ATTR_VALUE - 1);
 	char	   *data;
 	Size		len = strlen(topic->name);
 
-	sink->plain = can_copy(sink->desc);
+	sink->plain = value->attlen == -1 && value->attalign == TYPALIGN_INT;
 	if (!sink->plain)
 		return;
 	if (sink->row == NULL)
@@ -138,27 +130,29 @@ copy_row(MessageSink *sink, HeapTuple record)
 	row->t_data = header;
 	row->t_tableOid = InvalidOid;
 	ItemPointerSetInvalid(&row->t_self);
-	tuplestore_puttuple(sink->store, row);
+	tuplestore_puttuple(sink->rsinfo->setResult, row);
 }
 
 /* Form the row of any record. */
 static void
 form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 {
-	Datum		values[MESSAGE_MAX_NATTS];
-	bool		nulls[MESSAGE_MAX_NATTS] = {false};
+	Datum		values[MESSAGE_MAX_NATTS] = {
+		[MESSAGE_ATTR_TOPIC - 1] = sink->topic_name,
+		[MESSAGE_ATTR_PARTITION - 1] = record[LOG_ATTR_PARTITION - 1],
+		[MESSAGE_ATTR_OFFSET - 1] = record[LOG_ATTR_OFFSET - 1],
+		[MESSAGE_ATTR_TIMESTAMP - 1] = record[LOG_ATTR_TIMESTAMP - 1],
+		[MESSAGE_ATTR_KEY - 1] = record[LOG_ATTR_KEY - 1],
+		[MESSAGE_ATTR_VALUE - 1] = record[LOG_ATTR_VALUE - 1],
+		[MESSAGE_ATTR_HEADERS - 1] = record[LOG_ATTR_HEADERS - 1],
+		[MESSAGE_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch)
+	};
+	bool		nulls[MESSAGE_MAX_NATTS] = {
+		[MESSAGE_ATTR_KEY - 1] = record_nulls[LOG_ATTR_KEY - 1],
+		[MESSAGE_ATTR_VALUE - 1] = record_nulls[LOG_ATTR_VALUE - 1],
+		[MESSAGE_ATTR_HEADERS - 1] = record_nulls[LOG_ATTR_HEADERS - 1]
+	};
 
-	values[MESSAGE_ATTR_TOPIC - 1] = sink->topic_name;
-	values[MESSAGE_ATTR_PARTITION - 1] = record[LOG_ATTR_PARTITION - 1];
-	values[MESSAGE_ATTR_OFFSET - 1] = record[LOG_ATTR_OFFSET - 1];
-	values[MESSAGE_ATTR_TIMESTAMP - 1] = record[LOG_ATTR_TIMESTAMP - 1];
-	values[MESSAGE_ATTR_KEY - 1] = record[LOG_ATTR_KEY - 1];
-	nulls[MESSAGE_ATTR_KEY - 1] = record_nulls[LOG_ATTR_KEY - 1];
-	values[MESSAGE_ATTR_VALUE - 1] = record[LOG_ATTR_VALUE - 1];
-	nulls[MESSAGE_ATTR_VALUE - 1] = record_nulls[LOG_ATTR_VALUE - 1];
-	values[MESSAGE_ATTR_HEADERS - 1] = record[LOG_ATTR_HEADERS - 1];
-	nulls[MESSAGE_ATTR_HEADERS - 1] = record_nulls[LOG_ATTR_HEADERS - 1];
-	values[MESSAGE_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch);
 	pgqueue_put_row(sink->rsinfo, values, nulls, sink->natts);
 }
 
@@ -166,18 +160,6 @@ static void
 close_leaf(Datum leaf)
 {
 	table_close((Relation) DatumGetPointer(leaf), NoLock);
-}
-
-/* Return true if a segment is kept open by a call of the same statement. */
-static bool
-is_kept_open(const ExprContext *context, Relation leaf)
-{
-	for (const ExprContext_CB *callback = context->ecxt_callbacks;
-		 callback != NULL; callback = callback->next)
-		if (callback->function == close_leaf &&
-			callback->arg == PointerGetDatum(leaf))
-			return true;
-	return false;
 }
 
 /*
@@ -198,8 +180,12 @@ keep_open(MessageSink *sink, Relation leaf)
 	sink->kept_open = RelationGetRelid(leaf);
 	if (context->ecxt_estate != NULL)
 		context = GetPerTupleExprContext(context->ecxt_estate);
-	if (is_kept_open(context, leaf))
-		return;
+	/* a call of the same statement may have done it already */
+	for (const ExprContext_CB *callback = context->ecxt_callbacks;
+		 callback != NULL; callback = callback->next)
+		if (callback->function == close_leaf &&
+			callback->arg == PointerGetDatum(leaf))
+			return;
 	RelationIncrementReferenceCount(leaf);
 	RegisterExprContextCallback(context, close_leaf, PointerGetDatum(leaf));
 }
@@ -252,14 +238,15 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 	static const Oid types[MESSAGE_MAX_NATTS] =
 	{TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, InvalidOid, JSONBOID,
 	INT8OID};
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			least = has_epoch ? 0 : 1;
 
-	memset(sink, 0, sizeof(MessageSink));
-	if (PG_ARGISNULL(max_messages_arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("max_messages must not be NULL")));
+	*sink = (MessageSink) {
+		.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
+		.bytes_left = PG_INT64_MAX,
+		.has_epoch = has_epoch,
+		.natts = has_epoch ? MESSAGE_MAX_NATTS : MESSAGE_NATTS
+	};
+	pgqueue_check_not_null(fcinfo, max_messages_arg, "max_messages");
 	sink->messages_left = PG_GETARG_INT32(max_messages_arg);
 	if (sink->messages_left < least)
 		ereport(ERROR,
@@ -268,7 +255,6 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 						"max_messages must be positive, not " INT64_FORMAT :
 						"max_messages must not be negative, but is " INT64_FORMAT,
 						sink->messages_left)));
-	sink->bytes_left = PG_INT64_MAX;
 	if (!PG_ARGISNULL(max_bytes_arg))
 	{
 		sink->bytes_left = PG_GETARG_INT32(max_bytes_arg);
@@ -278,14 +264,8 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 					 errmsg("max_bytes must be positive, not " INT64_FORMAT,
 							sink->bytes_left)));
 	}
-
 	InitMaterializedSRF(fcinfo, 0);
-	sink->rsinfo = rsinfo;
-	sink->store = rsinfo->setResult;
-	sink->desc = rsinfo->setDesc;
-	sink->has_epoch = has_epoch;
-	sink->natts = has_epoch ? MESSAGE_MAX_NATTS : MESSAGE_NATTS;
-	pgqueue_check_result(sink->desc, types, sink->natts);
+	pgqueue_check_result(sink->rsinfo->setDesc, types, sink->natts);
 }
 
 /*
@@ -299,21 +279,16 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 void
 pgqueue_sink_topic(MessageSink *sink, const Topic *topic, const char *call)
 {
-	Oid			type = TupleDescAttr(sink->desc, MESSAGE_ATTR_VALUE - 1)->atttypid;
+	Oid			type = TupleDescAttr(sink->rsinfo->setDesc,
+									 MESSAGE_ATTR_VALUE - 1)->atttypid;
 
 	if (type != topic->value_type)
-	{
-		char	   *right = psprintf(call, quote_literal_cstr(topic->name),
-									 format_type_be(topic->value_type));
-
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("topic \"%s\" has values of type %s, not %s",
-						topic->name,
-						format_type_be(topic->value_type),
-						format_type_be(type)),
-				 errhint("Call %s.", right)));
-	}
+				 pgqueue_errmsg_type(topic, type),
+				 errhint("Call %s.",
+						 psprintf(call, quote_literal_cstr(topic->name),
+								  format_type_be(topic->value_type)))));
 	sink->topic_name = CStringGetTextDatum(topic->name);
 	prepare_row(sink, topic);
 }

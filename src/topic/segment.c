@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include <inttypes.h>
-
 #include "access/relation.h"
 #include "access/table.h"
 #include "pgstat.h"
@@ -21,12 +19,8 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* ---------------- segments ---------------- */
-
 /*
- * Check that a partition has segments, and that they touch each other.  This is
- * not checked while a topic is looked up: a broken topic must be seen and
- * dropped.
+ * Check that a partition has segments, and that they touch each other.
  *
  * Errors: XX001.
  */
@@ -50,23 +44,6 @@ pgqueue_check_segments(const Topic *topic, int32 partition)
 			 errdetail("A segment was dropped or detached by other means than the extension's functions.")));
 }
 
-/* Open a segment; NULL if it was dropped.  Locks: as pgqueue_open_segment(). */
-static Relation
-open_leaf(Oid relid, LOCKMODE lockmode)
-{
-	Relation	leaf;
-
-	/* relation_open() without its doubts: NULL tells that it is gone */
-	if (lockmode == AccessShareLock)
-		pgqueue_lock_to_look(relid);
-	else
-		pgqueue_lock_relation(relid, lockmode);
-	leaf = RelationIdGetRelation(relid);
-	if (likely(leaf != NULL))
-		pgstat_init_relation(leaf);
-	return leaf;
-}
-
 /*
  * Open a segment found in a description.  NULL if it is gone; then look the
  * topic up again.
@@ -80,23 +57,43 @@ Relation
 pgqueue_open_segment(const Topic *topic, const Segment *segment,
 					 LOCKMODE lockmode)
 {
-	Relation	leaf = open_leaf(segment->relid, lockmode);
+	Relation	leaf;
 	const char *flaw;
 
+	/* relation_open() without its doubts: NULL tells that it is gone */
+	if (lockmode == AccessShareLock)
+		pgqueue_lock_to_look(segment->relid);
+	else
+		pgqueue_lock_relation(segment->relid, lockmode);
+	leaf = RelationIdGetRelation(segment->relid);
 	if (unlikely(leaf == NULL))
 		return NULL;
-	if (unlikely(!pgqueue_segment_sound(leaf, topic->log, topic->owner,
-											topic->value_type, &flaw)))
-	{
-		if (flaw != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("segment \"%s\" of topic \"%s\" cannot be used",
-							RelationGetRelationName(leaf), topic->name),
-					 errdetail_internal("%s", flaw)));
-		relation_close(leaf, NoLock);	/* detached since */
-		return NULL;
-	}
+	pgstat_init_relation(leaf);
+	if (likely(pgqueue_segment_sound(leaf, topic->log, topic->owner,
+									 topic->value_type, &flaw)))
+		return leaf;
+	if (flaw != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("segment \"%s\" of topic \"%s\" cannot be used",
+						RelationGetRelationName(leaf), topic->name),
+				 errdetail_internal("%s", flaw)));
+	relation_close(leaf, NoLock);	/* detached since */
+	return NULL;
+}
+
+/*
+ * Open the last segment before number *i that is not gone, for reading, and set
+ * *i to its number.  Return NULL if there is none.
+ */
+Relation
+pgqueue_open_previous(const Topic *topic, const Partition *part, int *i)
+{
+	Relation	leaf = NULL;
+
+	while (leaf == NULL && --*i >= 0)
+		leaf = pgqueue_open_segment(topic, &part->segments[*i],
+									AccessShareLock);
 	return leaf;
 }
 
@@ -140,7 +137,7 @@ segment_flaw(const Topic *topic, Oid relid)
 	if (leaf != NULL)
 	{
 		if (pgqueue_segment_sound(leaf, topic->log, topic->owner,
-											topic->value_type, &flaw))
+								  topic->value_type, &flaw))
 			flaw = NULL;
 		RelationClose(leaf);
 	}
@@ -150,8 +147,7 @@ segment_flaw(const Topic *topic, Oid relid)
 
 /*
  * Return why a topic cannot be used, as a sentence, or NULL if it can: topic->broken,
- * or what is wrong with its segments.  Opens each segment, for what lists topics
- * and must not fail for one of them.
+ * or what is wrong with its segments.
  *
  * Locks: ACCESS SHARE on each segment, for a moment, only tried.
  */
@@ -172,60 +168,22 @@ pgqueue_topic_flaw(const Topic *topic)
 }
 
 /*
- * Return the number of the last segment that has a block, or 0.  *gone: set if one
- * behind it is no partition of the table any more.
+ * Return how many segments of a partition are sealed: those before the last that
+ * has a block, or before the first if none has.
  */
-static int
-last_used(const Topic *topic, const Partition *part, bool *gone)
+int
+pgqueue_segments_sealed(const Topic *topic, const Partition *part)
 {
-	*gone = false;
-	for (int i = part->nsegments - 1; i > 0; i--)
-	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
-		bool		used;
+	int			i = part->nsegments;
+	Relation	leaf;
 
-		if (leaf == NULL)
-		{
-			*gone = true;
-			continue;
-		}
-		used = RelationGetNumberOfBlocks(leaf) > 0;
+	while (i > 1 && (leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
+	{
+		bool		used = RelationGetNumberOfBlocks(leaf) > 0;
+
 		table_close(leaf, AccessShareLock);
 		if (used)
 			return i;
 	}
 	return 0;
-}
-
-/*
- * Return the number of the segment that takes appends: the last that has a block,
- * or the first; -1 if the description is out of date.
- */
-int
-pgqueue_last_used_segment(Topic *topic, Partition *part)
-{
-	bool		gone;
-	int			last = last_used(topic, part, &gone);
-
-	return gone ? -1 : last;
-}
-
-/*
- * Return how many segments of a partition are sealed: those before the last that
- * has a block.
- */
-int
-pgqueue_segments_sealed(Topic *topic, Partition *part)
-{
-	bool		gone;
-
-	return last_used(topic, part, &gone);
-}
-
-/* Return how many segments lie behind the last that has a block, all empty. */
-int
-pgqueue_segments_ahead(Topic *topic, Partition *part)
-{
-	return Max(part->nsegments - 1 - pgqueue_segments_sealed(topic, part), 0);
 }

@@ -18,9 +18,9 @@ extern Relation pgqueue_open_segment(const Topic *topic, const Segment *segment,
 extern bool pgqueue_partition_broken(const Topic *topic, int32 partition);
 extern const char *pgqueue_partition_flaw(const Topic *topic, int32 partition);
 extern const char *pgqueue_topic_flaw(const Topic *topic);
-extern int	pgqueue_segments_sealed(Topic *topic, Partition *part);
-extern int pgqueue_last_used_segment(Topic *topic, Partition *part);
-extern int pgqueue_segments_ahead(Topic *topic, Partition *part);
+extern Relation pgqueue_open_previous(const Topic *topic,
+									  const Partition *part, int *i);
+extern int	pgqueue_segments_sealed(const Topic *topic, const Partition *part);
 
 /* ---------------- incarnation.c ---------------- */
 
@@ -48,8 +48,7 @@ pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
-extern Oid	pgqueue_log_owner(const Topic *topic);
-extern bool pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto,
+extern void pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto,
 								   bool wait);
 
 /* ---------------- checkpoint.c ---------------- */
@@ -72,5 +71,6 @@ extern void pgqueue_checkpoints_delete(const Topic *topic);
 /* ---------------- tablespace.c ---------------- */
 
 extern Oid	pgqueue_tablespace(const char *name, Oid role);
+extern const char *pgqueue_tablespace_clause(const Topic *topic, Oid owner);
 
 #endif							/* QUEUE_SEGMENT_H */

@@ -18,28 +18,20 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_tablespace.h"
 #include "commands/tablecmds.h"
-#include "commands/tablespace.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/bufmgr.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "base/base.h"
@@ -57,7 +49,14 @@
 /* How many segments one call makes at most. */
 #define SEGMENTS_PER_CALL		64
 
-/* Storage parameters of a segment or, with prefix "toast.", its TOAST table. */
+/*
+ * Storage parameters of a segment or, with prefix "toast.", its TOAST table.
+ * Autovacuum freezes each page as soon as every snapshot is younger than its
+ * records, and leaves the segment alone once nothing is appended any more: any
+ * insert is a reason for a run, and index entries of dead records are always
+ * removed, since they keep a page from being frozen.  The empty pages behind an
+ * aborted tail are kept for later appends.
+ */
 #define VACUUM_SETTINGS(prefix) \
 	prefix "autovacuum_vacuum_insert_threshold = 0, " \
 	prefix "autovacuum_vacuum_insert_scale_factor = 0, " \
@@ -74,20 +73,19 @@
 static int64
 segment_width(Topic *topic, Partition *part)
 {
+	int			i = part->nsegments;
+	Relation	leaf;
+
 	if (topic->segment_messages > 0)
 		return topic->segment_messages;
 
-	for (int i = part->nsegments - 1; i >= 0; i--)
+	while ((leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
 	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
-												AccessShareLock);
-		BlockNumber nblocks;
-		LogTail		tail;
+		BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+		int64		bytes = (int64) nblocks * BLCKSZ;
 		int64		messages;
-		int64		bytes;
+		LogTail		tail;
 
-		if (leaf == NULL)
-			continue;
 		if (part->segments[i].end <= part->compacted_to)
 		{
 			/* what compaction has left says nothing: as wide as the last */
@@ -96,9 +94,7 @@ segment_width(Topic *topic, Partition *part)
 			table_close(leaf, AccessShareLock);
 			return last->end - last->first;
 		}
-		nblocks = RelationGetNumberOfBlocks(leaf);
 		pgqueue_segment_tail(leaf, nblocks, &tail);
-		bytes = (int64) nblocks * BLCKSZ;
 		if (OidIsValid(leaf->rd_rel->reltoastrelid))
 		{
 			Relation	toast = table_open(leaf->rd_rel->reltoastrelid,
@@ -119,16 +115,6 @@ segment_width(Topic *topic, Partition *part)
 }
 
 /* ---------------- making ---------------- */
-
-Oid
-pgqueue_log_owner(const Topic *topic)
-{
-	Relation	log = table_open(topic->log, AccessShareLock);
-	Oid			owner = log->rd_rel->relowner;
-
-	table_close(log, AccessShareLock);
-	return owner;
-}
 
 /*
  * Return "ALTER TABLE name ADD CONSTRAINT ..." for each CHECK of the topic's
@@ -161,35 +147,6 @@ copy_constraints(const Topic *topic, const char *name)
 }
 
 /*
- * Return " TABLESPACE name", or nothing: for the default, and, so that no
- * producer fails for it, if the tablespace is gone (a restore into another
- * server) or the owner of the topic may not create there any more.  TOAST lies
- * with its table.
- */
-static const char *
-tablespace_clause(const Topic *topic, Oid owner)
-{
-	Oid			tablespace;
-
-	if (topic->tablespace[0] == '\0')
-		return "";
-	tablespace = get_tablespace_oid(topic->tablespace, true);
-	if (OidIsValid(tablespace) &&
-		(tablespace == MyDatabaseTableSpace ||
-		 pgqueue_tablespace_aclcheck(tablespace, owner,
-									 ACL_CREATE) == ACLCHECK_OK))
-		return psprintf(" TABLESPACE %s", quote_identifier(topic->tablespace));
-	ereport(WARNING,
-			(errmsg("tablespace \"%s\" cannot be used for topic \"%s\"",
-					topic->tablespace, topic->name),
-			 OidIsValid(tablespace) ?
-			 errdetail("The topic's owner may not create tables there.") :
-			 errdetail("It does not exist."),
-			 errhint("New segments are made in the database's default tablespace; queue.alter_topic() changes it.")));
-	return "";
-}
-
-/*
  * Return a segment's name: after its first offset, as Kafka's files are.  If
  * the name is taken, by a segment that was detached, a number is added.
  */
@@ -209,18 +166,14 @@ segment_name(const Topic *topic, int32 partition, int64 first)
 /*
  * Make one segment.
  *
- * Its settings make autovacuum freeze each page as soon as every snapshot is
- * younger than its records, and leave the segment alone once nothing is appended
- * any more: any insert is a reason for a run, and index entries of dead records
- * are always removed, since they keep a page from being frozen.  The empty pages
- * behind an aborted tail are kept for later appends.
+ * Locks: SHARE UPDATE EXCLUSIVE on the topic's table, or the transaction made it.
  */
 static void
 make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 {
 	char	   *relname = segment_name(topic, partition, first);
 	const char *name = quote_qualified_identifier(PGQUEUE_SCHEMA, relname);
-	Oid			owner = pgqueue_log_owner(topic);
+	Oid			owner = pgqueue_owner_of(topic->log);
 
 	pgqueue_check_code(topic->log, true);
 	/* nothing of the user's but the type's name */
@@ -231,7 +184,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 VACUUM_SETTINGS("toast.") ")%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
-							 tablespace_clause(topic, owner), name,
+							 pgqueue_tablespace_clause(topic, owner), name,
 							 quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_code_begin(topic->log, true);
@@ -309,8 +262,8 @@ pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 		part = &topic->partitions[partition];
 		pgqueue_check_segments(topic, partition);
 		first = part->segments[part->nsegments - 1].end;
-		if (first >= upto && pgqueue_segments_ahead(topic,
-													part) >= SEGMENTS_AHEAD)
+		if (first >= upto && part->nsegments - 1 -
+			pgqueue_segments_sealed(topic, part) >= SEGMENTS_AHEAD)
 			return;
 		make_segment(topic, partition, first,
 					 first + segment_width(topic, part));
@@ -360,7 +313,7 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 		tag = pgqueue_tag(PGQUEUE_LOCK_SEGMENT, topic->id, partition);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 		if (!has_segment_after(&topic, partition, end))
-			(void) pgqueue_segment_worker(topic, partition, upto, true);
+			pgqueue_segment_worker(topic, partition, upto, true);
 		LockRelease(&tag, ExclusiveLock, false);
 		if (has_segment_after(&topic, partition, end))
 			return;
@@ -393,20 +346,21 @@ StaticAssertDecl(sizeof(WorkerTask) <= BGW_EXTRALEN,
 PGDLLEXPORT void pgqueue_segment_worker_main(Datum arg);
 
 /*
- * Start a worker for one partition; wait: until it is done.  False if none
- * could be started.  Whether it succeeded shows in the segment list.
+ * Start a worker for one partition, if one can be had; wait: until it is done.
+ * Whether it succeeded shows in the segment list.
  */
-bool
+void
 pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
-	WorkerTask	task = {0};
+	WorkerTask	task = {
+		.database = MyDatabaseId,
+		.log = topic->log,
+		.partition = partition,
+		.upto = upto
+	};
 
-	task.database = MyDatabaseId;
-	task.log = topic->log;
-	task.partition = partition;
-	task.upto = upto;
 	strlcpy(task.topic, topic->name, NAMEDATALEN);
 
 	pgqueue_worker_init(&worker, PGQUEUE_SEGMENT_WORKER,
@@ -415,16 +369,12 @@ pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
 	worker.bgw_notify_pid = wait ? MyProcPid : 0;
 
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-		return false;
-	if (wait)
-	{
-		if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
-			ereport(FATAL,
-					(errcode(ERRCODE_ADMIN_SHUTDOWN),
-					 errmsg("postmaster exited while a segment was made")));
-		pfree(handle);
-	}
-	return true;
+		return;
+	if (wait && WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("postmaster exited while a segment was made")));
+	pfree(handle);
 }
 
 void

@@ -4,8 +4,7 @@
  *	  Topics, their partitions and segments, through a backend cache.
  *
  * A topic is a row of queue.topic, a partitioned table queue.log_<id> and a
- * view topic.<name>.  Its segments are the table's partitions; they are
- * derived from the partition bounds (segment_list.c) and stored nowhere else.
+ * view topic.<name>.  Its segments are the table's partitions (segment_list.c).
  *
  * Descriptions are always as of now, never as of the transaction's snapshot:
  * a segment made after a REPEATABLE READ transaction began must be known to
@@ -26,7 +25,6 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-#include "base/compat.h"
 #include "base/base.h"
 #include "base/lock.h"
 #include "log/log.h"
@@ -242,14 +240,12 @@ pgqueue_check_same(const Topic *topic, int32 id)
 Topic *
 pgqueue_topic_refresh(Topic *topic)
 {
-	char		name[NAMEDATALEN];
 	int32		id = topic->id;
 
 	AcceptInvalidationMessages();
 	if (topic->valid)
 		return topic;
-	strlcpy(name, topic->name, NAMEDATALEN);
-	topic = pgqueue_topic(name);
+	topic = pgqueue_topic(topic->name);
 	pgqueue_check_same(topic, id);
 	return topic;
 }

@@ -38,7 +38,8 @@ typedef struct Partition
 	int			active;			/* -1: not known */
 	uint64		active_rolls;
 
-	TransactionId begun;		/* see pgqueue_incarnation_begin() */
+	/* wrote where the incarnation begins; frozen: committed (incarnation.c) */
+	TransactionId begun;
 } Partition;
 
 /* See producer/producer.c. */

@@ -3,10 +3,8 @@
  * value.c
  *	  From what the caller gives as a message's value to the topic's type.
  *
- * Text is parsed by the type's input function; a typed value is taken as it is
- * and must have the topic's type.  Both may run user code (a domain's CHECK),
- * so they are called before the append begins, and the topic is looked up
- * again after them.
+ * Both ways may run user code (a domain's CHECK), so they are gone before the
+ * append begins, and the topic is looked up again after them.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,14 +19,23 @@
 #include "topic/message.h"
 #include "topic/topic.h"
 
+/* Use within ereport(), for a value of another type than the topic's. */
+int
+pgqueue_errmsg_type(const Topic *topic, Oid type)
+{
+	return errmsg("topic \"%s\" has values of type %s, not %s", topic->name,
+				  format_type_be(topic->value_type), format_type_be(type));
+}
+
 static void
 prepare_input(Topic *topic)
 {
 	Oid			function;
-	Oid			base = getBaseType(topic->value_type);
+	Oid			base;
 
 	if (topic->input_ready)
 		return;
+	base = getBaseType(topic->value_type);
 	getTypeInputInfo(topic->value_type, &function, &topic->input_ioparam);
 	fmgr_info_cxt(function, &topic->input, topic->context);
 	topic->domain_base = base == topic->value_type ? InvalidOid : base;
@@ -77,10 +84,7 @@ pgqueue_value_from_typed(Topic *topic, Oid type, Datum value, bool isnull)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("topic \"%s\" has values of type %s, not %s",
-					topic->name,
-					format_type_be(topic->value_type),
-					format_type_be(type)),
+			 pgqueue_errmsg_type(topic, type),
 			 errhint("Cast the value to %s.",
 					 format_type_be(topic->value_type))));
 }
