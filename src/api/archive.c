@@ -137,7 +137,7 @@ oldest_sealed(Topic *topic, int32 partition)
 static void
 detach(const Topic *topic, Oid relid, Oid schema, const char *name)
 {
-	Oid			owner = pgqueue_log_owner(topic);
+	Oid			owner = pgqueue_owner_of(topic->log);
 	Relation	leaf;
 	ObjectAddresses *moved = new_object_addresses();
 
