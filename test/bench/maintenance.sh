@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Maintenance: letting segments go, what a roll costs the slowest calls, what
+# Maintenance: removing segments, what a roll costs the slowest calls, what
 # the worker costs producers and consumers.  Sourced by run.sh; uses lib.sh,
 # produce.sh, consume.sh, wal.sh and groups.sh.
 
@@ -30,7 +30,7 @@ fresh_topic_with()
 }
 
 # ----------------------------------------------------------------------
-# Letting segments go
+# Removing segments
 # ----------------------------------------------------------------------
 
 letgo_kept=1000

@@ -47,7 +47,7 @@ is($node->safe_psql('postgres', 'SELECT queue.stop_maintenance()'),
 	'f', 'there is nothing to stop');
 fill('orders');
 my $pid = $node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
-ok(maintained('orders'), 'it lets segments go');
+ok(maintained('orders'), 'it removes segments');
 is( $node->safe_psql(
 		'postgres', q{SELECT DISTINCT action FROM queue.maintenance_log WHERE action = 'segments removed'}),
 	'segments removed', 'and keeps account of it');

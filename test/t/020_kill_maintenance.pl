@@ -1,7 +1,7 @@
-# The promise: a server that is killed at any moment of a roll or of letting
-# segments go loses nothing: after recovery the log has every message but those
-# that were consumed and removed, each is consumed exactly once and in order, and
-# producing, consuming and maintenance go on.
+# The promise: a server that is killed at any moment while a segment is begun or
+# segments are removed loses nothing: after recovery the log has every message but
+# those that were consumed and removed, each is consumed exactly once and in order,
+# and producing, consuming and maintenance go on.
 #
 # Segments are so small that rolls, drops and new segments are under way all the
 # time: two sessions and the worker do maintenance without a pause, while messages

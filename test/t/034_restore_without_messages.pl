@@ -63,7 +63,7 @@ sub groups
 # ---------------- before ----------------
 
 # Topic t: 20 messages in partition 0. Topic kept, whose log starts at 20 and has
-# one message, and which lets go of all that it may.
+# one message, and from which maintenance removes all that it may.
 $node->safe_psql('postgres', q{
 	SELECT queue.create_topic('t', 2, 'text', segment_messages => 10);
 	SELECT queue.create_group('new', 't');
