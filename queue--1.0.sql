@@ -1,7 +1,7 @@
 -- queue 1.0: a Kafka-style log inside the database.
 --
--- In the order of a user's day: topics, producing, consuming, reading,
--- seeing, checking.  Rights are at the end of each part: REVOKE first, then
+-- Storage, registry and row types; then, in the order of a user's day: topics,
+-- producing, consuming, reading, seeing, maintenance, checking.  Rights are at the end of each part: REVOKE first, then
 -- GRANT.  docs/reference.md says the same at greater length.
 
 \echo Use "CREATE EXTENSION queue" to load this file. \quit
@@ -1217,7 +1217,7 @@ COMMENT ON COLUMN queue.blockers.usename IS 'Role of the backend, or owner of th
 COMMENT ON COLUMN queue.blockers.application_name IS 'Application name of the backend.';
 COMMENT ON COLUMN queue.blockers.query IS 'Last query of the backend, if the current role may see it.';
 COMMENT ON COLUMN queue.blockers.producer_id IS 'Producer that the transaction uses, else NULL. A producer that the transaction itself has made has no row.';
-COMMENT ON COLUMN queue.blockers.consumer_group IS 'Group for which the transaction has consumed, else NULL. A group that the transaction itself has made has no row.';
+COMMENT ON COLUMN queue.blockers.consumer_group IS 'Group whose partition the transaction uses, else NULL. A group that the transaction itself has made has no row.';
 COMMENT ON COLUMN queue.blockers.waiting IS 'Backends that wait for the producer, or for the group''s partition; NULL: none. Readers and consumers never wait for a lock.';
 
 CREATE FUNCTION queue.group_offsets(

@@ -170,8 +170,8 @@ CALL queue.maintain('blank');
 SELECT key, value FROM topic.blank ORDER BY "offset";
 SELECT queue.drop_topic('blank');
 
--- No segment goes if no message would be left behind it: the next append asks it for
--- the time, and groups for their place.
+-- The last message is not removed if no message follows it: the next append reads the
+-- time from it, and groups find their position by it.
 SELECT queue.create_topic('gone', segment_messages => 3, cleanup_policy => 'compact', tombstone_retention => '0');
 SELECT count FROM queue.produce_batch('gone', ARRAY[NULL, NULL, NULL]::jsonb[], ARRAY['a', 'b', 'c']);
 BEGIN;

@@ -104,4 +104,16 @@ SELECT format('VACUUM (FREEZE) %s', segment) FROM queue.segments WHERE topic = '
 SELECT * FROM pg_temp.state WHERE topic = 'holes';
 SELECT count(*) FROM topic.holes;
 
-SELECT queue.drop_topic(name) FROM unnest(ARRAY['f', 'large', 'holes']) name;
+-- Pages that a plain VACUUM has read. Servers from 16 on may have frozen them by then.
+SELECT queue.create_topic('seen', 1, 'text', segment_messages => 500);
+CALL pg_temp.fill('seen', 2, 500, 1000);
+SELECT segment AS seg FROM queue.segments WHERE topic = 'seen' AND first_offset = 0 \gset
+CALL pg_temp.settle();
+VACUUM :seg;
+SELECT relpages > 64 AS large, relpages = relallvisible AS visible FROM pg_class WHERE oid = :'seg'::regclass;
+\set ECHO none
+SELECT format('VACUUM (FREEZE) %s', segment) FROM queue.segments WHERE topic = 'seen' AND sealed AND NOT frozen \gexec
+\set ECHO all
+SELECT sealed, frozen FROM queue.segments WHERE topic = 'seen' AND first_offset = 0;
+
+SELECT queue.drop_topic(name) FROM unnest(ARRAY['f', 'large', 'holes', 'seen']) name;

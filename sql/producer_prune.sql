@@ -190,7 +190,7 @@ SELECT sum(duplicates), sum(count) FROM queue.produce_batch('big', ARRAY(SELECT 
 SELECT count(*) < 30 AS few FROM all_rows b JOIN queue.producer p USING (producer_id) JOIN queue.topic t USING (topic_id) WHERE t.name = 'big';
 SELECT count(*) FROM topic.big;
 
--- The producer must be the caller's, and of that topic.
+-- The topic must exist, and the caller must own it.
 SELECT queue.prune_producers('nope');
 SELECT queue.prune_producers(NULL);
 CREATE ROLE regress_queue_prune;

@@ -163,12 +163,12 @@ SELECT count(*) FROM topic.r WHERE value = 'left out';
 DROP FUNCTION note(text);
 DROP FUNCTION note_as(text, text, int);
 
--- A role does not see producers that it may not use; a reader sees those of the topic.
+-- A role sees the producers of the topics that it may read or write.
 SET ROLE regress_queue_reader;
 SELECT topic, count(*) FROM queue.producers GROUP BY 1;
 SET ROLE regress_queue_other;
 SELECT topic, count(*) FROM queue.producers GROUP BY 1 ORDER BY 1;
--- No role may read the registry.
+-- An ordinary role may not read the registry.
 \set VERBOSITY sqlstate
 SELECT * FROM queue.producer;
 SELECT * FROM queue.producer_batch;

@@ -42,7 +42,8 @@ SET LOCAL queue.first_sequence = 1;
 INSERT INTO topic.g (value) VALUES ('one');
 COMMIT;
 
--- Without a producer: misspelt, reset, emptied.  Used up, or none, is no producer.
+-- Without a producer: misspelt, reset, emptied.  With the
+-- sequence used up, or with none, the rows have no producer.
 BEGIN;
 SET LOCAL queue.first_sequence = 2;
 SET LOCAL queue.producer = 'p';

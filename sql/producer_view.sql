@@ -24,7 +24,7 @@ SET LOCAL queue.first_sequence = 3;
 INSERT INTO topic.f (value) SELECT generate_series(3, 5);
 COMMIT;
 SELECT "offset", value FROM topic.f ORDER BY "offset";
--- The functions are one counter with them, and heed no setting.
+-- The functions are one counter with them, and look at no setting.
 SET queue.producer_id = 'loader';
 SELECT "offset", duplicate FROM queue.produce('f', 4, producer_id => 'loader', sequence => 4);
 SELECT "offset", duplicate FROM queue.produce('f', -1);

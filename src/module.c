@@ -37,9 +37,9 @@ define_settings(void)
 							 &pgqueue_allow_ddl,
 							 false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.recheck_interval",
-							"Sets how often a session that waits for messages looks itself.",
-							"Commits wake it; this is for what cannot: prepared "
-							"transactions, leases that run out, and a standby.",
+							"Sets how often a session that waits for messages looks without being woken.",
+							"Commits wake it. Prepared transactions, leases that expire, "
+							"and the WAL that a standby replays do not.",
 							&pgqueue_recheck_interval,
 							1000, 10, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);

@@ -29,7 +29,11 @@ BEGIN
 	LOOP
 		PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
 		tries := tries + 1;
-		IF tries > 500 THEN		-- no worker could be started
+		-- no worker could be started; a pass would remove or compact what tests look at
+		IF tries > 500 AND settle.topic NOT IN (
+			SELECT r.topic FROM queue.retention r
+			UNION SELECT t.topic FROM queue.topics t WHERE t.cleanup_policy <> 'delete')
+		THEN
 			CALL queue.maintain(topic);
 		END IF;
 	END LOOP;

@@ -33,25 +33,25 @@ fresh_topic_with()
 # Removing segments
 # ----------------------------------------------------------------------
 
-letgo_kept=1000
-letgo_call="CALL queue.maintain('letgo')"
+removable_kept=1000
+removable_call="CALL queue.maintain('removable')"
 
 # Each of these functions: segments, messages of each.
 # All segments but the last may go.
-make_letgo()
+make_removable()
 {
-	fresh_topic_with letgo "segment_messages => $2, retention => '1 millisecond'"
-	sql "$(batch_loop letgo $(($1 * $2 / 1000 * 1000 + 2 * letgo_kept)) 'COMMIT;')"
+	fresh_topic_with removable "segment_messages => $2, retention => '1 millisecond'"
+	sql "$(batch_loop removable $(($1 * $2 / 1000 * 1000 + 2 * removable_kept)) 'COMMIT;')"
 	await_segments
 }
 
 # Messages and tables are gone: the last one is left, and those ahead.
-expect_let_go()
+expect_removed()
 {
-	expect maintain "$(($1 * $2))|t|3" "SELECT queue.log_start('letgo', 0),
-		(SELECT min(\"offset\") = $(($1 * $2)) FROM topic.letgo),
+	expect maintain "$(($1 * $2))|t|3" "SELECT queue.log_start('removable', 0),
+		(SELECT min(\"offset\") = $(($1 * $2)) FROM topic.removable),
 		(SELECT count(*) FROM pg_inherits i JOIN queue.topic t ON i.inhparent = t.log
-			WHERE t.name = 'letgo')"
+			WHERE t.name = 'removable')"
 }
 
 # Old messages lie on the disk and in no memory.  A side of drop_old calls
@@ -64,14 +64,14 @@ forget_memory()
 }
 
 # segments messages [forget_memory]
-segments_let_go()
+segments_removed()
 {
 	local seconds
-	make_letgo "$1" "$2"
+	make_removable "$1" "$2"
 	sql CHECKPOINT
 	${3:-true}
-	seconds=$(seconds_of "$letgo_call") || return 1
-	expect_let_go "$1" "$2"
+	seconds=$(seconds_of "$removable_call") || return 1
+	expect_removed "$1" "$2"
 	calc "$1 * $2 / $seconds"
 }
 
@@ -80,7 +80,7 @@ rows_deleted()
 {
 	local delete vacuum
 	fresh_log_heap
-	sql "COPY heap FROM '$work/files/letgo$1.bin' (FORMAT binary)"
+	sql "COPY heap FROM '$work/files/removable$1.bin' (FORMAT binary)"
 	sql 'VACUUM heap'
 	sql CHECKPOINT
 	${3:-true}
@@ -93,10 +93,10 @@ rows_deleted()
 # compare_drops row what bar segments messages [forget_memory]
 compare_drops()
 {
-	log_file "$work/files/letgo$4.bin" $(($4 * $5 / 1000 * 1000 + 2 * letgo_kept))
-	command_of "$1" queue "$letgo_call"
+	log_file "$work/files/removable$4.bin" $(($4 * $5 / 1000 * 1000 + 2 * removable_kept))
+	command_of "$1" queue "$removable_call"
 	command_of "$1" heap "DELETE FROM heap WHERE \"offset\" < $4 * $5; VACUUM heap"
-	compare "$1" "$2" 'messages/s' "$3" "segments_let_go $4 $5 ${6:-}" \
+	compare "$1" "$2" 'messages/s' "$3" "segments_removed $4 $5 ${6:-}" \
 		"rows_deleted $4 $5 ${6:-}"
 }
 
@@ -119,7 +119,7 @@ table_dropped()
 {
 	local seconds
 	fresh_log_heap
-	sql "COPY heap FROM '$work/files/letgo$1.bin' (FORMAT binary)"
+	sql "COPY heap FROM '$work/files/removable$1.bin' (FORMAT binary)"
 	sql CHECKPOINT
 	seconds=$(seconds_of 'DROP TABLE heap') || return 1
 	calc "$1 * $2 / $seconds"
@@ -127,12 +127,12 @@ table_dropped()
 
 bench_drop_floor()
 {
-	log_file "$work/files/letgo$DROP_SEGMENTS.bin" \
-		$((DROP_SEGMENTS * DROP_MESSAGES / 1000 * 1000 + 2 * letgo_kept))
-	command_of drop_floor queue "$letgo_call"
+	log_file "$work/files/removable$DROP_SEGMENTS.bin" \
+		$((DROP_SEGMENTS * DROP_MESSAGES / 1000 * 1000 + 2 * removable_kept))
+	command_of drop_floor queue "$removable_call"
 	command_of drop_floor heap 'DROP TABLE heap'
 	compare drop_floor 'the same as drop_segments : DROP TABLE of the same rows' 'messages/s' - \
-		"segments_let_go $DROP_SEGMENTS $DROP_MESSAGES" "table_dropped $DROP_SEGMENTS $DROP_MESSAGES"
+		"segments_removed $DROP_SEGMENTS $DROP_MESSAGES" "table_dropped $DROP_SEGMENTS $DROP_MESSAGES"
 }
 
 bench_drop_small()
@@ -146,29 +146,29 @@ bench_drop_small()
 wal_of_letting_go()
 {
 	local bytes
-	make_letgo "$@"
+	make_removable "$@"
 	bytes=$(psql -XqAt -v ON_ERROR_STOP=1 <<-SQL
 		SELECT pg_current_wal_insert_lsn() AS before \gset
-		$letgo_call;
+		$removable_call;
 		SELECT pg_current_wal_insert_lsn() - :'before';
 	SQL
 	) || return 1
-	expect_let_go "$@"
+	expect_removed "$@"
 	echo "$bytes"
 }
 
 wal_after_checkpoint()
 {
 	local bytes
-	make_letgo "$@"
-	bytes=$(wal_bytes "$letgo_call") || return 1
-	expect_let_go "$@"
+	make_removable "$@"
+	bytes=$(wal_bytes "$removable_call") || return 1
+	expect_removed "$@"
 	echo "$bytes"
 }
 
 bench_drop_wal()
 {
-	command_of drop_wal queue "$letgo_call"
+	command_of drop_wal queue "$removable_call"
 	measure drop_wal "WAL of letting $DROP_SMALL_SEGMENTS segments go and dropping them" bytes \
 		'<= 1048576' "wal_of_letting_go $DROP_SMALL_SEGMENTS $DROP_SMALL_MESSAGES"
 	measure drop_wal_checkpoint 'the same, right after a checkpoint' bytes \

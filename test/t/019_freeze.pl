@@ -146,6 +146,43 @@ $old->query_safe('COMMIT');
 $old->quit;
 ok(gets_frozen('late', 1), 'it comes again when the snapshot is gone');
 
+# So does a cursor, the page that it is on. Its snapshot is younger than the messages:
+# an older one keeps autovacuum from freezing them before the cursor is there.
+$old = open_session($node);
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+$node->safe_psql(
+	'postgres', q{
+	SELECT queue.create_topic('pinned', value_type => 'text', segment_messages => 100);
+	CALL fill('pinned', 2, 100, 300)});
+my $cursor = open_session($node);
+$cursor->query_safe(
+	q{BEGIN; DECLARE c CURSOR FOR SELECT value FROM topic.pinned; FETCH 1 FROM c});
+$visits = $node->safe_psql('postgres', q{SELECT visits('pinned')});
+$old->query_safe('COMMIT');
+$old->quit;
+ok($node->poll_query_until('postgres', "SELECT visits('pinned') > $visits + 1"),
+	'autovacuum comes while a cursor is on a page');
+is( $node->safe_psql('postgres', q{SELECT frozen FROM sealed WHERE topic = 'pinned'}),
+	'f', 'and passes over that page');
+$cursor->query_safe('COMMIT');
+$cursor->quit;
+ok(gets_frozen('pinned', 1), 'it comes again when the cursor is gone');
+
+# A crash resets the statistics by which autovacuum chooses tables.
+$old = open_session($node);
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+$node->safe_psql(
+	'postgres', q{
+	SELECT queue.create_topic('crashed', value_type => 'text', segment_messages => 100);
+	CALL fill('crashed', 2, 100, 300)});
+is( $node->safe_psql('postgres', q{SELECT frozen FROM sealed WHERE topic = 'crashed'}),
+	'f', 'a segment that a snapshot keeps from being frozen');
+$node->stop('immediate');
+$old->quit;
+$node->start;
+$node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
+ok(gets_frozen('crashed', 1), 'is frozen after a crash');
+
 # Wraparound.
 $content = content('orders');
 my $age = q{SELECT max(age(relfrozenxid)) FROM pg_class JOIN tables ON relid = oid};

@@ -355,6 +355,15 @@ sub check_reference
 			"reference.md has the signature of $function")
 		  or diag("in the catalog:\n", join "\n", @{ $catalog{$function} // [] });
 	}
+
+	# what the section of a function says in any case
+	while ($text =~ /^### (queue\.[^\n]*)\n(.*?)(?=^##|^---)/msg)
+	{
+		my ($title, $section) = ($1, $2);
+
+		next unless $section =~ /^```\n(?:CALL )?queue\.\w+\(/m;
+		like($section, qr/^- $_\b/m, "$title: $_") foreach 'Errors', 'Right', 'Since';
+	}
 	return;
 }
 
