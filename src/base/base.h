@@ -124,21 +124,10 @@ extern void pgqueue_registry_invalidate(RegistryTable which);
 extern uint64 pgqueue_registry_changes[REGISTRY_TABLES];
 extern Oid	pgqueue_registry(RegistryTable which);
 extern Oid	pgqueue_registry_index(RegistryTable which);
-extern Relation pgqueue_registry_open(RegistryTable which);
-extern Relation pgqueue_open_for_writing(RegistryTable which);
-extern bool pgqueue_is_shape_of(Relation rel, int ncolumns);
+extern Relation pgqueue_registry_open(RegistryTable which, LOCKMODE lockmode);
+extern int	pgqueue_registry_ncolumns(RegistryTable which);
 
 /* ---------------- registry_row.c ---------------- */
-
-extern void pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
-								  Datum *values, bool *nulls);
-extern void pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
-								   Datum *values, bool *nulls);
-extern void pgqueue_registry_insert(RegistryTable which, int ncolumns,
-									Datum *values, bool *nulls);
-extern int32 pgqueue_registry_new_id(const char *sequence);
-
-/* ---------------- registry_scan.c ---------------- */
 
 /* Begins as zeros; keys are added before it is begun. */
 typedef struct RegistryScan
@@ -169,6 +158,14 @@ extern Datum pgqueue_registry_column(const RegistryScan *scan,
 									 HeapTuple tuple, AttrNumber attr);
 extern void pgqueue_registry_end(RegistryScan *scan);
 extern int64 pgqueue_registry_delete(RegistryScan *scan);
+extern void pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
+								  Datum *values, bool *nulls);
+extern void pgqueue_registry_write(RegistryTable which, ItemPointer tid,
+								   int ncolumns, Datum *values, bool *nulls);
+extern void pgqueue_registry_insert(RegistryTable which, int ncolumns,
+									Datum *values, bool *nulls);
+extern int32 pgqueue_registry_new_id(const char *sequence);
+extern void pgqueue_registry_delete_row(RegistryTable which, ItemPointer tid);
 
 /* ---------------- snapshot.c ---------------- */
 

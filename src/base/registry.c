@@ -306,46 +306,31 @@ check_shape(Relation rel, RegistryTable which, bool writing)
 }
 
 /*
- * Open one of the extension's own tables for reading.
+ * Open one of the extension's own tables, for reading or writing.
  *
- * Locks: ACCESS SHARE on the table, for the caller to release.
+ * Locks: ACCESS SHARE on the table, for the caller to release; or ROW EXCLUSIVE, to
+ * the end of the transaction: close the table with NoLock.
  * Errors: 42P01, 55000.
  */
 Relation
-pgqueue_registry_open(RegistryTable which)
-{
-	Relation	rel = table_open(pgqueue_registry(which), AccessShareLock);
-
-	if (unlikely(!entries[which].readable))
-		check_shape(rel, which, false);
-	return rel;
-}
-
-/*
- * Open one of the extension's own tables for writing.  Close it with NoLock.
- *
- * Locks: ROW EXCLUSIVE on the table, to the end of the transaction.
- * Errors: 42P01, 55000.
- */
-Relation
-pgqueue_open_for_writing(RegistryTable which)
+pgqueue_registry_open(RegistryTable which, LOCKMODE lockmode)
 {
 	Oid			relid = pgqueue_registry(which);
+	bool		writing = lockmode == RowExclusiveLock;
 	Relation	rel;
 
-	pgqueue_lock_relation(relid, RowExclusiveLock);
-	rel = table_open(relid, NoLock);
-	if (unlikely(!entries[which].writable))
-		check_shape(rel, which, true);
+	Assert(writing || lockmode == AccessShareLock);
+	if (writing)
+		pgqueue_lock_relation(relid, lockmode);
+	rel = table_open(relid, writing ? NoLock : lockmode);
+	if (unlikely(!(writing ? entries[which].writable : entries[which].readable)))
+		check_shape(rel, which, writing);
 	return rel;
 }
 
-/* Return true if the caller's number of columns is that of the shape. */
-bool
-pgqueue_is_shape_of(Relation rel, int ncolumns)
+/* Return the number of columns that the library knows. */
+int
+pgqueue_registry_ncolumns(RegistryTable which)
 {
-	for (int i = 0; i < REGISTRY_TABLES; i++)
-		if (strcmp(shapes[i].name, RelationGetRelationName(rel)) == 0)
-			return shapes[i].ncolumns == ncolumns;
-	return false;
+	return shapes[which].ncolumns;
 }

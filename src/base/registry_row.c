@@ -1,11 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * registry_row.c
- *	  Read and write rows of the extension's own tables, whatever columns
- *	  these have.
+ *	  Rows of the extension's own tables: scan, read, write and delete them,
+ *	  whatever columns the tables have (registry.c).
  *
- * registry.c says which differences between a table and the library are
- * allowed.
+ *	 RegistryScan scan = {0};
+ *
+ *	 pgqueue_registry_key_int4(&scan, ..., topic->id);
+ *	 pgqueue_registry_scan(&scan, REGISTRY_..., AccessShareLock, SnapshotSelf);
+ *	 while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
+ *		 ...
+ *	 pgqueue_registry_end(&scan);
  *
  *-------------------------------------------------------------------------
  */
@@ -16,10 +21,118 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "base/base.h"
+
+/* ---------------- scanning ---------------- */
+
+/* Add a key, before the scan is begun.  Texts are compared by their bytes. */
+void
+pgqueue_registry_key(RegistryScan *scan, AttrNumber attr,
+					 StrategyNumber strategy, RegProcedure procedure,
+					 Datum value)
+{
+	Assert(scan->scan == NULL && scan->nkeys < lengthof(scan->keys));
+	ScanKeyInit(&scan->keys[scan->nkeys++], attr, strategy, procedure, value);
+}
+
+void
+pgqueue_registry_key_int4(RegistryScan *scan, AttrNumber attr, int32 value)
+{
+	pgqueue_registry_key(scan, attr, BTEqualStrategyNumber, F_INT4EQ,
+						 Int32GetDatum(value));
+}
+
+void
+pgqueue_registry_key_text(RegistryScan *scan, AttrNumber attr,
+						  const char *value)
+{
+	pgqueue_registry_key(scan, attr, BTEqualStrategyNumber, F_TEXTEQ,
+						 CStringGetTextDatum(value));
+}
+
+static void
+open_table(RegistryScan *scan, RegistryTable table, LOCKMODE lockmode)
+{
+	scan->rel = pgqueue_registry_open(table, lockmode);
+	scan->lockmode = lockmode == RowExclusiveLock ? NoLock : lockmode;
+}
+
+/*
+ * Begin to scan a table in the order of its index, by the keys that were added.
+ * snapshot NULL: as the system catalogs are read.
+ *
+ * Locks: ACCESS SHARE to the end of the scan, or ROW EXCLUSIVE to the end of the
+ * transaction, for deleting rows.
+ * Errors: 42P01, 55000.
+ */
+void
+pgqueue_registry_scan(RegistryScan *scan, RegistryTable table,
+					  LOCKMODE lockmode, Snapshot snapshot)
+{
+	open_table(scan, table, lockmode);
+	scan->index = index_open(pgqueue_registry_index(table), AccessShareLock);
+	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
+											scan->nkeys, scan->keys);
+}
+
+/* Begin to scan a whole table, for keys with which no index begins. */
+void
+pgqueue_registry_scan_table(RegistryScan *scan, RegistryTable table,
+							LOCKMODE lockmode, Snapshot snapshot)
+{
+	open_table(scan, table, lockmode);
+	scan->scan = systable_beginscan(scan->rel, InvalidOid, false, snapshot,
+									scan->nkeys, scan->keys);
+}
+
+/* Return the next row, valid until the next call, or NULL. */
+HeapTuple
+pgqueue_registry_next(RegistryScan *scan)
+{
+	return scan->index == NULL ? systable_getnext(scan->scan) :
+		systable_getnext_ordered(scan->scan, ForwardScanDirection);
+}
+
+/* Return the row before, from the end of the index on, or NULL. */
+HeapTuple
+pgqueue_registry_previous(RegistryScan *scan)
+{
+	return systable_getnext_ordered(scan->scan, BackwardScanDirection);
+}
+
+/* Return a column of a row that is never NULL. */
+Datum
+pgqueue_registry_column(const RegistryScan *scan, HeapTuple tuple,
+						AttrNumber attr)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attr, RelationGetDescr(scan->rel),
+									 &isnull);
+
+	Assert(!isnull);
+	return value;
+}
+
+void
+pgqueue_registry_end(RegistryScan *scan)
+{
+	if (scan->index == NULL)
+		systable_endscan(scan->scan);
+	else
+	{
+		systable_endscan_ordered(scan->scan);
+		index_close(scan->index, AccessShareLock);
+	}
+	table_close(scan->rel, scan->lockmode);
+}
+
+/* ---------------- reading and writing ---------------- */
 
 /*
  * Read the columns that the library knows, which are ncolumns, from a row.
@@ -31,7 +144,6 @@ pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
-	Assert(pgqueue_is_shape_of(rel, ncolumns));
 	if (likely(desc->natts == ncolumns))
 	{
 		heap_deform_tuple(tuple, desc, values, nulls);
@@ -73,17 +185,19 @@ form_from_old(Relation rel, ItemPointer tid, int ncolumns, Datum *values,
  * Store the columns that the library knows in a new row, or instead of the row
  * at *tid, if valid.  Sets *tid to the row's place.
  *
- * Locks: pgqueue_open_for_writing(), and those that keep others from
- * changing the row.
+ * Locks: ROW EXCLUSIVE on the table, to the end of the transaction; the caller
+ * holds those that keep others from changing the row.
+ * Errors: 42P01, 55000.
  */
 void
-pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
+pgqueue_registry_write(RegistryTable which, ItemPointer tid, int ncolumns,
 					   Datum *values, bool *nulls)
 {
+	Relation	rel = pgqueue_registry_open(which, RowExclusiveLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	HeapTuple	tuple;
 
-	Assert(pgqueue_is_shape_of(rel, ncolumns));
+	Assert(ncolumns == pgqueue_registry_ncolumns(which));
 	tuple = desc->natts > ncolumns && ItemPointerIsValid(tid) ?
 		form_from_old(rel, tid, ncolumns, values, nulls) :
 		pgqueue_form_row(desc, values, nulls, ncolumns);
@@ -93,24 +207,50 @@ pgqueue_registry_write(Relation rel, ItemPointer tid, int ncolumns,
 		CatalogTupleInsert(rel, tuple);
 	*tid = tuple->t_self;
 	heap_freetuple(tuple);
+	table_close(rel, NoLock);
 }
 
-/*
- * Store a new row.
- *
- * Locks: ROW EXCLUSIVE on the table, to the end of the transaction.
- * Errors: 42P01, 55000.
- */
+/* Store a new row.  Locks, errors: those of pgqueue_registry_write(). */
 void
 pgqueue_registry_insert(RegistryTable which, int ncolumns, Datum *values,
 						bool *nulls)
 {
-	Relation	rel = pgqueue_open_for_writing(which);
 	ItemPointerData tid;
 
 	ItemPointerSetInvalid(&tid);
-	pgqueue_registry_write(rel, &tid, ncolumns, values, nulls);
+	pgqueue_registry_write(which, &tid, ncolumns, values, nulls);
+}
+
+/* Delete a row.  Locks, errors: those of pgqueue_registry_write(). */
+void
+pgqueue_registry_delete_row(RegistryTable which, ItemPointer tid)
+{
+	Relation	rel = pgqueue_registry_open(which, RowExclusiveLock);
+
+	CatalogTupleDelete(rel, tid);
 	table_close(rel, NoLock);
+}
+
+/*
+ * Delete the rows that a scan still has, and end it.  Return their number.
+ *
+ * Locks: the scan's ROW EXCLUSIVE, and those that keep others from changing the
+ * rows.
+ */
+int64
+pgqueue_registry_delete(RegistryScan *scan)
+{
+	int64		n = 0;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CatalogTupleDelete(scan->rel, &tuple->t_self);
+		n++;
+	}
+	pgqueue_registry_end(scan);
+	return n;
 }
 
 /* Return the next number of the sequence behind a table's id. */

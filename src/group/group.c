@@ -442,7 +442,6 @@ pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 void
 pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 {
-	Relation	rel;
 	GroupRow	row;
 
 	if (!find_row(group->name, &row))
@@ -461,8 +460,6 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 	/* a row that the current command has written must become visible first */
 	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.tuple->t_data)))
 		CommandCounterIncrement();
-	rel = pgqueue_open_for_writing(REGISTRY_GROUP);
-	pgqueue_registry_write(rel, &row.tuple->t_self, GROUP_NATTS, row.values,
-						   row.nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_write(REGISTRY_GROUP, &row.tuple->t_self, GROUP_NATTS,
+						   row.values, row.nulls);
 }

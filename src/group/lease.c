@@ -30,7 +30,6 @@
 static void
 write_lease(int32 group, int32 topic_id, Member *member)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_MEMBER);
 	Datum		values[MEMBER_NATTS];
 	bool		nulls[MEMBER_NATTS] = {false};
 
@@ -43,8 +42,8 @@ write_lease(int32 group, int32 topic_id, Member *member)
 	nulls[MEMBER_ATTR_CLIENT - 1] = member->client == NULL;
 	if (member->client != NULL)
 		values[MEMBER_ATTR_CLIENT - 1] = CStringGetTextDatum(member->client);
-	pgqueue_registry_write(rel, &member->lease_tid, MEMBER_NATTS, values, nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_write(REGISTRY_MEMBER, &member->lease_tid, MEMBER_NATTS,
+						   values, nulls);
 }
 
 /* Return the milliseconds until a lease expires; negative if it has. */

@@ -273,7 +273,6 @@ pgqueue_member_owns(const Member *member, int32 partition)
 void
 pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_ASSIGNMENT);
 	int			n = member->npartitions;
 	Datum	   *numbers = palloc(n * sizeof(Datum));
 	Datum		values[ASSIGN_NATTS];
@@ -287,20 +286,14 @@ pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
 	values[ASSIGN_ATTR_PARTITIONS - 1] =
 		PointerGetDatum(construct_array(numbers, n, INT4OID, sizeof(int32), true,
 										TYPALIGN_INT));
-	pgqueue_registry_write(rel, &member->assignment_tid, ASSIGN_NATTS, values,
-						   nulls);
-	table_close(rel, NoLock);
+	pgqueue_registry_write(REGISTRY_ASSIGNMENT, &member->assignment_tid,
+						   ASSIGN_NATTS, values, nulls);
 }
 
 /* Delete a row of a member, if there is one. */
 void
 pgqueue_member_delete(RegistryTable table, ItemPointer tid)
 {
-	Relation	rel;
-
-	if (!ItemPointerIsValid(tid))
-		return;
-	rel = pgqueue_open_for_writing(table);
-	CatalogTupleDelete(rel, tid);
-	table_close(rel, NoLock);
+	if (ItemPointerIsValid(tid))
+		pgqueue_registry_delete_row(table, tid);
 }

@@ -211,7 +211,8 @@ pgqueue_producer_give(const Topic *topic, const char *name, Oid owner)
 
 		pgqueue_registry_read(scan.rel, tuple, PRODUCER_NATTS, values, nulls);
 		values[PRODUCER_ATTR_OWNER - 1] = pgqueue_role_datum(owner);
-		pgqueue_registry_write(scan.rel, &tid, PRODUCER_NATTS, values, nulls);
+		pgqueue_registry_write(REGISTRY_PRODUCER, &tid, PRODUCER_NATTS, values,
+							   nulls);
 	}
 	pgqueue_registry_end(&scan);
 	pgqueue_registry_invalidate(REGISTRY_PRODUCER);

@@ -141,8 +141,9 @@ pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 	old = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(old))
 		tid = old->t_self;
-	pgqueue_registry_write(scan.rel, &tid, CHECKPOINT_NATTS, values, nulls);
 	pgqueue_registry_end(&scan);
+	pgqueue_registry_write(REGISTRY_CHECKPOINT, &tid, CHECKPOINT_NATTS, values,
+						   nulls);
 	CacheInvalidateRelcacheByRelid(topic->log);
 }
 

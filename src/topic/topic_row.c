@@ -7,8 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/indexing.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -147,21 +145,16 @@ pgqueue_topic_row_set_limit(TopicRow *row, AttrNumber attr, bool has_limit,
 void
 pgqueue_topic_row_write(TopicRow *row)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_TOPIC);
-
-	pgqueue_registry_write(rel, &row->tid, TOPIC_NATTS, row->values,
+	pgqueue_registry_write(REGISTRY_TOPIC, &row->tid, TOPIC_NATTS, row->values,
 						   row->nulls);
-	table_close(rel, NoLock);
 }
 
 /* Delete a topic's row.  Locks: the strongest of its table.  Errors: 40001. */
 void
 pgqueue_topic_row_delete(const char *name)
 {
-	Relation	rel = pgqueue_open_for_writing(REGISTRY_TOPIC);
 	TopicRow	row;
 
 	pgqueue_topic_row_read(&row, name);
-	CatalogTupleDelete(rel, &row.tid);
-	table_close(rel, NoLock);
+	pgqueue_registry_delete_row(REGISTRY_TOPIC, &row.tid);
 }
