@@ -175,9 +175,6 @@ check_table(Relation log, int32 topic_id)
 static bool
 selects_log(Relation view, Oid log)
 {
-	static const AttrNumber columns[VIEW_NATTS] =
-	{LOG_ATTR_PARTITION, LOG_ATTR_OFFSET, LOG_ATTR_TIMESTAMP,
-	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS};
 	Query	   *query = get_view_query(view);
 	RangeTblRef *from;
 	RangeTblEntry *rte;
@@ -204,7 +201,7 @@ selects_log(Relation view, Oid log)
 		Var		   *var = (Var *) entry->expr;
 
 		if (!IsA(var, Var) || var->varno != from->rtindex ||
-			var->varattno != columns[foreach_current_index(lc)])
+			var->varattno != pgqueue_view_columns[foreach_current_index(lc)])
 			return false;
 	}
 	return true;

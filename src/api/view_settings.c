@@ -84,7 +84,7 @@ check_first_sequence(char **newval, void **extra, GucSource source)
 							", or empty for none.", PGQUEUE_MAX_SEQUENCE);
 		return false;
 	}
-	*extra = pgqueue_guc_malloc(sizeof(uint64));
+	*extra = guc_malloc(LOG, sizeof(uint64));
 	if (*extra == NULL)
 		return false;
 	*(uint64 *) *extra = ++last_stamp;

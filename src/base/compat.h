@@ -2,7 +2,8 @@
  *
  * compat.h
  *	  What differs between the server versions that queue is written for
- *	  (15 to 19), in one place.
+ *	  (15 to 19).  Code uses the names of the newest where they can be defined
+ *	  for the others.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,22 +23,16 @@
 #error "queue was not tried with PostgreSQL 20 or newer"
 #endif
 
-/* 18 has its own, and no pg_attribute_noreturn() any more */
-#if PG_VERSION_NUM < 180000
-#define pg_noreturn pg_attribute_noreturn()
-#endif
-
-/* 19 has its own, and its compiler options take no comment for it */
-#if PG_VERSION_NUM < 190000
-#if __has_attribute(fallthrough)
-#define pg_fallthrough __attribute__((fallthrough))
+#if PG_VERSION_NUM < 160000
+/* 16 folded these into one function */
+#define pgqueue_owns_relation pg_class_ownercheck
+#define pgqueue_schema_aclcheck pg_namespace_aclcheck
+#define pgqueue_type_aclcheck pg_type_aclcheck
+#define pgqueue_tablespace_aclcheck pg_tablespace_aclcheck
+/* settings had no allocator of their own */
+#define guc_malloc(elevel, size) malloc(size)
+#define pgstat_get_local_beentry_by_index pgstat_fetch_stat_local_beentry
 #else
-#define pg_fallthrough
-#endif
-#endif
-
-/* 16 folded the pg_xxx_aclcheck() functions into one */
-#if PG_VERSION_NUM >= 160000
 #define pgqueue_owns_relation(relid, role) \
 	object_ownercheck(RelationRelationId, (relid), (role))
 #define pgqueue_schema_aclcheck(nsp, role, mode) \
@@ -46,92 +41,43 @@
 	object_aclcheck(TypeRelationId, (type), (role), (mode))
 #define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
 	object_aclcheck(TableSpaceRelationId, (tablespace), (role), (mode))
-#else
-#define pgqueue_owns_relation(relid, role) \
-	pg_class_ownercheck((relid), (role))
-#define pgqueue_schema_aclcheck(nsp, role, mode) \
-	pg_namespace_aclcheck((nsp), (role), (mode))
-#define pgqueue_type_aclcheck(type, role, mode) \
-	pg_type_aclcheck((type), (role), (mode))
-#define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
-	pg_tablespace_aclcheck((tablespace), (role), (mode))
-#endif
-
-/* 16 gave settings an allocator of their own */
-#if PG_VERSION_NUM >= 160000
-#define pgqueue_guc_malloc(size) guc_malloc(LOG, (size))
-#else
-#define pgqueue_guc_malloc(size) malloc(size)
 #endif
 
 /* 17 calls a backend's number a proc number */
-#if PG_VERSION_NUM >= 170000
-#define pgqueue_proc_of(virtual_xid) ProcNumberGetProc((virtual_xid).procNumber)
-#define pgqueue_proc_lxid(proc) ((proc)->vxid.lxid)
-#define pgqueue_lock_vxid(lock) ((lock)->vxid)
-#else
+#if PG_VERSION_NUM < 170000
+#define MyProcNumber (MyProc->pgprocno)
 #define pgqueue_proc_of(virtual_xid) BackendIdGetProc((virtual_xid).backendId)
 #define pgqueue_proc_lxid(proc) ((proc)->lxid)
 #define pgqueue_lock_vxid(lock) \
 	((VirtualTransactionId) {(lock)->backend, (lock)->lxid})
-#endif
-
-/* 16 renamed how the rows of pg_stat_activity are read, from 1 on */
-#if PG_VERSION_NUM >= 160000
-#define pgqueue_activity(i) \
-	(&pgstat_get_local_beentry_by_index(i)->backendStatus)
-#else
-#define pgqueue_activity(i) \
-	(&pgstat_fetch_stat_local_beentry(i)->backendStatus)
-#endif
-
-#if PG_VERSION_NUM >= 170000
-#define PGQUEUE_MY_PROC_NUMBER MyProcNumber
-#define PGQUEUE_PROC_BY_NUMBER(number) GetPGProcByNumber(number)
-#else
-#define PGQUEUE_MY_PROC_NUMBER (MyProc->pgprocno)
-#define PGQUEUE_PROC_BY_NUMBER(number) (&ProcGlobal->allProcs[number])
-#endif
-
-/* 17 can ask for a stronger lock, too */
-#if PG_VERSION_NUM >= 170000
-#define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)
-#else
+/* extensions could not name what they wait for */
+#define WaitEventExtensionNew(name) PG_WAIT_EXTENSION
+/* a stronger lock could not be asked for, too */
 #define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode))
+#else
+#define pgqueue_proc_of(virtual_xid) ProcNumberGetProc((virtual_xid).procNumber)
+#define pgqueue_proc_lxid(proc) ((proc)->vxid.lxid)
+#define pgqueue_lock_vxid(lock) ((lock)->vxid)
+#define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)
 #endif
 
-/* 17 lets extensions name what they wait for */
-#if PG_VERSION_NUM >= 170000
-#define PGQUEUE_WAIT_EVENT(name) WaitEventExtensionNew(name)
-#else
-#define PGQUEUE_WAIT_EVENT(name) PG_WAIT_EXTENSION
-#endif
-
-/* 16 lets the caller of tuplesort_getdatum() ask for a copy */
-#if PG_VERSION_NUM >= 160000
-#define pgqueue_tuplesort_getdatum(state, value, isnull) \
-	tuplesort_getdatum((state), true, false, (value), (isnull), NULL)
-#else
-#define pgqueue_tuplesort_getdatum(state, value, isnull) \
-	tuplesort_getdatum((state), true, (value), (isnull), NULL)
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* 19 names a tranche of locks in shared memory, for all sessions at once */
-#if PG_VERSION_NUM >= 190000
-#define PGQUEUE_NEW_TRANCHE(name) LWLockNewTrancheId(name)
-#define PGQUEUE_REGISTER_TRANCHE(tranche, name) ((void) (tranche))
-#else
+#if PG_VERSION_NUM < 190000
 #define PGQUEUE_NEW_TRANCHE(name) LWLockNewTrancheId()
 #define PGQUEUE_REGISTER_TRANCHE(tranche, name) \
 	LWLockRegisterTranche((tranche), (name))
+#else
+#define PGQUEUE_NEW_TRANCHE(name) LWLockNewTrancheId(name)
+#define PGQUEUE_REGISTER_TRANCHE(tranche, name) ((void) (tranche))
 #endif
 
 /*
  * 17 has a registry of shared memory made at run time, and 19 hands the function
  * that fills it an argument.
- *
- * Return shared memory of that name; make it, and let init fill it, if there is
- * none.  Locks: the caller holds AddinShmemInitLock.
  */
 #include "storage/shmem.h"
 #if PG_VERSION_NUM >= 170000
@@ -148,22 +94,26 @@ pgqueue_call_init(void *memory, void *init)
 }
 #endif
 
+/*
+ * Return shared memory of that name; make it, and let init fill it, if there is
+ * none.  Locks: the caller holds AddinShmemInitLock.
+ */
 static inline void *
 pgqueue_named_memory(const char *name, Size size, NamedMemoryInit init)
 {
 	bool		found;
-	void	   *memory;
 
 #if PG_VERSION_NUM >= 190000
-	memory = GetNamedDSMSegment(name, size, pgqueue_call_init, &found, &init);
+	return GetNamedDSMSegment(name, size, pgqueue_call_init, &found, &init);
 #elif PG_VERSION_NUM >= 170000
-	memory = GetNamedDSMSegment(name, size, init, &found);
+	return GetNamedDSMSegment(name, size, init, &found);
 #else
-	memory = ShmemInitStruct(name, size, &found);
+	void	   *memory = ShmemInitStruct(name, size, &found);
+
 	if (!found)
 		init(memory);
-#endif
 	return memory;
+#endif
 }
 
 /* 16 shows the function that finds a setting by its name */
@@ -176,9 +126,8 @@ pgqueue_find_setting(const char *name)
 	return find_option(name, false, true, 0);
 #else
 	struct config_generic **variables = get_guc_variables();
-	int			n = GetNumConfigOptions();
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < GetNumConfigOptions(); i++)
 		if (strcmp(variables[i]->name, name) == 0)
 			return variables[i];
 	return NULL;

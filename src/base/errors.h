@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * errors.h
- *	  SQLSTATEs of our own: only where a client must branch.  Everything
- *	  else uses PostgreSQL's codes.
+ *	  SQLSTATEs of our own, where a client must branch.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,13 +3,12 @@
  * key_map.c
  *	  The latest offset of each key, in bounded memory: what compaction asks.
  *
- * Keys are kept whole and compared byte by byte: a hash alone would one day take
- * a message away for another's sake.  The hash has a random seed, so that users
- * cannot choose keys that collide.
+ * Keys are compared byte by byte: by a hash alone, compaction would one day remove
+ * the message of another key.  The hash has a random seed, so that users cannot
+ * choose keys that collide.
  *
- * Memory: the hash table, with room for it to double at any time, the old one
- * going only then; and the keys, in blocks.  A key that does not fit any more is
- * refused; the first never is, so there is always progress.
+ * Memory: the hash table, with room for it to double at any time, and the keys, in
+ * blocks.  A new key without room is refused, except the first.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +17,6 @@
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 
-#include "base/base.h"
 #include "base/data.h"
 
 /* Keys are stored in blocks of this size; a longer one gets its own. */
@@ -77,11 +75,11 @@ pgqueue_key_map(Size memory)
 static Key
 make_key(const KeyMap *map, const char *data, uint32 len)
 {
-	Key			key = {data, len};
-
-	key.hash = (uint32) hash_bytes_extended((const unsigned char *) data, len,
-											map->seed);
-	return key;
+	return (Key)
+	{
+		data, len, hash_bytes_extended((const unsigned char *) data, len,
+									   map->seed)
+	};
 }
 
 /* Return true if there is room for another key. */
@@ -94,7 +92,6 @@ has_room(const KeyMap *map, uint32 len)
 	return table + map->stored + block <= map->memory;
 }
 
-/* Keep a key's bytes. */
 static const char *
 store(KeyMap *map, const char *data, uint32 len)
 {

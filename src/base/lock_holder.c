@@ -126,7 +126,8 @@ application_of(const LockHolder *holder)
 	n = pgstat_fetch_stat_numbackends();
 	for (int i = 1; i <= n; i++)
 	{
-		PgBackendStatus *status = pgqueue_activity(i);
+		PgBackendStatus *status =
+			&pgstat_get_local_beentry_by_index(i)->backendStatus;
 
 		if (status->st_procpid == holder->pid)
 			return status->st_appname != NULL && status->st_appname[0] != '\0' ?

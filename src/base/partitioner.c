@@ -3,16 +3,13 @@
  * partitioner.c
  *	  Which partition a key belongs to.
  *
- * Kafka's default partitioner: toPositive(murmur2(key)) % partitions, so a
- * key goes to the same partition number here and there.  MurmurHash2 is
- * Austin Appleby's (public domain); seed and variant are Kafka's.  Pure
- * functions, no server calls.
+ * Kafka's default partitioner: toPositive(murmur2(key)) % partitions.
+ * MurmurHash2 is Austin Appleby's (public domain); seed and variant are Kafka's.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "base/base.h"
 #include "base/data.h"
 
 #define MURMUR_SEED		0x9747b28cU
@@ -42,7 +39,6 @@ pgqueue_murmur2(const unsigned char *data, int length)
 		h = (h * MURMUR_MIX) ^ (k * MURMUR_MIX);
 	}
 
-	/* the one to three bytes that are left */
 	if (length > whole)
 	{
 		uint32		rest = 0;

@@ -19,9 +19,9 @@
 static int	pins = 0;
 
 /*
- * Keep the descriptions that are replaced from here on, up to pgqueue_unpin().
- * Call it before anything that may run user code.  After an error the pin stays to
- * the end of the transaction, which costs memory only.
+ * Keep the descriptions that are replaced from here on, up to pgqueue_unpin() or,
+ * after an error, the end of the transaction.  Call it before anything that may
+ * run user code.
  */
 void
 pgqueue_pin(void)
@@ -43,21 +43,11 @@ pgqueue_pinned(void)
 	return pins > 0;
 }
 
+/* No call is under way then, not even when a commit begins. */
 static void
 transaction_ends(XactEvent event, void *arg)
 {
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_PARALLEL_COMMIT:
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PARALLEL_ABORT:
-		case XACT_EVENT_PREPARE:
-			pins = 0;
-			break;
-		default:
-			break;
-	}
+	pins = 0;
 }
 
 void

@@ -19,11 +19,9 @@
  *	 zigzag(offset - expected offset)           if has_jump
  *
  * Expected is the offset behind the partition's last run in this map, 0 if it
- * has none.  The sequence of the first run is stored beside the map.  So a
- * batch spread over many partitions costs about two bytes a message, and any
- * number of messages in a row a few bytes altogether.
+ * has none.  The sequence of the first run is stored beside the map.
  *
- * Pure functions: no locks, no tables; memory from the current context.
+ * Memory comes from the current context.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,16 +32,14 @@
 #include "varatt.h"
 #endif
 
-#include "base/base.h"
 #include "base/data.h"
 
 #define RUN_HAS_JUMP	1
 #define RUN_HAS_GAP		2
 #define RUN_COUNT_SHIFT 2
 
-/* Bytes of the longest variable-length integer, and the most of a run. */
-#define MAX_VARINT		10
-#define MAX_RUN_BYTES	(4 * MAX_VARINT)
+/* Four of the longest variable-length integers. */
+#define MAX_RUN_BYTES	(4 * 10)
 
 /* ---------------- runs ---------------- */
 
@@ -75,11 +71,7 @@ pgqueue_map_add(SequenceMap *map, int64 sequence, int64 count, int32 partition,
 	}
 	if (map->n == map->room)
 		make_room(map, Max(8, 2 * map->room));
-	map->runs[map->n].sequence = sequence;
-	map->runs[map->n].count = count;
-	map->runs[map->n].partition = partition;
-	map->runs[map->n].offset = offset;
-	map->n++;
+	map->runs[map->n++] = (SequenceRun) {sequence, count, partition, offset};
 }
 
 /* Find the address of a sequence.  Return false if the map does not hold it. */
@@ -88,6 +80,7 @@ pgqueue_map_find(const SequenceMap *map, int64 sequence, MessageAddress *place)
 {
 	int			low = 0;
 	int			high = map->n;
+	const SequenceRun *run;
 
 	/* the last run that begins at or before the sequence */
 	while (low < high)
@@ -101,11 +94,11 @@ pgqueue_map_find(const SequenceMap *map, int64 sequence, MessageAddress *place)
 	}
 	if (low == 0)
 		return false;
-	if (sequence - map->runs[low - 1].sequence >= map->runs[low - 1].count)
+	run = &map->runs[low - 1];
+	if (sequence - run->sequence >= run->count)
 		return false;
-	place->partition = map->runs[low - 1].partition;
-	place->offset = map->runs[low - 1].offset +
-		(sequence - map->runs[low - 1].sequence);
+	place->partition = run->partition;
+	place->offset = run->offset + (sequence - run->sequence);
 	return true;
 }
 
@@ -116,8 +109,6 @@ pgqueue_map_free(SequenceMap *map)
 		pfree(map->runs);
 	memset(map, 0, sizeof(*map));
 }
-
-/* ---------------- expected offsets ---------------- */
 
 /* The next offset of each partition, as far as the map tells; grows. */
 typedef struct Expected
@@ -142,8 +133,6 @@ expected_offset(Expected *expected, int32 partition)
 	}
 	return &expected->offset[partition];
 }
-
-/* ---------------- the stored form ---------------- */
 
 static uint8 *
 put_varint(uint8 *p, uint64 value)
@@ -248,23 +237,18 @@ pgqueue_map_decode(SequenceMap *map, const bytea *stored, int64 sequence)
 		uint64		head = get_varint(&p, end);
 		int64		count = head >> RUN_COUNT_SHIFT;
 		uint64		partition = get_varint(&p, end);
+		uint64		gap = head & RUN_HAS_GAP ? get_varint(&p, end) : 0;
+		int64		jump = head & RUN_HAS_JUMP ?
+			unzigzag(get_varint(&p, end)) : 0;
 		int64	   *offset;
 
 		if (partition >= PGQUEUE_MAX_PARTITIONS)
 			pgqueue_map_damaged();
 		offset = expected_offset(&expected, partition);
-		if (head & RUN_HAS_GAP)
-		{
-			uint64		gap = get_varint(&p, end);
-
-			if (gap > PG_INT64_MAX ||
-				pg_add_s64_overflow(sequence, gap, &sequence))
-				pgqueue_map_damaged();
-		}
-		if ((head & RUN_HAS_JUMP) &&
-			pg_add_s64_overflow(*offset, unzigzag(get_varint(&p, end)), offset))
-			pgqueue_map_damaged();
-		if (count <= 0 || count > PGQUEUE_MAX_SEQUENCE - sequence + 1 ||
+		if (gap > PG_INT64_MAX ||
+			pg_add_s64_overflow(sequence, gap, &sequence) ||
+			pg_add_s64_overflow(*offset, jump, offset) ||
+			count <= 0 || count > PGQUEUE_MAX_SEQUENCE - sequence + 1 ||
 			*offset < 0 || count > PG_INT64_MAX - *offset)
 			pgqueue_map_damaged();
 		pgqueue_map_add(map, sequence, count, partition, *offset);

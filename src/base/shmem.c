@@ -3,11 +3,9 @@
  * shmem.c
  *    Shared memory: make it or find it, once in a backend.
  *
- * Sessions with different libraries meet in one server: those that connected
- * before the library was replaced keep the older one.  What they have in common
- * must mean the same to all of them, or two appenders would hold two append
- * locks.  So there is one structure, under one name for ever, and its first
- * four bytes, for ever, say which layout is in use:
+ * Sessions with libraries of several versions meet in it (README, section 2).  So
+ * there is one structure, under one name for ever, and its first four bytes, for
+ * ever, say which layout is in use:
  *
  *    "queue"                    "queue state"
  *    +---------+--------+       +--------------+---------------+
@@ -22,9 +20,8 @@
  *
  * The version stands for all that sessions agree upon, besides tables and
  * files: the layout of the state, the meaning of its fields, the lock tags
- * (lock.h), the arguments of background workers.  Raise PGQUEUE_SHARED_VERSION
- * when any of these changes after a release.  No session takes one of the
- * extension's own locks before it has compared versions (lock.c).
+ * (lock_tag.h), the arguments of background workers.  Raise PGQUEUE_SHARED_VERSION
+ * when any of these changes after a release.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,15 +39,6 @@
 #define HEADER_SIZE		64
 
 #define STATE_NAME		"queue state"
-
-typedef struct SharedHeader
-{
-	uint32		version;
-	char		unused[HEADER_SIZE - sizeof(uint32)];
-} SharedHeader;
-
-StaticAssertDecl(sizeof(SharedHeader) == HEADER_SIZE,
-				 "the header has one size for ever");
 
 /* The parts of the state, in the order in which _PG_init() adds them. */
 #define MAX_PARTS	4
@@ -73,7 +61,7 @@ state_size(void)
 static void
 init_header(void *memory)
 {
-	memset(memory, 0, sizeof(SharedHeader));
+	memset(memory, 0, HEADER_SIZE);
 }
 
 static void
@@ -96,27 +84,27 @@ init_state(void *memory)
 void
 pgqueue_shared_attach(void)
 {
-	SharedHeader *header;
+	uint32	   *version;
+	uint32		found;
 	char	   *place;
-	uint32		version;
 
 	if (pgqueue_shared_attached)
 		return;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	header = pgqueue_named_memory(HEADER_NAME, sizeof(SharedHeader), init_header);
-	version = header->version;
-	if (version != 0 && version != PGQUEUE_SHARED_VERSION)
+	version = pgqueue_named_memory(HEADER_NAME, HEADER_SIZE, init_header);
+	found = *version;
+	if (found != 0 && found != PGQUEUE_SHARED_VERSION)
 	{
 		LWLockRelease(AddinShmemInitLock);
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this server's shared memory was made by another version of the \"queue\" library"),
 				 errdetail("It has layout %u; the library of this session needs layout %u.",
-						   version, (uint32) PGQUEUE_SHARED_VERSION),
+						   found, (uint32) PGQUEUE_SHARED_VERSION),
 				 errhint("Restart the server, so that all sessions load the same library.")));
 	}
 	place = pgqueue_named_memory(STATE_NAME, state_size(), init_state);
-	header->version = PGQUEUE_SHARED_VERSION;
+	*version = PGQUEUE_SHARED_VERSION;
 	LWLockRelease(AddinShmemInitLock);
 
 	for (int i = 0; i < nparts; i++)
@@ -145,17 +133,15 @@ request_memory(void)
 {
 	if (previous_shmem_request != NULL)
 		previous_shmem_request();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedHeader)));
+	RequestAddinShmemSpace(HEADER_SIZE);
 	RequestAddinShmemSpace(MAXALIGN(state_size()));
 }
 
 #endif
 
 /*
- * Have the memory set aside, if the library is preloaded.
- *
- * Preloading is not needed: the state fits what the server keeps spare for
- * libraries loaded later.  But spare memory can be used up by a full lock table.
+ * Have the memory set aside, if the library is preloaded.  It need not be: the
+ * state fits what the server keeps spare, unless a full lock table has used that up.
  */
 void
 pgqueue_shared_init(void)

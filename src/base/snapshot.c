@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * snapshot.c
- *	  Checks of a row of a registry table against the transaction's
- *	  snapshot.
+ *	  Check a row of a registry table against the transaction's snapshot.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,8 +14,7 @@
 /*
  * Check that the transaction's snapshot, if it keeps one, knows the transaction
  * xmin, which wrote the newest row; the caller holds the lock under which such
- * rows are written.  State that the snapshot does not know must not be acted
- * on: for the transaction it lies in the future.
+ * rows are written.  Otherwise the row lies in the transaction's future.
  *
  * Errors: 40001.
  */

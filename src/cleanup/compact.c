@@ -182,9 +182,9 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment)
 	if (leaf == NULL)
 		return false;
 	pgqueue_check_code(segment->relid, false);
-	pgstat_progress_start_command(PGQUEUE_PROGRESS_COMMAND, segment->relid);
-	pgstat_progress_update_param(PGQUEUE_PROGRESS_PHASE,
-								 PGQUEUE_PROGRESS_PHASE_SEQ_SCAN_HEAP);
+	pgstat_progress_start_command(PROGRESS_COMMAND_REPACK, segment->relid);
+	pgstat_progress_update_param(PROGRESS_REPACK_PHASE,
+								 PROGRESS_REPACK_PHASE_SEQ_SCAN_HEAP);
 	compaction->topic = topic;
 	compaction->expired_to = 0;
 	visit = pgqueue_visit_settled(leaf, &compaction->settled, 0, stays,

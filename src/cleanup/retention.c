@@ -155,12 +155,12 @@ empty_segment(Oid relid)
 	pgqueue_allow_ddl = true;
 	PG_TRY();
 	{
-		pgqueue_set_new_file(leaf, leaf->rd_rel->relpersistence);
+		RelationSetNewRelfilenumber(leaf, leaf->rd_rel->relpersistence);
 		if (OidIsValid(toast))
 		{
 			Relation	rel = table_open(toast, NoLock);
 
-			pgqueue_set_new_file(rel, rel->rd_rel->relpersistence);
+			RelationSetNewRelfilenumber(rel, rel->rd_rel->relpersistence);
 			table_close(rel, NoLock);
 		}
 	}
@@ -174,7 +174,8 @@ empty_segment(Oid relid)
 	table_close(leaf, NoLock);
 	pgqueue_pin();
 	pgqueue_code_begin(relid, false);
-	pgqueue_reindex_empty(relid);
+	(void) reindex_relation(NULL, relid, REINDEX_REL_PROCESS_TOAST,
+								&(ReindexParams) {0});
 	pgqueue_code_end();
 	pgqueue_unpin();
 }

@@ -3,9 +3,7 @@
  * am.c
  *	  The queue_log table access method: a heap that only grows, in order.
  *
- * The heap's TableAmRoutine is copied and a few callbacks are replaced, so
- * pages, MVCC, WAL, TOAST, VACUUM, checksums and replication are the heap's.
- * What differs:
+ * The heap's TableAmRoutine is copied, and these callbacks are replaced:
  *
  *	 insert      goes behind the last record, under the append lock, offsets
  *				 ascending (append.c)
@@ -32,66 +30,46 @@
 
 #include "base/compat_table.h"
 #include "base/base.h"
-#include "log/log.h"
 #include "log/write.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_log_am_handler);
 
-static TableAmRoutine log_methods;
-
 /* ---------------- what is refused ---------------- */
 
-pg_noreturn static void refuse(Relation rel, const char *what);
-
-static void
+pg_noreturn static void
 refuse(Relation rel, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot %s messages in segment \"%s\"",
-					what,
-					RelationGetRelationName(rel)),
+					what, RelationGetRelationName(rel)),
 			 errdetail("A topic is a log: messages are appended and never changed.")));
 }
 
-#if PG_VERSION_NUM >= 190000
-static TM_Result
-log_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, uint32 options,
-				 Snapshot snapshot, Snapshot crosscheck, bool wait,
-				 TM_FailureData *tmfd)
-#else
 static TM_Result
 log_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
+#if PG_VERSION_NUM >= 190000
+				 uint32 options, Snapshot snapshot, Snapshot crosscheck,
+				 bool wait, TM_FailureData *tmfd)
+#else
 				 Snapshot snapshot, Snapshot crosscheck, bool wait,
 				 TM_FailureData *tmfd, bool changing_part)
 #endif
 {
 	refuse(rel, "delete");
-	return TM_Ok;
 }
 
+static TM_Result
+log_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
+				 CommandId cid,
 #if PG_VERSION_NUM >= 190000
-static TM_Result
-log_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
-				 CommandId cid, uint32 options, Snapshot snapshot,
-				 Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-				 LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes)
-#elif PG_VERSION_NUM >= 160000
-static TM_Result
-log_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
-				 CommandId cid, Snapshot snapshot, Snapshot crosscheck,
-				 bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
-				 TU_UpdateIndexes *update_indexes)
-#else
-static TM_Result
-log_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot,
-				 CommandId cid, Snapshot snapshot, Snapshot crosscheck,
-				 bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
-				 bool *update_indexes)
+				 uint32 options,
 #endif
+				 Snapshot snapshot, Snapshot crosscheck, bool wait,
+				 TM_FailureData *tmfd, LockTupleMode *lockmode,
+				 TU_UpdateIndexes *update_indexes)
 {
 	refuse(rel, "update");
-	return TM_Ok;
 }
 
 static TM_Result
@@ -100,7 +78,6 @@ log_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot,
 			   LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
 {
 	refuse(rel, "lock");
-	return TM_Ok;
 }
 
 static void
@@ -123,19 +100,6 @@ log_tuple_complete_speculative(Relation rel, TupleTableSlot *slot,
 
 /* ---------------- given offsets: COPY and INSERT into a segment ------------- */
 
-/* Refuse rows from logical apply: it brings them in commit order. */
-static void
-refuse_logical_apply(Relation rel)
-{
-	if (IsLogicalWorker())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a subscription cannot feed segment \"%s\"",
-						RelationGetRelationName(rel)),
-				 errdetail("Logical replication applies messages in commit order, not in offset order."),
-				 errhint("Replicate the topic into a plain table.")));
-}
-
 /* Append rows from COPY, or from a rewrite, with the offsets that they have. */
 static void
 log_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
@@ -144,7 +108,13 @@ log_multi_insert(Relation rel, TupleTableSlot **slots, int nslots,
 {
 	HeapTuple  *tuples = palloc(nslots * sizeof(HeapTuple));
 
-	refuse_logical_apply(rel);
+	if (IsLogicalWorker())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a subscription cannot feed segment \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("Logical replication applies messages in commit order, not in offset order."),
+				 errhint("Replicate the topic into a plain table.")));
 	for (int i = 0; i < nslots; i++)
 	{
 		tuples[i] = ExecCopySlotHeapTuple(slots[i]);
@@ -170,9 +140,9 @@ log_scan_begin(Relation rel, Snapshot snapshot, int nkeys,
 			   struct ScanKeyData *key, ParallelTableScanDesc pscan,
 			   uint32 flags)
 {
+	flags &= ~SO_ALLOW_SYNC;
 	return GetHeapamTableAmRoutine()->scan_begin(rel, snapshot, nkeys, key,
-												 pscan,
-												 flags & ~SO_ALLOW_SYNC);
+												 pscan, flags);
 }
 
 static Size
@@ -211,31 +181,16 @@ check_new_file(Relation rel, char persistence)
 				 errhint("Use queue.drop_topic() to drop the topic with its messages.")));
 }
 
-#if PG_VERSION_NUM >= 160000
 static void
 log_set_new_file(Relation rel, const RelFileLocator *newfile, char persistence,
-				 TransactionId *freezeXid, MultiXactId *minmulti)
+				 TransactionId *frozen, MultiXactId *multi)
 {
-	check_new_file(rel, persistence);
-	GetHeapamTableAmRoutine()->relation_set_new_filelocator(rel, newfile,
-															persistence,
-															freezeXid,
-															minmulti);
-}
+	const TableAmRoutine *heap = GetHeapamTableAmRoutine();
 
-#else
-static void
-log_set_new_file(Relation rel, const RelFileNode *newfile, char persistence,
-				 TransactionId *freezeXid, MultiXactId *minmulti)
-{
 	check_new_file(rel, persistence);
-	GetHeapamTableAmRoutine()->relation_set_new_filenode(rel, newfile,
-														 persistence,
-														 freezeXid,
-														 minmulti);
+	heap->relation_set_new_filelocator(rel, newfile, persistence, frozen,
+									   multi);
 }
-
-#endif
 
 /* Truncate a table that was made in the same transaction. */
 static void
@@ -253,53 +208,29 @@ log_nontransactional_truncate(Relation rel)
  * Errors: 0A000.
  */
 static void
-refuse_index_order(Relation rel, Relation index, bool use_sort)
+log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+					 TransactionId horizon,
+#if PG_VERSION_NUM >= 190000
+					 Snapshot snapshot,
+#endif
+					 TransactionId *frozen, MultiXactId *multi, double *kept,
+					 double *removed, double *recently_dead)
 {
+	const TableAmRoutine *heap = GetHeapamTableAmRoutine();
+
 	if (index != NULL || use_sort)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot cluster segment \"%s\"",
-						RelationGetRelationName(rel)),
+						RelationGetRelationName(old)),
 				 errdetail("A segment keeps its messages in offset order.")));
-}
-
+	heap->relation_copy_for_cluster(old, new, index, use_sort, horizon,
 #if PG_VERSION_NUM >= 190000
-static void
-log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
-					 TransactionId OldestXmin, Snapshot snapshot,
-					 TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
-					 double *num_tuples, double *tups_vacuumed,
-					 double *tups_recently_dead)
-{
-	refuse_index_order(old, index, use_sort);
-	GetHeapamTableAmRoutine()->relation_copy_for_cluster(old, new, index,
-														 use_sort, OldestXmin,
-														 snapshot,
-														 xid_cutoff,
-														 multi_cutoff,
-														 num_tuples,
-														 tups_vacuumed,
-														 tups_recently_dead);
-}
-
-#else
-static void
-log_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
-					 TransactionId OldestXmin, TransactionId *xid_cutoff,
-					 MultiXactId *multi_cutoff, double *num_tuples,
-					 double *tups_vacuumed, double *tups_recently_dead)
-{
-	refuse_index_order(old, index, use_sort);
-	GetHeapamTableAmRoutine()->relation_copy_for_cluster(old, new, index,
-														 use_sort, OldestXmin,
-														 xid_cutoff,
-														 multi_cutoff,
-														 num_tuples,
-														 tups_vacuumed,
-														 tups_recently_dead);
-}
-
+									snapshot,
 #endif
+									frozen, multi, kept, removed,
+									recently_dead);
+}
 
 /* Return the access method of the TOAST table: an ordinary heap. */
 static Oid
@@ -310,39 +241,25 @@ log_toast_am(Relation rel)
 
 /* ---------------- the routine ---------------- */
 
-static const TableAmRoutine *
-pgqueue_log_am(void)
-{
-	if (log_methods.type == T_TableAmRoutine)
-		return &log_methods;
-
-	log_methods = *GetHeapamTableAmRoutine();
-	log_methods.scan_begin = log_scan_begin;
-	log_methods.parallelscan_initialize = log_parallelscan_initialize;
-	log_methods.tuple_insert = log_tuple_insert;
-	log_methods.multi_insert = log_multi_insert;
-	log_methods.tuple_insert_speculative = log_tuple_insert_speculative;
-	log_methods.tuple_complete_speculative = log_tuple_complete_speculative;
-	log_methods.tuple_delete = log_tuple_delete;
-	log_methods.tuple_update = log_tuple_update;
-	log_methods.tuple_lock = log_tuple_lock;
-#if PG_VERSION_NUM >= 160000
-	log_methods.relation_set_new_filelocator = log_set_new_file;
-#else
-	log_methods.relation_set_new_filenode = log_set_new_file;
-#endif
-	log_methods.relation_nontransactional_truncate =
-		log_nontransactional_truncate;
-	log_methods.relation_copy_for_cluster = log_copy_for_cluster;
-	log_methods.relation_toast_am = log_toast_am;
-	log_methods.index_build_range_scan = pgqueue_index_build_range_scan;
-	log_methods.index_validate_scan = pgqueue_index_validate_scan;
-	pgqueue_log_methods = &log_methods;
-	return &log_methods;
-}
-
 Datum
 pgqueue_log_am_handler(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_POINTER(pgqueue_log_am());
+	TableAmRoutine *am = &pgqueue_log_methods;
+
+	*am = *GetHeapamTableAmRoutine();
+	am->scan_begin = log_scan_begin;
+	am->parallelscan_initialize = log_parallelscan_initialize;
+	am->tuple_insert = log_tuple_insert;
+	am->multi_insert = log_multi_insert;
+	am->tuple_insert_speculative = log_tuple_insert_speculative;
+	am->tuple_complete_speculative = log_tuple_complete_speculative;
+	am->tuple_delete = log_tuple_delete;
+	am->tuple_update = log_tuple_update;
+	am->tuple_lock = log_tuple_lock;
+	am->relation_set_new_filelocator = log_set_new_file;
+	am->relation_nontransactional_truncate = log_nontransactional_truncate;
+	am->relation_copy_for_cluster = log_copy_for_cluster;
+	am->relation_toast_am = log_toast_am;
+	pgqueue_index_methods(am);
+	PG_RETURN_POINTER(am);
 }

@@ -3,11 +3,8 @@
  * append.c
  *	  Append records to one segment, under its append lock.
  *
- * Offsets are assigned and records written under the partition's append
- * lock, an LWLock that is released right after.  Under it nothing may toast,
- * open a relation, look into a system cache, run user code or allocate
- * without bound.  At most CHUNK_RECORDS records or CHUNK_BYTES are written
- * per hold, since an LWLock cannot be interrupted.
+ * Under the lock nothing may toast, open a relation, look into a system cache,
+ * run user code or allocate without bound (README, section 4).
  *
  * topic/append.c chooses the segment.  COPY and INSERT into a segment, as
  * pg_restore does them, come through pgqueue_append_given(), which checks
@@ -21,13 +18,10 @@
 #include "pgstat.h"
 #include "storage/predicate.h"
 
-#include "base/compat.h"
 #include "log/log.h"
 #include "log/write.h"
 
 #define CHUNK_BYTES		(1024 * 1024)
-
-/* ---------------- records ---------------- */
 
 bool
 pgqueue_needs_toast(HeapTuple tuple)
@@ -37,16 +31,23 @@ pgqueue_needs_toast(HeapTuple tuple)
 }
 
 /*
- * Return what is stored for a record: the record itself, or a copy with its
- * large values moved to the segment's TOAST table.
+ * Return what is stored for a record that this transaction and command insert: the
+ * record itself, or a copy with its large values moved to the segment's TOAST table.
  */
 static HeapTuple
-toast_record(Relation segment, HeapTuple tuple, TransactionId xid,
+prepare_record(Relation segment, HeapTuple tuple, TransactionId xid,
 			 CommandId cid)
 {
 	HeapTuple	stored = tuple;
+	HeapTupleHeader header = tuple->t_data;
 
-	pgqueue_stamp(tuple, xid, cid, RelationGetRelid(segment));
+	tuple->t_tableOid = RelationGetRelid(segment);
+	header->t_infomask &= ~HEAP_XACT_MASK;
+	header->t_infomask2 &= ~HEAP2_XACT_MASK;
+	header->t_infomask |= HEAP_XMAX_INVALID;
+	HeapTupleHeaderSetXmin(header, xid);
+	HeapTupleHeaderSetCmin(header, cid);
+	HeapTupleHeaderSetXmax(header, 0);
 	if (pgqueue_needs_toast(tuple))
 		stored = heap_toast_insert_or_update(segment, tuple, NULL, 0);
 	if (MAXALIGN(stored->t_len) > MaxHeapTupleSize)
@@ -69,26 +70,25 @@ pgqueue_next_chunk(Relation segment, HeapTuple *tuples, int ntuples,
 	while (n < ntuples && n < CHUNK_RECORDS && bytes < CHUNK_BYTES)
 	{
 		bytes += tuples[n]->t_len;
-		stored[n] = toast_record(segment, tuples[n], xid, cid);
+		stored[n] = prepare_record(segment, tuples[n], xid, cid);
 		n++;
 	}
 	return n;
 }
 
-/* ---------------- under the lock ---------------- */
-
 /*
- * Do all that happens under the append lock: look at the tail, give the records
- * their offsets and times, write them.
+ * Look at the tail, give the records their offsets and times, write them.
  *
- * *ntuples: in, how many are offered; out, how many were written.
- * *rolls: the roll counter by which the caller chose the segment; out, its
+ * *ntuples: how many are offered; set to how many were written.
+ * *rolls: the roll counter by which the caller chose the segment; set to its
  * value after the append.
+ *
+ * Locks: the slot.
  */
 Outcome
 pgqueue_append_locked(Relation segment, AppendSlot *slot,
-					  const AppendBounds *bounds,
-			  HeapTuple *stored, int *ntuples, bool last, uint64 *rolls)
+					  const AppendBounds *bounds, HeapTuple *stored,
+					  int *ntuples, bool last, uint64 *rolls)
 {
 	Insertion	place;
 	Outcome		outcome = WRITTEN;
@@ -124,8 +124,8 @@ pgqueue_append_locked(Relation segment, AppendSlot *slot,
 	}
 
 	now = GetCurrentTimestamp();
-	now = Max(now, place.has_tail ? place.tail.timestamp :
-			  bounds->min_timestamp);
+	now = Max(now,
+			  place.has_tail ? place.tail.timestamp : bounds->min_timestamp);
 	for (int i = 0; i < *ntuples; i++)
 	{
 		LogFixed   *fixed = log_fixed(stored[i]->t_data);
@@ -138,22 +138,20 @@ pgqueue_append_locked(Relation segment, AppendSlot *slot,
 	return WRITTEN;
 }
 
-/* ---------------- after the lock ---------------- */
-
 /* Tell the caller's tuples what was written for them. */
 void
 pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n)
 {
 	for (int i = 0; i < n; i++)
-	{
-		if (tuples[i] == stored[i])
-			continue;
-		log_fixed(tuples[i]->t_data)->offset =
-			log_fixed(stored[i]->t_data)->offset;
-		log_fixed(tuples[i]->t_data)->timestamp =
-			log_fixed(stored[i]->t_data)->timestamp;
-		tuples[i]->t_self = stored[i]->t_self;
-	}
+		if (tuples[i] != stored[i])
+		{
+			LogFixed   *to = log_fixed(tuples[i]->t_data);
+			LogFixed   *from = log_fixed(stored[i]->t_data);
+
+			to->offset = from->offset;
+			to->timestamp = from->timestamp;
+			tuples[i]->t_self = stored[i]->t_self;
+		}
 }
 
 void
@@ -164,12 +162,7 @@ pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
 			heap_freetuple(stored[i]);
 }
 
-/* ---------------- given offsets ---------------- */
-
-pg_noreturn static void offsets_must_ascend(Relation segment, int64 offset,
-											int64 last);
-
-static void
+pg_noreturn static void
 offsets_must_ascend(Relation segment, int64 offset, int64 last)
 {
 	ereport(ERROR,
@@ -183,8 +176,6 @@ offsets_must_ascend(Relation segment, int64 offset, int64 last)
 
 /*
  * Append records that bring their offsets: COPY or INSERT into a segment.
- * Decides from the relation alone, since pg_restore loads segments in any
- * order.
  *
  * Locks: the caller holds ROW EXCLUSIVE on the segment; takes the append lock.
  * Errors: 55000 if offsets do not ascend.
@@ -214,19 +205,16 @@ pgqueue_append_given(Relation segment, HeapTuple *tuples, int ntuples)
 		int64		first = log_fixed(tuples[done]->t_data)->offset;
 		Insertion	place;
 
-		for (;;)
+		pgqueue_slot_lock(slot);
+		while (!pgqueue_place_begin(&place, segment, slot))
 		{
-			bool		found;
-
-			pgqueue_slot_lock(slot);
-			found = pgqueue_place_begin(&place, segment, slot);
-			if (found)
-				break;
 			pgqueue_slot_unlock(slot);
 			pgqueue_slot_find_tail(slot, segment);
+			pgqueue_slot_lock(slot);
 		}
 		if (place.has_tail && first <= place.tail.offset)
 		{
+			/* before the error, which may have to wait for the client */
 			pgqueue_place_end(&place);
 			pgqueue_slot_unlock(slot);
 			offsets_must_ascend(segment, first, place.tail.offset);

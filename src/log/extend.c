@@ -3,18 +3,15 @@
  * extend.c
  *	  Making a segment's file longer.
  *
- * By as many pages as the caller is about to fill, in one call to the kernel:
- * a write of zeros for each page would cost a bulk append a third of its time.
- * And by no more: a small topic stays small, and pages behind the last record
- * are left over only by an error or a crash in the middle of an append.
+ * By as many pages as the caller is about to fill (README, section 4), in one call
+ * to the kernel: a write of zeros for each page would cost a bulk append a third
+ * of its time.
  *
- * PostgreSQL 16 has ExtendBufferedRelBy() for it.  On 15 we allocate the space
- * ourselves.  It must be allocated, not left as a hole in the file: a disk
- * that is full must fail the append, not the checkpoint.  The storage manager
- * takes the number of blocks from the length of the file and notices nothing.
- * It also need not sync what we do: it syncs the file of every page that was
- * written, and a page that never was may be lost in a crash, since no record
- * that survives is on it.
+ * PostgreSQL 16 has ExtendBufferedRelBy() for it.  On 15 the space is allocated
+ * here, not left as a hole in the file: a disk that is full must fail the append,
+ * not the checkpoint.  The storage manager takes the number of blocks from the
+ * length of the file.  It need not sync the pages: it syncs the file of every page
+ * that was written, and no record that survives a crash is on another one.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +26,6 @@
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
 
-#include "log/log.h"
 #include "log/write.h"
 
 /* At most so many pages in one go: on 16 they are pinned for a moment. */
@@ -64,7 +60,8 @@ allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 	BlockNumber block = nblocks % RELSEG_SIZE;
 	char	   *base = relpath(RelationGetSmgr(segment)->smgr_rnode,
 							   MAIN_FORKNUM);
-	char	   *path = part == 0 ? base : psprintf("%s.%u", base, part);
+	char	   *path = part == 0 ? pstrdup(base) :
+		psprintf("%s.%u", base, part);
 	int			fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
 	bool		done = false;
 
@@ -75,8 +72,7 @@ allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 							   (off_t) pages * BLCKSZ) == 0;
 		CloseTransientFile(fd);
 	}
-	if (path != base)
-		pfree(path);
+	pfree(path);
 	pfree(base);
 	return done;
 #else

@@ -4,9 +4,9 @@
  *	  Tell whether a segment is frozen, and remind autovacuum of one that is not.
  *
  * Autovacuum freezes segments, by their storage parameters
- * (topic/segment_make.c): it visits one after inserts.  A visit passes over records
- * younger than a snapshot and pages in use, and nothing makes it come again when no
- * more is appended.  So maintenance counts an insert that was none.
+ * (topic/segment_make.c), after inserts.  It passes over records younger than a
+ * snapshot and pages in use, and nothing makes it come again when no more is
+ * appended.  So maintenance counts an insert that was none.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,9 +33,8 @@ page_is_new(Relation rel, BlockNumber block)
 }
 
 /*
- * Return true if every page has a bit in the visibility map.  New pages hold nothing,
- * and have no place there.  Reads that map, and pages that lack the bit, up to one
- * that is not new.
+ * Return true if every page has a bit in the visibility map.  New pages have no
+ * place there; pages that lack the bit are read, up to one that is not new.
  */
 static bool
 all_pages_have(Relation rel, uint8 bit)
@@ -87,30 +86,26 @@ is_old(Relation segment)
 	TransactionId newest = InvalidTransactionId;
 	LogTail		tail;
 	Buffer		buffer;
-	Page		page;
+	PageWalk	walk;
 
 	pgqueue_segment_tail(segment, RelationGetNumberOfBlocks(segment), &tail);
 	if (!tail.found)
 		return true;
 	buffer = ReadBuffer(segment, tail.block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	for (OffsetNumber lp = FirstOffsetNumber;
-		 lp <= PageGetMaxOffsetNumber(page); lp++)
+	pgqueue_page_begin(&walk, segment, buffer);
+	while (pgqueue_page_next(&walk))
 	{
-		ItemId		item = PageGetItemId(page, lp);
-		HeapTupleHeader header;
+		TransactionId xmin = HeapTupleHeaderGetRawXmin(walk.tuple.t_data);
 
-		if (!ItemIdIsNormal(item))
-			continue;
-		header = (HeapTupleHeader) PageGetItem(page, item);
-		if (!HeapTupleHeaderXminFrozen(header) &&
-			TransactionIdFollows(HeapTupleHeaderGetRawXmin(header), newest))
-			newest = HeapTupleHeaderGetRawXmin(header);
+		if (!HeapTupleHeaderXminFrozen(walk.tuple.t_data) &&
+			TransactionIdFollows(xmin, newest))
+			newest = xmin;
 	}
 	UnlockReleaseBuffer(buffer);
 	return !TransactionIdIsNormal(newest) ||
-		TransactionIdPrecedes(newest, GetOldestNonRemovableTransactionId(segment));
+		TransactionIdPrecedes(newest,
+							  GetOldestNonRemovableTransactionId(segment));
 }
 
 /*
@@ -123,21 +118,20 @@ is_old(Relation segment)
 void
 pgqueue_remind_autovacuum(Relation segment)
 {
-	Oid			toast = segment->rd_rel->reltoastrelid;
-	Relation	rel;
+	Oid			relid = segment->rd_rel->reltoastrelid;
+	Relation	toast = OidIsValid(relid) ?
+		table_open(relid, AccessShareLock) : NULL;
 	bool		due = !all_pages_have(segment, VISIBILITYMAP_ALL_VISIBLE);
-	bool		toast_due = false;
+	bool		toast_due = toast != NULL &&
+		!all_pages_have(toast, VISIBILITYMAP_ALL_VISIBLE);
 
-	rel = OidIsValid(toast) ? table_open(toast, AccessShareLock) : NULL;
-	if (rel != NULL)
-		toast_due = !all_pages_have(rel, VISIBILITYMAP_ALL_VISIBLE);
 	if ((due || toast_due) && is_old(segment))
 	{
 		if (due)
 			pgstat_count_heap_insert(segment, 1);
 		if (toast_due)
-			pgstat_count_heap_insert(rel, 1);
+			pgstat_count_heap_insert(toast, 1);
 	}
-	if (rel != NULL)
-		table_close(rel, AccessShareLock);
+	if (toast != NULL)
+		table_close(toast, AccessShareLock);
 }

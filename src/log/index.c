@@ -24,14 +24,13 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplesort.h"
 
-#include "base/compat.h"
+#include "base/compat_table.h"
 #include "log/log.h"
 
 /* What evaluating index expressions and predicates needs. */
 typedef struct IndexEval
 {
 	EState	   *estate;
-	ExprContext *econtext;
 	ExprState  *predicate;
 	TupleTableSlot *slot;
 	IndexInfo  *info;
@@ -44,9 +43,8 @@ eval_begin(IndexEval *eval, Relation heap, IndexInfo *info)
 {
 	eval->info = info;
 	eval->estate = CreateExecutorState();
-	eval->econtext = GetPerTupleExprContext(eval->estate);
 	eval->slot = table_slot_create(heap, NULL);
-	eval->econtext->ecxt_scantuple = eval->slot;
+	GetPerTupleExprContext(eval->estate)->ecxt_scantuple = eval->slot;
 	eval->predicate = ExecPrepareQual(info->ii_Predicate, eval->estate);
 }
 
@@ -54,8 +52,8 @@ eval_begin(IndexEval *eval, Relation heap, IndexInfo *info)
 static bool
 eval_tuple(IndexEval *eval)
 {
-	MemoryContextReset(eval->econtext->ecxt_per_tuple_memory);
-	if (eval->predicate != NULL && !ExecQual(eval->predicate, eval->econtext))
+	ResetPerTupleExprContext(eval->estate);
+	if (!ExecQual(eval->predicate, GetPerTupleExprContext(eval->estate)))
 		return false;
 	FormIndexDatum(eval->info, eval->slot, eval->estate,
 				   eval->values, eval->isnull);
@@ -74,63 +72,46 @@ eval_end(IndexEval *eval)
 
 /*
  * Return true if the record in the slot must be indexed; *alive: it counts for
- * uniqueness.  CREATE INDEX excludes writers, so a record in progress is of
- * this transaction.
+ * uniqueness.  wait: for the transaction that inserts it, unless that is ours.
  */
 static bool
 index_record(IndexEval *eval, Relation heap, TransactionId oldest_xmin,
-			 bool anyvisible, bool unique, bool *alive)
+			 bool wait, bool *alive)
 {
 	BufferHeapTupleTableSlot *bslot = (BufferHeapTupleTableSlot *) eval->slot;
 	HeapTuple	tuple = bslot->base.tuple;
 
 	for (;;)
 	{
-		TransactionId xmin = InvalidTransactionId;
+		TransactionId xmin;
 		HTSV_Result verdict;
 
 		LockBuffer(bslot->buffer, BUFFER_LOCK_SHARE);
 		verdict = HeapTupleSatisfiesVacuum(tuple, oldest_xmin, bslot->buffer);
-		if (verdict == HEAPTUPLE_INSERT_IN_PROGRESS)
-			xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+		xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 		LockBuffer(bslot->buffer, BUFFER_LOCK_UNLOCK);
 
-		switch (verdict)
-		{
-			case HEAPTUPLE_DEAD:
-				return false;
-			case HEAPTUPLE_RECENTLY_DEAD:
-				*alive = false;
-				return true;
-			case HEAPTUPLE_INSERT_IN_PROGRESS:
-				if (unique && !anyvisible &&
-					!TransactionIdIsCurrentTransactionId(xmin))
-				{
-					XactLockTableWait(xmin, heap, &tuple->t_self,
-									  XLTW_InsertIndexUnique);
-					CHECK_FOR_INTERRUPTS();
-					continue;
-				}
-				pg_fallthrough;
-			default:
-				*alive = true;
-				return true;
-		}
+		*alive = verdict != HEAPTUPLE_RECENTLY_DEAD;
+		if (verdict != HEAPTUPLE_INSERT_IN_PROGRESS || !wait ||
+			TransactionIdIsCurrentTransactionId(xmin))
+			return verdict != HEAPTUPLE_DEAD;
+		XactLockTableWait(xmin, heap, &tuple->t_self, XLTW_InsertIndexUnique);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
-double
-pgqueue_index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
-							   bool allow_sync, bool anyvisible, bool progress,
-							   BlockNumber start, BlockNumber numblocks,
-							   IndexBuildCallback callback,
-							   void *callback_state, TableScanDesc scan)
+static double
+index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
+					   bool allow_sync, bool anyvisible, bool progress,
+					   BlockNumber start, BlockNumber numblocks,
+					   IndexBuildCallback callback, void *callback_state,
+					   TableScanDesc scan)
 {
 	IndexEval	eval;
-	Snapshot	snapshot;
-	bool		registered = false;
+	Snapshot	registered = NULL;
 	TransactionId oldest_xmin = InvalidTransactionId;
-	bool		unique = info->ii_Unique || info->ii_ExclusionOps != NULL;
+	bool		wait = !anyvisible &&
+		(info->ii_Unique || info->ii_ExclusionOps != NULL);
 	double		reltuples = 0;
 	BlockNumber reported = InvalidBlockNumber;
 
@@ -139,19 +120,15 @@ pgqueue_index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 	if (!info->ii_Concurrent)
 		oldest_xmin = GetOldestNonRemovableTransactionId(heap);
 
-	if (scan != NULL)
-		snapshot = scan->rs_snapshot;	/* a worker's share of the scan */
-	else
+	/* unless it is a worker's share of a parallel scan */
+	if (scan == NULL)
 	{
 		/* a concurrent build indexes what one snapshot sees, others all */
 		if (info->ii_Concurrent)
-		{
-			snapshot = RegisterSnapshot(GetTransactionSnapshot());
-			registered = true;
-		}
-		else
-			snapshot = SnapshotAny;
-		scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, false);
+			registered = RegisterSnapshot(GetTransactionSnapshot());
+		scan = table_beginscan_strat(heap,
+									 registered ? registered : SnapshotAny,
+									 0, NULL, true, false);
 		if (!allow_sync)
 			heap_setscanlimits(scan, start, numblocks);
 	}
@@ -171,8 +148,8 @@ pgqueue_index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 			pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, block);
 			reported = block;
 		}
-		if (snapshot == SnapshotAny &&
-			!index_record(&eval, heap, oldest_xmin, anyvisible, unique, &alive))
+		if (scan->rs_snapshot == SnapshotAny &&
+			!index_record(&eval, heap, oldest_xmin, wait, &alive))
 			continue;
 		if (alive)
 			reltuples += 1;
@@ -182,41 +159,40 @@ pgqueue_index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 	}
 
 	table_endscan(scan);
-	if (registered)
-		UnregisterSnapshot(snapshot);
+	UnregisterSnapshot(registered);
 	eval_end(&eval);
 	return reltuples;
 }
 
-/* Get the next TID that the index holds, in order.  Return false at the end. */
-static bool
+/* Get the next TID that the index holds, in order; an invalid one at the end. */
+static void
 next_indexed(ValidateIndexState *state, ItemPointer tid)
 {
 	Datum		encoded;
 	bool		isnull;
 
-	if (!pgqueue_tuplesort_getdatum(state->tuplesort, &encoded, &isnull))
-		return false;
-	itemptr_decode(tid, DatumGetInt64(encoded));
-	return true;
+	if (!tuplesort_getdatum(state->tuplesort, true, false, &encoded, &isnull,
+							NULL))
+		ItemPointerSetInvalid(tid);
+	else
+		itemptr_decode(tid, DatumGetInt64(encoded));
 }
 
 /*
  * Do the second pass of CREATE INDEX CONCURRENTLY: merge the index's sorted
  * TIDs with the table's, and insert those that the index lacks.
  */
-void
-pgqueue_index_validate_scan(Relation heap, Relation index, IndexInfo *info,
-							Snapshot snapshot, ValidateIndexState *state)
+static void
+index_validate_scan(Relation heap, Relation index, IndexInfo *info,
+					Snapshot snapshot, ValidateIndexState *state)
 {
 	IndexEval	eval;
 	TableScanDesc scan;
 	ItemPointerData indexed;
-	bool		more;
 
 	eval_begin(&eval, heap, info);
 	scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, false);
-	more = next_indexed(state, &indexed);
+	next_indexed(state, &indexed);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, eval.slot))
 	{
@@ -224,11 +200,9 @@ pgqueue_index_validate_scan(Relation heap, Relation index, IndexInfo *info,
 
 		CHECK_FOR_INTERRUPTS();
 		state->htups += 1;
-		while (more && ItemPointerCompare(&indexed, tid) < 0)
-			more = next_indexed(state, &indexed);
-		if (more && ItemPointerEquals(&indexed, tid))
-			continue;
-		if (!eval_tuple(&eval))
+		while (ItemPointerCompare(&indexed, tid) < 0)
+			next_indexed(state, &indexed);
+		if (ItemPointerCompare(&indexed, tid) == 0 || !eval_tuple(&eval))
 			continue;
 		index_insert(index, eval.values, eval.isnull, tid, heap,
 					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
@@ -238,4 +212,12 @@ pgqueue_index_validate_scan(Relation heap, Relation index, IndexInfo *info,
 
 	table_endscan(scan);
 	eval_end(&eval);
+}
+
+/* Set the callbacks of an access method that are defined here. */
+void
+pgqueue_index_methods(TableAmRoutine *am)
+{
+	am->index_build_range_scan = index_build_range_scan;
+	am->index_validate_scan = index_validate_scan;
 }

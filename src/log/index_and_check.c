@@ -3,13 +3,12 @@
  * index_and_check.c
  *	  Indexes and CHECK constraints on a segment.
  *
- * The hot path writes records without the executor.  An owner may add an index
- * to the topic's table, to find messages by key, or a CHECK constraint: then
- * each append does for them what the executor would do.  Constraints are
- * checked before offsets are assigned (a constraint on "offset" or "timestamp"
- * sees zero and 2000-01-01), indexes are filled after the append lock.
- * Triggers and generated columns are refused: a trigger would have to run
- * between the two.
+ * Records are written without the executor.  If an owner has added an index or a
+ * CHECK constraint to the topic's table, each append does for them what the
+ * executor would do.  Constraints are checked before offsets are assigned (a
+ * constraint on "offset" or "timestamp" sees zero and 2000-01-01), indexes are
+ * filled after the append lock.  Triggers and generated columns are refused: a
+ * trigger would have to run between the two.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +19,6 @@
 
 #include "base/compat_table.h"
 #include "base/lock.h"
-#include "log/log.h"
 #include "log/write.h"
 
 struct IndexAndCheck
@@ -29,18 +27,6 @@ struct IndexAndCheck
 	ResultRelInfo *rri;
 	TupleTableSlot *slot;
 };
-
-pg_noreturn static void refuse(Relation segment, const char *what);
-
-static void
-refuse(Relation segment, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("segment \"%s\" has %s, which producing does not support",
-					RelationGetRelationName(segment), what),
-			 errhint("Only indexes and CHECK constraints may be added to a topic's table.")));
-}
 
 /*
  * Return NULL, at the cost of a few comparisons, for a segment without indexes
@@ -58,10 +44,14 @@ pgqueue_index_and_check_begin(Relation segment)
 			   !desc->constr->has_generated_stored))
 		return NULL;
 
-	if (segment->trigdesc != NULL)
-		refuse(segment, "triggers");
-	if (desc->constr->has_generated_stored)
-		refuse(segment, "generated columns");
+	if (segment->trigdesc != NULL || desc->constr->has_generated_stored)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("segment \"%s\" has %s, which producing does not support",
+						RelationGetRelationName(segment),
+						segment->trigdesc != NULL ? "triggers" :
+						"generated columns"),
+				 errhint("Only indexes and CHECK constraints may be added to a topic's table.")));
 
 	work = palloc(sizeof(IndexAndCheck));
 	work->estate = CreateExecutorState();

@@ -33,11 +33,12 @@ typedef struct AppendSlot AppendSlot;
 #define VIEW_ATTR_HEADERS	6
 #define VIEW_NATTS			6
 
+extern const AttrNumber pgqueue_view_columns[VIEW_NATTS];
 extern const char *pgqueue_table_flaw(Relation log);
 extern const char *pgqueue_segment_flaw(Relation segment, Oid owner,
 										Oid value_type, bool strict);
 extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
-extern const TableAmRoutine *pgqueue_log_methods;
+extern TableAmRoutine pgqueue_log_methods;
 extern bool pgqueue_is_log(Relation rel);
 extern bool pgqueue_segment_sound(Relation segment, Oid log, Oid owner,
 								  Oid value_type, const char **flaw);
@@ -51,18 +52,7 @@ extern void pgqueue_remind_autovacuum(Relation segment);
 
 /* ---------------- index.c ---------------- */
 
-extern double pgqueue_index_build_range_scan(Relation heap, Relation index,
-											 struct IndexInfo *info,
-											 bool allow_sync, bool anyvisible,
-											 bool progress, BlockNumber start,
-											 BlockNumber numblocks,
-											 IndexBuildCallback callback,
-											 void *callback_state,
-											 TableScanDesc scan);
-extern void pgqueue_index_validate_scan(Relation heap, Relation index,
-										struct IndexInfo *info,
-										Snapshot snapshot,
-										struct ValidateIndexState *state);
+extern void pgqueue_index_methods(TableAmRoutine *am);
 
 /* ---------------- segment_list.c ---------------- */
 
@@ -124,7 +114,7 @@ typedef struct LogSeek
 typedef struct LogTail
 {
 	bool		found;
-	BlockNumber block;
+	BlockNumber block;			/* InvalidBlockNumber: none */
 	int64		offset;
 	TimestampTz timestamp;
 } LogTail;

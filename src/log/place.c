@@ -3,17 +3,11 @@
  * place.c
  *	  Records onto pages, always behind the last one.
  *
- * Why not heap_insert() and heap_multi_insert(): they toast again, under our
- * lock, what was toasted before it; they extend the file although empty pages
- * follow the tail; and they reuse the line pointers that VACUUM freed, so a
- * later offset could stand before an earlier one on its page, and any copy of
- * the file (COPY TO, VACUUM FULL, pg_dump) would reorder the log.  Here a
- * record always takes the line pointer behind the last, hence
+ * heap_insert() and heap_multi_insert() cannot be used: they toast again, under the
+ * append lock, what was toasted before it; they extend the file although empty
+ * pages follow the tail; and they reuse line pointers (README, I1).
  *
- *		(block, line pointer) order is offset order.
- *
- * The WAL records are the heap's own (XLOG_HEAP2_MULTI_INSERT), so recovery,
- * standbys and logical decoding need nothing of ours.
+ * The WAL records are the heap's own (XLOG_HEAP2_MULTI_INSERT).
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +21,6 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 
-#include "log/log.h"
 #include "log/write.h"
 
 /* Return true if a page has room for a record behind all line pointers. */
@@ -83,10 +76,8 @@ pages_of(HeapTuple *tuples, int ntuples)
 
 /*
  * Return the page place->block, locked.  Beyond the file's end, extend the file
- * by all the pages that the records will fill: see pgqueue_extend().
- *
- * The slot is held, so no other backend extends the segment or writes to it:
- * pages added under this hold are still zero, and are not read from disk.
+ * by all the pages that the records will fill.  Pages added under this hold of the
+ * slot are still zero, and are not read from disk.
  */
 static Buffer
 open_page(Insertion *place, HeapTuple *tuples, int ntuples)
@@ -147,12 +138,9 @@ log_page(Relation segment, Buffer buffer, HeapTuple *tuples, int ntuples,
 	int			flags = REGBUF_STANDARD;
 	XLogRecPtr	lsn;
 
-	xlrec->flags = 0;
+	xlrec->flags = (visibility_cleared ? XLH_INSERT_ALL_VISIBLE_CLEARED : 0) |
+		(last ? XLH_INSERT_LAST_IN_MULTI : 0);
 	xlrec->ntuples = ntuples;
-	if (visibility_cleared)
-		xlrec->flags |= XLH_INSERT_ALL_VISIBLE_CLEARED;
-	if (last)
-		xlrec->flags |= XLH_INSERT_LAST_IN_MULTI;
 	if (RelationIsLogicallyLogged(segment))
 	{
 		xlrec->flags |= XLH_INSERT_CONTAINS_NEW_TUPLE;
@@ -197,23 +185,22 @@ log_page(Relation segment, Buffer buffer, HeapTuple *tuples, int ntuples,
 }
 
 /*
- * Write as many of the records as the page takes, at least one.  last: these
+ * Write as many of the records as place's page takes, at least one.  last: these
  * are the last of the call if all fit.  Return how many were written.
  */
 static int
-put_on_page(Relation segment, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
-			int ntuples, bool last)
+put_on_page(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
 {
+	Relation	segment = place->segment;
+	Buffer		buffer = place->buffer;
 	Page		page = BufferGetPage(buffer);
-	BlockNumber block = BufferGetBlockNumber(buffer);
 	OffsetNumber lp = PageGetMaxOffsetNumber(page);
 	bool		init = (lp == 0);
-	bool		visibility_cleared = false;
+	bool		visible = PageIsAllVisible(page);
 	int			n;
 
 	/* no ERROR from here until the change is logged */
 	START_CRIT_SECTION();
-
 	for (n = 0; n < ntuples; n++)
 	{
 		HeapTuple	tuple = tuples[n];
@@ -221,54 +208,50 @@ put_on_page(Relation segment, Buffer buffer, Buffer vmbuffer, HeapTuple *tuples,
 		if (!page_has_room(page, tuple->t_len))
 			break;
 		lp++;
-		ItemPointerSet(&tuple->t_self, block, lp);
+		ItemPointerSet(&tuple->t_self, place->block, lp);
 		tuple->t_data->t_ctid = tuple->t_self;
 		if (PageAddItem(page, (void *) tuple->t_data, tuple->t_len, lp, false,
 						true) != lp)
 			elog(PANIC, "failed to add a record to a segment's page");
 	}
 
-	if (PageIsAllVisible(page))
+	if (visible)
 	{
-		visibility_cleared = true;
 		PageClearAllVisible(page);
-		visibilitymap_clear(segment, block, vmbuffer, VISIBILITYMAP_VALID_BITS);
+		visibilitymap_clear(segment, place->block, place->vmbuffer,
+							VISIBILITYMAP_VALID_BITS);
 	}
 	MarkBufferDirty(buffer);
 	if (RelationNeedsWAL(segment))
-		log_page(segment, buffer, tuples, n, init, visibility_cleared,
+		log_page(segment, buffer, tuples, n, init, visible,
 				 last && n == ntuples);
-
 	END_CRIT_SECTION();
 	return n;
 }
 
 /*
- * Find the tail of a segment and hold its page.  False, with nothing held, if
- * the page that should hold the last record does not: then
+ * Find the tail of a segment and hold its page.  Return false, with nothing held,
+ * if the page that should hold the last record does not: then
  * pgqueue_slot_find_tail() must walk.
  *
- * The number of blocks is asked only where it can matter: the slot's tail is
- * an existing block unless VACUUM truncated the file since this backend last
- * wrote to it, and then the relation's target block was reset.
+ * The slot's tail is an existing block unless VACUUM truncated the file since this
+ * backend last wrote to it, and then the relation's target block was reset: so the
+ * number of blocks need not be asked otherwise.
  *
  * Locks: the slot; ROW EXCLUSIVE on the segment.
  */
 bool
 pgqueue_place_begin(Insertion *place, Relation segment, AppendSlot *slot)
 {
-	bool		known = pgqueue_slot_tail_locked(slot, segment, &place->block);
+	bool		known;
 	PageWalk	walk;
 
-	place->segment = segment;
-	place->slot = slot;
-	place->nblocks = 0;
-	place->fresh = InvalidBlockNumber;
-	place->buffer = InvalidBuffer;
-	place->vmbuffer = InvalidBuffer;
-	place->first_block = false;
-	place->has_tail = false;
-
+	*place = (Insertion) {
+		.segment = segment,
+		.slot = slot,
+		.fresh = InvalidBlockNumber
+	};
+	known = pgqueue_slot_tail_locked(slot, segment, &place->block);
 	if (!known || place->block == InvalidBlockNumber ||
 		RelationGetTargetBlock(segment) == InvalidBlockNumber)
 	{
@@ -299,8 +282,7 @@ pgqueue_place_begin(Insertion *place, Relation segment, AppendSlot *slot)
 }
 
 /*
- * Write records, complete but for their place.  They fit a page (toasted
- * before) and are not toasted here.
+ * Write records, complete but for their place.  Each fits a page.
  *
  * Locks: as pgqueue_place_begin().
  * Errors: I/O and disk full.  What was written until then is dead with the
@@ -316,13 +298,12 @@ pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
 		page_for(place, tuples + done, ntuples - done);
 		/* before the records are there: the tail is an upper bound */
 		pgqueue_slot_set_tail_locked(place->slot, place->segment, place->block);
-		done += put_on_page(place->segment, place->buffer, place->vmbuffer,
-							tuples + done, ntuples - done, last);
+		done += put_on_page(place, tuples + done, ntuples - done, last);
 	}
 	RelationSetTargetBlock(place->segment, place->block);
 }
 
-/* Let go of the page.  The slot stays locked. */
+/* Release the page.  The slot stays locked. */
 void
 pgqueue_place_end(Insertion *place)
 {
@@ -331,19 +312,4 @@ pgqueue_place_end(Insertion *place)
 	if (BufferIsValid(place->vmbuffer))
 		ReleaseBuffer(place->vmbuffer);
 	place->buffer = place->vmbuffer = InvalidBuffer;
-}
-
-/* Fill in the header of a record that this transaction and command insert. */
-void
-pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid, Oid segment)
-{
-	HeapTupleHeader header = tuple->t_data;
-
-	header->t_infomask &= ~HEAP_XACT_MASK;
-	header->t_infomask2 &= ~HEAP2_XACT_MASK;
-	header->t_infomask |= HEAP_XMAX_INVALID;
-	HeapTupleHeaderSetXmin(header, xid);
-	HeapTupleHeaderSetCmin(header, cid);
-	HeapTupleHeaderSetXmax(header, 0);
-	tuple->t_tableOid = segment;
 }

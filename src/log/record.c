@@ -3,11 +3,9 @@
  * record.c
  *	  A message's values to a record.
  *
- * heap_form_tuple() serves any table; here the columns are known, and forming
- * is a quarter of what producing costs.  So a record of ordinary varlena
- * values is laid out directly, and whatever is unusual (values out of line,
- * other types, wide alignment) goes the general way.  Both give the same
- * bytes.
+ * Forming is a quarter of what producing costs.  So a record of ordinary varlena
+ * values is laid out directly, and heap_form_tuple(), which gives the same bytes,
+ * serves what is unusual: values out of line, other types, wide alignment.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +19,6 @@
 #endif
 
 #include "log/log.h"
-#include "log/write.h"
 
 /* Largest sum of key, value and headers of a message. */
 #define MAX_MESSAGE_BYTES (MaxAllocSize - 1024 * 1024)
@@ -146,9 +143,7 @@ form_general(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
 	values[LOG_ATTR_OFFSET - 1] = Int64GetDatum(0);
 	values[LOG_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(0);
 	values[LOG_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	nulls[LOG_ATTR_OFFSET - 1] = false;
-	nulls[LOG_ATTR_TIMESTAMP - 1] = false;
-	nulls[LOG_ATTR_PARTITION - 1] = false;
+	memset(nulls, false, LOG_ATTR_PARTITION * sizeof(bool));
 	return heap_form_tuple(desc, values, nulls);
 }
 

@@ -1,15 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * rewrite.c
- *	  A segment's settled records: visiting them, and copying some of them into
- *	  a new file that takes the place of the old one.
- *
- * Settled is a record that is committed and shown by every snapshot.
+ *	  Copy some of a segment's settled records into a new file that takes the
+ *	  place of the old one.
  *
  * What stays is copied, its offset unchanged and its xmin frozen, while readers
  * go on; then the files are swapped, as VACUUM FULL does it, under a lock that
- * is only tried.  A crash or an abort leaves the old file, a commit the new one.
- * Why no reader is hurt stands in README, section 14.
+ * is only tried.  README, section 14, has the proof that no reader is hurt.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,8 +32,6 @@
 
 /* How often the swap tries to have the segment for itself. */
 #define SWAP_TRIES		100
-
-/* ---------------- the copy ---------------- */
 
 typedef struct Copy
 {
@@ -97,8 +92,8 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 		new->rd_toastoid = segment->rd_rel->reltoastrelid;
 	copy->state = begin_heap_rewrite(segment, new, settled->horizon,
 									 settled->horizon, multi);
-	pgstat_progress_update_param(PGQUEUE_PROGRESS_PHASE,
-								 PGQUEUE_PROGRESS_PHASE_WRITE_NEW_HEAP);
+	pgstat_progress_update_param(PROGRESS_REPACK_PHASE,
+								 PROGRESS_REPACK_PHASE_WRITE_NEW_HEAP);
 	visit = pgqueue_visit_settled(segment, settled, 0, copy_record, copy);
 	end_heap_rewrite(copy->state);
 	new->rd_toastoid = InvalidOid;
@@ -107,42 +102,18 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 	return visit == VISITED_ALL;
 }
 
-static void
-drop_copy(Oid relid)
-{
-	ObjectAddress copy;
-
-	ObjectAddressSet(copy, RelationRelationId, relid);
-	performDeletion(&copy, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
-}
-
-/* ---------------- the swap ---------------- */
-
 /*
  * Wait for a moment until no other transaction uses the segment.  Return true
- * if so.  It is not locked: a standby keeps what was locked, even briefly, to
- * the end of the transaction.
+ * if so, and if the segment could be locked.  NoLock: it is not locked, since a
+ * standby keeps what was locked, even briefly, to the end of the transaction.
  */
 static bool
-is_free_soon(Oid relid)
-{
-	for (int i = 0; i < SWAP_TRIES; i++)
-	{
-		if (!pgqueue_segment_in_use(relid))
-			return true;
-		pgqueue_lock_pause();
-	}
-	return false;
-}
-
-/* Have the segment for ourselves, if that is soon possible. */
-static bool
-lock_for_swap(Oid relid)
+is_free_soon(Oid relid, LOCKMODE mode)
 {
 	for (int i = 0; i < SWAP_TRIES; i++)
 	{
 		if (!pgqueue_segment_in_use(relid) &&
-			pgqueue_try_lock_segment(relid, AccessExclusiveLock))
+			(mode == NoLock || pgqueue_try_lock_segment(relid, mode)))
 			return true;
 		pgqueue_lock_pause();
 	}
@@ -164,18 +135,15 @@ static FullTransactionId
 full_xid(TransactionId xid)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
-	uint32		epoch = EpochFromFullTransactionId(next);
+	uint32		age = XidFromFullTransactionId(next) - xid;
 
-	if (xid > XidFromFullTransactionId(next))
-		epoch--;
-	return FullTransactionIdFromEpochAndXid(epoch, xid);
+	return FullTransactionIdFromU64(U64FromFullTransactionId(next) - age);
 }
 
 /*
  * Write a WAL record that cancels a standby's queries with snapshots that do
- * not show the newest of the records: they must not read the new file, in which
- * they would see what is frozen and miss what is gone.  No record is made for
- * that; this one of the B-tree does nothing else.
+ * not show the newest of the records, since what they should not see is frozen in
+ * the new file.  This record of the B-tree does nothing else.
  */
 static void
 log_standby_conflict(Relation segment, TransactionId newest)
@@ -184,23 +152,21 @@ log_standby_conflict(Relation segment, TransactionId newest)
 
 	if (!TransactionIdIsValid(newest) || !XLogStandbyInfoActive())
 		return;
-	PGQUEUE_SET_REUSE_PAGE(record, segment, full_xid(newest));
+	record.locator = segment->rd_locator;
+	record.snapshotConflictHorizon = full_xid(newest);
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
 	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
 }
 
 /*
- * Keep of a segment what stays, in a new file.  *done: what was done.  False: it
- * is in use, or has records that are not settled, or may_go says no; then nothing
- * is changed.  may_go is asked at last, with the segment for ourselves.
- *
- * Closes the segment.
+ * Keep of a segment what stays, in a new file; add to *done; close the segment.
+ * Return false if it is in use, or has records that are not settled, or may_go,
+ * called last and with the segment locked, says no: then nothing is changed.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the segment and its TOAST
- * table: no VACUUM, no DDL.  No producer appends to a sealed segment, but COPY
- * into the segment might: then it is not swapped.  Takes ACCESS EXCLUSIVE, if
- * that can be had, to the end of the transaction.
+ * table.  Takes ACCESS EXCLUSIVE, conditionally, to the end of the transaction; a
+ * segment to which COPY has appended meanwhile is not swapped.
  */
 bool
 pgqueue_rewrite_segment(Relation segment, Settled *settled, LogReceiver stays,
@@ -216,10 +182,11 @@ pgqueue_rewrite_segment(Relation segment, Settled *settled, LogReceiver stays,
 	Copy		copy = {.stays = stays,.arg = arg};
 	bool		copied;
 	Oid			new;
+	ObjectAddress address;
 	MemoryContext context = CurrentMemoryContext;
 
 	/* before the work is done */
-	if (!is_free_soon(relid))
+	if (!is_free_soon(relid, NoLock))
 	{
 		relation_close(segment, NoLock);
 		return false;
@@ -229,10 +196,11 @@ pgqueue_rewrite_segment(Relation segment, Settled *settled, LogReceiver stays,
 	if (MultiXactIdPrecedes(multi, segment->rd_rel->relminmxid))
 		multi = segment->rd_rel->relminmxid;
 	new = make_new_heap(relid, segment->rd_rel->reltablespace,
-						segment->rd_rel->relam,
-						RELPERSISTENCE_PERMANENT, ShareUpdateExclusiveLock);
+						segment->rd_rel->relam, RELPERSISTENCE_PERMANENT,
+						ShareUpdateExclusiveLock);
 	copied = copy_segment(segment, new, settled, multi, &copy) &&
-		lock_for_swap(relid) && end_of(segment) == end && may_go(arg);
+		is_free_soon(relid, AccessExclusiveLock) &&
+		end_of(segment) == end && may_go(arg);
 	if (copied)
 	{
 		log_standby_conflict(segment, settled->newest);
@@ -241,7 +209,8 @@ pgqueue_rewrite_segment(Relation segment, Settled *settled, LogReceiver stays,
 	relation_close(segment, NoLock);
 	if (!copied)
 	{
-		drop_copy(new);
+		ObjectAddressSet(address, RelationRelationId, new);
+		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 		return false;
 	}
 	pgqueue_pin();

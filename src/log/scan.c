@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "commands/progress.h"
-#include "commands/vacuum.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
@@ -22,22 +21,20 @@
 
 /*
  * Judge a page's records at or behind a place, in order, under its share lock.
- * lines gets those to emit; stop is set if the page ends at a record that may
- * still appear, at offset *stopped_at.
+ * lines gets those to emit; *stopped_at the offset of a record behind them that may
+ * still appear.
  */
 static int
 judge_page(Relation segment, Buffer buffer, const LogSeek *from,
-		   Snapshot snapshot, OffsetNumber *lines, bool *has_record, bool *stop,
+		   Snapshot snapshot, OffsetNumber *lines, bool *has_record,
 		   int64 *stopped_at)
 {
-	bool		all_visible = PageIsAllVisible(BufferGetPage(buffer)) &&
-		!snapshot->takenDuringRecovery;
-	bool		serializable = CheckForSerializableConflictOutNeeded(segment,
-																	 snapshot);
+	bool		judge = !PageIsAllVisible(BufferGetPage(buffer)) ||
+		snapshot->takenDuringRecovery ||
+		CheckForSerializableConflictOutNeeded(segment, snapshot);
 	PageWalk	walk;
 	int			n = 0;
 
-	*stop = false;
 	*has_record = false;
 	pgqueue_page_begin(&walk, segment, buffer);
 	while (pgqueue_page_next(&walk))
@@ -49,13 +46,12 @@ judge_page(Relation segment, Buffer buffer, const LogSeek *from,
 		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at)
 			continue;
 
-		if (!all_visible || serializable)
+		if (judge)
 			verdict = pgqueue_judge(&walk.tuple, buffer, segment, snapshot);
 		if (verdict == VERDICT_EMIT)
 			lines[n++] = walk.tuple.t_self.ip_posid;
 		else if (verdict == VERDICT_STOP)
 		{
-			*stop = true;
 			*stopped_at = fixed->offset;
 			break;
 		}
@@ -81,28 +77,27 @@ emit_page(Relation segment, Buffer buffer, const OffsetNumber *lines, int n,
 }
 
 /*
- * Read a segment's messages at or behind a place.
+ * Read the messages at or behind a place in a segment's blocks.  receiver: NULL to
+ * judge them only; *stopped_at: -1, or where the scan is SCAN_UNSTABLE; *emitted:
+ * set to the last block with messages.
  *
- * The number of blocks is asked after the snapshot was taken, so it covers
- * every record the snapshot shows.  A page without a record may begin a long
- * hole; then the slot is asked, once, where the records end.
+ * A page without a record may begin a long hole; then the slot is asked, once,
+ * where the records end.
  */
-ScanEnd
-pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
-			 Snapshot snapshot, LogReceiver receiver, void *arg,
-			 int64 *stopped_at, bool *emitted)
+static ScanEnd
+scan_blocks(Relation segment, AppendSlot *slot, BlockNumber block,
+			BlockNumber nblocks, const LogSeek *from, Snapshot snapshot,
+			LogReceiver receiver, void *arg, int64 *stopped_at,
+			BlockNumber *emitted)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
-	bool		bounded = false;
 	OffsetNumber lines[MaxHeapTuplesPerPage];
+	bool		bounded = false;
 
-	PredicateLockRelation(segment, snapshot);
-	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, from);
-		 block < nblocks; block++)
+	*stopped_at = -1;
+	for (; block < nblocks; block++)
 	{
 		Buffer		buffer;
 		bool		has_record;
-		bool		stop;
 		bool		more;
 		int			n;
 
@@ -110,104 +105,92 @@ pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
 		buffer = ReadBuffer(segment, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		n = judge_page(segment, buffer, from, snapshot, lines, &has_record,
-					   &stop, stopped_at);
+					   stopped_at);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		*emitted |= n > 0;
-		more = emit_page(segment, buffer, lines, n, receiver, arg);
+		if (n > 0)
+			*emitted = block;
+		more = receiver == NULL ||
+			emit_page(segment, buffer, lines, n, receiver, arg);
 		ReleaseBuffer(buffer);
 
 		if (!more)
 			return SCAN_ENOUGH;
-		if (stop)
+		if (*stopped_at >= 0)
 			return SCAN_UNSTABLE;
 		if (!has_record && !bounded)
 		{
-			BlockNumber tail = pgqueue_slot_find_tail(slot, segment);
+			BlockNumber end = pgqueue_slot_find_tail(slot, segment);
 
 			bounded = true;
-			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
+			nblocks = Min(nblocks, end);
 		}
 	}
 	return SCAN_EXHAUSTED;
 }
 
 /*
+ * Read a segment's messages at or behind a place.  The number of blocks is asked
+ * after the snapshot was taken, so it covers every record that the snapshot shows.
+ */
+ScanEnd
+pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
+					 Snapshot snapshot, LogReceiver receiver, void *arg,
+					 int64 *stopped_at, bool *emitted)
+{
+	BlockNumber last = InvalidBlockNumber;
+	BlockNumber nblocks;
+	ScanEnd		end;
+
+	PredicateLockRelation(segment, snapshot);
+	nblocks = RelationGetNumberOfBlocks(segment);
+	end = scan_blocks(segment, slot, pgqueue_seek_block(segment, nblocks, from),
+					  nblocks, from, snapshot, receiver, arg, stopped_at,
+					  &last);
+	*emitted |= last != InvalidBlockNumber;
+	return end;
+}
+
+/*
  * Find the first record of a segment that may still appear.  Return false if
- * there is none.
- *
- * The scan begins where the last one found that all before is settled.
+ * there is none.  The scan begins where the last one found that all before is
+ * settled.
  */
 bool
 pgqueue_first_unstable(Relation segment, AppendSlot *slot, Snapshot snapshot,
 					   int64 *offset)
 {
 	LogSeek		all = {.by_time = false,.at = 0};
-	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 	BlockNumber settled = pgqueue_slot_stable(slot, segment);
-	OffsetNumber lines[MaxHeapTuplesPerPage];
-	bool		bounded = false;
-	bool		stop = false;
+	ScanEnd		end;
 
 	PredicateLockRelation(segment, snapshot);
-	for (BlockNumber block = settled; block < nblocks && !stop; block++)
-	{
-		Buffer		buffer;
-		bool		has_record;
-
-		CHECK_FOR_INTERRUPTS();
-		buffer = ReadBuffer(segment, block);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (judge_page(segment, buffer, &all, snapshot, lines, &has_record,
-					   &stop, offset) > 0)
-			settled = block;
-		UnlockReleaseBuffer(buffer);
-		if (!has_record && !bounded)
-		{
-			BlockNumber tail = pgqueue_slot_find_tail(slot, segment);
-
-			bounded = true;
-			nblocks = tail == InvalidBlockNumber ? 0 : Min(nblocks, tail + 1);
-		}
-	}
+	end = scan_blocks(segment, slot, settled,
+					  RelationGetNumberOfBlocks(segment), &all, snapshot,
+					  NULL, NULL, offset, &settled);
 	/* what we wrote ourselves is shown, and may go again */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		pgqueue_slot_set_stable(slot, segment, settled);
-	return stop;
+	return end == SCAN_UNSTABLE;
 }
 
 /*
- * List the settled records of a page, up to the first that is not settled,
- * under its share lock.
- */
-static int
-settled_lines(Settled *settled, Relation segment, Buffer buffer,
-			  OffsetNumber *lines, bool *unsettled)
-{
-	PageWalk	walk;
-	int			n = 0;
-
-	*unsettled = false;
-	pgqueue_page_begin(&walk, segment, buffer);
-	while (!*unsettled && pgqueue_page_next(&walk))
-		if (pgqueue_is_settled(settled, &walk.tuple, buffer, unsettled))
-			lines[n++] = walk.tuple.t_self.ip_posid;
-	return n;
-}
-
-/*
- * Visit a page: it is looked through under its lock, and its settled records are
- * visited under a pin: they do not change, and the pin keeps VACUUM away.
+ * Visit a page's settled records, up to the first that is not settled: they are
+ * listed under the page's lock and visited under a pin, since they do not change.
  */
 static Visit
 visit_page(Relation segment, Buffer buffer, Settled *settled,
 		   LogReceiver visitor, void *arg)
 {
 	OffsetNumber lines[MaxHeapTuplesPerPage];
-	bool		unsettled;
-	int			n;
+	PageWalk	walk;
+	bool		unsettled = false;
+	int			n = 0;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	n = settled_lines(settled, segment, buffer, lines, &unsettled);
+	pgqueue_page_begin(&walk, segment, buffer);
+	while (!unsettled && pgqueue_page_next(&walk))
+		if (pgqueue_is_settled(settled, &walk.tuple, buffer, &unsettled))
+			lines[n++] = walk.tuple.t_self.ip_posid;
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	if (!emit_page(segment, buffer, lines, n, visitor, arg))
 		return VISIT_STOPPED;
@@ -227,18 +210,18 @@ pgqueue_visit_settled(Relation segment, Settled *settled, int64 from,
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
 	Visit		result = VISITED_ALL;
 
-	pgstat_progress_update_param(PGQUEUE_PROGRESS_TOTAL_HEAP_BLKS, nblocks);
+	pgstat_progress_update_param(PROGRESS_REPACK_TOTAL_HEAP_BLKS, nblocks);
 	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, &seek);
 		 block < nblocks && result == VISITED_ALL; block++)
 	{
 		Buffer		buffer;
 
-		PGQUEUE_VACUUM_DELAY_POINT();
+		vacuum_delay_point(false);
 		buffer = ReadBufferExtended(segment, MAIN_FORKNUM, block, RBM_NORMAL,
 									strategy);
 		result = visit_page(segment, buffer, settled, visitor, arg);
 		ReleaseBuffer(buffer);
-		pgstat_progress_update_param(PGQUEUE_PROGRESS_HEAP_BLKS_SCANNED,
+		pgstat_progress_update_param(PROGRESS_REPACK_HEAP_BLKS_SCANNED,
 									 block + 1);
 	}
 	FreeAccessStrategy(strategy);

@@ -1,12 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * seek.c
- *	  Finding a place in a log: by offset or by time, without an index.
+ *	  Find a place in a segment: by offset or by time, without an index.
  *
  * Offsets ascend on disk, and timestamps do not go backwards (README, I1 and
- * I5), so both are found by binary search: over a partition's segments, then
- * over a segment's blocks.  Pages without a record (new, empty, emptied by
- * VACUUM) may lie anywhere.
+ * I5), so both are found by binary search over the segment's blocks.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,9 +15,12 @@
 
 #include "log/log.h"
 
-/* Read the fixed columns of a block's first record.  Return false if it has none. */
-bool
-pgqueue_block_first(Relation segment, BlockNumber block, LogFixed *first)
+/*
+ * Read the fixed columns of a block's first or last record.  Return false if it has
+ * none.
+ */
+static inline bool
+read_record(Relation segment, BlockNumber block, bool last, LogFixed *record)
 {
 	Buffer		buffer = ReadBuffer(segment, block);
 	PageWalk	walk;
@@ -27,14 +28,18 @@ pgqueue_block_first(Relation segment, BlockNumber block, LogFixed *first)
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	pgqueue_page_begin(&walk, segment, buffer);
-	found = pgqueue_page_next(&walk);
+	found = last ? pgqueue_page_previous(&walk) : pgqueue_page_next(&walk);
 	if (found)
-		*first = *log_fixed(walk.tuple.t_data);
+		*record = *log_fixed(walk.tuple.t_data);
 	UnlockReleaseBuffer(buffer);
 	return found;
 }
 
-/* ---------------- in a segment ---------------- */
+bool
+pgqueue_block_first(Relation segment, BlockNumber block, LogFixed *first)
+{
+	return read_record(segment, block, false, first);
+}
 
 /*
  * Find a page near *block, within (low, high), that holds a record: probe both
@@ -50,24 +55,19 @@ probe(Relation segment, BlockNumber low, BlockNumber high, BlockNumber *block,
 		return true;
 	for (BlockNumber step = 1; step < high - low; step *= 2)
 	{
-		if (step < mid - low && pgqueue_block_first(segment, mid - step, first))
-		{
-			*block = mid - step;
+		*block = mid - step;
+		if (step < mid - low && pgqueue_block_first(segment, *block, first))
 			return true;
-		}
-		if (step < high - mid && pgqueue_block_first(segment, mid + step,
-													 first))
-		{
-			*block = mid + step;
+		*block = mid + step;
+		if (step < high - mid && pgqueue_block_first(segment, *block, first))
 			return true;
-		}
 	}
 	return false;
 }
 
 /*
  * Return true if the place sought may lie before a record.  Several records may
- * have the time sought; offsets are unique.
+ * have the time sought.
  */
 bool
 pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
@@ -78,8 +78,7 @@ pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
 
 /*
  * Return a block from which a forward scan meets every record at or behind the
- * place: no earlier block holds one.  Usually it is the block of the record
- * itself.
+ * place.  Usually it is the block of the record itself.
  */
 BlockNumber
 pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)
@@ -106,29 +105,17 @@ pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)
 void
 pgqueue_segment_tail(Relation segment, BlockNumber upto, LogTail *tail)
 {
-	tail->found = false;
+	LogFixed	last;
+
+	*tail = (LogTail) {.block = InvalidBlockNumber};
 	while (upto > 0 && !tail->found)
 	{
-		Buffer		buffer = ReadBuffer(segment, --upto);
-		PageWalk	walk;
-
 		CHECK_FOR_INTERRUPTS();
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		pgqueue_page_begin(&walk, segment, buffer);
-		if (pgqueue_page_previous(&walk))
-		{
-			LogFixed   *fixed = log_fixed(walk.tuple.t_data);
-
-			tail->found = true;
-			tail->block = upto;
-			tail->offset = fixed->offset;
-			tail->timestamp = fixed->timestamp;
-		}
-		UnlockReleaseBuffer(buffer);
+		tail->found = read_record(segment, --upto, true, &last);
 	}
+	if (tail->found)
+		*tail = (LogTail) {true, upto, last.offset, last.timestamp};
 }
-
-/* ---------------- among segments ---------------- */
 
 /* Find the first record of a segment.  Return false if it has none. */
 bool

@@ -4,12 +4,11 @@
  *	  The segments of a topic's table: its partitions and their bounds, as of
  *	  now.
  *
- * What the server itself keeps of a partitioned table (its partition descriptor)
- * is built anew, bound by bound, whenever a partition is attached; with hundreds
- * of segments that would be felt by the call that meets a roll.  So bounds are
- * remembered here, per backend, by the segment's OID, until the relation cache is
- * told that the segment has changed: attaching and detaching change its row of
- * pg_class.
+ * The server builds the partition descriptor of a table anew, bound by bound,
+ * whenever a partition is attached; with hundreds of segments the call that meets a
+ * roll would be slow.  So bounds are remembered here, by the segment's OID, until
+ * the relation cache is told that the segment has changed: attaching and detaching
+ * change its row of pg_class.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,10 +30,7 @@
 
 static HTAB *known_bounds = NULL;	/* of SegmentBounds, by relid */
 
-/* Counts what the relation cache is told. */
 static uint64 changes = 0;
-
-/* ---------------- what is known ---------------- */
 
 /* Forget the bounds of a relation that has changed; InvalidOid: of all. */
 void
@@ -55,21 +51,18 @@ pgqueue_segment_changed(Oid relid)
 static void
 remember(const SegmentBounds *bounds)
 {
-	if (known_bounds == NULL)
-	{
-		HASHCTL		ctl;
+	HASHCTL		ctl = {
+		.keysize = sizeof(Oid),
+		.entrysize = sizeof(SegmentBounds),
+		.hcxt = CacheMemoryContext
+	};
 
-		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(SegmentBounds);
-		ctl.hcxt = CacheMemoryContext;
+	if (known_bounds == NULL)
 		known_bounds = hash_create("queue segments", 256, &ctl,
 								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
 	*(SegmentBounds *) hash_search(known_bounds, &bounds->relid, HASH_ENTER,
 								   NULL) = *bounds;
 }
-
-/* ---------------- bounds ---------------- */
 
 /* Read a datum of a bound.  Return false if it is no value. */
 static bool
@@ -115,7 +108,7 @@ read_bounds(Oid relid, SegmentBounds *bounds)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		isnull = true;
-	Datum		bound = (Datum) 0;
+	Datum		bound = 0;
 	bool		result = false;
 
 	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
@@ -136,8 +129,8 @@ read_bounds(Oid relid, SegmentBounds *bounds)
 }
 
 /*
- * Return what changes with each invalidation that the relation cache is sent:
- * if it has, what was read meanwhile may be outdated.
+ * Return the number of invalidations that the relation cache was sent: if it has
+ * changed, what was read meanwhile may be outdated.
  */
 uint64
 pgqueue_relcache_changes(void)
@@ -164,7 +157,7 @@ pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds)
 	bounds->relid = relid;
 	if (!read_bounds(relid, bounds))
 		return false;
-	/* what we are told while we read may concern it */
+	/* an invalidation that has arrived meanwhile may concern it */
 	if (changes == before)
 		remember(bounds);
 	return true;
@@ -178,15 +171,13 @@ by_place(const void *a, const void *b)
 
 	if (x->partition != y->partition)
 		return x->partition < y->partition ? -1 : 1;
-	return x->first < y->first ? -1 : x->first > y->first ? 1 : 0;
+	return x->first < y->first ? -1 : x->first > y->first;
 }
 
 /*
  * List the segments of a topic's table, ordered by partition and offset, in the
- * current memory context.  Return their number.
- *
- * The caller must be told of changes: a change that arrives meanwhile is not in
- * the list.
+ * current memory context.  Return their number.  A change that arrives meanwhile
+ * is not in the list.
  */
 int
 pgqueue_list_segments(Oid log, SegmentBounds **segments)

@@ -4,21 +4,19 @@
  *	  The one check of what C code relies on: the shape of a topic's table, of
  *	  its segments and of its view.
  *
- * C code reads records and rows by position.  The topic's owner may run
- * DDL on the tables, so no code may trust their shape.  Each table
- * and view is checked where it is opened:
+ * C code reads records and rows by position, and the topic's owner may run DDL
+ * on the tables.  Each table and view is checked where it is opened:
  *
  *	 the topic's table and its view     topic/description.c, when the topic is
  *										looked up; remembered in its description
  *	 a segment                          pgqueue_segment_sound(); remembered in
- *										the relation cache (rd_amcache)
- *	 any other table USING queue_log    pgqueue_append_place(); likewise; or, to
- *										read it, pgqueue_has_log_columns()
+ *										the relation cache (rd_amcache), up to
+ *										the next invalidation
+ *	 any other table USING queue_log    pgqueue_append_place(); or, to read it,
+ *										pgqueue_has_log_columns()
  *
- * What is remembered goes with the next invalidation of the relation.
- * api/guard_check.c asks the same functions after each DDL command, so that DDL
- * which would spoil a topic fails when it is tried.  README, section 18, has the
- * reasons.
+ * api/guard_check.c asks the same functions after each DDL command.  README,
+ * section 18, has the reasons.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,78 +37,83 @@
 #include "log/log.h"
 #include "log/write.h"
 
-/* What the relation cache keeps for a queue_log table: one chunk. */
+/* What the relation cache keeps for a sound segment: to what topic it belongs. */
 typedef struct KnownShape
 {
-	/* a sound segment of this topic's table, owner and type; InvalidOid: not */
 	Oid			log;
 	Oid			owner;
 	Oid			value_type;
-
-	/* the append lock that it needs; InvalidOid: not known yet */
-	Oid			lock_log;
-	int32		lock_partition;
 } KnownShape;
 
-/* The access method queue_log; NULL: not called for in this process (log/am.c). */
-const TableAmRoutine *pgqueue_log_methods = NULL;
+/* The access method queue_log; zeros: not called for in this process (am.c). */
+TableAmRoutine pgqueue_log_methods;
 
 /* Return true if the access method of a relation is queue_log. */
 bool
 pgqueue_is_log(Relation rel)
 {
-	return pgqueue_log_methods != NULL && rel->rd_tableam == pgqueue_log_methods;
+	return rel->rd_tableam == &pgqueue_log_methods;
 }
 
 /* ---------------- flaws ---------------- */
+
+/* The columns of a log, and of a topic's view; InvalidOid: the value's type. */
+static const struct
+{
+	const char *name;
+	Oid			type;
+}			columns[LOG_NATTS + 1] =
+{
+	[LOG_ATTR_OFFSET] = {"offset", INT8OID},
+	[LOG_ATTR_TIMESTAMP] = {"timestamp", TIMESTAMPTZOID},
+	[LOG_ATTR_PARTITION] = {"partition", INT4OID},
+	[LOG_ATTR_KEY] = {"key", TEXTOID},
+	[LOG_ATTR_VALUE] = {"value", InvalidOid},
+	[LOG_ATTR_HEADERS] = {"headers", JSONBOID},
+};
+
+/* Which of the log's columns the view's are, in the view's order. */
+const AttrNumber pgqueue_view_columns[VIEW_NATTS] = {
+	LOG_ATTR_PARTITION, LOG_ATTR_OFFSET, LOG_ATTR_TIMESTAMP,
+	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS
+};
+
+static char *
+type_name(Oid type, int32 typmod)
+{
+	return format_type_extended(type, typmod, FORMAT_TYPE_ALLOW_INVALID |
+								FORMAT_TYPE_TYPEMOD_GIVEN);
+}
 
 /* Return what is wrong with a log's column, or NULL; InvalidOid: any type. */
 static const char *
 column_flaw(Relation rel, int attnum, Oid value_type)
 {
-	static const struct
-	{
-		const char *name;
-		Oid			type;
-	}			columns[LOG_NATTS] =
-	{
-		{"offset", INT8OID},
-		{"timestamp", TIMESTAMPTZOID},
-		{"partition", INT4OID},
-		{"key", TEXTOID},
-		{"value", InvalidOid},
-		{"headers", JSONBOID},
-	};
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	const char *name = columns[attnum - 1].name;
-	Oid			type = columns[attnum - 1].type;
+	const char *table = RelationGetRelationName(rel);
+	const char *name = columns[attnum].name;
+	Oid			type = columns[attnum].type;
 
 	if (type == InvalidOid)
 		type = OidIsValid(value_type) ? value_type : att->atttypid;
 	if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
 		return psprintf("Column %d of \"%s\" is not \"%s\".",
-						attnum, RelationGetRelationName(rel), name);
+						attnum, table, name);
 	if (att->atttypid != type || att->atttypmod != -1)
 		return psprintf("Column \"%s\" of \"%s\" has type %s instead of %s.",
-						name, RelationGetRelationName(rel),
-						format_type_extended(att->atttypid, att->atttypmod,
-											 FORMAT_TYPE_ALLOW_INVALID |
-											 FORMAT_TYPE_TYPEMOD_GIVEN),
-						format_type_extended(type, -1,
-											 FORMAT_TYPE_ALLOW_INVALID |
-											 FORMAT_TYPE_TYPEMOD_GIVEN));
+						name, table, type_name(att->atttypid, att->atttypmod),
+						type_name(type, -1));
 	if (att->attcollation != get_typcollation(type))
 		return psprintf("Column \"%s\" of \"%s\" has another collation than its type.",
-						name, RelationGetRelationName(rel));
+						name, table);
 	if (attnum <= LOG_ATTR_PARTITION && !att->attnotnull)
 		return psprintf("Column \"%s\" of \"%s\" is not marked NOT NULL.",
-						name, RelationGetRelationName(rel));
+						name, table);
 	if (attnum > LOG_ATTR_PARTITION && att->attnotnull)
 		return psprintf("Column \"%s\" of \"%s\" is marked NOT NULL.",
-						name, RelationGetRelationName(rel));
+						name, table);
 	if (att->attgenerated != '\0' || att->attidentity != '\0')
-		return psprintf("Column \"%s\" of \"%s\" is generated.",
-						name, RelationGetRelationName(rel));
+		return psprintf("Column \"%s\" of \"%s\" is generated.", name, table);
 	return NULL;
 }
 
@@ -171,13 +174,14 @@ is_partitioned_as_log(Relation log)
 const char *
 pgqueue_table_flaw(Relation log)
 {
+	const char *name = RelationGetRelationName(log);
+
 	if (log->rd_rel->relkind != RELKIND_PARTITIONED_TABLE ||
 		!is_partitioned_as_log(log))
 		return psprintf("\"%s\" is not partitioned by (partition, \"offset\").",
-						RelationGetRelationName(log));
+						name);
 	if (log->rd_rel->relispartition)
-		return psprintf("\"%s\" is a partition of another table.",
-						RelationGetRelationName(log));
+		return psprintf("\"%s\" is a partition of another table.", name);
 	return storage_flaw(log, InvalidOid);
 }
 
@@ -194,13 +198,15 @@ pgqueue_table_flaw(Relation log)
 const char *
 pgqueue_segment_flaw(Relation segment, Oid owner, Oid value_type, bool strict)
 {
+	const char *name = RelationGetRelationName(segment);
+
 	if (segment->rd_rel->relkind != RELKIND_RELATION || !pgqueue_is_log(segment))
 		return psprintf("\"%s\" does not use access method \"queue_log\".",
-						RelationGetRelationName(segment));
+						name);
 	if (segment->rd_rel->relowner != owner &&
 		(strict || segment->rd_rel->relhasindex))
 		return psprintf("\"%s\" and the topic's table have different owners.",
-						RelationGetRelationName(segment));
+						name);
 	return storage_flaw(segment, value_type);
 }
 
@@ -213,19 +219,6 @@ pgqueue_segment_flaw(Relation segment, Oid owner, Oid value_type, bool strict)
 const char *
 pgqueue_view_flaw(Relation view, Oid value_type)
 {
-	static const struct
-	{
-		const char *name;
-		Oid			type;
-	}			columns[VIEW_NATTS] =
-	{
-		{"partition", INT4OID},
-		{"offset", INT8OID},
-		{"timestamp", TIMESTAMPTZOID},
-		{"key", TEXTOID},
-		{"value", InvalidOid},
-		{"headers", JSONBOID},
-	};
 	TupleDesc	desc = RelationGetDescr(view);
 
 	if (desc->natts != VIEW_NATTS)
@@ -234,46 +227,21 @@ pgqueue_view_flaw(Relation view, Oid value_type)
 	for (int i = 0; i < VIEW_NATTS; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Oid			type = OidIsValid(columns[i].type) ?
-			columns[i].type : value_type;
+		const char *name = columns[pgqueue_view_columns[i]].name;
+		Oid			type = columns[pgqueue_view_columns[i]].type;
 
+		if (type == InvalidOid)
+			type = value_type;
 		if (att->attisdropped || att->atttypid != type ||
-			strcmp(NameStr(att->attname), columns[i].name) != 0)
+			strcmp(NameStr(att->attname), name) != 0)
 			return psprintf("Column %d of view \"%s\" is not \"%s\" of type %s.",
-							i + 1, RelationGetRelationName(view),
-							columns[i].name,
-							format_type_extended(type, -1,
-												 FORMAT_TYPE_ALLOW_INVALID |
-												 FORMAT_TYPE_TYPEMOD_GIVEN));
+							i + 1, RelationGetRelationName(view), name,
+							type_name(type, -1));
 	}
 	return NULL;
 }
 
 /* ---------------- what is remembered ---------------- */
-
-/*
- * Remember the shape of a queue_log table, unless an invalidation has arrived
- * since changes was read: it may concern the table.
- */
-static void
-remember(Relation segment, const KnownShape *shape, uint64 changes)
-{
-	if (pgqueue_relcache_changes() != changes)
-		return;
-	if (segment->rd_amcache == NULL)
-		segment->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
-											  sizeof(KnownShape));
-	*(KnownShape *) segment->rd_amcache = *shape;
-}
-
-static KnownShape
-known_shape(Relation segment)
-{
-	KnownShape	none = {0};
-
-	return segment->rd_amcache == NULL ? none :
-		*(KnownShape *) segment->rd_amcache;
-}
 
 /*
  * Check a table that is opened as a segment of a topic: of its table, owner and
@@ -287,8 +255,7 @@ bool
 pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 					  const char **flaw)
 {
-	const KnownShape *known = segment->rd_amcache;
-	KnownShape	shape;
+	KnownShape *known = segment->rd_amcache;
 	uint64		changes;
 
 	if (likely(pgqueue_is_log(segment) && known != NULL &&
@@ -304,20 +271,15 @@ pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 	*flaw = pgqueue_segment_flaw(segment, owner, value_type, false);
 	if (*flaw != NULL)
 		return false;
-	shape = known_shape(segment);
-	shape.log = log;
-	shape.owner = owner;
-	shape.value_type = value_type;
-	remember(segment, &shape, changes);
+	/* an invalidation that has arrived meanwhile may concern the segment */
+	if (pgqueue_relcache_changes() != changes)
+		return true;
+	if (segment->rd_amcache == NULL)
+		segment->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
+												 sizeof(KnownShape));
+	known = segment->rd_amcache;
+	*known = (KnownShape) {log, owner, value_type};
 	return true;
-}
-
-static bool
-is_fixed_column(TupleDesc desc, int attnum, Oid type)
-{
-	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
-
-	return att->atttypid == type && att->attnotnull && !att->attisdropped;
 }
 
 /*
@@ -332,41 +294,26 @@ pgqueue_has_log_columns(Relation segment)
 {
 	TupleDesc	desc = RelationGetDescr(segment);
 
-	return desc->natts >= LOG_NATTS &&
-		is_fixed_column(desc, LOG_ATTR_OFFSET, INT8OID) &&
-		is_fixed_column(desc, LOG_ATTR_TIMESTAMP, TIMESTAMPTZOID) &&
-		is_fixed_column(desc, LOG_ATTR_PARTITION, INT4OID);
-}
-
-/*
- * Determine which append lock serializes appends to a queue_log table: for a
- * segment, that of its topic's partition, as producers use it; for any other
- * table its own, whatever partition its rows name.  A segment is told by its
- * place in schema queue, where users cannot put tables, and its bounds: while a
- * dump is restored the registry may not know the topic yet.
- */
-static void
-find_append_place(Relation segment, KnownShape *shape)
-{
-	SegmentBounds bounds;
-	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, true);
-	Oid			parent = !segment->rd_rel->relispartition ? InvalidOid :
-		get_partition_parent(RelationGetRelid(segment), true);
-
-	shape->lock_log = RelationGetRelid(segment);
-	shape->lock_partition = 0;
-	if (OidIsValid(parent) && RelationGetNamespace(segment) == schema &&
-		get_rel_namespace(parent) == schema &&
-		pgqueue_segment_bounds(RelationGetRelid(segment), &bounds))
+	if (desc->natts < LOG_NATTS)
+		return false;
+	for (int attnum = 1; attnum <= LOG_ATTR_PARTITION; attnum++)
 	{
-		shape->lock_log = parent;
-		shape->lock_partition = bounds.partition;
+		Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+
+		if (att->atttypid != columns[attnum].type || !att->attnotnull ||
+			att->attisdropped)
+			return false;
 	}
+	return true;
 }
 
 /*
  * Return the append lock of a table USING queue_log, of any origin, after
- * checking that its records begin as those of a log do.
+ * checking that its records begin as those of a log do: for a segment, that of
+ * its topic's partition, as producers use it; for any other table its own,
+ * whatever partition its rows name.  A segment is told by its place in schema
+ * queue, where users cannot put tables, and its bounds: while a dump is restored
+ * the registry may not know the topic yet.
  *
  * Locks: ROW EXCLUSIVE on the table.
  * Errors: 55000.
@@ -374,20 +321,21 @@ find_append_place(Relation segment, KnownShape *shape)
 AppendSlot *
 pgqueue_append_place(Relation segment)
 {
-	KnownShape	shape = known_shape(segment);
+	Oid			relid = RelationGetRelid(segment);
+	Oid			schema = get_namespace_oid(PGQUEUE_SCHEMA, true);
+	Oid			parent = segment->rd_rel->relispartition ?
+		get_partition_parent(relid, true) : InvalidOid;
+	SegmentBounds bounds;
 
-	if (unlikely(!OidIsValid(shape.lock_log)))
-	{
-		uint64		changes = pgqueue_relcache_changes();
-
-		if (!pgqueue_has_log_columns(segment))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table \"%s\" does not have the columns of a topic's segment",
-							RelationGetRelationName(segment)),
-					 errhint("Create topics with queue.create_topic().")));
-		find_append_place(segment, &shape);
-		remember(segment, &shape, changes);
-	}
-	return pgqueue_slot(shape.lock_log, shape.lock_partition);
+	if (!pgqueue_has_log_columns(segment))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not have the columns of a topic's segment",
+						RelationGetRelationName(segment)),
+				 errhint("Create topics with queue.create_topic().")));
+	if (OidIsValid(parent) && RelationGetNamespace(segment) == schema &&
+		get_rel_namespace(parent) == schema &&
+		pgqueue_segment_bounds(relid, &bounds))
+		return pgqueue_slot(parent, bounds.partition);
+	return pgqueue_slot(relid, 0);
 }

@@ -5,7 +5,6 @@
  *
  * A fixed table of slots in shared memory; (database, topic, partition) is
  * hashed to one of them.  Two partitions that share a slot only contend.
- * A backend never holds two slots.
  *
  *	 +--------+-------+---------------+-----------------------------------+
  *	 | lock   | rolls | victim,serial | 4 x (database, segment, file,     |
@@ -14,19 +13,15 @@
  *
  * rolls    raised under the lock before the first block of any segment is
  *			written; an appender that chose a segment by an older count must
- *			choose again.
- * tails    of the segments last appended to through this slot.  No page of the
- *			segment behind the block holds a record.  That is an upper bound at
- *			any time, because every append to the segment goes through the slot,
- *			and VACUUM only takes records away.  It is a hint that saves a walk
- *			over empty pages; the log's own bytes remain the truth, and the
- *			page is always read.
- * stable   no record before that block, of the same segment, is in progress, or
- *			will ever be: it holds a committed record, behind which appends go.  A call
- *			for the stable end need not read the segment from its start.
- * victim   the tail that the next unknown segment replaces.
+ *			choose again
+ * tails    of the segments last appended to through this slot: no page of the
+ *			segment behind the block holds a record (README, section 4)
+ * stable   no record before that block is in progress, or will ever be: the block
+ *			holds a committed record, behind which appends go.  The search for the
+ *			stable end begins there.
+ * victim   the tail that the next unknown segment replaces
  * serial   counts appends and newcomers; a tail keeps that of its last one, so
- *			that a walker knows whether the tail is still what it was.
+ *			that a walker knows whether the tail is still what it was
  *
  * Backends with another version of the library may share it: any change of the
  * layout, or of what a field means, raises PGQUEUE_SHARED_VERSION (base/shmem.c).
@@ -54,7 +49,7 @@ typedef struct Tail
 	Oid			database;		/* InvalidOid: unused */
 	Oid			segment;
 	Oid			file;
-	BlockNumber block;			/* InvalidBlockNumber: no record at all */
+	BlockNumber block;			/* InvalidBlockNumber, that is -1: no record */
 	BlockNumber stable;
 	uint32		serial;			/* the slot's, at the last append or claim */
 } Tail;
@@ -91,26 +86,20 @@ init_slots(void *ptr)
 {
 	SharedSlots *s = ptr;
 
+	memset(s, 0, sizeof(SharedSlots));
 	s->tranche = PGQUEUE_NEW_TRANCHE(SLOT_TRANCHE);
 	for (int i = 0; i < SLOTS; i++)
 	{
-		AppendSlot *slot = &s->slots[i].slot;
-
-		LWLockInitialize(&slot->lock, s->tranche);
-		pg_atomic_init_u64(&slot->rolls, 0);
-		slot->victim = 0;
-		slot->serial = 0;
-		memset(slot->tails, 0, sizeof(slot->tails));
+		LWLockInitialize(&s->slots[i].slot.lock, s->tranche);
+		pg_atomic_init_u64(&s->slots[i].slot.rolls, 0);
 	}
 }
 
 static void
 slots_attached(void *memory)
 {
-	SharedSlots *s = memory;
-
-	PGQUEUE_REGISTER_TRANCHE(s->tranche, SLOT_TRANCHE);
-	shared = s;
+	shared = memory;
+	PGQUEUE_REGISTER_TRANCHE(shared->tranche, SLOT_TRANCHE);
 }
 
 void
@@ -167,7 +156,7 @@ pgqueue_slot_count_roll(AppendSlot *slot)
 	pg_atomic_fetch_add_u64(&slot->rolls, 1);
 }
 
-/* Return what the slot knows of a segment, or NULL.  Locks: slot, shared. */
+/* Return what the slot knows of a segment, or NULL.  Locks: the slot, shared. */
 static Tail *
 tail_of(AppendSlot *slot, Relation segment)
 {
@@ -176,14 +165,14 @@ tail_of(AppendSlot *slot, Relation segment)
 		Tail	   *tail = &slot->tails[i];
 
 		if (tail->segment == RelationGetRelid(segment) &&
-			tail->file == PGQUEUE_FILE_NUMBER(segment) &&
+			tail->file == segment->rd_locator.relNumber &&
 			tail->database == MyDatabaseId)
 			return tail;
 	}
 	return NULL;
 }
 
-/* Return the same; a segment that is not known replaces another one. */
+/* Return the same; a segment that is not known replaces another.  Locks: the slot. */
 static Tail *
 claim_tail(AppendSlot *slot, Relation segment)
 {
@@ -192,15 +181,16 @@ claim_tail(AppendSlot *slot, Relation segment)
 	if (tail != NULL)
 		return tail;
 	tail = &slot->tails[slot->victim++ % WAYS];
-	tail->database = MyDatabaseId;
-	tail->segment = RelationGetRelid(segment);
-	tail->file = PGQUEUE_FILE_NUMBER(segment);
-	tail->stable = 0;
-	tail->serial = ++slot->serial;
+	*tail = (Tail) {
+		.database = MyDatabaseId,
+		.segment = RelationGetRelid(segment),
+		.file = segment->rd_locator.relNumber,
+		.serial = ++slot->serial
+	};
 	return tail;
 }
 
-/* Locks: the slot.  False if it does not know the segment. */
+/* Return false if the slot does not know the segment.  Locks: the slot. */
 bool
 pgqueue_slot_tail_locked(AppendSlot *slot, Relation segment, BlockNumber *block)
 {
@@ -212,7 +202,7 @@ pgqueue_slot_tail_locked(AppendSlot *slot, Relation segment, BlockNumber *block)
 	return true;
 }
 
-/* Locks: the slot.  Before a record is written to the block. */
+/* Call it before a record is written to the block.  Locks: the slot. */
 void
 pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation segment,
 							 BlockNumber block)
@@ -237,10 +227,7 @@ pgqueue_slot_stable(AppendSlot *slot, Relation segment)
 	return block;
 }
 
-/*
- * Remember one: it holds a record that is committed, and none before it is in
- * progress.  Forgotten if the slot does not know the segment.
- */
+/* Remember a block before which none is, and which holds a committed record. */
 void
 pgqueue_slot_set_stable(AppendSlot *slot, Relation segment, BlockNumber block)
 {
@@ -253,25 +240,11 @@ pgqueue_slot_set_stable(AppendSlot *slot, Relation segment, BlockNumber block)
 	LWLockRelease(&slot->lock);
 }
 
-/* Return the last block before end that holds a record, else invalid. */
-static BlockNumber
-walk_back(Relation segment, BlockNumber end)
-{
-	LogTail		tail;
-
-	pgqueue_segment_tail(segment, end, &tail);
-	return tail.found ? tail.block : InvalidBlockNumber;
-}
-
 /*
- * Return a block behind which the segment holds no record (InvalidBlockNumber:
- * there is none at all), as of the call.  The pages are walked without the
- * lock.  The slot remembers the result unless a record was appended to the
- * segment meanwhile; then the appender has set the tail.
- *
- * A reader may rely on it: records that are appended after the call began are
- * not shown by a snapshot taken before.  An appender looks again under the
- * lock.
+ * Return how many blocks, from the segment's start, reach to its last record, as of
+ * the call: a snapshot taken before shows no record behind them.  The pages are
+ * walked without the lock.  The slot remembers the result unless a record was
+ * appended to the segment meanwhile; then the appender has set the tail.
  *
  * On a standby, where records are not appended through slots, every call walks.
  */
@@ -281,31 +254,35 @@ pgqueue_slot_find_tail(AppendSlot *slot, Relation segment)
 	Tail	   *tail;
 	uint32		serial;
 	BlockNumber end;
-	BlockNumber found;
+	LogTail		last;
 
 	if (RecoveryInProgress())
-		return walk_back(segment, RelationGetNumberOfBlocks(segment));
+	{
+		end = RelationGetNumberOfBlocks(segment);
+		pgqueue_segment_tail(segment, end, &last);
+		return last.block + 1;
+	}
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	end = RelationGetNumberOfBlocks(segment);
 	tail = tail_of(slot, segment);
 	if (tail != NULL)
-		end = tail->block == InvalidBlockNumber ? 0 : Min(end, tail->block + 1);
+		end = Min(end, tail->block + 1);
 	else
 	{
 		/* the file's end is an upper bound */
 		tail = claim_tail(slot, segment);
-		tail->block = end == 0 ? InvalidBlockNumber : end - 1;
+		tail->block = end - 1;
 	}
 	serial = tail->serial;
 	LWLockRelease(&slot->lock);
 
-	found = walk_back(segment, end);
+	pgqueue_segment_tail(segment, end, &last);
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	tail = tail_of(slot, segment);
 	if (tail != NULL && tail->serial == serial)
-		tail->block = found;
+		tail->block = last.block;
 	LWLockRelease(&slot->lock);
-	return found;
+	return last.block + 1;
 }

@@ -1,10 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * visibility.c
- *	  Visibility of a record: to a reader's snapshot, and to all
- *	  snapshots.
- *
- * The first is the stop rule of README; the second is that of compaction.
+ *	  Visibility of a record: to a reader's snapshot (README, section 5), and to
+ *	  all snapshots, for compaction (section 14).
  *
  *-------------------------------------------------------------------------
  */
@@ -25,16 +23,10 @@ judge_invisible(HeapTupleHeader header, Snapshot snapshot)
 		return VERDICT_SKIP;	/* known to have aborted */
 	if (TransactionIdIsCurrentTransactionId(xmin))
 		return VERDICT_STOP;	/* our own, later in this command */
-	if (XidInMVCCSnapshot(xmin, snapshot))
-	{
-		/*
-		 * In progress as far as the snapshot goes.  Running must be asked
-		 * before committed: a transaction leaves the set of running ones only
-		 * after its outcome is recorded.
-		 */
-		if (TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin))
-			return VERDICT_STOP;
-	}
+	/* in this order: a transaction ends after its outcome is recorded */
+	if (XidInMVCCSnapshot(xmin, snapshot) &&
+		(TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin)))
+		return VERDICT_STOP;
 	return VERDICT_SKIP;		/* aborted or crashed, for good */
 }
 
@@ -49,8 +41,6 @@ pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
 	return visible ? VERDICT_EMIT : judge_invisible(tuple->t_data, snapshot);
 }
 
-/* ---------------- settled records ---------------- */
-
 /*
  * Return true if the record is settled.  *unsettled: it may still appear, or
  * some snapshot does not show it.
@@ -60,20 +50,18 @@ pgqueue_is_settled(Settled *settled, HeapTuple tuple, Buffer buffer,
 				   bool *unsettled)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	HTSV_Result verdict;
 
 	if (HeapTupleHeaderXminFrozen(tuple->t_data))
 		return true;
-	switch (HeapTupleSatisfiesVacuum(tuple, settled->horizon, buffer))
+	verdict = HeapTupleSatisfiesVacuum(tuple, settled->horizon, buffer);
+	if (verdict == HEAPTUPLE_DEAD)
+		return false;			/* aborted */
+	if (verdict != HEAPTUPLE_LIVE ||
+		!TransactionIdPrecedes(xmin, settled->horizon))
 	{
-		case HEAPTUPLE_DEAD:
-			return false;		/* aborted */
-		case HEAPTUPLE_LIVE:
-			if (TransactionIdPrecedes(xmin, settled->horizon))
-				break;
-			pg_fallthrough;
-		default:
-			*unsettled = true;
-			return false;
+		*unsettled = true;
+		return false;
 	}
 	if (!TransactionIdIsValid(settled->newest) ||
 		TransactionIdFollows(xmin, settled->newest))

@@ -38,8 +38,6 @@ typedef struct Insertion
 	LogFixed	tail;			/* its fixed columns */
 } Insertion;
 
-extern void pgqueue_stamp(HeapTuple tuple, TransactionId xid, CommandId cid,
-						  Oid segment);
 extern bool pgqueue_place_begin(Insertion *place, Relation segment,
 								AppendSlot *slot);
 extern void pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples,

@@ -24,12 +24,8 @@ pgqueue_whole_segment_tail(Topic *topic, int32 partition, Relation leaf,
 	LogFixed	first;
 
 	if (nblocks > 0 && !pgqueue_block_first(leaf, nblocks - 1, &first))
-	{
-		BlockNumber block =
-			pgqueue_slot_find_tail(pgqueue_slot(topic->log, partition), leaf);
-
-		nblocks = block == InvalidBlockNumber ? 0 : block + 1;
-	}
+		nblocks = pgqueue_slot_find_tail(pgqueue_slot(topic->log, partition),
+										 leaf);
 	pgqueue_segment_tail(leaf, nblocks, tail);
 }
 

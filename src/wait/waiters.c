@@ -173,7 +173,7 @@ tell(WaitEntry *entry, uint32 what)
 		pg_atomic_write_u32(woken, before);
 	if (before != 0)
 		return false;
-	SetLatch(&PGQUEUE_PROC_BY_NUMBER(entry->process)->procLatch);
+	SetLatch(&GetPGProcByNumber(entry->process)->procLatch);
 	return true;
 }
 
@@ -260,7 +260,7 @@ enter(int32 topic_id, int32 group, bool filtered)
 		pg_atomic_write_u32(&entry->blocked, 0);
 		pg_atomic_write_u64(&entry->wanted, PGQUEUE_ALL_PARTITIONS);
 		entry->filtered = filtered;
-		entry->process = PGQUEUE_MY_PROC_NUMBER;
+		entry->process = MyProcNumber;
 		entry->database = MyDatabaseId;
 		entry->topic_id = topic_id;
 		entry->group = group;
@@ -386,7 +386,7 @@ pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 	uint32		told;
 
 	if (event == 0)
-		event = PGQUEUE_WAIT_EVENT(WAKEUP_EVENT);
+		event = WaitEventExtensionNew(WAKEUP_EVENT);
 	if (nown > 0 && !blocked)
 		pg_atomic_write_u32(&pgqueue_waiters->entries[own_entries[0]].blocked,
 							0);
