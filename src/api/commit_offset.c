@@ -15,7 +15,6 @@
 #include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
-#include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_commit_offset);
 PG_FUNCTION_INFO_V1(pgqueue_leave);

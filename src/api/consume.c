@@ -19,11 +19,9 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "log/log.h"
-#include "wait/wait.h"
 #include "topic/message.h"
 #include "topic/topic.h"
 #include "group/group.h"

@@ -36,13 +36,10 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	pgqueue_sink_topic(&sink, topic,
 					   "queue.fetch_typed(%s, <partition>, <from_offset>, NULL::%s)");
 
-	if (from < pgqueue_log_start(topic, partition))
-		pgqueue_offset_out_of_range(topic, partition, from, "offset");
-	if (pgqueue_scan(topic, partition, from, GetActiveSnapshot(),
-					 pgqueue_sink_receive, &sink, &stopped_at) == SCAN_GONE)
-		pgqueue_offset_out_of_range(topic, partition, from, "offset");
-	if (sink.taken == 0 &&
-		pgqueue_behind_log_end(topic, partition, from))
+	if (from < pgqueue_log_start(topic, partition) ||
+		pgqueue_scan(topic, partition, from, GetActiveSnapshot(),
+					 pgqueue_sink_receive, &sink, &stopped_at) == SCAN_GONE ||
+		(sink.taken == 0 && pgqueue_behind_log_end(topic, partition, from)))
 		pgqueue_offset_out_of_range(topic, partition, from, "offset");
 	return (Datum) 0;
 }

@@ -96,19 +96,14 @@ hold_topics(int32 group, const List *places)
 }
 
 /*
- * Wake the group's members that wait, in a topic or (NULL) in all: they must
- * join again, also those that own no partition.
+ * Wake the group's members that wait, in all topics: they must join again, also
+ * those that own no partition.
  */
 static void
-note_members(int32 group, const Topic *topic)
+note_members(int32 group)
 {
 	ListCell   *lc;
 
-	if (topic != NULL)
-	{
-		pgqueue_note_progress(group, topic->id, -1, true);
-		return;
-	}
 	foreach(lc, pgqueue_topic_names())
 	{
 		int32		id = pgqueue_topic_id(lfirst(lc));
@@ -140,7 +135,10 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 	if (topic == NULL)
 		hold_topics(group.id, pgqueue_group_partitions(group.id, -1));
 	else
+	{
 		(void) pgqueue_topic_hold(topic);
+		pgqueue_note_progress(group.id, topic_id, -1, true);
+	}
 	foreach(lc, pgqueue_group_partitions(group.id, topic_id))
 	{
 		GroupPartition *place = lfirst(lc);
@@ -153,7 +151,8 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 	/* make visible what the current command has written */
 	CommandCounterIncrement();
-	note_members(group.id, topic);
+	if (topic == NULL)
+		note_members(group.id);
 	pgqueue_group_rows_delete(group.id, topic_id);
 	if (topic == NULL)
 		pgqueue_group_delete(group.name);
@@ -220,26 +219,6 @@ change_topic(ConsumerGroup *group, Topic *topic, int32 partition, Change change)
 	return changed;
 }
 
-/* (consumer_group, topic) -> number of partitions changed */
-Datum
-pgqueue_expire_group(PG_FUNCTION_ARGS)
-{
-	Topic	   *topic;
-	ConsumerGroup group;
-
-	pgqueue_check_writable(fcinfo);
-	topic = pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
-	pgqueue_group_must_exist(&group);
-
-	(void) pgqueue_group_lock_shared(group.id, true);
-	pgqueue_group_check_same(&group);
-	topic = pgqueue_topic_hold(topic);
-	if (!pgqueue_progress_any(group.id, topic->id))
-		PG_RETURN_INT32(0);
-	PG_RETURN_INT32(change_topic(&group, topic, -1, EXPIRE));
-}
-
 /*
  * Do the same in all partitions but those that cannot be read, for which a
  * WARNING is raised.
@@ -292,6 +271,26 @@ change_group(ConsumerGroup *group, Change change)
 			changed += change_sound(group, topic, change);
 	}
 	return changed;
+}
+
+/* (consumer_group, topic) -> number of partitions changed */
+Datum
+pgqueue_expire_group(PG_FUNCTION_ARGS)
+{
+	Topic	   *topic;
+	ConsumerGroup group;
+
+	pgqueue_check_writable(fcinfo);
+	topic = pgqueue_readable_topic(fcinfo, 1);
+	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
+	pgqueue_group_must_exist(&group);
+
+	(void) pgqueue_group_lock_shared(group.id, true);
+	pgqueue_group_check_same(&group);
+	topic = pgqueue_topic_hold(topic);
+	if (!pgqueue_progress_any(group.id, topic->id))
+		PG_RETURN_INT32(0);
+	PG_RETURN_INT32(change_topic(&group, topic, -1, EXPIRE));
 }
 
 /* (consumer_group, topic, partition) -> number of partitions changed */

@@ -31,7 +31,6 @@
 #include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
-#include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_group);
 PG_FUNCTION_INFO_V1(pgqueue_reset_offsets);
@@ -159,7 +158,6 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	GroupSettings settings;
 	Target		target = {0};
 	bool		set;
-	bool		made;
 
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 2, "start");
@@ -168,10 +166,8 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
 	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
 
-	made = group.id == 0;
-	if (!pgqueue_group_ensure(&group, &settings))
-		made = false;			/* another transaction has made it */
-	set = set && !made;
+	if (group.id == 0 && pgqueue_group_ensure(&group, &settings))
+		set = false;			/* made with these settings */
 	if (set)
 		pgqueue_group_lock_settings(&group);
 	(void) pgqueue_group_lock_shared(group.id, true);

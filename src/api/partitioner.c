@@ -9,12 +9,9 @@
 
 #include "base/data.h"
 #include "topic/message.h"
-#include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_murmur2_sql);
 PG_FUNCTION_INFO_V1(pgqueue_partition_for_key_sql);
-
-/* ---------------- the partitioner, for SQL ---------------- */
 
 Datum
 pgqueue_murmur2_sql(PG_FUNCTION_ARGS)

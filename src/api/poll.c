@@ -22,11 +22,9 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "wait/wait.h"
-#include "topic/message.h"
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"

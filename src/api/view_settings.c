@@ -26,10 +26,8 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
-#include "utils/memutils.h"
 
 #include "base/compat.h"
 #include "base/data.h"

@@ -12,9 +12,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
