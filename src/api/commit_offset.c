@@ -34,8 +34,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 2, "partition");
 	pgqueue_check_not_null(fcinfo, 3, "next_offset");
 	topic = pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg(fcinfo, 0, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, NULL, &group);
 	partition = PG_GETARG_INT32(2);
 	pgqueue_check_partition(topic, partition);
 	next_offset = PG_GETARG_INT64(3);
@@ -81,8 +80,6 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* ---------------- leave ---------------- */
-
 /* (consumer_group, topic, member) -> true if it was a member */
 Datum
 pgqueue_leave(PG_FUNCTION_ARGS)
@@ -93,8 +90,7 @@ pgqueue_leave(PG_FUNCTION_ARGS)
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 2, "member");
 	topic = pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg(fcinfo, 0, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, NULL, &group);
 	PG_RETURN_BOOL(pgqueue_member_leave(&group, topic,
 										pgqueue_member_arg(PG_GETARG_TEXT_PP(2))));
 }

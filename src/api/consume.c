@@ -10,9 +10,6 @@
  * consumers take other partitions.  There is no membership, hence no
  * rebalance: an abort or a crash gives everything back.
  *
- * A partition of which a live member has messages in hand (poll.c) is not free
- * either.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

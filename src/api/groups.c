@@ -41,8 +41,6 @@ reads(const List *places, int32 topic_id)
 	return false;
 }
 
-/* ---------------- alter ---------------- */
-
 /* (consumer_group, auto_offset_reset, expiry, owner) */
 Datum
 pgqueue_alter_group(PG_FUNCTION_ARGS)
@@ -52,8 +50,7 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 	bool		set;
 
 	pgqueue_check_writable(fcinfo);
-	pgqueue_group_arg(fcinfo, 0, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, NULL, &group);
 	set = pgqueue_group_settings_arg(fcinfo, 1, &settings);
 	if (!PG_ARGISNULL(3))
 	{
@@ -126,8 +123,7 @@ pgqueue_drop_group(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable(fcinfo);
 	topic = PG_ARGISNULL(1) ? NULL : pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, topic, &group);
 	topic_id = topic == NULL ? -1 : topic->id;
 
 	pgqueue_group_lock_rows(group.id);
@@ -282,8 +278,7 @@ pgqueue_expire_group(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable(fcinfo);
 	topic = pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, topic, &group);
 
 	(void) pgqueue_group_lock_shared(group.id, true);
 	pgqueue_group_check_same(&group);
@@ -303,8 +298,7 @@ pause_or_resume(FunctionCallInfo fcinfo, Change change)
 
 	pgqueue_check_writable(fcinfo);
 	topic = PG_ARGISNULL(1) ? NULL : pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg(fcinfo, 0, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, NULL, &group);
 	if (!PG_ARGISNULL(2))
 	{
 		if (topic == NULL)

@@ -162,7 +162,7 @@ pgqueue_create_group(PG_FUNCTION_ARGS)
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 2, "start");
 	topic = pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg(fcinfo, 0, &group);
+	pgqueue_group_arg(fcinfo, false, &group);
 	start_target(text_to_cstring(PG_GETARG_TEXT_PP(2)), &target);
 	set = pgqueue_group_settings_arg(fcinfo, 3, &settings);
 
@@ -273,8 +273,7 @@ pgqueue_reset_offsets(PG_FUNCTION_ARGS)
 	if (!dry_run)
 		pgqueue_check_writable(fcinfo);
 	topic = pgqueue_readable_topic(fcinfo, 1);
-	pgqueue_group_arg_in_topic(fcinfo, 0, topic, &group);
-	pgqueue_group_must_exist(&group);
+	pgqueue_known_group_arg(fcinfo, topic, &group);
 	reset_target(fcinfo, &target);
 	if (!PG_ARGISNULL(7))
 		pgqueue_check_partition(topic, PG_GETARG_INT32(7));

@@ -6,15 +6,12 @@
  *
  * poll hands out messages that follow the committed offsets of the member's
  * partitions, and notes in each partition's progress that they are in the
- * member's hand, by a new epoch.  commit_offset, later and in another
- * transaction, moves the offset if the messages still are in that member's
- * hand by that epoch.  Delivery is at least once: messages that are not
- * committed are handed out again.
+ * member's hand, by a new epoch.  commit_offset moves the offset if they still
+ * are, by that epoch; messages that are not committed are handed out again.
  *
- * The rows that poll writes need not survive a crash.  If they are lost, only
- * the messages in hand are: commit_offset then meets another epoch and
- * refuses, and the messages are handed out again.  (Epochs are not given
- * twice: see pgqueue_new_epoch.)  So a transaction that wrote nothing else
+ * The rows that poll writes need not survive a crash: if they are lost,
+ * commit_offset meets another epoch (pgqueue_new_epoch) and refuses, and the
+ * messages are handed out again.  So a transaction that wrote nothing else
  * does not wait for the disk.  A poll that makes the group does wait.
  *
  *-------------------------------------------------------------------------
@@ -41,19 +38,12 @@
 /* End of the WAL that poll wrote, if nothing else was written before. */
 static XLogRecPtr poll_wrote_until = InvalidXLogRecPtr;
 
-/* A poll begins; has the transaction written anything else? */
-static bool
-wrote_nothing_else(void)
-{
-	return XactLastRecEnd == poll_wrote_until;
-}
-
 static void
 transaction_callback(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_PRE_COMMIT &&
 		poll_wrote_until != InvalidXLogRecPtr &&
-		wrote_nothing_else() &&
+		XactLastRecEnd == poll_wrote_until &&
 		synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
@@ -127,7 +117,7 @@ poll(FunctionCallInfo fcinfo, bool array, int arg)
 	/* wait before anything is locked or written: other sessions must not wait */
 	if (max_wait > 0 && taker.sink.messages_left > 0)
 		pgqueue_wait_held(target, max_wait);
-	alone = target->group.id != 0 && wrote_nothing_else();
+	alone = target->group.id != 0 && XactLastRecEnd == poll_wrote_until;
 	(void) pgqueue_group_ensure(&target->group, NULL);
 	poll_all(&taker);
 	if (alone)

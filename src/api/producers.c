@@ -20,7 +20,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #if PG_VERSION_NUM < 170000
-#include "storage/backendid.h"
 #include "storage/sinvaladt.h"
 #endif
 
@@ -143,7 +142,7 @@ lock_managed(Topic *topic, const char *name, bool terminate,
 	return true;
 }
 
-/* ---------------- create ---------------- */
+/* ---------------- one producer ---------------- */
 
 /* (topic, producer_id, sequence_mode) */
 Datum
@@ -174,8 +173,6 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* ---------------- alter ---------------- */
-
 /* (topic, producer_id, owner) */
 Datum
 pgqueue_alter_producer(PG_FUNCTION_ARGS)
@@ -196,8 +193,6 @@ pgqueue_alter_producer(PG_FUNCTION_ARGS)
 		pgqueue_producer_give(topic, name, owner);
 	PG_RETURN_VOID();
 }
-
-/* ---------------- fence ---------------- */
 
 /*
  * (topic, producer_id, terminate) -> the new epoch
@@ -237,8 +232,6 @@ pgqueue_fence_producer(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(state.epoch);
 }
 
-/* ---------------- look ---------------- */
-
 /*
  * (topic, producer_id) -> epoch, last_sequence, partition, offset, watermark,
  * produced_at; all NULL for a producer that is not known
@@ -276,8 +269,6 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	nulls[5] |= state.accepted == 0;
 	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
-
-/* ---------------- forget ---------------- */
 
 /* (topic, producer_id) -> was it known? */
 Datum

@@ -94,7 +94,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 	if (pushed)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	pgqueue_topic_list(fcinfo, 1, array, &target->topics);
-	pgqueue_group_arg(fcinfo, 0, &target->group);
+	pgqueue_group_arg(fcinfo, false, &target->group);
 	timeout = pgqueue_duration_arg(fcinfo, 2, "timeout", PG_INT64_MAX);
 	if (!PG_ARGISNULL(3))
 		target->member = pgqueue_member_arg(PG_GETARG_TEXT_PP(3));

@@ -140,29 +140,39 @@ insert_group(const char *name, const GroupSettings *settings)
 
 /* ---------------- one group ---------------- */
 
-/* As below, for a function that only the group's own roles may call. */
+/*
+ * Look up the group that argument 0 names; its id is 0 if it does not exist.
+ *
+ * Errors: 22004, 42602; 42501 unless any_role.
+ */
 void
-pgqueue_group_arg(FunctionCallInfo fcinfo, int arg, ConsumerGroup *group)
+pgqueue_group_arg(FunctionCallInfo fcinfo, bool any_role, ConsumerGroup *group)
 {
-	pgqueue_group_arg_in_topic(fcinfo, arg, NULL, group);
+	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
+	group->name = pgqueue_name_arg(PG_GETARG_TEXT_PP(0), "consumer group name");
+	group->any_role = any_role;
+	pgqueue_group_refresh(group);
 }
 
 /*
- * Look up the group that an argument names; its id is 0 if it does not exist.
- * topic: for a function that changes only what the group has in that topic: the
- * topic's owner may do that to any group.
+ * Look up the group that argument 0 names, which must exist.  topic: for a
+ * function that changes only what the group has in that topic: the topic's
+ * owner may do that to any group.
  *
- * Errors: 22004, 42602, 42501.
+ * Errors: 22004, 42602, 42501, 42704.
  */
 void
-pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg, const Topic *topic,
-						   ConsumerGroup *group)
+pgqueue_known_group_arg(FunctionCallInfo fcinfo, const Topic *topic,
+						ConsumerGroup *group)
 {
-	pgqueue_check_not_null(fcinfo, arg, "consumer_group");
-	group->name = pgqueue_name_arg(PG_GETARG_TEXT_PP(arg), "consumer group name");
-	group->any_role = topic != NULL &&
-		pgqueue_owns_relation(topic->log, GetUserId());
-	pgqueue_group_refresh(group);
+	pgqueue_group_arg(fcinfo,
+					  topic != NULL &&
+					  pgqueue_owns_relation(topic->log, GetUserId()), group);
+	if (group->id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("consumer group \"%s\" does not exist", group->name),
+				 errhint("A group begins with queue.create_group(), or with its first queue.consume() or queue.poll().")));
 }
 
 /*
@@ -188,17 +198,6 @@ pgqueue_group_refresh(ConsumerGroup *group)
 	}
 	group->id = DatumGetInt32(row.values[GROUP_ATTR_ID - 1]);
 	heap_freetuple(row.tuple);
-}
-
-/* Errors: 42704. */
-void
-pgqueue_group_must_exist(const ConsumerGroup *group)
-{
-	if (group->id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("consumer group \"%s\" does not exist", group->name),
-				 errhint("A group begins with queue.create_group(), or with its first queue.consume() or queue.poll().")));
 }
 
 static LOCKTAG

@@ -38,15 +38,13 @@ typedef struct GroupSettings
 	Oid			owner;			/* invalid: as it is */
 } GroupSettings;
 
-extern void pgqueue_group_arg(FunctionCallInfo fcinfo, int arg,
+extern void pgqueue_group_arg(FunctionCallInfo fcinfo, bool any_role,
 							  ConsumerGroup *group);
-extern void pgqueue_group_arg_in_topic(FunctionCallInfo fcinfo, int arg,
-									   const Topic *topic,
-									   ConsumerGroup *group);
+extern void pgqueue_known_group_arg(FunctionCallInfo fcinfo,
+									const Topic *topic, ConsumerGroup *group);
 extern void pgqueue_group_refresh(ConsumerGroup *group);
 extern bool pgqueue_group_ensure(ConsumerGroup *group,
 								 const GroupSettings *settings);
-extern void pgqueue_group_must_exist(const ConsumerGroup *group);
 extern void pgqueue_group_check_same(ConsumerGroup *group);
 extern bool pgqueue_group_lock_shared(int32 id, bool wait);
 extern void pgqueue_group_unlock_shared(int32 id);

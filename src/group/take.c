@@ -44,7 +44,7 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, bool array, int member_arg,
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
 	pgqueue_topic_list(fcinfo, 1, array, &target->topics);
-	pgqueue_group_arg(fcinfo, 0, &target->group);
+	pgqueue_group_arg(fcinfo, false, &target->group);
 	if (member_arg >= 0)
 	{
 		pgqueue_check_not_null(fcinfo, member_arg, "member");
