@@ -72,7 +72,7 @@ static const char *const inherited[] = {
 typedef struct Shared
 {
 	char		settings[lengthof(inherited)][SETTING_LENGTH];
-	TimestampTz code_begun;		/* see pgqueue_code_show() */
+	TimestampTz code_begun;		/* see pgqueue_code_begun */
 	bool		done;			/* all that it was told to do */
 	bool		expired;		/* it ended since the topic's code ran too long */
 } Shared;
@@ -328,7 +328,7 @@ static Shared *shared_with_caller;
 static void
 show_expired(int code, Datum arg)
 {
-	shared_with_caller->expired = pgqueue_code_expired();
+	shared_with_caller->expired = pgqueue_code_expired;
 }
 
 /* Send to the caller what would be sent to a client from now on. */
@@ -345,7 +345,7 @@ connect_to_caller(dsm_handle handle)
 	shm_mq_set_sender(queue, MyProc);
 	pq_redirect_to_shm_mq(segment, shm_mq_attach(queue, segment, NULL));
 	before_shmem_exit(show_expired, (Datum) 0);
-	pgqueue_code_show(&shared_with_caller->code_begun);
+	pgqueue_code_begun = &shared_with_caller->code_begun;
 }
 
 void

@@ -137,7 +137,7 @@ typedef struct RegistryScan
 	Relation	rel;
 	Relation	index;			/* or NULL: the whole table is read */
 	SysScanDesc scan;
-	LOCKMODE	lockmode;		/* of rel, to be released at the end */
+	LOCKMODE	lockmode;		/* of rel */
 } RegistryScan;
 
 extern void pgqueue_registry_key(RegistryScan *scan, AttrNumber attr,

@@ -8,16 +8,7 @@
  * compacts one (README, section 16).  They may sleep, and swallow the error by
  * which they are canceled; only the end of their process is sure to end them.
  *
- * So each process has a rule:
- *
- *	 CODE_HERE      a session that works on a topic by its name: the code runs
- *					there, as it does in an INSERT
- *	 CODE_ELSEWHERE a pass of maintenance over other owners' topics: the code
- *					does not run there; a step that needs it is rolled back, and
- *					the topic is handed to a process of its own
- *					(api/topic_worker.c)
- *	 CODE_LIMITED   such a process, and the one that makes segments
- *					(topic/segment_make.c): it ends when queue.code_timeout is over
+ * So each process has a rule.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +17,7 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -50,9 +42,13 @@ int			pgqueue_code_timeout = 60000;
 /* CODE_LIMITED */
 static TimeoutId timeout;
 static TimestampTz own_begun;
-static TimestampTz *begun = &own_begun; /* when it began to run; 0: it does not */
 static int64 spent = 0;			/* by code that has ended, in microseconds */
-static volatile sig_atomic_t expired = false;
+
+/* When code began to run, 0: it does not; may lie where other processes see it. */
+TimestampTz *pgqueue_code_begun = &own_begun;
+
+/* The process ends because code ran too long. */
+volatile sig_atomic_t pgqueue_code_expired = false;
 
 /* ---------------- is there any? ---------------- */
 
@@ -67,13 +63,14 @@ static bool
 index_has_code(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
-	FormData_pg_class class;
+	Oid			am = GetSysCacheOid1(RELOID, Anum_pg_class_relam,
+									 ObjectIdGetDatum(relid));
 	bool		result;
 
-	if (!HeapTupleIsValid(tuple) || !pgqueue_read_class(relid, &class))
+	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for index %u", relid);
-	result = (class.relam != BTREE_AM_OID && class.relam != HASH_AM_OID &&
-			  class.relam != BRIN_AM_OID && class.relam != GIN_AM_OID) ||
+	result = (am != BTREE_AM_OID && am != HASH_AM_OID &&
+			  am != BRIN_AM_OID && am != GIN_AM_OID) ||
 		!heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) ||
 		!heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
 	ReleaseSysCache(tuple);
@@ -107,7 +104,7 @@ table_has_code(Oid relid, bool constraints)
 static void
 expire(void)
 {
-	expired = true;
+	pgqueue_code_expired = true;
 	ProcDiePending = true;
 	InterruptPending = true;
 	SetLatch(MyLatch);
@@ -117,7 +114,7 @@ expire(void)
 static void
 tell_expired(int code, Datum arg)
 {
-	if (expired)
+	if (pgqueue_code_expired)
 		ereport(LOG,
 				(errmsg("functions in a topic's constraints or indexes ran longer than %d ms",
 						pgqueue_code_timeout),
@@ -139,50 +136,31 @@ pgqueue_set_code_rule(CodeRule new)
 	return old;
 }
 
-/*
- * Start the timer of a table's code, if it has any, as pgqueue_check_code() has
- * it.  It runs until pgqueue_code_end().
- */
+/* Start the timer of a table's code, if it has any, up to pgqueue_code_end(). */
 void
 pgqueue_code_begin(Oid relid, bool constraints)
 {
 	if (rule != CODE_LIMITED || !table_has_code(relid, constraints))
 		return;
-	*begun = GetCurrentTimestamp();
+	*pgqueue_code_begun = GetCurrentTimestamp();
 	enable_timeout_after(timeout, pgqueue_code_timeout);
 }
 
-/* Stop the timer of code, if it is running. */
 void
 pgqueue_code_end(void)
 {
-	if (*begun == 0)
+	if (*pgqueue_code_begun == 0)
 		return;
 	disable_timeout(timeout, false);
-	spent += GetCurrentTimestamp() - *begun;
-	*begun = 0;
-}
-
-/* Keep the time when code begins to run where another process can see it. */
-void
-pgqueue_code_show(TimestampTz *where)
-{
-	begun = where;
-}
-
-/* Return true if the process ends because code ran too long. */
-bool
-pgqueue_code_expired(void)
-{
-	return expired;
+	spent += GetCurrentTimestamp() - *pgqueue_code_begun;
+	*pgqueue_code_begun = 0;
 }
 
 /* ---------------- where it may run ---------------- */
 
 /*
  * Check that the code of a table may run in this process: that of its indexes,
- * and, if constraints, of its CHECKs.  Call it before work is done that would be
- * in vain.
+ * and, if constraints, of its CHECKs.
  *
  * Locks: to be sure that none is added before the code runs, one on the table that
  * keeps others from adding indexes and CHECKs.

@@ -23,14 +23,12 @@
 Oid
 pgqueue_extension_owner(void)
 {
-	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME,
+	Oid			owner = GetSysCacheOid1(NAMESPACENAME,
+										Anum_pg_namespace_nspowner,
 										CStringGetDatum(PGQUEUE_SCHEMA));
-	Oid			owner;
 
-	if (!HeapTupleIsValid(tuple))
+	if (!OidIsValid(owner))
 		elog(ERROR, "schema \"%s\" does not exist", PGQUEUE_SCHEMA);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
 	return owner;
 }
 
@@ -65,8 +63,7 @@ pgqueue_pin_search_path(void)
  * catalog.  context: that of the caller, before the error.
  *
  * GRANT, COMMENT and others lock no relation: if another session's has changed the
- * catalog's row of a relation meanwhile, DDL on that relation fails with an internal
- * error.  For the user it is a conflict of two transactions.
+ * catalog's row of a relation meanwhile, DDL on it fails with an internal error.
  *
  * Errors: the one at hand, or 40001 in place of it.
  */

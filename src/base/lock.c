@@ -14,9 +14,8 @@
 #include "access/relation.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
-#include "utils/backend_status.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "base/base.h"
@@ -27,11 +26,7 @@
 /* Milliseconds between two tries. */
 #define LOCK_PAUSE 10
 
-/*
- * Set while a loop over topics looks at one: the topic's owner may have its tables
- * locked for as long as the owner likes.  What sets it is to restore it, also after
- * an error.
- */
+/* Set while a loop over topics looks at one; to be restored, also after an error. */
 bool pgqueue_attempting = false;
 
 /*
@@ -116,7 +111,6 @@ pgqueue_lock_relation(Oid relid, LOCKMODE mode)
 	(void) lock_relation(relid, mode, true);
 }
 
-/* Lock a relation conditionally. */
 bool
 pgqueue_try_lock_relation(Oid relid, LOCKMODE mode)
 {
@@ -161,13 +155,13 @@ pgqueue_lock_pause(void)
 bool
 pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
 {
-	FormData_pg_class class;
+	Oid			toast;
 
 	if (!pgqueue_try_lock_relation(relid, mode))
 		return false;
-	if (pgqueue_read_class(relid, &class) &&
-		(!OidIsValid(class.reltoastrelid) ||
-		 pgqueue_try_lock_relation(class.reltoastrelid, mode)))
+	toast = pgqueue_toast_of(relid);
+	if (OidIsValid(toast) ? pgqueue_try_lock_relation(toast, mode) :
+		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return true;
 	pgqueue_unlock_relation(relid, mode);
 	return false;
@@ -177,10 +171,10 @@ pgqueue_try_lock_segment(Oid relid, LOCKMODE mode)
 void
 pgqueue_unlock_segment(Oid relid, LOCKMODE mode)
 {
-	FormData_pg_class class;
+	Oid			toast = pgqueue_toast_of(relid);
 
-	if (pgqueue_read_class(relid, &class) && OidIsValid(class.reltoastrelid))
-		pgqueue_unlock_relation(class.reltoastrelid, mode);
+	if (OidIsValid(toast))
+		pgqueue_unlock_relation(toast, mode);
 	pgqueue_unlock_relation(relid, mode);
 }
 
@@ -194,23 +188,13 @@ pgqueue_lock_is_held(LOCKTAG tag, LOCKMODE mode)
 	return holders > 0;
 }
 
-/* Return true if another transaction holds a lock on the segment or TOAST. */
-bool
-pgqueue_segment_in_use(Oid relid)
-{
-	LockHolder	holder;
-
-	return pgqueue_find_relation_holder(relid, AccessExclusiveLock, &holder);
-}
-
 /* ---------------- trying for a while ---------------- */
 
 /* Milliseconds to wait for the extension's own workers. */
 #define WORKER_PATIENCE 5000
 
 /*
- * Return how many milliseconds it is worth trying to lock a table: the caller's
- * patience or, if only workers that end soon are in the way, more.  A lock_timeout
+ * Return how many milliseconds it is worth trying to lock a table.  A lock_timeout
  * of the user's limits it; ours (pgqueue_wait_shortly) does not.
  */
 static int
@@ -248,9 +232,8 @@ try_for_a_while(bool (*try) (Oid relid, LOCKMODE mode), Oid relid,
 /*
  * Lock a table to the end of the transaction if that can be had within so many
  * milliseconds, 0: at once; later, if only the extension's own workers or
- * autovacuum are in the way: they end soon; -1: at once in any case.  The lock is
- * tried again and again: no other session waits behind this one, and no deadlock
- * can come of it.
+ * autovacuum are in the way; -1: at once in any case.  The lock is tried again and
+ * again: no other session waits behind this one, and no deadlock can come of it.
  */
 bool
 pgqueue_lock_relation_soon(Oid relid, LOCKMODE mode, int patience)

@@ -8,7 +8,6 @@
 #ifndef QUEUE_LOCK_H
 #define QUEUE_LOCK_H
 
-#include "catalog/pg_class.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 
@@ -41,7 +40,6 @@ extern bool pgqueue_try_lock_segment(Oid relid, LOCKMODE mode);
 extern void pgqueue_unlock_segment(Oid relid, LOCKMODE mode);
 extern bool pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience);
 extern bool pgqueue_lock_is_held(LOCKTAG tag, LOCKMODE mode);
-extern bool pgqueue_segment_in_use(Oid relid);
 extern void pgqueue_lock_to_look(Oid relid);
 extern Relation pgqueue_open_to_look(Oid relid);
 extern int64 pgqueue_total_bytes(Oid relid);
@@ -64,19 +62,21 @@ typedef struct LockHolder
 
 extern int	pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode);
 extern int	pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode);
-extern bool pgqueue_read_class(Oid relid, FormData_pg_class *class);
+extern Oid	pgqueue_toast_of(Oid relid);
 extern Oid	pgqueue_owner_of(Oid relid);
 extern bool pgqueue_find_relation_holder(Oid relid, LOCKMODE mode,
 										 LockHolder *holder);
 
 /* ---------------- code.c ---------------- */
 
-/* What becomes of it in this process. */
+/* What becomes of code of a topic's owner in this process. */
 typedef enum CodeRule
 {
-	CODE_HERE,					/* it runs */
-	CODE_ELSEWHERE,				/* it does not */
-	CODE_LIMITED				/* it runs; the process ends if it runs too long */
+	CODE_HERE,					/* a session: it runs, as in an INSERT */
+	CODE_ELSEWHERE,				/* a pass over topics of others: a step that needs
+								 * it is rolled back, and left to a topic worker */
+	CODE_LIMITED				/* a topic or segment worker: it runs, but the
+								 * process ends after queue.code_timeout */
 } CodeRule;
 
 extern CodeRule pgqueue_set_code_rule(CodeRule new);
@@ -84,9 +84,9 @@ extern void pgqueue_check_code(Oid relid, bool constraints);
 extern bool pgqueue_code_refused(void);
 extern void pgqueue_code_begin(Oid relid, bool constraints);
 extern void pgqueue_code_end(void);
-extern void pgqueue_code_show(TimestampTz *where);
 extern int	pgqueue_code_timeout;
-extern bool pgqueue_code_expired(void);
+extern TimestampTz *pgqueue_code_begun;
+extern volatile sig_atomic_t pgqueue_code_expired;
 extern bool pgqueue_code_spent(void);
 
 #endif							/* QUEUE_LOCK_H */

@@ -20,26 +20,20 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* Read a relation's row of pg_class, as of now.  Return false if it is gone. */
-bool
-pgqueue_read_class(Oid relid, FormData_pg_class *class)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	memcpy(class, GETSTRUCT(tuple), CLASS_TUPLE_SIZE);
-	ReleaseSysCache(tuple);
-	return true;
-}
-
 /* Return a relation's owner, as of now; InvalidOid if it is gone. */
 Oid
 pgqueue_owner_of(Oid relid)
 {
-	FormData_pg_class class;
+	return GetSysCacheOid1(RELOID, Anum_pg_class_relowner,
+						   ObjectIdGetDatum(relid));
+}
 
-	return pgqueue_read_class(relid, &class) ? class.relowner : InvalidOid;
+/* Return a segment's TOAST table; InvalidOid if it has none, or is gone. */
+Oid
+pgqueue_toast_of(Oid relid)
+{
+	return GetSysCacheOid1(RELOID, Anum_pg_class_reltoastrelid,
+						   ObjectIdGetDatum(relid));
 }
 
 /* Return true if the process is one of the extension's workers. */
@@ -101,13 +95,13 @@ find_holder(LOCKTAG tag, LOCKMODE mode, LockHolder *holder)
 bool
 pgqueue_find_relation_holder(Oid relid, LOCKMODE mode, LockHolder *holder)
 {
-	FormData_pg_class class;
+	Oid			toast;
 
-	return find_holder(pgqueue_tag_of_relation(relid), mode, holder) ||
-		(pgqueue_read_class(relid, &class) &&
-		 OidIsValid(class.reltoastrelid) &&
-		 find_holder(pgqueue_tag_of_relation(class.reltoastrelid), mode,
-					 holder));
+	if (find_holder(pgqueue_tag_of_relation(relid), mode, holder))
+		return true;
+	toast = pgqueue_toast_of(relid);
+	return OidIsValid(toast) &&
+		find_holder(pgqueue_tag_of_relation(toast), mode, holder);
 }
 
 /*
@@ -164,7 +158,6 @@ errdetail_holder(bool found, const LockHolder *holder)
 	return errdetail("Process %d of role \"%s\" holds it.", holder->pid, role);
 }
 
-/* Use within ereport(), for a lock that could not be obtained. */
 int
 pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode)
 {
@@ -174,7 +167,7 @@ pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode)
 	return errdetail_holder(found, &holder);
 }
 
-/* Tell which transaction holds a table or its TOAST.  For ereport(). */
+/* The same for a lock on a table or its TOAST table. */
 int
 pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode)
 {

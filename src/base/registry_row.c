@@ -56,13 +56,6 @@ pgqueue_registry_key_text(RegistryScan *scan, AttrNumber attr,
 						 CStringGetTextDatum(value));
 }
 
-static void
-open_table(RegistryScan *scan, RegistryTable table, LOCKMODE lockmode)
-{
-	scan->rel = pgqueue_registry_open(table, lockmode);
-	scan->lockmode = lockmode == RowExclusiveLock ? NoLock : lockmode;
-}
-
 /*
  * Begin to scan a table in the order of its index, by the keys that were added.
  * snapshot NULL: as the system catalogs are read.
@@ -75,7 +68,8 @@ void
 pgqueue_registry_scan(RegistryScan *scan, RegistryTable table,
 					  LOCKMODE lockmode, Snapshot snapshot)
 {
-	open_table(scan, table, lockmode);
+	scan->rel = pgqueue_registry_open(table, lockmode);
+	scan->lockmode = lockmode;
 	scan->index = index_open(pgqueue_registry_index(table), AccessShareLock);
 	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, snapshot,
 											scan->nkeys, scan->keys);
@@ -86,7 +80,8 @@ void
 pgqueue_registry_scan_table(RegistryScan *scan, RegistryTable table,
 							LOCKMODE lockmode, Snapshot snapshot)
 {
-	open_table(scan, table, lockmode);
+	scan->rel = pgqueue_registry_open(table, lockmode);
+	scan->lockmode = lockmode;
 	scan->scan = systable_beginscan(scan->rel, InvalidOid, false, snapshot,
 									scan->nkeys, scan->keys);
 }
@@ -129,7 +124,8 @@ pgqueue_registry_end(RegistryScan *scan)
 		systable_endscan_ordered(scan->scan);
 		index_close(scan->index, AccessShareLock);
 	}
-	table_close(scan->rel, scan->lockmode);
+	table_close(scan->rel, scan->lockmode == AccessShareLock ? AccessShareLock :
+				NoLock);
 }
 
 /* ---------------- reading and writing ---------------- */

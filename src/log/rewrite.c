@@ -110,9 +110,11 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 static bool
 is_free_soon(Oid relid, LOCKMODE mode)
 {
+	LockHolder	holder;
+
 	for (int i = 0; i < SWAP_TRIES; i++)
 	{
-		if (!pgqueue_segment_in_use(relid) &&
+		if (!pgqueue_find_relation_holder(relid, AccessExclusiveLock, &holder) &&
 			(mode == NoLock || pgqueue_try_lock_segment(relid, mode)))
 			return true;
 		pgqueue_lock_pause();

@@ -98,8 +98,6 @@ pgqueue_attempt_topic(const char *name)
 		NULL : topic;
 }
 
-/* ---------------- attempts ---------------- */
-
 /*
  * Do something with a topic in a subtransaction.  The topic is looked up again
  * before, so it can be used, and is the same.  Return NULL if that succeeded;

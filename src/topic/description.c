@@ -55,10 +55,7 @@ release_description(Topic *topic)
 /*
  * Forget the descriptions of a topic that were replaced: a transaction that rolls
  * often would gather them.  Not if user code is under way, within which the caller
- * may have been called.
- *
- * The caller, and what called it up to the statement, must hold no pointer into a
- * description that it has got before.  That is so in pgqueue_append().
+ * may have been called.  README, section 17, has the rules for callers.
  */
 void
 pgqueue_topic_forget_old(Topic *topic)
@@ -182,9 +179,7 @@ load_relations(Topic *topic, Topic *target)
  * invalidation that arrives meanwhile lets the description be built again.
  *
  * The description is replaced as a whole, when the new one is complete: an error
- * on the way leaves the old one, not valid; its arrays are as long as it says.
- * A caller up the stack may still use the old one (a domain's CHECK may produce),
- * so it is kept to the end of the transaction, or to the next append.
+ * on the way leaves the old one, not valid.
  */
 bool
 pgqueue_load_topic(Topic *topic)

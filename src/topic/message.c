@@ -48,8 +48,6 @@ pgqueue_check_message(const Topic *topic, const Datum *values,
 				 errmsg("headers must be a JSON object")));
 }
 
-/* ---------------- choosing a partition ---------------- */
-
 /*
  * Return a key's bytes in UTF-8.  The bytes stay as they are if they cannot be
  * converted: in a database without encoding (SQL_ASCII), or for characters that
@@ -93,10 +91,7 @@ pgqueue_partition_for_text(text *key, int npartitions)
 	return pgqueue_partition_for_key(data, len, npartitions);
 }
 
-/*
- * Return the next partition, round robin, for messages that name neither
- * partition nor key.
- */
+/* Return the next partition for messages that name neither partition nor key. */
 int32
 pgqueue_next_sticky(Topic *topic)
 {

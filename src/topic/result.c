@@ -86,15 +86,13 @@ prepare_row(MessageSink *sink, const Topic *topic)
 	data = sink->row + HEAPTUPLESIZE + ROW_HEADER_BYTES;
 	SET_VARSIZE_SHORT(data, len + VARHDRSZ_SHORT);
 	memcpy(data + VARHDRSZ_SHORT, topic->name, len);
-	/* partition, then offset and timestamp: see copy_row */
 	sink->row_prefix = MAXALIGN(INTALIGN(VARHDRSZ_SHORT + len) + sizeof(int32)) +
 		2 * sizeof(int64);
 }
 
 /*
- * Form the row of a record by copying its columns.  It may end before columns
- * that the type has behind those that are known, as rows do that were stored
- * before the columns were added: they are NULL.
+ * Form the row of a record by copying its columns.  Columns that the type has
+ * behind those that are known are not in the row, so they are NULL.
  */
 static void
 copy_row(MessageSink *sink, HeapTuple record)

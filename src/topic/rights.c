@@ -15,17 +15,13 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* ---------------- rights ---------------- */
-
 /* Return true if the user may know of the topic. */
 bool
 pgqueue_may_see(const Topic *topic)
 {
 	return OidIsValid(topic->view) &&
-		(pg_class_aclcheck(topic->view, GetUserId(),
-						   ACL_SELECT) == ACLCHECK_OK ||
-		 pg_class_aclcheck(topic->view, GetUserId(),
-						   ACL_INSERT) == ACLCHECK_OK);
+		pg_class_aclmask(topic->view, GetUserId(), ACL_SELECT | ACL_INSERT,
+						 ACLMASK_ANY) != 0;
 }
 
 /*

@@ -3,11 +3,10 @@
  * segment_make.c
  *	  Make segments: DDL that the extension runs for appenders and maintenance.
  *
- * A segment is made in a transaction of its own, by a background worker
- * (below): made inside a producer's transaction it would stop every other
- * producer of the topic at the same bound until that transaction ends.  It is
- * made there all the same if the topic itself was made in the same
- * transaction, or if no worker can be had.
+ * A segment is made in a transaction of its own, by a background worker: made
+ * inside a producer's transaction it would stop every other producer of the topic
+ * at the same bound until that transaction ends.  It is made there all the same if
+ * the topic was made in the same transaction, or if no worker can be had.
  *
  *-------------------------------------------------------------------------
  */
@@ -116,10 +115,7 @@ segment_width(Topic *topic, Partition *part)
 
 /* ---------------- making ---------------- */
 
-/*
- * Return "ALTER TABLE name ADD CONSTRAINT ..." for each CHECK of the topic's
- * table: a partition must have them all.
- */
+/* Return the DDL that adds each CHECK of the topic's table to a segment. */
 static char *
 copy_constraints(const Topic *topic, const char *name)
 {
@@ -218,10 +214,7 @@ pgqueue_create_first_segments(Topic *topic, int32 from_partition)
 
 /*
  * Give the segments of a partition that REASSIGN OWNED has missed to the owner of
- * the topic.  It lists what a role owns before it locks anything, so it misses a
- * segment that is being made; but it waits for the maker, which has the topic's
- * table locked, before it changes that table's owner.  So the next maker knows
- * both.
+ * the topic (README, section 18).
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.  Takes
  * ACCESS EXCLUSIVE on such segments, conditionally, to the end of the transaction.
@@ -270,10 +263,6 @@ pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 	}
 }
 
-/*
- * Return true if the topic's table was made in this transaction, so that no
- * other session can see it.
- */
 static bool
 made_in_this_transaction(Oid log)
 {
@@ -324,11 +313,6 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 	if (!has_segment_after(&topic, partition, end))
 		pgqueue_make_segments(topic, partition, upto);
 }
-
-/* How long the worker tries to lock the topic's table, in milliseconds. */
-#define LOCK_PATIENCE	500
-/* How long it waits for any other lock. */
-#define WORKER_LOCK_TIMEOUT "500ms"
 
 /* What the worker is told, in bgw_extra. */
 typedef struct WorkerTask
@@ -392,13 +376,14 @@ pgqueue_segment_worker_main(Datum arg)
 	pgqueue_shared_attach();
 
 	pgqueue_set_code_rule(CODE_LIMITED);
-	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_SUSET,
-					PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", CppAsString2(PGQUEUE_LOCK_PATIENCE),
+					PGC_SUSET, PGC_S_OVERRIDE);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "making queue segments");
-	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock, LOCK_PATIENCE))
+	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock,
+								   PGQUEUE_LOCK_PATIENCE))
 	{
 		topic = pgqueue_topic_find(task.topic);
 		/* the topic may have been dropped meanwhile, or another one made */

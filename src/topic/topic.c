@@ -69,8 +69,7 @@ make_topics(void)
 
 	ctl.keysize = NAMEDATALEN;
 	ctl.entrysize = sizeof(Topic);
-	ctl.hcxt = AllocSetContextCreate(CacheMemoryContext, "queue topics",
-									 ALLOCSET_SMALL_SIZES);
+	ctl.hcxt = CacheMemoryContext;
 	topics = hash_create("queue topics", 32, &ctl,
 						 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
@@ -252,9 +251,7 @@ pgqueue_topic_refresh(Topic *topic)
 
 /*
  * Keep the topic from being dropped to the end of the transaction: before rows
- * about it are written.
- *
- * Errors: those of pgqueue_topic_refresh().
+ * about it are written.  Errors: those of pgqueue_topic_refresh().
  */
 Topic *
 pgqueue_topic_hold(Topic *topic)
