@@ -12,7 +12,7 @@
 #include "group/group.h"
 #include "producer/producer.h"
 
-/* Define an SQL function that is a variant of others: what it returns. */
+/* Define an SQL function by what it returns, as one of several variants. */
 #define PGQUEUE_VARIANT(name, result) \
 PG_FUNCTION_INFO_V1(name); \
 Datum \
@@ -63,9 +63,9 @@ extern void pgqueue_view_buffer_init(void);
 extern bool pgqueue_view_may_gather(MemoryContext statement);
 extern bool pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 								HeapTuple record);
-extern void pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
-								const ProducerArgs *producer,
-								MessageAddress *place);
+extern const MessageAddress *pgqueue_view_append(Topic *topic,
+												 HeapTuple *rows, int nrows,
+												 const ProducerArgs *producer);
 extern void pgqueue_view_flush(void);
 
 /* ---------------- view_settings.c ---------------- */

@@ -32,11 +32,7 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_group_offsets);
 
-/*
- * The rate is taken over a minute or RATE_ROWS moves of the offset.  Rows that
- * leave the offset alone are no moves; no more than RATE_ROWS_SEEN rows are
- * read.
- */
+/* Rows that leave the offset alone are no moves, but count as seen. */
 #define RATE_SECONDS	60
 #define RATE_ROWS		20
 #define RATE_ROWS_SEEN	100

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * produce.c
- *	  queue.produce().
+ *	  queue.produce(), partition_for_key() and murmur2().
  *
- * It checks its arguments and rights, turns them into a record, chooses the
- * partition and ends in pgqueue_append(); INSERT and COPY
- * (api/view_insert.c) do the same for rows of a topic's view.
+ * produce() checks its arguments and rights, turns them into a record, chooses
+ * the partition and ends in pgqueue_append(); INSERT and COPY (view_insert.c)
+ * do the same for rows of a topic's view.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,12 +14,16 @@
 #include "funcapi.h"
 
 #include "base/base.h"
+#include "base/data.h"
 #include "log/log.h"
 #include "log/write.h"
 #include "topic/message.h"
 #include "topic/topic.h"
 #include "producer/producer.h"
 #include "api/api.h"
+
+PG_FUNCTION_INFO_V1(pgqueue_murmur2_sql);
+PG_FUNCTION_INFO_V1(pgqueue_partition_for_key_sql);
 
 /*
  * Form the row that produce returns; its type is kept in fn_extra.  timestamp:
@@ -135,3 +139,26 @@ produce(FunctionCallInfo fcinfo, Oid type)
 
 PGQUEUE_VARIANT(pgqueue_produce_text, produce(fcinfo, InvalidOid))
 PGQUEUE_VARIANT(pgqueue_produce_typed, produce(fcinfo, pgqueue_argument_type(fcinfo, 1, "value")))
+
+/* ---------------- the partitioner ---------------- */
+
+Datum
+pgqueue_murmur2_sql(PG_FUNCTION_ARGS)
+{
+	bytea	   *data = PG_GETARG_BYTEA_PP(0);
+
+	PG_RETURN_INT32((int32) pgqueue_murmur2((unsigned char *) VARDATA_ANY(data),
+											VARSIZE_ANY_EXHDR(data)));
+}
+
+Datum
+pgqueue_partition_for_key_sql(PG_FUNCTION_ARGS)
+{
+	int32		npartitions = PG_GETARG_INT32(1);
+
+	if (npartitions <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("partitions must be positive, not %d", npartitions)));
+	PG_RETURN_INT32(pgqueue_partition_for_text(PG_GETARG_TEXT_PP(0), npartitions));
+}

@@ -85,30 +85,31 @@ form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
 }
 
 /*
- * Return the sequences of a batch of n messages: given one by one, or by the
- * first; NULL if there are none.
+ * Return the sequences of a batch of n messages: given by the first, argument
+ * 6, or one by one, argument 9; NULL if there are none.
  *
  * Errors: 22023, 22004.
  */
 static int64 *
-sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg, int n)
+sequences_arg(FunctionCallInfo fcinfo, int n)
 {
+	bool		one_by_one = !PG_ARGISNULL(9);
 	int64	   *sequences;
 	int64		first;
 
-	if (!PG_ARGISNULL(first_arg) && !PG_ARGISNULL(array_arg))
+	if (PG_ARGISNULL(6) && !one_by_one)
+		return NULL;
+	if (!PG_ARGISNULL(6) && one_by_one)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("first_sequence and sequences exclude each other")));
-	if (PG_ARGISNULL(first_arg) && PG_ARGISNULL(array_arg))
-		return NULL;
 
 	sequences = palloc(Max(n, 1) * sizeof(int64));
-	if (!PG_ARGISNULL(array_arg))
+	if (one_by_one)
 	{
 		Elements	elements;
 
-		pgqueue_take_apart(fcinfo, array_arg, "sequences", n, &elements);
+		pgqueue_take_apart(fcinfo, 9, "sequences", n, &elements);
 		for (int i = 0; i < n; i++)
 		{
 			if (elements.nulls[i])
@@ -119,7 +120,7 @@ sequences_arg(FunctionCallInfo fcinfo, int first_arg, int array_arg, int n)
 		}
 		return sequences;
 	}
-	first = PG_GETARG_INT64(first_arg);
+	first = PG_GETARG_INT64(6);
 	if (first < 0 || first > PGQUEUE_MAX_SEQUENCE - n + 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -236,7 +237,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 		pgqueue_take_apart(fcinfo, 2, "keys", batch.n, &keys);
 	if (!PG_ARGISNULL(3))
 		pgqueue_take_apart(fcinfo, 3, "headers", batch.n, &headers);
-	sequences = sequences_arg(fcinfo, 6, 9, batch.n);
+	sequences = sequences_arg(fcinfo, batch.n);
 	if (producer.name != NULL && sequences == NULL && batch.n > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

@@ -61,20 +61,16 @@ forget(void)
 
 /*
  * Append rows of a statement, as its producer if it has one: the rows'
- * sequences are producer->sequence and those behind.
- *
- * place: for a single row, set to where its message is if it was stored
- * before; else its partition is set to -1.
+ * sequences are producer->sequence and those behind.  Return where the messages
+ * are that were stored before, or NULL if none was.
  */
-void
+const MessageAddress *
 pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
-					const ProducerArgs *producer, MessageAddress *place)
+					const ProducerArgs *producer)
 {
 	ProducerClaim claim = {0};
 	int64	   *sequences;
 
-	if (place != NULL)
-		place->partition = -1;
 	if (producer->name != NULL)
 	{
 		sequences = palloc(nrows * sizeof(int64));
@@ -82,8 +78,6 @@ pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 			sequences[i] = producer->sequence + i;
 		pgqueue_claim(topic, producer->name, producer->epoch, sequences, nrows,
 					  &claim);
-		if (place != NULL && claim.nduplicates > 0)
-			*place = claim.places[0];
 		rows += claim.nduplicates;
 		nrows -= claim.nduplicates;
 	}
@@ -91,6 +85,7 @@ pgqueue_view_append(Topic *topic, HeapTuple *rows, int nrows,
 	pgqueue_append_all(pgqueue_topic_refresh(topic), rows, nrows);
 	if (producer->name != NULL)
 		pgqueue_claim_complete(&claim, rows, NULL);
+	return claim.places;
 }
 
 /*
@@ -134,7 +129,7 @@ append_rows(void)
 	SetUserIdAndSecContext(taken.user, taken.sec_context);
 	buffer.context = NULL;
 	forget();
-	pgqueue_view_append(topic, taken.rows, taken.nrows, &taken.producer, NULL);
+	(void) pgqueue_view_append(topic, taken.rows, taken.nrows, &taken.producer);
 	SetUserIdAndSecContext(save_user, save_sec_context);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(taken.context);
@@ -161,10 +156,10 @@ pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 		return false;
 	if (buffer.nrows == 0)
 	{
-		if (buffer.context == NULL)
-			buffer.context = AllocSetContextCreate(TopTransactionContext,
-												   "queue rows",
-												   ALLOCSET_DEFAULT_SIZES);
+		forget();
+		buffer.context = AllocSetContextCreate(TopTransactionContext,
+											   "queue rows",
+											   ALLOCSET_DEFAULT_SIZES);
 		buffer.statement = statement->number;
 		buffer.subid = GetCurrentSubTransactionId();
 		strlcpy(buffer.topic, topic->name, NAMEDATALEN);
@@ -193,11 +188,8 @@ pgqueue_view_gather(const ViewStatement *statement, Topic *topic,
 void
 pgqueue_view_flush(void)
 {
-	if (buffer.nrows > 0 && buffer.subid != GetCurrentSubTransactionId())
-		return;
-	if (buffer.nrows > 0)
+	if (buffer.nrows > 0 && buffer.subid == GetCurrentSubTransactionId())
 		append_rows();
-	forget();
 }
 
 /* ---------------- ends of transactions ---------------- */

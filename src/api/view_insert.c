@@ -119,8 +119,8 @@ form_record(InsertState *state, Topic *topic, const Datum *row,
 
 /*
  * Check that a topic's own view calls, and return the topic.  The trigger's
- * argument is the word of the view's owner.  The shape of the topic's own view was
- * checked with the topic, and the caller has the view locked.
+ * argument is the word of the view's owner; the view's shape was checked with
+ * the topic.
  */
 static Topic *
 topic_of_trigger(const TriggerData *trigger)
@@ -151,7 +151,8 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 	InsertState *state;
 	HeapTuple	record;
 	ViewStatement statement;
-	MessageAddress place;
+	const MessageAddress *stored;
+	LogFixed   *fixed;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
@@ -176,26 +177,21 @@ pgqueue_topic_insert(PG_FUNCTION_ARGS)
 		pgqueue_view_gather(&statement, topic, record))
 		return PointerGetDatum(trigger->tg_trigtuple);
 	pgqueue_view_flush();
-	pgqueue_view_append(topic, &record, 1, &statement.producer, &place);
+	stored = pgqueue_view_append(topic, &record, 1, &statement.producer);
 
 	/*
 	 * What RETURNING shows.  The three columns were NULL and are passed by
 	 * value, so they are set in the executor's slot; handing it a new tuple
 	 * costs a quarter of the row's time.  A duplicate has no timestamp.
 	 */
-	if (place.partition < 0)
-	{
-		LogFixed   *fixed = log_fixed(record->t_data);
-
-		place.partition = fixed->partition;
-		place.offset = fixed->offset;
-		row[VIEW_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
-		nulls[VIEW_ATTR_TIMESTAMP - 1] = false;
-	}
-	row[VIEW_ATTR_PARTITION - 1] = Int32GetDatum(place.partition);
-	row[VIEW_ATTR_OFFSET - 1] = Int64GetDatum(place.offset);
-	nulls[VIEW_ATTR_PARTITION - 1] = false;
-	nulls[VIEW_ATTR_OFFSET - 1] = false;
+	fixed = log_fixed(record->t_data);
+	row[VIEW_ATTR_PARTITION - 1] =
+		Int32GetDatum(stored != NULL ? stored->partition : fixed->partition);
+	row[VIEW_ATTR_OFFSET - 1] =
+		Int64GetDatum(stored != NULL ? stored->offset : fixed->offset);
+	row[VIEW_ATTR_TIMESTAMP - 1] = TimestampTzGetDatum(fixed->timestamp);
+	nulls[VIEW_ATTR_PARTITION - 1] = nulls[VIEW_ATTR_OFFSET - 1] = false;
+	nulls[VIEW_ATTR_TIMESTAMP - 1] = stored != NULL;
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
