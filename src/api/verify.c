@@ -133,7 +133,7 @@ check_partition(Checker *checker, Topic *topic)
 	checker->segment = NULL;
 	if (part.nsegments == 0)
 		found_problem(checker, "partition %d has no segment", checker->partition);
-	if (part.has_hole)
+	if (part.hole != 0)
 		found_problem(checker, "the segments of partition %d have a hole at offset "
 					  INT64_FORMAT, checker->partition, part.hole);
 	for (int i = 0; i < part.nsegments; i++)

@@ -92,10 +92,7 @@ load_segments(Topic *topic)
 		else if (part->nsegments++ == 0)
 			part->segments = segment;
 		else if (segment->first != segment[-1].end)
-		{
-			part->has_hole = true;
 			part->hole = segment[-1].end;
-		}
 	}
 }
 

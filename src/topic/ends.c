@@ -27,6 +27,20 @@ pgqueue_log_start(const Topic *topic, int32 partition)
 	return topic->partitions[partition].segments[0].first;
 }
 
+/* Find the last record of a segment; the slot remembers where a hole begins. */
+static void
+whole_segment_tail(const Topic *topic, int32 partition, Relation leaf,
+				   LogTail *tail)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	LogFixed	first;
+
+	if (nblocks > 0 && !pgqueue_block_first(leaf, nblocks - 1, &first))
+		nblocks = pgqueue_slot_find_tail(pgqueue_slot(topic->log, partition),
+										 leaf);
+	pgqueue_segment_tail(leaf, nblocks, tail);
+}
+
 /* Return the next offset: the one behind the last record, dead or alive. */
 int64
 pgqueue_log_end(Topic *topic, int32 partition)
@@ -41,7 +55,7 @@ pgqueue_log_end(Topic *topic, int32 partition)
 		bool		used = RelationGetNumberOfBlocks(leaf) > 0;
 		LogTail		tail;
 
-		pgqueue_whole_segment_tail(topic, partition, leaf, &tail);
+		whole_segment_tail(topic, partition, leaf, &tail);
 		table_close(leaf, AccessShareLock);
 		if (tail.found)
 			return Min(tail.offset + 1, part->segments[i].end);

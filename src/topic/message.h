@@ -37,15 +37,12 @@ extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 							  Snapshot snapshot, Found *place);
 
-/* ---------------- value.c ---------------- */
+/* ---------------- message.c ---------------- */
 
 extern int	pgqueue_errmsg_type(const Topic *topic, Oid type);
 extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
 extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
 									  bool isnull);
-
-/* ---------------- message.c ---------------- */
-
 extern void pgqueue_check_message(const Topic *topic, const Datum *values,
 								  const bool *nulls);
 extern int32 pgqueue_partition_for_text(text *key, int npartitions);

@@ -16,6 +16,57 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
+/* Find the first record of a segment, which may be gone. */
+static bool
+segment_first(Topic *topic, const Segment *segment, LogFixed *first)
+{
+	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	bool		found;
+
+	if (leaf == NULL)
+		return false;
+	found = pgqueue_segment_first(leaf, first);
+	table_close(leaf, AccessShareLock);
+	return found;
+}
+
+/*
+ * Return a segment from which on a place is to be sought: no earlier one holds
+ * a record at or behind it.
+ */
+static int
+seek_segment(Topic *topic, int32 partition, const LogSeek *seek)
+{
+	Partition  *part = &topic->partitions[partition];
+	int			low = 0;
+	int			high = part->nsegments;
+
+	while (high - low > 1)
+	{
+		int			mid = (low + high) / 2;
+		int			used = mid;
+		LogFixed	first;
+
+		if (!seek->by_time)
+		{
+			if (part->segments[mid].first <= seek->at)
+				low = mid;
+			else
+				high = mid;
+			continue;
+		}
+
+		/* an empty segment says nothing: ask those before it */
+		while (used > low && !segment_first(topic, &part->segments[used], &first))
+			used--;
+		if (used == low || pgqueue_lies_before(seek, &first))
+			high = used == low ? mid : used;
+		else
+			low = used;
+	}
+	return low;
+}
+
 /*
  * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
@@ -35,7 +86,7 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 	ScanEnd		end = SCAN_EXHAUSTED;
 
 	pgqueue_check_segments(topic, partition);
-	for (int i = pgqueue_seek_segment(topic, partition, from);
+	for (int i = seek_segment(topic, partition, from);
 		 i < part->nsegments && end == SCAN_EXHAUSTED; i++)
 	{
 		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],

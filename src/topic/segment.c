@@ -104,7 +104,7 @@ pgqueue_partition_broken(const Topic *topic, int32 partition)
 	const Partition *part = &topic->partitions[partition];
 
 	return partition < 0 || partition >= topic->npartitions ||
-		part->nsegments == 0 || part->has_hole;
+		part->nsegments == 0 || part->hole != 0;
 }
 
 /* Return why a partition cannot be read, as a sentence, or NULL if it can. */

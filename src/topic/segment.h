@@ -45,6 +45,7 @@ pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 	" value %s," \
 	" headers jsonb"
 
+extern Oid	pgqueue_tablespace(const char *name, Oid role);
 extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
@@ -67,10 +68,5 @@ extern void pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 extern void pgqueue_checkpoint_write(const Topic *topic, int32 partition,
 									 const Checkpoint *checkpoint);
 extern void pgqueue_checkpoints_delete(const Topic *topic);
-
-/* ---------------- tablespace.c ---------------- */
-
-extern Oid	pgqueue_tablespace(const char *name, Oid role);
-extern const char *pgqueue_tablespace_clause(const Topic *topic, Oid owner);
 
 #endif							/* QUEUE_SEGMENT_H */

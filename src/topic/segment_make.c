@@ -18,7 +18,9 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_tablespace.h"
 #include "commands/tablecmds.h"
+#include "commands/tablespace.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -142,6 +144,64 @@ copy_constraints(const Topic *topic, const char *name)
 	return sql.data;
 }
 
+static bool
+may_create(Oid tablespace, Oid role)
+{
+	return tablespace == MyDatabaseTableSpace ||
+		pgqueue_tablespace_aclcheck(tablespace, role,
+									ACL_CREATE) == ACLCHECK_OK;
+}
+
+/*
+ * Return the tablespace of that name, after checking that the role may create
+ * tables there.
+ *
+ * Errors: 42704 if there is none, 42501, 22023 for the one of shared tables.
+ */
+Oid
+pgqueue_tablespace(const char *name, Oid role)
+{
+	Oid			tablespace = get_tablespace_oid(name, false);
+
+	if (tablespace == GLOBALTABLESPACE_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("segments cannot be placed in tablespace \"%s\"", name)));
+	if (!may_create(tablespace, role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for tablespace \"%s\"", name),
+				 errhint("Grant CREATE ON TABLESPACE %s to \"%s\".",
+						 quote_identifier(name), GetUserNameFromId(role, false))));
+	return tablespace;
+}
+
+/*
+ * Return " TABLESPACE name", or nothing: for the default, and, so that no
+ * producer fails for it, if the tablespace is gone (a restore into another
+ * server) or the owner of the topic may not create there any more.  TOAST lies
+ * with its table.
+ */
+static const char *
+tablespace_clause(const Topic *topic, Oid owner)
+{
+	Oid			tablespace;
+
+	if (topic->tablespace[0] == '\0')
+		return "";
+	tablespace = get_tablespace_oid(topic->tablespace, true);
+	if (OidIsValid(tablespace) && may_create(tablespace, owner))
+		return psprintf(" TABLESPACE %s", quote_identifier(topic->tablespace));
+	ereport(WARNING,
+			(errmsg("tablespace \"%s\" cannot be used for topic \"%s\"",
+					topic->tablespace, topic->name),
+			 OidIsValid(tablespace) ?
+			 errdetail("The topic's owner may not create tables there.") :
+			 errdetail("It does not exist."),
+			 errhint("New segments are made in the database's default tablespace; queue.alter_topic() changes it.")));
+	return "";
+}
+
 /*
  * Return a segment's name: after its first offset, as Kafka's files are.  If
  * the name is taken, by a segment that was detached, a number is added.
@@ -180,7 +240,7 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 							 VACUUM_SETTINGS("toast.") ")%s;"
 							 "ALTER TABLE %s OWNER TO %s",
 							 name, pgqueue_type_name(topic->value_type),
-							 pgqueue_tablespace_clause(topic, owner), name,
+							 tablespace_clause(topic, owner), name,
 							 quote_identifier(GetUserNameFromId(owner, false))));
 	/* this looks at the topic's table, and may run its constraints' code */
 	pgqueue_code_begin(topic->log, true);

@@ -27,8 +27,7 @@ typedef struct Partition
 {
 	int			nsegments;
 	Segment    *segments;		/* ascending */
-	bool		has_hole;		/* they do not touch each other ... */
-	int64		hole;			/* ... at this offset */
+	int64		hole;			/* where they do not touch each other; 0: they do */
 	int64		log_start;		/* as stored; 0: none; see cleanup/retention.c */
 	int64		compacted_to;	/* offsets below are compacted; see cleanup/compact.c */
 	int			nemptied;		/* before log_start, not dropped yet */
@@ -80,7 +79,7 @@ typedef struct Topic
 	MemoryContext context;		/* owns the description's pointers */
 	MemoryContext old;			/* owns those that this transaction replaced */
 
-	/* text to value: the type's input function (topic/value.c) */
+	/* text to value: the type's input function (topic/message.c) */
 	bool		input_ready;
 	FmgrInfo	input;
 	Oid			input_ioparam;
@@ -123,13 +122,6 @@ extern bool pgqueue_may_see(const Topic *topic);
 extern bool pgqueue_owns_topic(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
-
-/* ---------------- seek.c ---------------- */
-
-extern int	pgqueue_seek_segment(Topic *topic, int32 partition,
-								 const LogSeek *seek);
-extern void pgqueue_whole_segment_tail(Topic *topic, int32 partition,
-									   Relation leaf, LogTail *tail);
 
 /* ---------------- ends.c ---------------- */
 
