@@ -23,10 +23,7 @@ PG_MODULE_MAGIC;
 
 void		_PG_init(void);
 
-/*
- * Define the settings, but for those of a producer's rows, which are beside
- * their checks (api/view_settings.c).
- */
+/* Define the settings, but for those beside their checks (api/view_settings.c). */
 static void
 define_settings(void)
 {
@@ -34,44 +31,37 @@ define_settings(void)
 							 "Allows DDL that drops, rewrites or alters a topic's storage and view.",
 							 "Meant for pg_restore --clean; "
 							 "messages dropped this way are gone.",
-							 &pgqueue_allow_ddl,
-							 false, PGC_SUSET, 0, NULL, NULL, NULL);
+							 &pgqueue_allow_ddl, false, PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.recheck_interval",
 							"Sets how often a session that waits for messages looks without being woken.",
 							"Commits wake it. Prepared transactions, leases that expire, "
 							"and the WAL that a standby replays do not.",
-							&pgqueue_recheck_interval,
-							1000, 10, INT_MAX,
+							&pgqueue_recheck_interval, 1000, 10, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.history_retention",
 							"Sets how long queue.maintain() keeps the history of offsets.",
 							"Rows of queue.progress behind the newest; 0 keeps only that.",
-							&pgqueue_history_retention,
-							7 * 24 * 60, 0, INT_MAX,
+							&pgqueue_history_retention, 7 * 24 * 60, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.compaction_memory",
 							"Sets how much memory compaction uses for keys.",
 							"-1: as much as maintenance_work_mem.",
-							&pgqueue_compaction_memory,
-							-1, -1, MAX_KILOBYTES,
+							&pgqueue_compaction_memory, -1, -1, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomRealVariable("queue.compaction_min_dirty_ratio",
 							 "Sets how much of a partition's sealed segments must be dirty before it is compacted.",
 							 "The part of their bytes that was never compacted.",
-							 &pgqueue_compaction_min_dirty_ratio,
-							 0.5, 0, 1,
+							 &pgqueue_compaction_min_dirty_ratio, 0.5, 0, 1,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.code_timeout",
 							"Sets how long functions in a topic's constraints and indexes may run in a background worker.",
 							"A worker in which they run longer ends.",
-							&pgqueue_code_timeout,
-							60000, 1, INT_MAX,
+							&pgqueue_code_timeout, 60000, 1, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.maintenance_interval",
 							"Sets how often the maintenance worker does a pass.",
-							NULL,
-							&pgqueue_maintenance_interval,
-							60, 1, 86400,
+							NULL, &pgqueue_maintenance_interval, 60, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	pgqueue_view_settings_init();
 	MarkGUCPrefixReserved("queue");

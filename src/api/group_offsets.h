@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "group/group.h"
+#include "group/member.h"
 
 typedef struct Place
 {

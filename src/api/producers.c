@@ -118,7 +118,7 @@ lock_managed(Topic *topic, const char *name, bool terminate,
 	LOCKTAG		tag = pgqueue_producer_tag(topic, name);
 
 	/* check before waiting for other transactions, or ending them */
-	if (pgqueue_producer_find(topic, name, snapshot, producer))
+	if (pgqueue_producer_find(topic->id, name, snapshot, producer))
 		check_manages(topic, name, producer);
 	UnregisterSnapshot(snapshot);
 
@@ -136,7 +136,7 @@ lock_managed(Topic *topic, const char *name, bool terminate,
 						 TERMINATE_WAIT, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
-	if (!pgqueue_producer_find(topic, name, SnapshotSelf, producer))
+	if (!pgqueue_producer_find(topic->id, name, SnapshotSelf, producer))
 		return false;
 	check_manages(topic, name, producer);
 	return true;
@@ -164,7 +164,7 @@ pgqueue_create_producer(PG_FUNCTION_ARGS)
 						mode)));
 
 	(void) pgqueue_producer_lock(topic, name, true);
-	if (pgqueue_producer_find(topic, name, SnapshotSelf, &producer))
+	if (pgqueue_producer_find(topic->id, name, SnapshotSelf, &producer))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("producer \"%s\" of topic \"%s\" already exists",
@@ -249,7 +249,7 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 
 	/* without the lock: one snapshot for both tables */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+	if (pgqueue_producer_find(topic->id, name, snapshot, &producer))
 	{
 		check_manages(topic, name, &producer);
 		pgqueue_producer_state_read(producer.id, snapshot, &state);
@@ -301,7 +301,7 @@ prune_all(Topic *topic)
 	{
 		ListCell   *lc;
 
-		ids = pgqueue_producer_ids(topic, PRODUCERS_ALL, after,
+		ids = pgqueue_producer_ids(topic, false, after,
 								   PGQUEUE_PRODUCERS_AT_ONCE);
 		foreach(lc, ids)
 		{

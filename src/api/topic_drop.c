@@ -103,12 +103,12 @@ forget_users(const Topic *topic)
 	/* what this very command has written, too */
 	CommandCounterIncrement();
 	(void) pgqueue_producer_due_delete(topic->id, NULL);
-	foreach(lc, pgqueue_producer_ids(topic, PRODUCERS_ALL, NULL, 0))
+	foreach(lc, pgqueue_producer_ids(topic, false, NULL, 0))
 	{
 		Producer	producer;
 
 		CHECK_FOR_INTERRUPTS();
-		if (pgqueue_producer_find(topic, lfirst(lc), SnapshotSelf, &producer))
+		if (pgqueue_producer_find(topic->id, lfirst(lc), SnapshotSelf, &producer))
 			pgqueue_producer_forget(topic, lfirst(lc), producer.id);
 	}
 	pgqueue_checkpoints_delete(topic);

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * assignment.c
- *	  Balance the partitions of a topic over the live members of a
- *	  consumer group.
+ *	  Balance the partitions of a topic over the live members of a group.
  *
  * Of n partitions each of m members gets n / m, and n % m of them one more:
  * those that own the most already, so that as few as possible move.
@@ -10,15 +9,14 @@
  * to n, so what some members own above their quotas is what others lack, less
  * the partitions that no member owns.
  *
- * A member that polls and finds that it owns too few or too many partitions
- * balances.  A partition moves only when its owner has no messages of it in
- * hand, or is dead.
+ * A member that polls, and owns too few or too many partitions, balances.  A
+ * partition moves only when its owner has none of its messages in hand, or is
+ * dead.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "nodes/value.h"
 
 #include "base/base.h"
@@ -36,8 +34,6 @@ assignments_tag(const ConsumerGroup *group, const Topic *topic)
 	return pgqueue_tag(PGQUEUE_LOCK_ASSIGNMENT, group->id, topic->id);
 }
 
-/* ---------------- balancing ---------------- */
-
 /* Which partitions the members should own; their quotas are in the members. */
 typedef struct AssignmentPlan
 {
@@ -48,8 +44,8 @@ typedef struct AssignmentPlan
 } AssignmentPlan;
 
 /*
- * Return the quota of a live member.  All members agree on the order of the
- * array, which decides between members that own equally many partitions.
+ * Return the quota of a live member.  All agree on the order of the array, which
+ * decides between members that own equally many partitions.
  */
 static int
 quota_of(const Members *members, const Member *me, int nalive, int npartitions)
@@ -112,9 +108,9 @@ has_in_hand(const ConsumerGroup *group, const Topic *topic,
 }
 
 /*
- * Return a partition that a member owns and of which it has no messages in hand,
- * or -1.  A superuser may have written to queue.assignment: then others can take
- * what two own from the member that the plan names.
+ * Return a partition that a member owns and has no messages of in hand, or -1.
+ * If two own it, since a superuser has written to queue.assignment, a third one
+ * takes it from the owner in the plan.
  */
 static int32
 one_to_lose(const AssignmentPlan *plan, const Member *owner, const Member *me)
@@ -131,10 +127,7 @@ one_to_lose(const AssignmentPlan *plan, const Member *owner, const Member *me)
 	return -1;
 }
 
-/*
- * Return a partition that a member with too few can take, or -1.  Prefer one
- * that has no owner.
- */
+/* Return a partition that a member with too few can take, best without owner. */
 static int32
 one_to_take(const AssignmentPlan *plan, const Member *me)
 {
@@ -155,7 +148,7 @@ one_to_take(const AssignmentPlan *plan, const Member *me)
 	return taken;
 }
 
-/* Return a partition that a member with too many can give up, or -1. */
+/* Return a partition that a member with too many can give up. */
 static int32
 one_to_give(const AssignmentPlan *plan, const Member *me)
 {
@@ -185,8 +178,7 @@ add_partition(Member *member, int32 partition)
 
 /*
  * Move partitions to and from a member.  Add the members that lost a partition
- * to *donors.  Return true if the member gave up a partition, so that others
- * may take it now.
+ * to *donors.  Return true if the member gave up a partition.
  */
 static bool
 balance(const ConsumerGroup *group, const Topic *topic, Members *members,
@@ -236,8 +228,7 @@ has_expired(const Member *member)
 /*
  * Return true if a waiting member should poll, to join, to renew its lease or
  * to balance, and that poll can do it.  Set *blocked if another transaction
- * prevents it; the end of that transaction wakes the member
- * (pgqueue_note_progress).  If the member need not poll, its quota is set.
+ * prevents it.  If the member need not poll, its quota is set.
  */
 bool
 pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
@@ -282,9 +273,8 @@ add_held(const ConsumerGroup *group, const Topic *topic, Member *me)
 }
 
 /*
- * Read the members, and mark as dead those whose lease has expired and that
- * are not renewing it.  Those are locked, so they cannot renew it before the
- * end of this transaction; hence read them again after they are locked.
+ * Read the members, and mark as dead those whose lease has expired and that are
+ * not renewing it: they are locked, so that they cannot, and then read again.
  */
 static void
 lock_expired_members(const ConsumerGroup *group, const Topic *topic,
@@ -329,7 +319,7 @@ rebalance(ConsumerGroup *group, Topic *topic, const char *name)
 	me = pgqueue_member_of(&members, name);
 	if (me == NULL || !me->alive)
 		return;					/* it has been made to leave */
-	/* wake members that wait for a partition to be given up, or for this lock */
+	/* wake members that wait for a partition, or for this lock */
 	pgqueue_note_progress(group->id, topic->id, -1,
 						  balance(group, topic, &members, me, &donors));
 

@@ -11,21 +11,13 @@
  *	 - the end of the last lease of its members in the topic,
  *	 - the time of the first message that it has yet to read in the partition.
  *
- * The expiry is the group's own; or, if a first consume or poll made the group
- * and its role has not set one, the topic's group_expiry.
- *
- * By the last one, a group that had read everything has the whole expiry from
- * the arrival of the next message.  A group for which a transaction is
- * consuming in the topic, or that has a live member there, is in use and does
- * not expire.
+ * A group for which a transaction is consuming in the topic, or that has a live
+ * member there, is in use and does not expire.
  *
  * queue.expire_group() lets a group expire at once: it writes a row with
- * released set.  The next row that moves the group's offset or hands out
- * messages clears it.
- *
- * Otherwise nothing is written when a group expires, nor when it is used
- * again: its offsets stay, and are valid if retention removed nothing in the
- * meantime.
+ * released set, which the next row that moves the offset or hands out messages
+ * clears.  Otherwise expiry writes nothing: the offsets stay, and are valid if
+ * retention removed nothing in the meantime.
  *
  *-------------------------------------------------------------------------
  */
@@ -65,7 +57,7 @@ last_used(const ConsumerGroup *group, const Topic *topic)
 	return used;
 }
 
-/* Return true if the first message at or after an offset is older than time. */
+/* Return true if the first message from an offset on is older than time. */
 static bool
 unread_since(Topic *topic, int32 partition, int64 offset, TimestampTz time)
 {
@@ -79,7 +71,10 @@ unread_since(Topic *topic, int32 partition, int64 offset, TimestampTz time)
 	return place.found && place.timestamp < time;
 }
 
-/* Return the expiry that holds for a group in a topic, in ms; 0: never. */
+/*
+ * Return the expiry of a group in a topic, in ms; 0: never.  If a first consume or
+ * poll made the group, and its role has not set one, it is the topic's.
+ */
 static int64
 expiry_in(const ConsumerGroup *group, const Topic *topic)
 {
@@ -96,9 +91,9 @@ pgqueue_group_may_expire(const ConsumerGroup *group, const Topic *topic,
 
 /*
  * Return true if the group, which is at an offset in a partition, holds no
- * messages there although it has some to read, as of now.  released: the
- * column of its row.  *used: when the group was last used in the topic, as an
- * earlier call found it, or 0.
+ * messages there although it has some to read, as of now.  released: see
+ * Progress.  *used: when the group was last used in the topic, as an earlier call
+ * found it, or 0.
  */
 bool
 pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,

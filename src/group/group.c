@@ -1,20 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * group.c
- *	  Consumer groups: their rows in queue.consumer_group, their settings and
- *	  their owners.
+ *	  Consumer groups: rows of queue.consumer_group, settings and owners.
  *
  * A group belongs to the role that first used it (base/role.c), or to which
- * queue.alter_group() gave it; other roles need membership in that role.  The
- * owner of a topic may reset, expire and drop what any group has in that
- * topic.
+ * queue.alter_group() gave it; other roles need membership in that role.
  *
  * Only queue.alter_group() and queue.create_group() update a row, one at a
- * time (they lock the group's name).  A scan with SnapshotSelf, which shows
- * what the current command has written, may meet neither version of such a row
- * if the update commits during the scan.  So a look-up that finds no row
- * repeats the scan with an MVCC snapshot, and a scan over all groups uses one
- * from the start.
+ * time (they lock the group's name).  A scan with SnapshotSelf may meet neither
+ * version of such a row if the update commits during the scan.  So a look-up that
+ * finds no row repeats the scan with an MVCC snapshot, and a scan over all groups
+ * uses one from the start.
  *
  * Dropping a group against using it: a transaction that uses a group looks its
  * id up first and locks a partition afterwards.  drop_group takes all those
@@ -30,12 +26,10 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/base.h"
@@ -155,9 +149,9 @@ pgqueue_group_arg(FunctionCallInfo fcinfo, bool any_role, ConsumerGroup *group)
 }
 
 /*
- * Look up the group that argument 0 names, which must exist.  topic: for a
- * function that changes only what the group has in that topic: the topic's
- * owner may do that to any group.
+ * Look up the group that argument 0 names, which must exist.  The owner of a topic
+ * may reset, expire and drop what any group has in it; topic is NULL for functions
+ * that do other things.
  *
  * Errors: 22004, 42602, 42501, 42704.
  */
@@ -178,8 +172,7 @@ pgqueue_known_group_arg(FunctionCallInfo fcinfo, const Topic *topic,
 /*
  * Look the group up again: it may have been made or dropped since.
  *
- * Errors: 42501 if it belongs to a role that the user is not a member of,
- * unless any_role.
+ * Errors: 42501 if the user may not use it.
  */
 void
 pgqueue_group_refresh(ConsumerGroup *group)
@@ -207,8 +200,8 @@ name_tag(const ConsumerGroup *group)
 }
 
 /*
- * Keep other transactions from making the group or changing its settings, to the
- * end of this one.  Must be taken before any other lock of the group.
+ * Keep other transactions from making the group or changing its settings.  Must be
+ * taken before any other lock of the group.
  */
 void
 pgqueue_group_lock_settings(const ConsumerGroup *group)
@@ -221,9 +214,7 @@ pgqueue_group_lock_settings(const ConsumerGroup *group)
  * (NULL: the defaults).  Return false if another transaction made it while
  * this one waited for the lock.
  *
- * Locks: the group's name to the end of the transaction, if the group is made;
- * a second transaction that makes the same group waits for it, and then finds
- * the group or makes it.
+ * Locks: the group's name to the end of the transaction, if the group is made.
  */
 bool
 pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
@@ -244,9 +235,8 @@ pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 }
 
 /*
- * Delete a group's row.
- *
- * Locks: pgqueue_group_lock_rows() and the group's progress everywhere.
+ * Delete a group's row.  Locks: pgqueue_group_lock_rows(), and the group's progress
+ * everywhere.
  */
 void
 pgqueue_group_delete(const char *name)
@@ -254,7 +244,8 @@ pgqueue_group_delete(const char *name)
 	RegistryScan scan = {0};
 
 	pgqueue_registry_key_text(&scan, GROUP_ATTR_NAME, name);
-	pgqueue_registry_scan(&scan, REGISTRY_GROUP, RowExclusiveLock, SnapshotSelf);
+	pgqueue_registry_scan(&scan, REGISTRY_GROUP, RowExclusiveLock,
+						  SnapshotSelf);
 	(void) pgqueue_registry_delete(&scan);
 	pgqueue_registry_invalidate(REGISTRY_GROUP);
 }
@@ -323,10 +314,10 @@ pgqueue_group_ids(int32 after)
 
 	foreach(lc, all_groups())
 	{
-		int32		id = ((ConsumerGroup *) lfirst(lc))->id;
+		ConsumerGroup *group = lfirst(lc);
 
-		if (id > after)
-			ids = lappend_int(ids, id);
+		if (group->id > after)
+			ids = lappend_int(ids, group->id);
 	}
 	list_sort(ids, list_int_cmp);
 	return ids;
@@ -363,9 +354,8 @@ rows_tag(int32 id)
 }
 
 /*
- * Keep a group from being dropped to the end of the transaction.  Needed
- * before the group's first row in a partition is written.  Return false if
- * another transaction is dropping the group and wait is false.
+ * Keep a group from being dropped; needed before its first row in a partition is
+ * written.  Return false if wait is false and another transaction is dropping it.
  */
 bool
 pgqueue_group_lock_shared(int32 id, bool wait)
@@ -389,10 +379,7 @@ pgqueue_group_lock_rows(int32 id)
 
 /* ---------------- settings ---------------- */
 
-/*
- * Return true if the group continues at the log start when its offset lies
- * before it (auto_offset_reset earliest), as of now.
- */
+/* Return true if the group's auto_offset_reset is earliest, as of now. */
 bool
 pgqueue_group_jumps(const ConsumerGroup *group)
 {
@@ -434,9 +421,8 @@ pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 }
 
 /*
- * Change the group's settings, in this transaction.
- *
- * Locks: pgqueue_group_lock_settings(), pgqueue_group_lock_shared().
+ * Change the group's settings.  Locks: pgqueue_group_lock_settings(),
+ * pgqueue_group_lock_shared().
  */
 void
 pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)

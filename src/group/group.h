@@ -61,36 +61,4 @@ extern void pgqueue_group_lock_settings(const ConsumerGroup *group);
 extern void pgqueue_group_set(const ConsumerGroup *group,
 							  const GroupSettings *settings);
 
-/* ---------------- lease.c ---------------- */
-
-typedef struct Member
-{
-	char	   *name;
-	char	   *client;			/* or NULL */
-	int64		lease;			/* ms */
-	TimestampTz expires_at;
-	TimestampTz joined_at;
-	bool		alive;			/* its lease has not expired */
-	int			npartitions;
-	int32	   *partitions;		/* that it owns */
-	int			quota;			/* how many it should own (assignment.c) */
-	ItemPointerData lease_tid;	/* rows; invalid: none */
-	ItemPointerData assignment_tid;
-} Member;
-
-typedef struct Members
-{
-	int			n;
-	int			room;
-	Member	   *members;
-} Members;
-
-extern void pgqueue_touch_lease(ConsumerGroup *group, Topic *topic,
-								const char *name);
-extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
-								 const char *name);
-extern int64 pgqueue_lease_left(const Member *member);
-extern void pgqueue_renew_lease(ConsumerGroup *group, Topic *topic,
-								const char *name, int64 lease, bool alive);
-
 #endif							/* QUEUE_GROUP_H */

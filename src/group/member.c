@@ -15,36 +15,39 @@
  * Rows are updated in place, and seldom: when less than a whole lease is left,
  * a poll renews it for one and a half, so it writes once in half a lease.
  *
- * Only the member itself writes its lease, under a lock of its own.
- * Assignments are written under the lock of (group, topic), which is acquired
- * conditionally: a member that does not get it polls the partitions that it
- * owns, and balances another time (assignment.c).  A member is dead if its
- * lease has expired and its lock can be acquired, that is, it is not renewing
- * the lease.
+ * A member is dead if its lease has expired and its lock can be acquired, that
+ * is, it is not renewing the lease.  Proofs: src/README, section 12.
  *
  * A member that polls while one of its partitions is moved may still be handed
  * messages of it; the new owner then waits until they are committed or the
  * lease expires.  The poll that next renews the member's lease hands them to it
- * again, in case it has lost them.  src/README, section 12, has the proofs.
+ * again, in case it has lost them.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_type_d.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/data.h"
 #include "base/lock.h"
+#include "wait/wait.h"
+#include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
+
+/* Columns of queue.member. */
+#define MEMBER_ATTR_GROUP		1
+#define MEMBER_ATTR_TOPIC		2
+#define MEMBER_ATTR_LEASE		3
+#define MEMBER_ATTR_EXPIRES		4
+#define MEMBER_ATTR_JOINED		5
+#define MEMBER_ATTR_NAME		6
+#define MEMBER_ATTR_CLIENT		7
+#define MEMBER_NATTS			7
 
 /* Columns of queue.assignment. */
 #define ASSIGN_ATTR_GROUP		1
@@ -62,10 +65,7 @@ pgqueue_member_arg(text *name)
 
 /* ---------------- locks ---------------- */
 
-/*
- * Return the tag of a member's own lock.  Two members with the same hash would
- * only wait for each other.
- */
+/* Members with the same hash would only wait for each other. */
 static LOCKTAG
 member_tag(int32 group, int32 topic_id, const char *name)
 {
@@ -74,10 +74,7 @@ member_tag(int32 group, int32 topic_id, const char *name)
 	return pgqueue_tag_by_hash(PGQUEUE_LOCK_MEMBER, seed, name);
 }
 
-/*
- * Lock a member to the end of the transaction.  Return false if another
- * transaction has the lock and wait is false.
- */
+/* Lock a member.  Return false if wait is false and the lock is not available. */
 bool
 pgqueue_member_lock(int32 group, int32 topic_id, const char *name, bool wait)
 {
@@ -148,9 +145,8 @@ member_or_new(Members *members, const char *name)
 }
 
 /*
- * Read which partitions a member owns.  The numbers may be those of partitions
- * that were added to the topic since this session looked it up: the caller
- * compares them with the topic's.
+ * Read which partitions a member owns.  Some may have been added to the topic
+ * since this session looked it up: the caller compares.
  */
 static void
 read_assignment(Relation rel, HeapTuple tuple, Members *members)
@@ -178,8 +174,8 @@ read_assignment(Relation rel, HeapTuple tuple, Members *members)
 }
 
 /*
- * Read the members of a group in a topic, as of now, with those that are dead,
- * and those that have left but whose assignment is not removed yet.
+ * Read the members of a group in a topic, as of now; also dead ones, and those
+ * that have left and still have an assignment.
  */
 void
 pgqueue_members_read(int32 group, int32 topic_id, Members *members)
@@ -220,21 +216,18 @@ pgqueue_member_holds(const Progress *progress, const Member *member)
 		strcmp(progress->member, member->name) == 0;
 }
 
-/*
- * Return true if the messages in hand were handed out since the member joined:
- * an epoch is a time (pgqueue_new_epoch).
- */
+/* Return true if the messages in hand were handed out since the member joined. */
 bool
 pgqueue_member_handed(const Member *member, const Progress *progress)
 {
+	/* an epoch is a time: see pgqueue_new_epoch() */
 	return progress->epoch >= member->joined_at;
 }
 
 /*
- * Return true if the member that has messages in hand has been alive since
- * they were handed out.  A member whose lease expired and that joined again,
- * by the same name, does not know of them any more: no member could be handed
- * them as long as it lives.
+ * Return true if the member that has messages in hand has been alive since they
+ * were handed out.  One that has joined again, by the same name, does not know of
+ * them any more; no other member could be handed them as long as it lives.
  */
 bool
 pgqueue_holder_alive(const Progress *progress)
@@ -246,7 +239,8 @@ pgqueue_holder_alive(const Progress *progress)
 	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_GROUP, progress->group_id);
 	pgqueue_registry_key_int4(&scan, MEMBER_ATTR_TOPIC, progress->topic->id);
 	pgqueue_registry_key_text(&scan, MEMBER_ATTR_NAME, progress->member);
-	pgqueue_registry_scan(&scan, REGISTRY_MEMBER, AccessShareLock, SnapshotSelf);
+	pgqueue_registry_scan(&scan, REGISTRY_MEMBER, AccessShareLock,
+						  SnapshotSelf);
 	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 		read_member(scan.rel, tuple, &member);
@@ -265,11 +259,7 @@ pgqueue_member_owns(const Member *member, int32 partition)
 
 /* ---------------- writing ---------------- */
 
-/*
- * Write the partitions that a member owns.
- *
- * Locks: the assignments.
- */
+/* Write the partitions that a member owns.  Locks: the assignments. */
 void
 pgqueue_assignment_write(int32 group, int32 topic_id, Member *member)
 {
@@ -296,4 +286,138 @@ pgqueue_member_delete(RegistryTable table, ItemPointer tid)
 {
 	if (ItemPointerIsValid(tid))
 		pgqueue_registry_delete_row(table, tid);
+}
+
+/* ---------------- leases ---------------- */
+
+/* Write a member's lease.  Locks: the member's. */
+static void
+write_lease(int32 group, int32 topic_id, Member *member)
+{
+	Datum		values[MEMBER_NATTS];
+	bool		nulls[MEMBER_NATTS] = {false};
+
+	values[MEMBER_ATTR_GROUP - 1] = Int32GetDatum(group);
+	values[MEMBER_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
+	values[MEMBER_ATTR_LEASE - 1] = Int64GetDatum(member->lease);
+	values[MEMBER_ATTR_EXPIRES - 1] = TimestampTzGetDatum(member->expires_at);
+	values[MEMBER_ATTR_JOINED - 1] = TimestampTzGetDatum(member->joined_at);
+	values[MEMBER_ATTR_NAME - 1] = CStringGetTextDatum(member->name);
+	nulls[MEMBER_ATTR_CLIENT - 1] = member->client == NULL;
+	if (member->client != NULL)
+		values[MEMBER_ATTR_CLIENT - 1] = CStringGetTextDatum(member->client);
+	pgqueue_registry_write(REGISTRY_MEMBER, &member->lease_tid, MEMBER_NATTS,
+						   values, nulls);
+}
+
+/* Return the milliseconds until a lease expires; negative if it has. */
+int64
+pgqueue_lease_left(const Member *member)
+{
+	return (member->expires_at - GetCurrentTimestamp()) / 1000;
+}
+
+/* Return the client's application name and, unless it is local, its address. */
+static char *
+client_name(void)
+{
+	char	   *name = application_name == NULL ? "" : application_name;
+	LOCAL_FCINFO(fcinfo, 0);
+	Datum		address;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	address = inet_client_addr(fcinfo);
+	if (!fcinfo->isnull)
+		return psprintf("%s@%s", name,
+						DatumGetCString(DirectFunctionCall1(inet_out, address)));
+	return name[0] == '\0' ? NULL : name;
+}
+
+/*
+ * Renew a member's lease, or begin it.  A member that is not alive joins anew.
+ *
+ * Locks: the member's, to the end of the transaction.  If another session has
+ * it, that session is polling by the same name; wait for it only if the lease
+ * has expired, else leave the renewal to it.
+ */
+void
+pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
+					int64 lease, bool alive)
+{
+	Members		members;
+	Member	   *me;
+
+	(void) pgqueue_group_lock_shared(group->id, true);
+	topic = pgqueue_topic_hold(topic);
+	if (!pgqueue_member_lock(group->id, topic->id, name, !alive))
+		return;
+	pgqueue_group_check_same(group);
+
+	/* what this very command has written can be updated after this */
+	CommandCounterIncrement();
+	me = pgqueue_member_look_up(group, topic, name, &members);
+	if (!me->alive)
+		me->joined_at = GetCurrentTimestamp();
+	me->lease = lease;
+	me->client = client_name();
+	me->expires_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 lease + lease / 2);
+	write_lease(group->id, topic->id, me);
+	pgqueue_note_progress(group->id, topic->id, -1, false);
+}
+
+/* Renew the lease of a live member if that is possible without waiting. */
+void
+pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
+{
+	Members		members;
+	Member	   *me = pgqueue_member_look_up(group, topic, name, &members);
+
+	if (me->alive && pgqueue_lease_left(me) < me->lease)
+		pgqueue_renew_lease(group, topic, name, me->lease, true);
+}
+
+/*
+ * Remove a member, and take back the messages that it has in hand.  Return false
+ * if it was not a member.
+ *
+ * Locks: the member's, and the group's progress in the partitions of which it
+ * has messages in hand; waits for both.
+ */
+bool
+pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
+{
+	Members		members;
+	Member	   *me;
+
+	(void) pgqueue_group_lock_shared(group->id, true);
+	topic = pgqueue_topic_hold(topic);
+	(void) pgqueue_member_lock(group->id, topic->id, name, true);
+	pgqueue_group_check_same(group);
+	CommandCounterIncrement();
+	me = pgqueue_member_look_up(group, topic, name, &members);
+	if (!ItemPointerIsValid(&me->lease_tid))
+		return false;
+
+	/* its assignment is removed when another member balances */
+	pgqueue_member_delete(REGISTRY_MEMBER, &me->lease_tid);
+	for (int32 p = 0; p < topic->npartitions; p++)
+	{
+		Progress	progress;
+
+		/* another session may be polling by this name at this moment */
+		pgqueue_progress_look(group->id, topic, p, &progress);
+		if (!pgqueue_member_holds(&progress, me) &&
+			!(pgqueue_member_owns(me, p) &&
+			  pgqueue_progress_busy(group->id, topic->id, p)))
+			continue;
+		(void) pgqueue_progress_lock(group->id, topic->id, p, true);
+		pgqueue_progress_read(group->id, topic, p, &progress);
+		if (!pgqueue_member_holds(&progress, me))
+			continue;
+		pgqueue_new_epoch(&progress);
+		pgqueue_progress_write(&progress, PROGRESS_UNMOVED);
+	}
+	pgqueue_note_progress(group->id, topic->id, -1, true);
+	return true;
 }

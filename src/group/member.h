@@ -13,15 +13,27 @@
 
 /* ---------------- member.c ---------------- */
 
-/* Columns of queue.member. */
-#define MEMBER_ATTR_GROUP		1
-#define MEMBER_ATTR_TOPIC		2
-#define MEMBER_ATTR_LEASE		3
-#define MEMBER_ATTR_EXPIRES		4
-#define MEMBER_ATTR_JOINED		5
-#define MEMBER_ATTR_NAME		6
-#define MEMBER_ATTR_CLIENT		7
-#define MEMBER_NATTS			7
+typedef struct Member
+{
+	char	   *name;
+	char	   *client;			/* or NULL */
+	int64		lease;			/* ms */
+	TimestampTz expires_at;
+	TimestampTz joined_at;
+	bool		alive;			/* its lease has not expired */
+	int			npartitions;
+	int32	   *partitions;		/* that it owns */
+	int			quota;			/* how many it should own (assignment.c) */
+	ItemPointerData lease_tid;	/* rows; invalid: none */
+	ItemPointerData assignment_tid;
+} Member;
+
+typedef struct Members
+{
+	int			n;
+	int			room;
+	Member	   *members;
+} Members;
 
 extern void pgqueue_members_read(int32 group, int32 topic_id,
 								 Members *members);
@@ -33,6 +45,13 @@ extern bool pgqueue_member_holds(const Progress *progress,
 extern bool pgqueue_member_handed(const Member *member,
 								  const Progress *progress);
 extern bool pgqueue_member_busy(int32 group, int32 topic_id, const char *name);
+extern int64 pgqueue_lease_left(const Member *member);
+extern void pgqueue_renew_lease(ConsumerGroup *group, Topic *topic,
+								const char *name, int64 lease, bool alive);
+extern void pgqueue_touch_lease(ConsumerGroup *group, Topic *topic,
+								const char *name);
+extern bool pgqueue_member_leave(ConsumerGroup *group, Topic *topic,
+								 const char *name);
 extern bool pgqueue_member_owns(const Member *member, int32 partition);
 extern Member *pgqueue_member_look_up(const ConsumerGroup *group,
 									  const Topic *topic, const char *name,
@@ -51,19 +70,13 @@ extern bool pgqueue_member_should_poll(const ConsumerGroup *group,
 									   const Topic *topic, const Member *me,
 									   Members *members, bool *blocked);
 
-/* ---------------- topic_list.c ---------------- */
+/* ---------------- ready.c ---------------- */
 
 typedef struct TopicList
 {
 	int			n;
 	Topic	   *topics[PGQUEUE_MAX_TOPICS];
 } TopicList;
-
-extern Topic *pgqueue_readable_topic(FunctionCallInfo fcinfo, int arg);
-extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
-							   TopicList *list);
-
-/* ---------------- ready.c ---------------- */
 
 /* What a consumer or a member waits for. */
 typedef struct WaitTarget
@@ -94,6 +107,9 @@ typedef struct Taker
 	const char *typed_call;
 } Taker;
 
+extern Topic *pgqueue_readable_topic(FunctionCallInfo fcinfo, int arg);
+extern void pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
+							   TopicList *list);
 extern void pgqueue_taker_args(FunctionCallInfo fcinfo, bool array,
 							   int member_arg, int max_messages_arg,
 							   int max_bytes_arg,
@@ -102,13 +118,5 @@ extern bool pgqueue_may_take(const WaitTarget *target,
 							 const Progress *progress);
 extern bool pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions,
 						 int n);
-
-/* ---------------- commit.c ---------------- */
-
-extern void pgqueue_check_in_hand(const Progress *progress, const char *member,
-								  int64 epoch);
-extern void pgqueue_commit_leased(const Progress *progress, int64 next_offset);
-extern void pgqueue_commit_unleased(Topic *topic, Progress *progress,
-									int64 next_offset);
 
 #endif							/* QUEUE_MEMBER_H */

@@ -4,11 +4,11 @@
  *	  Determine the offset at which a group continues: its committed offset or,
  *	  if that was removed and auto_offset_reset is earliest, the log start.
  *
- * Retention may remove messages that a group has yet to read.  The group's next
- * call then raises QU001; with auto_offset_reset "earliest" the group jumps: the
- * call reads from the log start, and the row that moves the group's offset
- * counts the offsets in between as missed.  A call that finds nothing to read
- * writes nothing: the jump is pending.  Proof: src/README, section 13.
+ * If retention has removed messages that a group has yet to read, its next call
+ * raises QU001; with auto_offset_reset "earliest" the group jumps: the call reads
+ * from the log start, and the row that moves the offset counts those in between as
+ * missed.  A call that finds nothing to read writes nothing: the jump is pending.
+ * Proof: src/README, section 13.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,10 +23,9 @@
 #include "group/progress.h"
 
 /*
- * Return the offset to read from, by the topic's current description.
+ * Return the offset to read from.
  *
- * Errors: QU001 if the offset was removed and the group does not jump, or if
- * the offset is lost.
+ * Errors: QU001 if it was removed and the group does not jump, or if it is lost.
  */
 static int64
 place_to_read(const ConsumerGroup *group, Topic *topic,
@@ -52,10 +51,6 @@ place_to_read(const ConsumerGroup *group, Topic *topic,
  * it writes anything else.  For a group that has not begun the partition, set
  * the offset to *from.
  *
- * A segment that is removed between the look at the log start and the scan
- * yields no message (topic/read.c): then look and scan again.  The log start
- * has moved beyond *from by then, so the loop ends.
- *
  * Locks: the group's progress in the partition.
  * Errors: QU001.
  */
@@ -79,6 +74,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 						   pgqueue_sink_receive, sink, &stopped_at);
 		if (likely(end != SCAN_GONE))
 			break;
+		/* removed since the look at the log start, which is beyond it by now */
 		topic = pgqueue_topic_reload(topic);
 		if (sink->taken > before ||
 			pgqueue_log_start(topic, partition) <= *from)
@@ -96,14 +92,11 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	return end;
 }
 
-/*
- * Return the number of offsets before the log start that a group misses when
- * it continues at upto.  A group whose offset is lost has read nothing since
- * the log began anew.
- */
+/* Return the number of offsets before the log start that a group misses at upto. */
 int64
 pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
 {
+	/* if its offset is lost, it has read nothing since the log began anew */
 	int64		from = progress->lost ? progress->reach : progress->offset;
 
 	return progress->found ? Max(Min(log_start, upto) - from, 0) : 0;
@@ -111,9 +104,7 @@ pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
 
 /*
  * Move the group's offset to the log start from which it has read, and raise a
- * WARNING.
- *
- * Locks: the group's progress in the partition.
+ * WARNING.  Locks: the group's progress in the partition.
  */
 void
 pgqueue_jump(const ConsumerGroup *group, Progress *progress, int64 to)

@@ -17,15 +17,8 @@
  * change leaves alone are carried over from the row before.  0, false and no
  * text are NULL, and take no room, in columns that may be NULL.
  *
- * An offset belongs to the incarnation of the log in which it was stored
- * (topic/incarnation.c).  After a restore it is valid as far as the messages
- * were restored as well; else it is lost: reading raises QU001, and changes
- * that do not move the offset leave the incarnation as it is.
- *
- * Rows are read and written under the lock of (group, topic, partition), which
- * is held to the end of the transaction.  They are read as of now, not as of
- * the snapshot: with SnapshotSelf, so that two calls in one statement see each
- * other, and no predicate lock is taken.
+ * Rows are read and written under the lock of (group, topic, partition), and
+ * read as of now, with SnapshotSelf: src/README, sections 11 and 12.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,7 +27,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/lock.h"
@@ -54,9 +46,9 @@ progress_tag(int32 group, int32 topic_id, int32 partition)
 }
 
 /*
- * Lock a group's progress in a partition to the end of the transaction, and in
- * those that share its lock (PGQUEUE_LOCKED_PARTITIONS).  Return false if
- * another transaction has the lock and wait is false.
+ * Lock a group's progress in a partition, and in those that share its lock
+ * (PGQUEUE_LOCKED_PARTITIONS).  Return false if wait is false and another
+ * transaction has the lock.
  */
 bool
 pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
@@ -68,10 +60,7 @@ pgqueue_progress_lock(int32 group, int32 topic_id, int32 partition, bool wait)
 	return true;
 }
 
-/*
- * Release one pgqueue_progress_lock() before the end of the transaction.
- * Allowed only if nothing was written under it.
- */
+/* Release one pgqueue_progress_lock(), if nothing was written under it. */
 void
 pgqueue_progress_unlock(const Progress *progress)
 {
@@ -101,8 +90,7 @@ positions_tag(const Topic *topic, int32 partition)
 /*
  * Keep retention from removing messages of the partition to the end of the
  * transaction.  Needed before a group is put at an offset that may lie before
- * the offsets of all other groups.  The caller must look the topic up again
- * afterwards.
+ * those of all other groups.  The caller must look the topic up again afterwards.
  */
 void
 pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
@@ -110,10 +98,7 @@ pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
 	(void) pgqueue_lock(positions_tag(topic, partition), ShareLock, true);
 }
 
-/*
- * Acquire conditionally the lock that excludes
- * pgqueue_positions_lock_shared(), to the end of the transaction.
- */
+/* Exclude pgqueue_positions_lock_shared(), conditionally. */
 bool
 pgqueue_positions_lock(const Topic *topic, int32 partition)
 {
@@ -132,8 +117,8 @@ pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
 
 /*
  * Begin a scan over the rows of a group, of a topic (-1: any), of a partition
- * (-1: any), in a table that begins with these columns.  In queue.progress the
- * newest row of a partition is the last.
+ * (-1: any), in a table that begins with these columns.  The newest row of
+ * queue.progress is a partition's last.
  */
 void
 pgqueue_group_scan(RegistryScan *scan, RegistryTable table, int32 group,
@@ -176,18 +161,17 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 		DatumGetTimestampTz(values[PROGRESS_ATTR_COMMITTED_AT - 1]);
 	progress->epoch = get_number(values, nulls, PROGRESS_ATTR_EPOCH);
 	progress->handed_to = get_number(values, nulls, PROGRESS_ATTR_HANDED_TO);
-	progress->committed_by = get_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY);
+	progress->committed_by =
+		get_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY);
 	progress->member = get_text(values, nulls, PROGRESS_ATTR_MEMBER);
 	progress->metadata = get_text(values, nulls, PROGRESS_ATTR_METADATA);
 	progress->missed = get_number(values, nulls, PROGRESS_ATTR_MISSED);
 	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1];
-	progress->incarnation = get_number(values, nulls, PROGRESS_ATTR_INCARNATION);
+	progress->incarnation =
+		get_number(values, nulls, PROGRESS_ATTR_INCARNATION);
 }
 
-/*
- * Find out whether an offset from an earlier incarnation is lost.  Take back
- * messages in hand if some of them are.
- */
+/* Judge an offset from an earlier incarnation: src/README, section 9. */
 static void
 judge_restored(Progress *progress)
 {
@@ -199,10 +183,7 @@ judge_restored(Progress *progress)
 		pgqueue_new_epoch(progress);
 }
 
-/*
- * Read the newest row, as of now.  Without the lock of the progress it may be
- * outdated in the next moment, so decisions must not be based on it.
- */
+/* Read the newest row, as of now; without the lock it may be outdated at once. */
 void
 pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 					  Progress *progress)
@@ -225,11 +206,10 @@ pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 }
 
 /*
- * Read the newest row under the lock, and check that the transaction's
- * snapshot knows it.
+ * Read the newest row.
  *
  * Locks: the group's progress in the partition.
- * Errors: 40001.
+ * Errors: 40001 if the transaction's snapshot does not know the row.
  */
 void
 pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
@@ -301,9 +281,8 @@ insert_row(const Progress *progress, ProgressAction action)
 }
 
 /*
- * Write the group's new state in the partition.  The caller has changed what
- * it has read; this function counts the generation and, if the offset is
- * moved, sets the role and the time.
+ * Write the group's new state in the partition: what the caller has read and
+ * changed, the next generation and, if the offset is moved, the role and the time.
  *
  * Locks: the group's progress in the partition.
  */
@@ -332,10 +311,7 @@ pgqueue_progress_write(Progress *progress, ProgressAction action)
 	insert_row(progress, action);
 }
 
-/*
- * Return true if a member has messages in hand, that is, they were handed to
- * it and are not committed; whether or not the member is alive.
- */
+/* Return true if a member, alive or not, has messages that are not committed. */
 bool
 pgqueue_in_hand(const Progress *progress)
 {
@@ -361,7 +337,7 @@ pgqueue_new_epoch(Progress *progress)
 
 /*
  * Return true if the group has an offset in the topic.  Look from the end: before
- * it lie the rows that an old snapshot keeps, though they were deleted.
+ * it lie deleted rows that an old snapshot keeps.
  */
 bool
 pgqueue_progress_any(int32 group, int32 topic_id)

@@ -49,11 +49,10 @@ typedef enum ProgressAction
 } ProgressAction;
 
 /*
- * Commands on a group take a lock of each partition of a topic.  For a topic
- * of any width to leave room in the server's lock table, partitions share such
- * locks: those whose numbers have the same rest.  A multiple of 64, so that
- * partitions that share a lock share a bit (PGQUEUE_PARTITION_BIT), and a
- * waiter for one of them is woken when the lock is released.
+ * Partitions with the same rest share a lock, so that a command on all partitions
+ * of a wide topic leaves room in the server's lock table.  A multiple of 64, so
+ * that they share a bit (PGQUEUE_PARTITION_BIT), too, and the release of the lock
+ * wakes a waiter for any of them.
  */
 #define PGQUEUE_LOCKED_PARTITIONS 1024
 

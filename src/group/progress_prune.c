@@ -9,53 +9,47 @@
 
 #include "catalog/indexing.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "topic/topic.h"
-#include "group/group.h"
 #include "group/progress.h"
-
-static int32
-partition_of(const RegistryScan *scan, HeapTuple tuple)
-{
-	return DatumGetInt32(pgqueue_registry_column(scan, tuple,
-												 PROGRESS_ATTR_PARTITION));
-}
 
 static bool
 is_committed_before(const RegistryScan *scan, HeapTuple tuple, TimestampTz time)
 {
-	Datum		committed_at = pgqueue_registry_column(scan, tuple,
-													   PROGRESS_ATTR_COMMITTED_AT);
+	Datum		committed_at =
+		pgqueue_registry_column(scan, tuple, PROGRESS_ATTR_COMMITTED_AT);
 
 	return DatumGetTimestampTz(committed_at) < time;
 }
 
-/*
- * Delete the history of the partition that a scan's first row is of: rows that
- * were written before a time, but the newest.  The scan goes on from the
- * oldest row and ends at the first that stays, so it reads one row if none is
- * to go.  Return the number of rows deleted.
- */
+/* Prune one partition, from its oldest row on, up to the first that stays. */
 static int64
-prune_partition(RegistryScan *scan, HeapTuple tuple, int32 partition,
-				TimestampTz before)
+prune_partition(int32 group, const Topic *topic, int32 partition,
+				TimestampTz before, Snapshot snapshot)
 {
+	RegistryScan scan = {0};
+	HeapTuple	tuple;
 	int64		n = 0;
 
-	while (is_committed_before(scan, tuple, before))
+	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_GROUP, group);
+	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic->id);
+	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_PARTITION, partition);
+	pgqueue_registry_scan(&scan, REGISTRY_PROGRESS, RowExclusiveLock, snapshot);
+	tuple = pgqueue_registry_next(&scan);
+	while (HeapTupleIsValid(tuple) && is_committed_before(&scan, tuple, before))
 	{
 		ItemPointerData tid = tuple->t_self;
 
 		CHECK_FOR_INTERRUPTS();
-		tuple = pgqueue_registry_next(scan);
-		if (!HeapTupleIsValid(tuple) || partition_of(scan, tuple) != partition)
+		tuple = pgqueue_registry_next(&scan);
+		if (!HeapTupleIsValid(tuple))
 			break;				/* that was the newest */
-		CatalogTupleDelete(scan->rel, &tid);
+		CatalogTupleDelete(scan.rel, &tid);
 		n++;
 	}
+	pgqueue_registry_end(&scan);
 	return n;
 }
 
@@ -70,32 +64,13 @@ pgqueue_progress_prune(int32 group, const Topic *topic, TimestampTz before,
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int64		total = 0;
-	int32		partition = 0;
 
-	while (partition < topic->npartitions)
+	for (int32 p = 0; p < topic->npartitions; p++)
 	{
-		RegistryScan scan = {0};
-		HeapTuple	tuple;
+		int64		n = prune_partition(group, topic, p, before, snapshot);
 
-		pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_GROUP, group);
-		pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic->id);
-		pgqueue_registry_key(&scan, PROGRESS_ATTR_PARTITION,
-							 BTGreaterEqualStrategyNumber, F_INT4GE,
-							 Int32GetDatum(partition));
-		pgqueue_registry_scan(&scan, REGISTRY_PROGRESS, RowExclusiveLock,
-							  snapshot);
-		tuple = pgqueue_registry_next(&scan);
-		partition = HeapTupleIsValid(tuple) ? partition_of(&scan, tuple) :
-			topic->npartitions;
-		if (partition < topic->npartitions)
-		{
-			int64		n = prune_partition(&scan, tuple, partition, before);
-
-			deleted[partition] += n;
-			total += n;
-		}
-		pgqueue_registry_end(&scan);
-		partition++;
+		deleted[p] += n;
+		total += n;
 	}
 	UnregisterSnapshot(snapshot);
 	return total;

@@ -5,11 +5,9 @@
  *	  wait until it has (max_wait).
  *
  * A waiter looks before it sleeps and when it is woken.  A partition is ready
- * if it has a message at or after the group's offset, is not paused, is not
- * locked by another transaction, and no other live member has messages of it
- * in hand.  A partition with an offset outside the log is ready, too, since
- * the next call raises the error; but if the group continues at the log start
- * in that case, that is the offset that counts.
+ * if the next call returns a message of it or raises an error, such as that for
+ * an offset outside the log; and if it is neither paused, nor locked by another
+ * transaction, nor in the hand of another live member.
  *
  * A look locks nothing and writes nothing, so it works on a standby.
  *
@@ -21,7 +19,6 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "log/log.h"
 #include "wait/wait.h"
@@ -33,8 +30,8 @@
 
 /*
  * Return true if the group has a message to read from its offset on, or an
- * error to be told.  Set *blocked if the only message there is one that
- * another transaction may still commit.
+ * error to be told.  Set *blocked if another transaction may still commit the
+ * only message there.
  */
 static bool
 anything_there(const WaitTarget *target, Topic *topic, int32 partition,
@@ -63,8 +60,7 @@ anything_there(const WaitTarget *target, Topic *topic, int32 partition,
 
 /*
  * Return true if a partition is ready.  Set *blocked if another transaction
- * keeps it from being ready, by its lock or by a message that it may still
- * commit.
+ * prevents it, by its lock or by a message that it may still commit.
  */
 static bool
 partition_ready(const WaitTarget *target, Topic *topic, int32 partition,
@@ -99,8 +95,7 @@ bits_of(const int32 *partitions, int n)
 
 /*
  * Return true if a partition of a topic is ready, or if a member should poll.
- * Set *wanted to the partitions that the waiter may read now or, as a member,
- * come to own.
+ * Set *wanted to the partitions that the waiter may read, or come to own.
  */
 static bool
 topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
@@ -155,10 +150,6 @@ pgqueue_register_waiter(const WaitTarget *target)
  * another transaction.  Leaves nothing in memory, since a waiter may look for
  * days.
  *
- * A waiter is woken by its group's id.  If the group was made or dropped since
- * the backend registered, it registers anew and must look again, so the next
- * sleep ends at once.
- *
  * Errors: 42704, 55006 if a topic was dropped.
  */
 bool
@@ -172,6 +163,7 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 	bool		ready = false;
 
 	pgqueue_group_refresh(&target->group);
+	/* made or dropped since: a waiter is woken by its group's id */
 	if (target->group.id != group)
 	{
 		pgqueue_register_waiter(target);
@@ -189,8 +181,7 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 
 /*
  * Wait in the middle of a statement until something is ready, or for timeout
- * milliseconds.  The statement's snapshot is held all the time, and does not
- * show messages that arrive.
+ * milliseconds.  The statement's snapshot does not show messages that arrive.
  */
 void
 pgqueue_wait_held(WaitTarget *target, int64 timeout)

@@ -4,12 +4,8 @@
  *	  Take a partition: read what follows the group's offset, and either move
  *	  the offset over it (queue.consume) or hand it to a member (queue.poll).
  *
- * Both follow one protocol.  The lock of the group's partition comes first,
- * conditionally, then the offset; the messages are those of the calling
- * statement's snapshot, so none arrives before the rows that were committed
- * with it.  If messages were taken, a row of queue.progress is written and the
- * lock is held to the end of the transaction; else the lock is released and
- * nothing has changed.
+ * Both follow one protocol, in src/README, section 11: the lock of the group's
+ * partition comes first, conditionally, then the offset, then the messages.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +13,6 @@
 
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "wait/wait.h"
@@ -27,10 +22,77 @@
 #include "group/member.h"
 #include "group/progress.h"
 
+/* ---------------- arguments ---------------- */
+
+static Topic *
+readable(text *name)
+{
+	Topic	   *topic = pgqueue_topic_arg(name);
+
+	pgqueue_check_right(topic, ACL_SELECT);
+	return topic;
+}
+
 /*
- * Read the arguments that consume and poll share: the group, the topics and
- * the limits.  member_arg: -1 for consume.  typed_call: the call with
- * value_type, for a hint; %s stands for topic and type.
+ * Return the topic that an argument names, which the user must be able to read.
+ *
+ * Errors: 22004, 42704, 42501.
+ */
+Topic *
+pgqueue_readable_topic(FunctionCallInfo fcinfo, int arg)
+{
+	pgqueue_check_not_null(fcinfo, arg, "topic");
+	return readable(PG_GETARG_TEXT_PP(arg));
+}
+
+/*
+ * List the topics that an argument names, a text or an array of texts.
+ *
+ * Errors: 22004, 22023, 42704, 42501.
+ */
+void
+pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
+				   TopicList *list)
+{
+	ArrayType  *names;
+	Datum	   *elems;
+	bool	   *nulls;
+
+	if (!array)
+	{
+		list->n = 1;
+		list->topics[0] = pgqueue_readable_topic(fcinfo, arg);
+		return;
+	}
+
+	pgqueue_check_not_null(fcinfo, arg, "topics");
+	names = PG_GETARG_ARRAYTYPE_P(arg);
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls,
+					  &list->n);
+	if (list->n == 0 || list->n > PGQUEUE_MAX_TOPICS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("number of topics must be between 1 and %d, not %d",
+						PGQUEUE_MAX_TOPICS, list->n)));
+	for (int i = 0; i < list->n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("topics must not contain NULL")));
+		list->topics[i] = readable(DatumGetTextPP(elems[i]));
+		for (int k = 0; k < i; k++)
+			if (list->topics[k] == list->topics[i])
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("topics must not contain \"%s\" twice",
+								list->topics[i]->name)));
+	}
+}
+
+/*
+ * Read the arguments that consume and poll share.  member_arg: -1 for consume.
+ * typed_call: the call with value_type, for a hint; %s stands for topic and type.
  *
  * Errors: 22004, 22023, 25006, 42501, 42602, 42704, 42804.
  */
@@ -58,10 +120,9 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, bool array, int member_arg,
 	taker->snapshot = GetActiveSnapshot();
 }
 
-/*
- * Return true if the partition is neither paused nor has another, live member
- * messages of it in hand.
- */
+/* ---------------- taking ---------------- */
+
+/* Return false if it is paused, or if another, live member has messages in hand. */
 bool
 pgqueue_may_take(const WaitTarget *target, const Progress *progress)
 {
@@ -73,9 +134,9 @@ pgqueue_may_take(const WaitTarget *target, const Progress *progress)
 }
 
 /*
- * Lock a partition if the lock can be had at once, or within the taker's
- * patience: a transaction that made the group, and that the taker has waited
- * for, may still be releasing its locks, one after the other.
+ * Lock a partition at once or within the taker's patience: a transaction that
+ * made the group, and that the taker has waited for, may still be releasing its
+ * locks, one after the other.
  */
 static bool
 lock_partition(Taker *taker, const Topic *topic, int32 partition)
@@ -124,10 +185,8 @@ hand_out(Taker *taker, Progress *progress, int64 from)
 
 /*
  * Take messages of one partition.  Return false, with nothing changed, if
- * another transaction or member has the partition or nothing can be read.
- *
- * A member is handed again, by a new epoch, what it has in hand already: it
- * has restarted, or given up.
+ * another transaction or member has the partition or nothing can be read.  A member
+ * is handed again, by a new epoch, what it has in hand already.
  *
  * Locks: the group's progress in the partition, to the end of the transaction,
  * if messages were taken; and, before the group's first row there, the group
@@ -172,10 +231,9 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 }
 
 /*
- * Take messages of partitions of a topic, beginning with another one each
- * time: for consume of the first that has any, for a member of as many as it
- * has room for.  partitions: their numbers, or NULL: all.  Return true if a
- * consumer is done.
+ * Take messages of n partitions of a topic (NULL: of all), beginning with another
+ * one each time: for consume of the first that has any, for a member of as many as
+ * it has room for.  Return true if a consumer is done.
  */
 bool
 pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
@@ -185,7 +243,8 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 
 	if (taker->target.topics.n > 1)
 		pgqueue_sink_topic(sink, topic, taker->typed_call);
-	for (int i = 0; i < n && sink->messages_left > 0 && sink->bytes_left > 0; i++)
+	for (int i = 0;
+		 i < n && sink->messages_left > 0 && sink->bytes_left > 0; i++)
 	{
 		uint32		k = (start + i) % n;
 		int32		p = partitions != NULL ? partitions[k] : k;

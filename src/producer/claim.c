@@ -19,10 +19,8 @@
 #include "topic/topic.h"
 #include "producer/producer.h"
 
-/* Runs of messages in a row of the producer's state, at the most. */
-#define ROW_RUNS					2048
-
-/* ---------------- accept, duplicate, gap, fenced ---------------- */
+/* Runs of messages in a row, at the most. */
+#define ROW_RUNS 2048
 
 static void
 check_epoch(const char *name, int32 epoch, const ProducerState *state)
@@ -37,8 +35,7 @@ check_epoch(const char *name, int32 epoch, const ProducerState *state)
 }
 
 /*
- * Check that a producer's instance is not fenced, for a call that changes
- * nothing.
+ * Check a producer's epoch for a call that changes nothing.
  *
  * Errors: QU003; 42501 for another role's producer.
  */
@@ -49,7 +46,7 @@ pgqueue_check_fenced(const Topic *topic, const char *name, int32 epoch)
 	Producer	producer;
 	ProducerState state;
 
-	if (pgqueue_producer_find(topic, name, snapshot, &producer))
+	if (pgqueue_producer_find(topic->id, name, snapshot, &producer))
 	{
 		pgqueue_check_belongs("producer", name, &producer.owner);
 		pgqueue_producer_state_read(producer.id, snapshot, &state);
@@ -80,8 +77,7 @@ check_ascending(const int64 *sequences, int n)
 }
 
 /*
- * Find where the duplicates of a call were stored, one row of the producer's
- * state after the other.
+ * Find where the duplicates of a call were stored, one row after the other.
  *
  * Errors: QU002 if one never was: calling it a duplicate would lose it.
  */
@@ -125,24 +121,22 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 }
 
 /*
- * Check that the log reaches the duplicates.  A partial restore may have
- * brought the producer's state and not its messages: what the log does not
- * reach is no duplicate, nor what it reaches only with other messages, appended
- * since (topic/incarnation.c).
+ * Check that the log reaches the duplicates, with the same messages: a partial
+ * restore may have brought the producer's state only (topic/incarnation.c).
  *
  * Errors: QU001.
  */
 static void
 check_reached(const ProducerClaim *claim, Topic *topic)
 {
-	int64	   *next = palloc0(topic->npartitions * sizeof(int64));
 	int			npartitions = topic->npartitions;
+	int64	   *next = palloc0(npartitions * sizeof(int64));
 
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
-		const MessageAddress *place = &claim->places[i];
+		int64	   *end = &next[claim->places[i].partition];
 
-		next[place->partition] = Max(next[place->partition], place->offset + 1);
+		*end = Max(*end, claim->places[i].offset + 1);
 	}
 	for (int32 p = 0; p < npartitions; p++)
 		if (next[p] > 0 && pgqueue_behind_log_end(topic, p, next[p]))
@@ -151,24 +145,24 @@ check_reached(const ProducerClaim *claim, Topic *topic)
 	pfree(next);
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
-		const MessageAddress *place = &claim->places[i];
+		MessageAddress place = claim->places[i];
 		int64		number = claim->incarnations[i];
 		int64		reach;
 
 		if (likely(number == 0 || number == claim->incarnation))
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		reach = pgqueue_incarnation_reach(topic, place->partition, number, -1);
-		if (place->offset >= reach)
-			pgqueue_offset_lost(topic, place->partition, place->offset, reach,
+		reach = pgqueue_incarnation_reach(topic, place.partition, number, -1);
+		if (place.offset >= reach)
+			pgqueue_offset_lost(topic, place.partition, place.offset, reach,
 								"offset of a duplicate",
 								_("Call queue.forget_producer(), and send the messages again."));
 	}
 }
 
 /*
- * Refuse a REPEATABLE READ or SERIALIZABLE transaction with a snapshot that
- * knows a producer which has been forgotten since.
+ * Check that a REPEATABLE READ or SERIALIZABLE transaction's snapshot does not
+ * know the producer, which is forgotten if it was there.
  *
  * Errors: 40001.
  */
@@ -178,7 +172,7 @@ check_not_forgotten(const Topic *topic, const char *name)
 	Producer	producer;
 
 	if (IsolationUsesXactSnapshot() &&
-		pgqueue_producer_find(topic, name, GetActiveSnapshot(), &producer))
+		pgqueue_producer_find(topic->id, name, GetActiveSnapshot(), &producer))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access: producer \"%s\" was forgotten",
@@ -220,12 +214,10 @@ check_order(ProducerClaim *claim, const char *name, bool strict)
 /*
  * Claim sequences of a producer for this transaction; n may be 0.
  *
- * Locks: takes the producer's to the end of the transaction; waits for another
- * transaction that has it.
+ * Locks: takes the producer's to the end of the transaction; waits for it.
  * Errors: QU002, QU003; 40001 if the producer has moved on since the snapshot
- * of a REPEATABLE READ or SERIALIZABLE transaction, asked after QU003, which
- * stays true; 22023; 42501 if the producer is not the user's; 42704 or 55006 if
- * the topic was dropped meanwhile.
+ * of a REPEATABLE READ or SERIALIZABLE transaction; 22023; 42501 if the producer
+ * is not the user's; 42704 or 55006 if the topic was dropped meanwhile.
  */
 void
 pgqueue_claim(Topic *topic, const char *name, int32 epoch,
@@ -253,7 +245,6 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 		state->epoch = state->series = epoch;
 		state->last_sequence = NO_SEQUENCE;
 		state->has_place = false;
-		/* how far the source was read belongs to the sequences that were */
 		state->has_watermark = false;
 	}
 
@@ -279,8 +270,7 @@ pgqueue_claim(Topic *topic, const char *name, int32 epoch,
 
 /*
  * Check that the producer was not used while the call appended: code that runs
- * then (a constraint of the topic, an index expression) may have used it, and
- * what was claimed is not true any more.
+ * then (a constraint of the topic, an index expression) may have used it.
  *
  * Errors: 55006.
  */
@@ -295,8 +285,8 @@ check_undisturbed(const ProducerClaim *claim)
 	pgqueue_producer_state_read(claim->producer, SnapshotSelf, &now);
 	/* forgotten before it had a state: only the registry tells */
 	if (now.generation != claim->state.generation ||
-		!pgqueue_find_registered(claim->topic, claim->name, SnapshotSelf,
-								 &producer) ||
+		!pgqueue_producer_find(claim->topic, claim->name, SnapshotSelf,
+							   &producer) ||
 		producer.id != claim->producer)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -306,11 +296,8 @@ check_undisturbed(const ProducerClaim *claim)
 
 /*
  * Say that a claim's new messages are appended: records, in the order of their
- * sequences.  watermark: jsonb to keep with them, or NULL for none.  A call of
- * duplicates only leaves the watermark as it is: its own was stored before, or
- * is behind what is.
- *
- * A row has no more runs than are quickly read for one of its sequences.
+ * sequences.  watermark: jsonb to keep with them, or NULL.  A call of duplicates
+ * only leaves the watermark as it is: its own was stored before, or is behind.
  *
  * Errors: 55006.
  */
@@ -320,12 +307,10 @@ pgqueue_claim_complete(ProducerClaim *claim, HeapTuple *records,
 {
 	ProducerState *state = &claim->state;
 	const int64 *sequences = claim->sequences + claim->nduplicates;
-	int64		before = state->accepted;
 	int64		generation = state->generation;
 	int			nnew = claim->n - claim->nduplicates;
-	SequenceMap map = {0};
+	SequenceMap map = {.incarnation = claim->incarnation};
 
-	map.incarnation = claim->incarnation;
 	check_undisturbed(claim);
 	state->duplicates += claim->nduplicates;
 	if (nnew > 0 || !state->found)
@@ -340,13 +325,13 @@ pgqueue_claim_complete(ProducerClaim *claim, HeapTuple *records,
 		LogFixed   *fixed = log_fixed(records[i]->t_data);
 
 		pgqueue_map_add(&map, sequences[i], 1, fixed->partition, fixed->offset);
+		state->accepted++;
 		if (map.n < ROW_RUNS && i < nnew - 1)
 			continue;
 		state->last_sequence = sequences[i];
 		state->has_place = true;
 		state->place.partition = fixed->partition;
 		state->place.offset = fixed->offset;
-		state->accepted = before + i + 1;
 		state->generation++;
 		pgqueue_producer_state_write(claim->producer, state,
 									 map.runs[0].sequence, &map);

@@ -10,12 +10,10 @@
  *	 first_sequence | places of first_sequence to last_sequence | incarnation
  *
  * A table of its own, because a B-tree gives back a page only when nothing is
- * left on it: rows merged where they were would leave one entry on each.  Here
- * they lie side by side; and the index of the recent rows is as short as they
- * are few.
+ * left on it: rows merged where they were would leave one entry on each.
  *
- * History ends where the recent rows begin: of one producer and series every
- * sequence here is below those there.
+ * Of one producer and series every sequence in history is below those of the
+ * recent rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +22,7 @@
 #include "access/detoast.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -31,21 +30,115 @@
 #include "base/data.h"
 #include "producer/producer.h"
 
-/*
- * Rows are merged until their map has this many bytes: many times what is
- * beside it in the row, and quickly read for one sequence.
- */
+/* Bytes of a merged row's map: quickly read for one sequence. */
 #define MERGED_MAP_BYTES	512
 
 /* Runs of a merged row, at the most: a run takes two bytes or more. */
 #define MERGED_RUNS			(MERGED_MAP_BYTES / 2)
 
-/* ---------------- finding ---------------- */
+/* Columns of queue.producer_history behind those that both tables begin with. */
+#define HISTORY_ATTR_FIRST_SEQUENCE 4
+#define HISTORY_ATTR_PLACES			5
+#define HISTORY_ATTR_INCARNATION	6
+#define HISTORY_NATTS				6
+
+/* ---------------- rows of either table ---------------- */
+
+/* A table with rows that say where the messages of some sequences are. */
+typedef struct RowTable
+{
+	RegistryTable table;
+	int			ncolumns;
+	AttrNumber	first_sequence;
+	AttrNumber	places;
+	AttrNumber	incarnation;
+} RowTable;
+
+static const RowTable history_table = {
+	REGISTRY_PRODUCER_HISTORY, HISTORY_NATTS, HISTORY_ATTR_FIRST_SEQUENCE,
+	HISTORY_ATTR_PLACES, HISTORY_ATTR_INCARNATION
+};
+
+static const RowTable batch_table = {
+	REGISTRY_PRODUCER_BATCH, BATCH_NATTS, BATCH_ATTR_FIRST_SEQUENCE,
+	BATCH_ATTR_PLACES, BATCH_ATTR_INCARNATION
+};
+
+typedef struct PlacesRow
+{
+	int32		series;
+	int64		first_sequence;
+	int64		last_sequence;
+	Datum		places;			/* in the tuple; 0: it has no messages */
+	int64		incarnation;	/* of the log that they are of, or 0 */
+} PlacesRow;
+
+static void
+read_row(const RowTable *table, Relation rel, HeapTuple tuple, PlacesRow *row)
+{
+	Datum		values[BATCH_NATTS];
+	bool		nulls[BATCH_NATTS];
+
+	pgqueue_registry_read(rel, tuple, table->ncolumns, values, nulls);
+	row->series = DatumGetInt32(values[ROW_ATTR_SERIES - 1]);
+	row->first_sequence = DatumGetInt64(values[table->first_sequence - 1]);
+	row->last_sequence = DatumGetInt64(values[ROW_ATTR_LAST_SEQUENCE - 1]);
+	row->places = nulls[table->places - 1] ? (Datum) 0 :
+		values[table->places - 1];
+	row->incarnation = nulls[table->incarnation - 1] ? 0 :
+		DatumGetInt64(values[table->incarnation - 1]);
+}
+
+/* Add the places of a row's messages to a map. */
+static void
+add_places(const PlacesRow *row, SequenceMap *map)
+{
+	bytea	   *places;
+
+	if (row->places == (Datum) 0)
+		return;
+	places = (bytea *) PG_DETOAST_DATUM_PACKED(row->places);
+	pgqueue_map_decode(map, places, row->first_sequence);
+	map->incarnation = row->incarnation;
+	if (PointerGetDatum(places) != row->places)
+		pfree(places);
+}
 
 /*
- * Find the addresses in the row that should hold a sequence, be it recent or
- * pruned.  Return false if no row reaches as far.  A sequence that was never
- * stored is not in the map.
+ * Add the map of the first row with a last_sequence between two sequences.  Return
+ * false if there is none.
+ */
+static bool
+find_between(const RowTable *table, int32 producer, int32 series, int64 least,
+			 int64 greatest, SequenceMap *map)
+{
+	RegistryScan scan = {0};
+	HeapTuple	tuple;
+
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
+	pgqueue_registry_key_int4(&scan, ROW_ATTR_SERIES, series);
+	pgqueue_registry_key(&scan, ROW_ATTR_LAST_SEQUENCE,
+						 BTGreaterEqualStrategyNumber, F_INT8GE,
+						 Int64GetDatum(least));
+	pgqueue_registry_key(&scan, ROW_ATTR_LAST_SEQUENCE,
+						 BTLessEqualStrategyNumber, F_INT8LE,
+						 Int64GetDatum(greatest));
+	pgqueue_registry_scan(&scan, table->table, AccessShareLock, SnapshotSelf);
+	tuple = pgqueue_registry_next(&scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		PlacesRow	row;
+
+		read_row(table, scan.rel, tuple, &row);
+		add_places(&row, map);
+	}
+	pgqueue_registry_end(&scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * Read the map that should hold a sequence, be it recent or pruned.  Return false
+ * if none reaches as far.  A sequence that was never stored is not in the map.
  *
  * An index scan reads a page's entries up to the bound before it returns the
  * first; so look first as far as a merged row is likely to reach.
@@ -56,27 +149,34 @@ bool
 pgqueue_producer_places_find(int32 producer, const ProducerState *state,
 							 int64 sequence, SequenceMap *map)
 {
+	int32		series = state->series;
 	int64		reach = MERGED_RUNS * (state->accepted / state->generation + 1);
-	int64		near = sequence > PGQUEUE_MAX_SEQUENCE - reach ?
-		PGQUEUE_MAX_SEQUENCE : sequence + reach;
+	int64		far = PGQUEUE_MAX_SEQUENCE;
+	int64		near = sequence > far - reach ? far : sequence + reach;
 
-	return pgqueue_rows_find(&pgqueue_history_table, producer, state->series,
-							 sequence, near, map) ||
-		pgqueue_rows_find(&pgqueue_history_table, producer, state->series,
-						  sequence, PGQUEUE_MAX_SEQUENCE, map) ||
-		pgqueue_rows_find(&pgqueue_batch_table, producer, state->series,
-						  sequence, near, map) ||
-		pgqueue_rows_find(&pgqueue_batch_table, producer, state->series,
-						  sequence, PGQUEUE_MAX_SEQUENCE, map);
+	return find_between(&history_table, producer, series, sequence, near,
+						map) ||
+		find_between(&history_table, producer, series, sequence, far, map) ||
+		find_between(&batch_table, producer, series, sequence, near, map) ||
+		find_between(&batch_table, producer, series, sequence, far, map);
 }
 
 /* Delete all that is known of a producer's messages.  Locks: the producer's. */
 void
 pgqueue_producer_rows_delete(int32 producer)
 {
+	static const RegistryTable tables[] =
+		{REGISTRY_PRODUCER_BATCH, REGISTRY_PRODUCER_HISTORY};
+
 	pgqueue_producer_changes++;
-	pgqueue_rows_delete(&pgqueue_batch_table, producer);
-	pgqueue_rows_delete(&pgqueue_history_table, producer);
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		RegistryScan scan = {0};
+
+		pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
+		pgqueue_registry_scan(&scan, tables[i], RowExclusiveLock, SnapshotSelf);
+		(void) pgqueue_registry_delete(&scan);
+	}
 }
 
 /* ---------------- pruning ---------------- */
@@ -92,7 +192,8 @@ typedef struct Merge
 	int64		last_sequence;
 	SequenceMap map;
 	Size		bytes;			/* of the rows' maps as stored */
-	int64		written;
+	int64		removed;		/* rows ... */
+	int64		written;		/* ... in either table */
 } Merge;
 
 /* Write the merged row. */
@@ -101,20 +202,21 @@ finish_merge(Merge *merge)
 {
 	Datum		values[HISTORY_NATTS];
 	bool		nulls[HISTORY_NATTS] = {false};
+	bytea	   *places;
 
 	if (merge->nrows == 0)
 		return;
+	places = pgqueue_map_encode(&merge->map);
 	values[ROW_ATTR_PRODUCER - 1] = Int32GetDatum(merge->producer);
 	values[ROW_ATTR_SERIES - 1] = Int32GetDatum(merge->series);
 	values[ROW_ATTR_LAST_SEQUENCE - 1] = Int64GetDatum(merge->last_sequence);
 	values[HISTORY_ATTR_FIRST_SEQUENCE - 1] = Int64GetDatum(merge->first_sequence);
-	values[HISTORY_ATTR_PLACES - 1] =
-		PointerGetDatum(pgqueue_map_encode(&merge->map));
+	values[HISTORY_ATTR_PLACES - 1] = PointerGetDatum(places);
 	values[HISTORY_ATTR_INCARNATION - 1] = Int64GetDatum(merge->map.incarnation);
 	nulls[HISTORY_ATTR_INCARNATION - 1] = merge->map.incarnation == 0;
 	pgqueue_registry_insert(REGISTRY_PRODUCER_HISTORY, HISTORY_NATTS, values,
 							nulls);
-	pfree(DatumGetPointer(values[HISTORY_ATTR_PLACES - 1]));
+	pfree(places);
 	merge->written++;
 	merge->nrows = 0;
 	merge->bytes = 0;
@@ -122,27 +224,21 @@ finish_merge(Merge *merge)
 	MemoryContextReset(merge->context);
 }
 
-static Size
-places_size(const RowTable *table, HeapTuple tuple, TupleDesc desc)
+static void
+remove_row(Merge *merge, Relation rel, HeapTuple tuple)
 {
-	bool		isnull;
-	Datum		places = heap_getattr(tuple, table->places, desc, &isnull);
-
-	return isnull ? 0 : toast_raw_datum_size(places);
+	CatalogTupleDelete(rel, &tuple->t_self);
+	merge->removed++;
 }
 
-/* Take a row with messages into the merge, and delete it. */
+/* Take a row with messages into the merge, and remove it. */
 static void
-merge_row(Merge *merge, const RowTable *table, Relation rel, HeapTuple tuple)
+merge_row(Merge *merge, Relation rel, HeapTuple tuple, const PlacesRow *row)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	Size		bytes = places_size(table, tuple, desc);
-	bool		isnull;
-	int64		first;
+	Size		bytes = toast_raw_datum_size(row->places);
 	MemoryContext old;
 
-	if (merge->nrows > 0 && merge->map.incarnation !=
-		pgqueue_rows_incarnation(table, tuple, desc))
+	if (merge->nrows > 0 && merge->map.incarnation != row->incarnation)
 		finish_merge(merge);
 	if (merge->nrows > 0 && merge->bytes + bytes > MERGED_MAP_BYTES)
 	{
@@ -156,62 +252,47 @@ merge_row(Merge *merge, const RowTable *table, Relation rel, HeapTuple tuple)
 	}
 
 	old = MemoryContextSwitchTo(merge->context);
-	first = pgqueue_rows_add_places(table, tuple, desc, &merge->map);
+	add_places(row, &merge->map);
 	MemoryContextSwitchTo(old);
 	if (merge->nrows++ == 0)
-		merge->first_sequence = first;
-	merge->last_sequence =
-		DatumGetInt64(heap_getattr(tuple, ROW_ATTR_LAST_SEQUENCE, desc, &isnull));
+		merge->first_sequence = row->first_sequence;
+	merge->last_sequence = row->last_sequence;
 	merge->bytes += bytes;
-	CatalogTupleDelete(rel, &tuple->t_self);
+	remove_row(merge, rel, tuple);
 }
 
-/*
- * Go on with the last row of history, if there is room in it; rows of earlier
- * series go.  Returns how many rows were removed.
- */
-static int64
+/* Go on with history's last row, if it has room; remove earlier series. */
+static void
 open_history(Merge *merge)
 {
 	RegistryScan scan = {0};
 	HeapTuple	tuple;
-	int64		removed = 0;
+	PlacesRow	row;
 
 	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, merge->producer);
 	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_HISTORY, RowExclusiveLock,
 						  SnapshotSelf);
+	/* rows of earlier series lie before all rows of this one */
 	while (HeapTupleIsValid(tuple = pgqueue_registry_previous(&scan)))
 	{
-		int32		series =
-			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
-												  ROW_ATTR_SERIES));
-
 		CHECK_FOR_INTERRUPTS();
-		if (series == merge->series)
+		read_row(&history_table, scan.rel, tuple, &row);
+		if (row.series == merge->series)
 		{
-			/* the last of its series; earlier ones lie before all of them */
-			if (places_size(&pgqueue_history_table, tuple,
-							RelationGetDescr(scan.rel)) >= MERGED_MAP_BYTES / 2)
-				break;
-			merge_row(merge, &pgqueue_history_table, scan.rel, tuple);
-			removed++;
+			if (toast_raw_datum_size(row.places) < MERGED_MAP_BYTES / 2)
+				merge_row(merge, scan.rel, tuple, &row);
 			break;
 		}
-		CatalogTupleDelete(scan.rel, &tuple->t_self);
-		removed++;
+		remove_row(merge, scan.rel, tuple);
 	}
 	pgqueue_registry_end(&scan);
-	return removed;
 }
 
 /*
- * Make few rows of many, and lose nothing that a duplicate needs: rows of
- * earlier series and rows without messages go, the others move to history,
- * merged with their neighbours.  The newest row is left alone: readers compare
- * its xmin with their snapshot.
- *
- * Return true if anything was written, be it that one row has only moved; *saved:
- * rows by which the producer has become shorter.
+ * Remove rows of earlier series and rows without messages, and move the others to
+ * history, merged with their neighbours.  Leave the newest row alone: readers
+ * compare its xmin with their snapshot.  Return true if anything was written; set
+ * *saved to the number of rows by which the producer has become shorter.
  *
  * Locks: the producer's.
  */
@@ -222,7 +303,6 @@ pgqueue_producer_rows_prune(int32 producer, int64 *saved)
 	HeapTuple	tuple;
 	ProducerState newest;
 	Merge		merge = {0};
-	int64		removed = 0;
 
 	*saved = 0;
 	pgqueue_producer_state_read(producer, SnapshotSelf, &newest);
@@ -238,27 +318,25 @@ pgqueue_producer_rows_prune(int32 producer, int64 *saved)
 						  SnapshotSelf);
 	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
 	{
-		int32		series =
-			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
-												  ROW_ATTR_SERIES));
+		PlacesRow	row;
 		int64		generation =
 			DatumGetInt64(pgqueue_registry_column(&scan, tuple,
 												  BATCH_ATTR_GENERATION));
 
 		CHECK_FOR_INTERRUPTS();
-		if (series == newest.series && generation == newest.generation)
+		read_row(&batch_table, scan.rel, tuple, &row);
+		if (row.series == newest.series && generation == newest.generation)
 			break;
-		if (removed++ == 0)
-			removed += open_history(&merge);
-		if (series != newest.series ||
-			heap_attisnull(tuple, BATCH_ATTR_PLACES, RelationGetDescr(scan.rel)))
-			CatalogTupleDelete(scan.rel, &tuple->t_self);
+		if (merge.removed == 0)
+			open_history(&merge);
+		if (row.series != newest.series || row.places == (Datum) 0)
+			remove_row(&merge, scan.rel, tuple);
 		else
-			merge_row(&merge, &pgqueue_batch_table, scan.rel, tuple);
+			merge_row(&merge, scan.rel, tuple, &row);
 	}
 	finish_merge(&merge);
 	pgqueue_registry_end(&scan);
 	MemoryContextDelete(merge.context);
-	*saved = removed - merge.written;
-	return removed > 0;
+	*saved = merge.removed - merge.written;
+	return merge.removed > 0;
 }

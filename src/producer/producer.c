@@ -12,12 +12,8 @@
  *	 2. appends the others;
  *	 3. says so (pgqueue_claim_complete).
  *
- * All three happen in one transaction: they commit or abort together.  A
- * session that uses the same producer meanwhile waits for the lock, and then
- * finds the row or does not.
- *
  * The lock is taken by id before the producer is looked up, so that it covers
- * making and forgetting the producer, too.
+ * making and forgetting the producer, too.  Proofs: src/README, section 10.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,12 +28,16 @@
 #include "topic/topic.h"
 #include "producer/producer.h"
 
-/* ---------------- names and locks ---------------- */
+/* The other columns of queue.producer. */
+#define PRODUCER_ATTR_ID			1
+#define PRODUCER_ATTR_OWNER			4
+#define PRODUCER_ATTR_STRICT		5
+#define PRODUCER_ATTR_CREATED		6
+#define PRODUCER_NATTS				6
 
 /*
- * Return the lock tag of a producer.  It has room for 64 bits of hash: enough
- * that two ids of one hash do not occur, and cannot be made.  View
- * queue.blockers finds the id by it.
+ * Return the lock tag of a producer, by which view queue.blockers finds its id:
+ * two ids of one hash of 64 bits do not occur, and cannot be made.
  */
 LOCKTAG
 pgqueue_producer_tag(const Topic *topic, const char *name)
@@ -47,7 +47,7 @@ pgqueue_producer_tag(const Topic *topic, const char *name)
 
 /*
  * Lock a producer to the end of the transaction, and its topic against being
- * dropped: rows of the producer would be left over.  False if another
+ * dropped: rows of the producer would be left over.  Return false if another
  * transaction has the producer and wait is false.
  *
  * Errors: 42704, 55006 if the topic was dropped meanwhile.
@@ -62,44 +62,42 @@ pgqueue_producer_lock(Topic *topic, const char *name, bool wait)
 	return true;
 }
 
-/* Give back one pgqueue_producer_lock(), nothing having been written. */
+/* Release one pgqueue_producer_lock(), if nothing was written under it. */
 void
 pgqueue_producer_unlock(const Topic *topic, const char *name)
 {
 	pgqueue_unlock(pgqueue_producer_tag(topic, name), ExclusiveLock);
 }
 
-/* ---------------- the registry ---------------- */
-
 static void
 begin_scan(RegistryScan *scan, int32 topic_id, const char *name,
 		   LOCKMODE lockmode, Snapshot snapshot)
 {
-	memset(scan, 0, sizeof(RegistryScan));
 	pgqueue_registry_key_int4(scan, PRODUCER_ATTR_TOPIC, topic_id);
 	pgqueue_registry_key_text(scan, PRODUCER_ATTR_NAME, name);
 	pgqueue_registry_scan(scan, REGISTRY_PRODUCER, lockmode, snapshot);
 }
 
+/* Look a producer up.  Locks: the producer's for SnapshotSelf. */
 bool
-pgqueue_find_registered(int32 topic_id, const char *name, Snapshot snapshot,
-						Producer *producer)
+pgqueue_producer_find(int32 topic_id, const char *name, Snapshot snapshot,
+					  Producer *producer)
 {
-	RegistryScan scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
+	Datum		values[PRODUCER_NATTS];
+	bool		nulls[PRODUCER_NATTS];
 
 	begin_scan(&scan, topic_id, name, AccessShareLock, snapshot);
 	tuple = pgqueue_registry_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		Datum		values[PRODUCER_NATTS];
-		bool		nulls[PRODUCER_NATTS];
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 
 		pgqueue_registry_read(scan.rel, tuple, PRODUCER_NATTS, values, nulls);
 		producer->id = DatumGetInt32(values[PRODUCER_ATTR_ID - 1]);
 		producer->strict = DatumGetBool(values[PRODUCER_ATTR_STRICT - 1]);
-		producer->committed =
-			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+		producer->committed = !TransactionIdIsCurrentTransactionId(xmin);
 		producer->created_at =
 			DatumGetTimestampTz(values[PRODUCER_ATTR_CREATED - 1]);
 		pgqueue_role_read(values[PRODUCER_ATTR_OWNER - 1], &producer->owner);
@@ -109,22 +107,9 @@ pgqueue_find_registered(int32 topic_id, const char *name, Snapshot snapshot,
 }
 
 /*
- * Look a producer up.  False if there is none.
- *
- * Locks: the producer's for SnapshotSelf.
- */
-bool
-pgqueue_producer_find(const Topic *topic, const char *name, Snapshot snapshot,
-					  Producer *producer)
-{
-	return pgqueue_find_registered(topic->id, name, snapshot, producer);
-}
-
-/*
- * Look up the producer of a call that produces, which mostly has the producer of
- * the call before.  The session keeps that producer's row, once it is committed,
- * while no producer has gone (pgqueue_registry_changes); the message that one has
- * gone arrives before the producer's lock can be acquired.
+ * Look up the producer of a call that produces.  The session keeps the row of the
+ * last one, once it is committed, while no producer has gone
+ * (pgqueue_registry_changes); proof in src/README, section 10.
  *
  * Locks: the producer's, and what comes with it.
  */
@@ -139,7 +124,7 @@ pgqueue_find_last_used(Topic *topic, const char *name, Producer *producer)
 		*producer = topic->producer;
 		return true;
 	}
-	if (!pgqueue_producer_find(topic, name, SnapshotSelf, producer))
+	if (!pgqueue_producer_find(topic->id, name, SnapshotSelf, producer))
 		return false;
 	if (producer->committed)
 	{
@@ -158,11 +143,10 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	Datum		values[PRODUCER_NATTS];
 	bool		nulls[PRODUCER_NATTS] = {false};
 
+	memset(producer, 0, sizeof(Producer));
 	producer->id = pgqueue_registry_new_id("producer_producer_id_seq");
 	producer->strict = strict;
-	producer->committed = false;
 	producer->created_at = GetCurrentTransactionStartTimestamp();
-	memset(&producer->owner, 0, sizeof(RoleRef));
 	producer->owner.oid = GetUserId();
 
 	values[PRODUCER_ATTR_ID - 1] = Int32GetDatum(producer->id);
@@ -176,14 +160,13 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 }
 
 /*
- * Delete a producer, and all that is known of its messages.
- *
- * Locks: the producer's, or the strongest of the topic's table.
+ * Delete a producer, and all that is known of its messages.  Locks: the producer's,
+ * or the strongest of the topic's table.
  */
 void
 pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 {
-	RegistryScan scan;
+	RegistryScan scan = {0};
 
 	begin_scan(&scan, topic->id, name, RowExclusiveLock, SnapshotSelf);
 	(void) pgqueue_registry_delete(&scan);
@@ -196,7 +179,7 @@ pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)
 void
 pgqueue_producer_give(const Topic *topic, const char *name, Oid owner)
 {
-	RegistryScan scan;
+	RegistryScan scan = {0};
 	HeapTuple	tuple;
 
 	/* this very command may have made it */

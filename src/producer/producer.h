@@ -8,21 +8,11 @@
 #ifndef QUEUE_PRODUCER_H
 #define QUEUE_PRODUCER_H
 
-#include "access/genam.h"
-#include "access/skey.h"
-
+#include "base/base.h"
 #include "base/data.h"
 #include "topic/topic.h"
 
 /* ---------------- state.c ---------------- */
-
-typedef struct RowTable
-{
-	RegistryTable table;
-	AttrNumber	first_sequence;
-	AttrNumber	places;
-	AttrNumber	incarnation;
-} RowTable;
 
 typedef struct ProducerState
 {
@@ -43,6 +33,11 @@ typedef struct ProducerState
 	Datum		watermark;		/* jsonb */
 } ProducerState;
 
+/* Columns that queue.producer_batch and _history, and their indexes, begin with. */
+#define ROW_ATTR_PRODUCER			1
+#define ROW_ATTR_SERIES				2
+#define ROW_ATTR_LAST_SEQUENCE		3
+
 /* The other columns of queue.producer_batch; generation ends its index. */
 #define BATCH_ATTR_GENERATION		4
 #define BATCH_ATTR_EPOCH			5
@@ -59,16 +54,6 @@ typedef struct ProducerState
 #define BATCH_ATTR_INCARNATION		16
 #define BATCH_NATTS					16
 
-extern const RowTable pgqueue_batch_table;
-extern const RowTable pgqueue_history_table;
-extern int64 pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple,
-									  TupleDesc desc);
-extern int64 pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple,
-									 TupleDesc desc, SequenceMap *map);
-extern bool pgqueue_rows_find(const RowTable *table, int32 producer,
-							  int32 series, int64 least, int64 greatest,
-							  SequenceMap *map);
-extern void pgqueue_rows_delete(const RowTable *table, int32 producer);
 extern uint64 pgqueue_producer_changes;
 extern void pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
 										ProducerState *state);
@@ -79,53 +64,23 @@ extern void pgqueue_producer_state_write(int32 producer,
 
 /* ---------------- history.c ---------------- */
 
-/* Columns that both tables of what they have stored begin with, and their indexes. */
-#define ROW_ATTR_PRODUCER			1
-#define ROW_ATTR_SERIES				2
-#define ROW_ATTR_LAST_SEQUENCE		3
-
-/* And of queue.producer_history. */
-#define HISTORY_ATTR_FIRST_SEQUENCE 4
-#define HISTORY_ATTR_PLACES			5
-#define HISTORY_ATTR_INCARNATION	6
-#define HISTORY_NATTS				6
-
 extern bool pgqueue_producer_places_find(int32 producer,
 										 const ProducerState *state,
 										 int64 sequence, SequenceMap *map);
 extern bool pgqueue_producer_rows_prune(int32 producer, int64 *saved);
 extern void pgqueue_producer_rows_delete(int32 producer);
 
-/* ---------------- list.c ---------------- */
-
-typedef enum ProducerSet
-{
-	PRODUCERS_ALL,
-	PRODUCERS_DUE				/* to be merged by maintenance */
-} ProducerSet;
-
-extern List *pgqueue_producer_ids(const Topic *topic, ProducerSet set,
-								  const char *after, int limit);
-extern void pgqueue_producer_wrote(int32 topic_id, const char *name,
-								   int64 before, int64 after);
-extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
-
 /* ---------------- producer.c ---------------- */
 
-/* Columns of queue.producer. */
-#define PRODUCER_ATTR_ID			1
+/* Columns of queue.producer by which prune.c walks. */
 #define PRODUCER_ATTR_TOPIC			2
 #define PRODUCER_ATTR_NAME			3
-#define PRODUCER_ATTR_OWNER			4
-#define PRODUCER_ATTR_STRICT		5
-#define PRODUCER_ATTR_CREATED		6
-#define PRODUCER_NATTS				6
 
 extern bool pgqueue_producer_lock(Topic *topic, const char *name,
 								  bool wait);
 extern void pgqueue_producer_unlock(const Topic *topic, const char *name);
 extern LOCKTAG pgqueue_producer_tag(const Topic *topic, const char *name);
-extern bool pgqueue_producer_find(const Topic *topic, const char *name,
+extern bool pgqueue_producer_find(int32 topic_id, const char *name,
 								  Snapshot snapshot, Producer *producer);
 extern void pgqueue_producer_make(const Topic *topic, const char *name,
 								  bool strict, Producer *producer);
@@ -135,8 +90,6 @@ extern void pgqueue_producer_give(const Topic *topic, const char *name,
 								  Oid owner);
 extern bool pgqueue_find_last_used(Topic *topic, const char *name,
 								   Producer *producer);
-extern bool pgqueue_find_registered(int32 topic_id, const char *name,
-									Snapshot snapshot, Producer *producer);
 
 /* ---------------- claim.c ---------------- */
 
@@ -164,6 +117,12 @@ extern void pgqueue_claim_complete(ProducerClaim *claim, HeapTuple *records,
 								   const Datum *watermark);
 
 /* ---------------- prune.c ---------------- */
+
+extern List *pgqueue_producer_ids(const Topic *topic, bool due,
+								  const char *after, int limit);
+extern void pgqueue_producer_wrote(int32 topic_id, const char *name,
+								   int64 before, int64 after);
+extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 
 /* Producers that one transaction prunes or forgets, at the most. */
 #define PGQUEUE_PRODUCERS_AT_ONCE 500

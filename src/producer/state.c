@@ -3,8 +3,8 @@
  * state.c
  *	  What each producer has stored of late: the rows of queue.producer_batch.
  *
- * A log, like queue.progress: each call that produces with a sequence adds a
- * row, and the newest one counts.
+ * A log: each call that produces with a sequence adds a row, and the newest one
+ * counts.
  *
  *	 producer_id | series | last_sequence | generation |    the index
  *	 epoch | first_sequence | partition, offset of last_sequence |
@@ -19,122 +19,21 @@
  * a call of duplicates only, a watermark alone) repeats last_sequence, has no
  * places, and comes behind the row that has.
  *
- * A series is the epoch in which the producer's sequences last restarted.
- *
- * Rows are read and written under the producer's lock (producer.c), as of now:
- * with SnapshotSelf, so that calls of one statement see each other, and no
- * predicate lock is taken.
+ * Rows are read and written under the producer's lock (producer.c), as of now,
+ * with SnapshotSelf, as those of queue.progress.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "utils/fmgroids.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/data.h"
 #include "producer/producer.h"
 
-/*
- * Counts rows that this backend wrote and deleted: a caller that finds the same
- * number again knows that it was not disturbed.
- */
+/* Counts rows that this backend wrote, and deletions, so a caller notices them. */
 uint64		pgqueue_producer_changes = 0;
-
-/* ---------------- rows of either table ---------------- */
-
-const RowTable pgqueue_batch_table = {
-	REGISTRY_PRODUCER_BATCH,
-	BATCH_ATTR_FIRST_SEQUENCE,
-	BATCH_ATTR_PLACES,
-	BATCH_ATTR_INCARNATION,
-};
-
-const RowTable pgqueue_history_table = {
-	REGISTRY_PRODUCER_HISTORY,
-	HISTORY_ATTR_FIRST_SEQUENCE,
-	HISTORY_ATTR_PLACES,
-	HISTORY_ATTR_INCARNATION,
-};
-
-/* Return the incarnation of the log that a row's places are of, or 0. */
-int64
-pgqueue_rows_incarnation(const RowTable *table, HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-	Datum		incarnation;
-
-	if (desc->natts < table->incarnation)
-		return 0;				/* made by an older version */
-	incarnation = heap_getattr(tuple, table->incarnation, desc, &isnull);
-	return isnull ? 0 : DatumGetInt64(incarnation);
-}
-
-/* Add the places of a row's messages to a map.  Returns its first sequence. */
-int64
-pgqueue_rows_add_places(const RowTable *table, HeapTuple tuple, TupleDesc desc,
-						SequenceMap *map)
-{
-	bool		isnull;
-	int64		first = DatumGetInt64(heap_getattr(tuple, table->first_sequence,
-												   desc, &isnull));
-	Datum		stored = heap_getattr(tuple, table->places, desc, &isnull);
-	bytea	   *places;
-
-	if (isnull)
-		return first;
-	places = (bytea *) PG_DETOAST_DATUM_PACKED(stored);
-	pgqueue_map_decode(map, places, first);
-	map->incarnation = pgqueue_rows_incarnation(table, tuple, desc);
-	if (PointerGetDatum(places) != stored)
-		pfree(places);
-	return first;
-}
-
-/*
- * Find the addresses in the first row, by last_sequence, between two
- * sequences.  Return false if there is none.
- *
- * Locks: the producer's.
- */
-bool
-pgqueue_rows_find(const RowTable *table, int32 producer, int32 series,
-				  int64 least, int64 greatest, SequenceMap *map)
-{
-	RegistryScan scan = {0};
-	HeapTuple	tuple;
-
-	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
-	pgqueue_registry_key_int4(&scan, ROW_ATTR_SERIES, series);
-	pgqueue_registry_key(&scan, ROW_ATTR_LAST_SEQUENCE,
-						 BTGreaterEqualStrategyNumber, F_INT8GE,
-						 Int64GetDatum(least));
-	pgqueue_registry_key(&scan, ROW_ATTR_LAST_SEQUENCE,
-						 BTLessEqualStrategyNumber, F_INT8LE,
-						 Int64GetDatum(greatest));
-	pgqueue_registry_scan(&scan, table->table, AccessShareLock, SnapshotSelf);
-	tuple = pgqueue_registry_next(&scan);
-	if (HeapTupleIsValid(tuple))
-		(void) pgqueue_rows_add_places(table, tuple, RelationGetDescr(scan.rel),
-									   map);
-	pgqueue_registry_end(&scan);
-	return HeapTupleIsValid(tuple);
-}
-
-/* Delete all rows of a producer.  Locks: the producer's. */
-void
-pgqueue_rows_delete(const RowTable *table, int32 producer)
-{
-	RegistryScan scan = {0};
-
-	pgqueue_registry_key_int4(&scan, ROW_ATTR_PRODUCER, producer);
-	pgqueue_registry_scan(&scan, table->table, RowExclusiveLock, SnapshotSelf);
-	(void) pgqueue_registry_delete(&scan);
-}
-
-/* ---------------- reading ---------------- */
 
 static void
 fill_state(ProducerState *state, Relation rel, HeapTuple tuple)
@@ -192,12 +91,8 @@ pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
 	pgqueue_registry_end(&scan);
 }
 
-/* ---------------- writing ---------------- */
-
 /*
- * Add a row.  map: the places of first_sequence to state->last_sequence; or
- * NULL for a row without messages.
- *
+ * Add a row.  map: the places of first_sequence to state->last_sequence, or NULL.
  * Locks: the producer's.
  */
 void
@@ -206,7 +101,6 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 {
 	Datum		values[BATCH_NATTS];
 	bool		nulls[BATCH_NATTS] = {false};
-	bytea	   *places = map == NULL ? NULL : pgqueue_map_encode(map);
 
 	values[ROW_ATTR_PRODUCER - 1] = Int32GetDatum(producer);
 	values[ROW_ATTR_SERIES - 1] = Int32GetDatum(state->series);
@@ -225,18 +119,21 @@ pgqueue_producer_state_write(int32 producer, const ProducerState *state,
 		TimestampTzGetDatum(state->produced_at);
 	values[BATCH_ATTR_WATERMARK - 1] = state->watermark;
 	nulls[BATCH_ATTR_WATERMARK - 1] = !state->has_watermark;
-	values[BATCH_ATTR_PLACES - 1] = PointerGetDatum(places);
-	nulls[BATCH_ATTR_PLACES - 1] = places == NULL;
 	/* a row with messages was written at produced_at */
 	nulls[BATCH_ATTR_USED_AT - 1] = map != NULL;
-	values[BATCH_ATTR_USED_AT - 1] =
-		map != NULL ? (Datum) 0 : TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[BATCH_ATTR_PLACES - 1] = map == NULL;
 	nulls[BATCH_ATTR_INCARNATION - 1] = map == NULL;
-	values[BATCH_ATTR_INCARNATION - 1] =
-		map == NULL ? (Datum) 0 : Int64GetDatum(map->incarnation);
+	if (map == NULL)
+		values[BATCH_ATTR_USED_AT - 1] =
+			TimestampTzGetDatum(GetCurrentTimestamp());
+	else
+	{
+		values[BATCH_ATTR_PLACES - 1] = PointerGetDatum(pgqueue_map_encode(map));
+		values[BATCH_ATTR_INCARNATION - 1] = Int64GetDatum(map->incarnation);
+	}
 
 	pgqueue_registry_insert(REGISTRY_PRODUCER_BATCH, BATCH_NATTS, values, nulls);
 	pgqueue_producer_changes++;
-	if (places != NULL)
-		pfree(places);
+	if (map != NULL)
+		pfree(DatumGetPointer(values[BATCH_ATTR_PLACES - 1]));
 }

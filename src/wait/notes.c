@@ -4,8 +4,7 @@
  *	  Note what a transaction does, and hand the notes to waiters.c at its end.
  *
  * Notes are kept until the transaction ends.  The rollback of a subtransaction
- * wakes blocked waiters, too.  A needless wake-up does no harm.  waiters.c chooses
- * the waiters that a note concerns, and wakes them.
+ * wakes blocked waiters, too.  A needless wake-up does no harm.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,8 +28,7 @@ note_of(int32 topic_id, int32 group)
 	for (int i = 0; i < nnotes; i++)
 		if (notes[i].topic_id == topic_id && notes[i].group == group)
 			return &notes[i];
-	if (pgqueue_waiters == NULL)
-		pgqueue_shared_attach();
+	pgqueue_shared_attach();
 	if (nnotes == room)
 	{
 		int			n = Max(8, 2 * room);
@@ -40,9 +38,7 @@ note_of(int32 topic_id, int32 group)
 			repalloc(notes, n * sizeof(Note));
 		room = n;
 	}
-	memset(&notes[nnotes], 0, sizeof(Note));
-	notes[nnotes].topic_id = topic_id;
-	notes[nnotes].group = group;
+	notes[nnotes] = (Note) {.topic_id = topic_id, .group = group};
 	return &notes[nnotes++];
 }
 
@@ -53,10 +49,7 @@ forget_notes(void)
 	nnotes = room = 0;
 }
 
-/*
- * Add a partition to a note.  -1: all partitions, and also waiters that own none,
- * since the topic or its members have changed.
- */
+/* Add a partition to a note.  -1: all, and also waiters that own none. */
 static void
 note_partition(Note *note, int32 partition)
 {
@@ -66,11 +59,11 @@ note_partition(Note *note, int32 partition)
 	{
 		note->everyone = true;
 		note->partitions = PGQUEUE_ALL_PARTITIONS;
-		note->n = ENTRIES;
+		note->n = PGQUEUE_MAX_WAITERS;
 		return;
 	}
 	note->partitions |= bit;
-	if (note->n >= ENTRIES)
+	if (note->n >= PGQUEUE_MAX_WAITERS)
 		return;
 	if (partition < 64 && (note->counted & bit) == 0)
 	{
@@ -86,7 +79,7 @@ note_partition(Note *note, int32 partition)
 
 /*
  * Note that the transaction has produced to a partition: its end wakes the topic's
- * waiters.  channel: where NOTIFY announces it, or NULL.
+ * waiters, and notifies a channel, if not NULL.
  */
 void
 pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
@@ -96,7 +89,7 @@ pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
 		Async_Notify(channel, "");
 }
 
-/* Note that it has changed or dropped the topic: all its waiters must look. */
+/* Note that it has changed or dropped the topic: all waiters must look. */
 void
 pgqueue_note_topic_changed(int32 topic_id)
 {
@@ -105,8 +98,7 @@ pgqueue_note_topic_changed(int32 topic_id)
 
 /*
  * Note that it has written a group's rows about a partition (-1: about all): its end
- * wakes the group's blocked waiters; more: all of the group's waiters, since it has
- * left something to do for them.
+ * wakes the group's blocked waiters or, if it has left more to do, all of them.
  */
 void
 pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
@@ -117,10 +109,7 @@ pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
 	note->more |= more;
 }
 
-/*
- * Note that it has locked a group's partition.  If it writes, or releases the lock, it
- * notes that itself; but it may fail before.
- */
+/* Note that it has locked a group's partition; it may fail before it writes. */
 void
 pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
 {
@@ -131,12 +120,9 @@ pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
 void
 pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 {
-	Note		note = {0};
+	Note		note = {.topic_id = topic_id, .group = group};
 
-	if (pgqueue_waiters == NULL)
-		pgqueue_shared_attach();
-	note.topic_id = topic_id;
-	note.group = group;
+	pgqueue_shared_attach();
 	note_partition(&note, partition);
 	pg_memory_barrier();
 	pgqueue_waiters_wake(&note, true);
@@ -144,8 +130,8 @@ pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 
 /*
  * Wake waiters after a transaction has ended, or a subtransaction was rolled back,
- * and has released its locks.  Called for each of its resource owners; the first
- * call for a transaction does all.  Must not fail.
+ * and has released its locks.  Called for each of its resource owners, of which
+ * the first does all.  Must not fail.
  */
 static void
 transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
@@ -177,11 +163,7 @@ transaction_prepared(XactEvent event, void *arg)
 void
 pgqueue_wakeup_init(void)
 {
-	static const SharedPart part =
-		{sizeof(SharedWaiters), pgqueue_waiters_init,
-									pgqueue_waiters_attached};
-
 	RegisterResourceReleaseCallback(transaction_over, NULL);
 	RegisterXactCallback(transaction_prepared, NULL);
-	pgqueue_shared_add(&part);
+	pgqueue_waiters_init();
 }

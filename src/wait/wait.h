@@ -9,7 +9,6 @@
 #ifndef QUEUE_WAIT_H
 #define QUEUE_WAIT_H
 
-#include "storage/latch.h"
 #include "base/base.h"
 
 /* ---------------- notes.c ---------------- */
@@ -44,39 +43,7 @@ typedef struct Note
 	uint64		held;			/* partitions it has held; matters if it fails */
 } Note;
 
-#define SLOTS			256
-#define ENTRIES			1024
-
-typedef struct WaitEntry
-{
-	pg_atomic_uint32 woken;
-	pg_atomic_uint32 blocked;
-	pg_atomic_uint64 wanted;
-	bool		filtered;
-	int32		process;		/* number of its PGPROC */
-	Oid			database;
-	int32		topic_id;
-	int32		group;			/* 0: does not exist yet */
-	int32		head;			/* the process's first entry */
-	int32		next;			/* in the slot, or among the free ones */
-	int32		prev;
-} WaitEntry;
-
-typedef struct WaitSlot
-{
-	pg_atomic_uint32 waiting;
-	int32		first;
-	int32		last;
-} WaitSlot;
-
-typedef struct SharedWaiters
-{
-	int			tranche;
-	LWLock		lock;			/* of the lists; shared to read them */
-	int32		free;
-	WaitSlot	slots[SLOTS];
-	WaitEntry	entries[ENTRIES];
-} SharedWaiters;
+#define PGQUEUE_MAX_WAITERS 1024
 
 /* Topics in one call at most. */
 #define PGQUEUE_MAX_TOPICS 64
@@ -90,9 +57,7 @@ extern bool pgqueue_wait_sleep(int64 timeout, bool blocked,
 							   const uint64 *wanted);
 extern void pgqueue_wait_acknowledge(void);
 extern void pgqueue_waiters_wake(const Note *note, bool isCommit);
-extern void pgqueue_waiters_init(void *ptr);
-extern void pgqueue_waiters_attached(void *memory);
-extern SharedWaiters *pgqueue_waiters;
-extern int pgqueue_recheck_interval;
+extern void pgqueue_waiters_init(void);
+extern int	pgqueue_recheck_interval;
 
 #endif							/* QUEUE_WAIT_H */

@@ -3,7 +3,7 @@
  * waiters.c
  *	  Put sessions to sleep until there may be something to read, and wake them.
  *
- * Shared memory, made on first use (base/shmem.c, where its version is):
+ * Shared memory (base/shmem.c):
  *
  *	 +------+------+----------------+----------------------------------------+
  *	 | lock | free | 256 x slot     | 1,024 x entry                          |
@@ -13,11 +13,10 @@
  *	 +------+------+----------------+----------------------------------------+
  *
  * A topic is hashed to a slot; a slot lists the entries of the sessions that wait
- * for its topics, in the order of their arrival.  A session that waits for several
- * topics has an entry for each; the first of them is the head of the others.
+ * for its topics, in the order of their arrival.  A session has an entry for each
+ * of its topics; the first of them is the head of the others.
  *
- * waiting   number of the slot's entries.  A producer reads it once at the end of
- *           the transaction, and does no more if it is 0.
+ * waiting   number of the slot's entries; if it is 0, a producer does no more.
  * woken     (head's)  the waiter was told since it last looked.
  * blocked   (head's)  another transaction blocks the waiter: it holds a partition
  *           that has messages, or has produced before them.
@@ -32,19 +31,14 @@
  * waiter's look finds the message.  A transaction that blocked others releases its
  * locks, or aborts, then looks for entries that are blocked; a waiter sets blocked
  * before it looks whether a transaction blocks it.  In the same way it sets all
- * bits of wanted before it looks which partitions are its own.  woken is cleared
- * before the waiter looks, so a note that arrives during the look ends the sleep at
- * once.
+ * bits of wanted before it looks which partitions are its own, and clears woken.
  *
  * Only as many waiters are woken as can find something: one of each group for each
  * partition that was written to, and all filtered ones that want one of these.  A
  * waiter that was told and has not looked yet does not count.  A consumer that
  * leaves messages, or releases its partition, wakes the next waiter; so does a
- * waiter that leaves, ready or canceled, after it was told and before it looked.  A
- * waiter that looks, and then does nothing, delays the others at most until they
- * look by themselves (queue.recheck_interval).
- *
- * Notes of what a transaction did are kept until it ends (notes.c).
+ * waiter that leaves after it was told and before it looked.  One that looks, and
+ * then does nothing, delays the others at most for queue.recheck_interval.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +48,6 @@
 #include "pgstat.h"
 #include "storage/proc.h"
 
-#include "base/compat.h"
 #include "base/base.h"
 #include "wait/wait.h"
 
@@ -67,17 +60,51 @@
 #define TOLD_TO_LOOK	1
 #define TOLD_MESSAGES	2		/* a transaction has produced */
 
-SharedWaiters *pgqueue_waiters = NULL;
+#define SLOTS			256
+#define ENTRIES			PGQUEUE_MAX_WAITERS
+
+typedef struct WaitEntry
+{
+	pg_atomic_uint32 woken;
+	pg_atomic_uint32 blocked;
+	pg_atomic_uint64 wanted;
+	bool		filtered;
+	int32		process;		/* number of its PGPROC */
+	Oid			database;
+	int32		topic_id;
+	int32		group;			/* 0: does not exist yet */
+	int32		head;			/* the process's first entry */
+	int32		next;			/* in the slot, or among the free ones */
+	int32		prev;
+} WaitEntry;
+
+typedef struct WaitSlot
+{
+	pg_atomic_uint32 waiting;
+	int32		first;
+	int32		last;
+} WaitSlot;
+
+typedef struct SharedWaiters
+{
+	int			tranche;
+	LWLock		lock;			/* of the lists; shared to read them */
+	int32		free;
+	WaitSlot	slots[SLOTS];
+	WaitEntry	entries[ENTRIES];
+} SharedWaiters;
+
+static SharedWaiters *shared = NULL;
 
 /* queue.recheck_interval: a waiter looks again after so many milliseconds. */
-int	pgqueue_recheck_interval = 1000;
+int			pgqueue_recheck_interval = 1000;
 
 /* ---------------- shared memory ---------------- */
 
-void
-pgqueue_waiters_init(void *ptr)
+static void
+init_waiters(void *memory)
 {
-	SharedWaiters *s = ptr;
+	SharedWaiters *s = memory;
 
 	s->tranche = PGQUEUE_NEW_TRANCHE(WAKEUP_TRANCHE);
 	LWLockInitialize(&s->lock, s->tranche);
@@ -96,13 +123,21 @@ pgqueue_waiters_init(void *ptr)
 	s->free = 0;
 }
 
-void
-pgqueue_waiters_attached(void *memory)
+static void
+waiters_attached(void *memory)
 {
-	SharedWaiters *s = memory;
+	shared = memory;
+	PGQUEUE_REGISTER_TRANCHE(shared->tranche, WAKEUP_TRANCHE);
+}
 
-	PGQUEUE_REGISTER_TRANCHE(s->tranche, WAKEUP_TRANCHE);
-	pgqueue_waiters = s;
+/* Add the waiters to the shared memory; for _PG_init() alone. */
+void
+pgqueue_waiters_init(void)
+{
+	static const SharedPart part =
+		{sizeof(SharedWaiters), init_waiters, waiters_attached};
+
+	pgqueue_shared_add(&part);
 }
 
 static WaitSlot *
@@ -111,7 +146,7 @@ slot_of(int32 topic_id)
 	uint32		key = hash_combine(murmurhash32(MyDatabaseId),
 								   murmurhash32((uint32) topic_id));
 
-	return &pgqueue_waiters->slots[key % SLOTS];
+	return &shared->slots[key % SLOTS];
 }
 
 /* ---------------- waking ---------------- */
@@ -127,7 +162,7 @@ typedef struct WokenGroups
 	}			groups[16];
 } WokenGroups;
 
-/* Return the number of the group's waiters woken so far, or NULL if it has no room. */
+/* Return where a group's woken waiters are counted, or NULL if there is no room. */
 static int *
 woken_of(WokenGroups *woken, int32 group)
 {
@@ -145,7 +180,7 @@ woken_of(WokenGroups *woken, int32 group)
 static bool
 concerns(const Note *note, WaitEntry *entry, bool isCommit)
 {
-	WaitEntry  *head = &pgqueue_waiters->entries[entry->head];
+	WaitEntry  *head = &shared->entries[entry->head];
 	bool		blocked = pg_atomic_read_u32(&head->blocked) != 0;
 	uint64		partitions = note->partitions | (isCommit ? 0 : note->held);
 
@@ -166,7 +201,7 @@ concerns(const Note *note, WaitEntry *entry, bool isCommit)
 static bool
 tell(WaitEntry *entry, uint32 what)
 {
-	pg_atomic_uint32 *woken = &pgqueue_waiters->entries[entry->head].woken;
+	pg_atomic_uint32 *woken = &shared->entries[entry->head].woken;
 	uint32		before = pg_atomic_exchange_u32(woken, what);
 
 	if (before > what)
@@ -178,8 +213,8 @@ tell(WaitEntry *entry, uint32 what)
 }
 
 /*
- * Wake the waiters that a note concerns.  isCommit: the transaction, or subtransaction,
- * has committed.  Must not fail.
+ * Wake the waiters that a note concerns.  isCommit: the (sub)transaction has
+ * committed.  Must not fail.
  */
 void
 pgqueue_waiters_wake(const Note *note, bool isCommit)
@@ -192,10 +227,10 @@ pgqueue_waiters_wake(const Note *note, bool isCommit)
 	if (pg_atomic_read_u32(&slot->waiting) == 0)
 		return;
 	woken.n = 0;
-	LWLockAcquire(&pgqueue_waiters->lock, LW_SHARED);
-	for (int32 i = slot->first; i != NONE; i = pgqueue_waiters->entries[i].next)
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int32 i = slot->first; i != NONE; i = shared->entries[i].next)
 	{
-		WaitEntry  *entry = &pgqueue_waiters->entries[i];
+		WaitEntry  *entry = &shared->entries[i];
 		int		   *count;
 
 		if (!concerns(note, entry, isCommit))
@@ -208,14 +243,12 @@ pgqueue_waiters_wake(const Note *note, bool isCommit)
 		if (tell(entry, what) && count != NULL)
 			(*count)++;
 	}
-	LWLockRelease(&pgqueue_waiters->lock);
+	LWLockRelease(&shared->lock);
 }
 
 /*
  * Tell another waiter of the group of an entry, the waiter of which leaves after it
- * was told and before it looked.
- *
- * Locks: the caller holds that of the lists, exclusively.
+ * was told and before it looked.  Locks: that of the lists, exclusively.
  */
 static void
 pass_on(const WaitEntry *left)
@@ -223,9 +256,9 @@ pass_on(const WaitEntry *left)
 	if (left->group == 0 || left->filtered)
 		return;					/* all others that it concerns were told, too */
 	for (int32 i = slot_of(left->topic_id)->first; i != NONE;
-		 i = pgqueue_waiters->entries[i].next)
+		 i = shared->entries[i].next)
 	{
-		WaitEntry  *entry = &pgqueue_waiters->entries[i];
+		WaitEntry  *entry = &shared->entries[i];
 
 		if (entry->topic_id == left->topic_id &&
 			entry->database == left->database &&
@@ -237,25 +270,28 @@ pass_on(const WaitEntry *left)
 
 /* ---------------- sleeping ---------------- */
 
-/* Entries of this session, in the order of its topics; fewer if there is no room. */
-static int32 own_entries[PGQUEUE_MAX_TOPICS];
+/*
+ * Entries of this session, in the order of its topics, the head first.  If there
+ * is no room for all, the session has to look by itself.
+ */
+static WaitEntry *own[PGQUEUE_MAX_TOPICS];
 static int	nown = 0;
 
-/* Register this session for a topic.  If there is no room, it has to look itself. */
+/* Register this session for a topic, if there is room. */
 static void
 enter(int32 topic_id, int32 group, bool filtered)
 {
 	WaitSlot   *slot = slot_of(topic_id);
-	WaitEntry  *entry;
 	int32		i;
 
-	LWLockAcquire(&pgqueue_waiters->lock, LW_EXCLUSIVE);
-	i = pgqueue_waiters->free;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	i = shared->free;
 	if (i != NONE)
 	{
-		own_entries[nown++] = i;
-		entry = &pgqueue_waiters->entries[i];
-		pgqueue_waiters->free = entry->next;
+		WaitEntry  *entry = &shared->entries[i];
+
+		own[nown++] = entry;
+		shared->free = entry->next;
 		pg_atomic_write_u32(&entry->woken, 0);
 		pg_atomic_write_u32(&entry->blocked, 0);
 		pg_atomic_write_u64(&entry->wanted, PGQUEUE_ALL_PARTITIONS);
@@ -264,29 +300,28 @@ enter(int32 topic_id, int32 group, bool filtered)
 		entry->database = MyDatabaseId;
 		entry->topic_id = topic_id;
 		entry->group = group;
-		entry->head = own_entries[0];
+		entry->head = own[0] - shared->entries;
 		entry->next = NONE;
 		entry->prev = slot->last;
 		if (slot->last == NONE)
 			slot->first = i;
 		else
-			pgqueue_waiters->entries[slot->last].next = i;
+			shared->entries[slot->last].next = i;
 		slot->last = i;
 		pg_atomic_fetch_add_u32(&slot->waiting, 1);
 	}
-	LWLockRelease(&pgqueue_waiters->lock);
+	LWLockRelease(&shared->lock);
 }
 
 /*
- * Begin to wait for topics on behalf of a group (0: it does not exist yet).
- * The caller must ensure that pgqueue_wait_end() is called, also after an error
- * (PG_ENSURE_ERROR_CLEANUP).
+ * Begin to wait for topics on behalf of a group (0: it does not exist yet).  The
+ * caller ensures that pgqueue_wait_end() is called, also after an error.
  */
 void
-pgqueue_wait_begin(const int32 *topic_ids, int ntopics, int32 group, bool filtered)
+pgqueue_wait_begin(const int32 *topic_ids, int ntopics, int32 group,
+				   bool filtered)
 {
-	if (pgqueue_waiters == NULL)
-		pgqueue_shared_attach();
+	pgqueue_shared_attach();
 	pgqueue_wait_end(0, (Datum) 0);
 	for (int i = 0; i < ntopics && nown == i; i++)
 		enter(topic_ids[i], group, filtered);
@@ -301,11 +336,11 @@ unlink_entry(WaitEntry *entry)
 	if (entry->prev == NONE)
 		slot->first = entry->next;
 	else
-		pgqueue_waiters->entries[entry->prev].next = entry->next;
+		shared->entries[entry->prev].next = entry->next;
 	if (entry->next == NONE)
 		slot->last = entry->prev;
 	else
-		pgqueue_waiters->entries[entry->next].prev = entry->prev;
+		shared->entries[entry->next].prev = entry->prev;
 	pg_atomic_fetch_sub_u32(&slot->waiting, 1);
 }
 
@@ -317,25 +352,23 @@ pgqueue_wait_end(int code, Datum arg)
 
 	if (nown == 0)
 		return;
-	LWLockAcquire(&pgqueue_waiters->lock, LW_EXCLUSIVE);
-	told = pg_atomic_read_u32(&pgqueue_waiters->entries[own_entries[0]].woken) != 0;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	told = pg_atomic_read_u32(&own[0]->woken) != 0;
 	for (int i = 0; i < nown; i++)
 	{
-		WaitEntry  *entry = &pgqueue_waiters->entries[own_entries[i]];
-
-		unlink_entry(entry);
+		unlink_entry(own[i]);
 		if (told)
-			pass_on(entry);
-		entry->next = pgqueue_waiters->free;
-		pgqueue_waiters->free = own_entries[i];
+			pass_on(own[i]);
+		own[i]->next = shared->free;
+		shared->free = own[i] - shared->entries;
 	}
 	nown = 0;
-	LWLockRelease(&pgqueue_waiters->lock);
+	LWLockRelease(&shared->lock);
 }
 
 /*
- * Prepare a look: a note that arrives from here on ends the sleep after the look.
- * An interrupt that had set the latch is processed here.
+ * Prepare a look: a note that arrives from here on ends the sleep after it.  An
+ * interrupt that had set the latch is processed here.
  */
 void
 pgqueue_wait_look(void)
@@ -343,39 +376,32 @@ pgqueue_wait_look(void)
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	for (int i = 0; i < nown; i++)
-		pg_atomic_write_u64(&pgqueue_waiters->entries[own_entries[i]].wanted,
-							PGQUEUE_ALL_PARTITIONS);
+		pg_atomic_write_u64(&own[i]->wanted, PGQUEUE_ALL_PARTITIONS);
 	if (nown > 0)
 	{
-		pg_atomic_write_u32(&pgqueue_waiters->entries[own_entries[0]].blocked,
-							1);
-		pg_atomic_write_u32(&pgqueue_waiters->entries[own_entries[0]].woken,
-							0);
+		pg_atomic_write_u32(&own[0]->blocked, 1);
+		pg_atomic_write_u32(&own[0]->woken, 0);
 	}
 	pg_memory_barrier();
 }
 
-/*
- * Make the session look again after its current look: its entries are new, and
- * commits before they were made have not told it.
- */
+/* Make the session look again: commits before it registered have not told it. */
 void
 pgqueue_wait_again(void)
 {
 	if (nown > 0)
-		tell(&pgqueue_waiters->entries[own_entries[0]], TOLD_TO_LOOK);
+		tell(own[0], TOLD_TO_LOOK);
 }
 
 /*
  * Sleep, after a look that found nothing, until told, or until it is time to look
  * again, or for the timeout in milliseconds.  blocked: other transactions block the
  * session.  wanted: of each topic, the partitions that it may read, by their bits.
+ * Return true if a transaction has produced; the messages may be gone by now, or
+ * not be readable yet.
  *
  * The entry tells, not the latch: the server's timers set the latch, too, even
  * stopped ones, and a wait for a lock during the look resets it.
- *
- * Return true if a transaction has produced.  Its messages may be gone by now, or
- * not be readable yet.
  */
 bool
 pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
@@ -388,15 +414,12 @@ pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 	if (event == 0)
 		event = WaitEventExtensionNew(WAKEUP_EVENT);
 	if (nown > 0 && !blocked)
-		pg_atomic_write_u32(&pgqueue_waiters->entries[own_entries[0]].blocked,
-							0);
+		pg_atomic_write_u32(&own[0]->blocked, 0);
 	for (int i = 0; i < nown; i++)
-		pg_atomic_write_u64(&pgqueue_waiters->entries[own_entries[i]].wanted,
-							wanted[i]);
+		pg_atomic_write_u64(&own[i]->wanted, wanted[i]);
 	for (;;)
 	{
-		told = nown == 0 ? 0 :
-			pg_atomic_read_u32(&pgqueue_waiters->entries[own_entries[0]].woken);
+		told = nown == 0 ? 0 : pg_atomic_read_u32(&own[0]->woken);
 		if (told != 0 || ms <= 0)
 			break;
 		(void) WaitLatch(MyLatch,
@@ -414,6 +437,5 @@ void
 pgqueue_wait_acknowledge(void)
 {
 	if (nown > 0)
-		pg_atomic_write_u32(&pgqueue_waiters->entries[own_entries[0]].woken,
-							0);
+		pg_atomic_write_u32(&own[0]->woken, 0);
 }
