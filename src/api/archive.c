@@ -102,7 +102,9 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not obtain lock on the offsets of groups in partition %d of topic \"%s\"",
 						partition, topic->name),
-				 pgqueue_errdetail_positions_holder(topic, partition),
+				 pgqueue_errdetail_lock_holder(pgqueue_positions_tag(topic,
+																	 partition),
+											   ExclusiveLock),
 				 errhint("Retry when that transaction has ended.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

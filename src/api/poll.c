@@ -237,7 +237,8 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	(void) pgqueue_group_lock_shared(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	if (member == NULL)
-		pgqueue_positions_lock_shared(topic, partition);
+		(void) pgqueue_lock(pgqueue_positions_tag(topic, partition), ShareLock,
+							true);
 	(void) pgqueue_progress_lock(group.id, topic->id, partition, true);
 	pgqueue_group_check_same(&group);
 	topic = pgqueue_topic_refresh(topic);

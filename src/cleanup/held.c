@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/lock.h"
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/progress.h"
@@ -55,7 +56,8 @@ int64
 pgqueue_held_now(Topic *topic, int32 partition, char **name)
 {
 	*name = NULL;
-	if (!pgqueue_positions_lock(topic, partition))
+	if (!pgqueue_lock(pgqueue_positions_tag(topic, partition), ExclusiveLock,
+					  false))
 		return 0;
 	return pgqueue_held_for_groups(topic, partition, name);
 }

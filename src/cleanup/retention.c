@@ -314,7 +314,7 @@ take_segment(Oid relid)
  * *dropped becomes the number of those dropped.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table, and
- * pgqueue_positions_lock() if it matters what groups have yet to read.
+ * pgqueue_positions_tag() if it matters what groups have yet to read.
  */
 int
 pgqueue_remove_segments(Topic *topic, int32 partition, int64 before, int64 *bytes,

@@ -225,6 +225,15 @@ has_expired(const Member *member)
 	return !member->alive && ItemPointerIsValid(&member->lease_tid);
 }
 
+/* Return true if another transaction has the member's lock at this moment. */
+static bool
+is_busy(const ConsumerGroup *group, const Topic *topic, const Member *member)
+{
+	LOCKTAG		tag = pgqueue_member_tag(group->id, topic->id, member->name);
+
+	return pgqueue_lock_is_held(tag, ExclusiveLock);
+}
+
 /*
  * Return true if a waiting member should poll, to join, to renew its lease or
  * to balance, and that poll can do it.  Set *blocked if another transaction
@@ -238,7 +247,7 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 		return true;
 	if (!me->alive || pgqueue_lease_left(me) < me->lease / 2)
 	{
-		if (!pgqueue_member_busy(group->id, topic->id, me->name))
+		if (!is_busy(group, topic, me))
 			return true;
 		*blocked = true;
 	}
@@ -249,8 +258,7 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 		Member	   *member = &members->members[i];
 
 		if (has_expired(member))
-			member->alive = pgqueue_member_busy(group->id, topic->id,
-												member->name);
+			member->alive = is_busy(group, topic, member);
 	}
 	if (!me->alive || !unbalanced(group, topic, me, members))
 		return false;
@@ -288,7 +296,8 @@ lock_expired_members(const ConsumerGroup *group, const Topic *topic,
 		char	   *name = members->members[i].name;
 
 		if (has_expired(&members->members[i]) &&
-			pgqueue_member_lock(group->id, topic->id, name, false))
+			pgqueue_lock(pgqueue_member_tag(group->id, topic->id, name),
+						 ExclusiveLock, false))
 			locked = lappend(locked, makeString(name));
 	}
 	pgqueue_members_read(group->id, topic->id, members);

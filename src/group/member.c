@@ -63,30 +63,16 @@ pgqueue_member_arg(text *name)
 	return pgqueue_name_arg(name, "member name");
 }
 
-/* ---------------- locks ---------------- */
-
-/* Members with the same hash would only wait for each other. */
-static LOCKTAG
-member_tag(int32 group, int32 topic_id, const char *name)
+/*
+ * Return the tag of a member's own lock.  Members with the same hash would only
+ * wait for each other.
+ */
+LOCKTAG
+pgqueue_member_tag(int32 group, int32 topic_id, const char *name)
 {
 	uint64		seed = (uint64) group << 32 | (uint32) topic_id;
 
 	return pgqueue_tag_by_hash(PGQUEUE_LOCK_MEMBER, seed, name);
-}
-
-/* Lock a member.  Return false if wait is false and the lock is not available. */
-bool
-pgqueue_member_lock(int32 group, int32 topic_id, const char *name, bool wait)
-{
-	return pgqueue_lock(member_tag(group, topic_id, name), ExclusiveLock, wait);
-}
-
-/* Return true if another transaction has the member's lock at this moment. */
-bool
-pgqueue_member_busy(int32 group, int32 topic_id, const char *name)
-{
-	return pgqueue_lock_is_held(member_tag(group, topic_id, name),
-								ExclusiveLock);
 }
 
 /* ---------------- reading ---------------- */
@@ -349,7 +335,8 @@ pgqueue_renew_lease(ConsumerGroup *group, Topic *topic, const char *name,
 
 	(void) pgqueue_group_lock_shared(group->id, true);
 	topic = pgqueue_topic_hold(topic);
-	if (!pgqueue_member_lock(group->id, topic->id, name, !alive))
+	if (!pgqueue_lock(pgqueue_member_tag(group->id, topic->id, name),
+					  ExclusiveLock, !alive))
 		return;
 	pgqueue_group_check_same(group);
 
@@ -392,7 +379,8 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 
 	(void) pgqueue_group_lock_shared(group->id, true);
 	topic = pgqueue_topic_hold(topic);
-	(void) pgqueue_member_lock(group->id, topic->id, name, true);
+	(void) pgqueue_lock(pgqueue_member_tag(group->id, topic->id, name),
+						ExclusiveLock, true);
 	pgqueue_group_check_same(group);
 	CommandCounterIncrement();
 	me = pgqueue_member_look_up(group, topic, name, &members);

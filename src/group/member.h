@@ -44,7 +44,6 @@ extern bool pgqueue_member_holds(const Progress *progress,
 								 const Member *member);
 extern bool pgqueue_member_handed(const Member *member,
 								  const Progress *progress);
-extern bool pgqueue_member_busy(int32 group, int32 topic_id, const char *name);
 extern int64 pgqueue_lease_left(const Member *member);
 extern void pgqueue_renew_lease(ConsumerGroup *group, Topic *topic,
 								const char *name, int64 lease, bool alive);
@@ -56,8 +55,8 @@ extern bool pgqueue_member_owns(const Member *member, int32 partition);
 extern Member *pgqueue_member_look_up(const ConsumerGroup *group,
 									  const Topic *topic, const char *name,
 									  Members *members);
-extern bool pgqueue_member_lock(int32 group, int32 topic_id, const char *name,
-								bool wait);
+extern LOCKTAG pgqueue_member_tag(int32 group, int32 topic_id,
+								  const char *name);
 extern void pgqueue_assignment_write(int32 group, int32 topic_id,
 									 Member *member);
 extern void pgqueue_member_delete(RegistryTable table, ItemPointer tid);

@@ -80,37 +80,17 @@ pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
 								ExclusiveLock);
 }
 
-static LOCKTAG
-positions_tag(const Topic *topic, int32 partition)
+/*
+ * Return the tag of the lock of the groups' offsets in a partition.  A transaction
+ * that may put a group before the offsets of all others has it shared, to its end,
+ * and looks the topic up again when it has the lock.  Retention tries it
+ * exclusively.
+ */
+LOCKTAG
+pgqueue_positions_tag(const Topic *topic, int32 partition)
 {
 	return pgqueue_tag(PGQUEUE_LOCK_POSITIONS, topic->id,
 					   partition % PGQUEUE_LOCKED_PARTITIONS);
-}
-
-/*
- * Keep retention from removing messages of the partition to the end of the
- * transaction.  Needed before a group is put at an offset that may lie before
- * those of all other groups.  The caller must look the topic up again afterwards.
- */
-void
-pgqueue_positions_lock_shared(const Topic *topic, int32 partition)
-{
-	(void) pgqueue_lock(positions_tag(topic, partition), ShareLock, true);
-}
-
-/* Exclude pgqueue_positions_lock_shared(), conditionally. */
-bool
-pgqueue_positions_lock(const Topic *topic, int32 partition)
-{
-	return pgqueue_lock(positions_tag(topic, partition), ExclusiveLock, false);
-}
-
-/* Within ereport(): name a transaction that has pgqueue_positions_lock_shared(). */
-int
-pgqueue_errdetail_positions_holder(const Topic *topic, int32 partition)
-{
-	return pgqueue_errdetail_lock_holder(positions_tag(topic, partition),
-										 ExclusiveLock);
 }
 
 /* ---------------- reading ---------------- */
@@ -223,15 +203,14 @@ pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
 /*
  * Lock and read the progress for a call that may put the group back.
  *
- * Locks: takes pgqueue_positions_lock_shared() and the group's progress in the
- * partition; waits for both.
+ * Locks: takes pgqueue_positions_tag() and the group's progress; waits for both.
  * Errors: 40001.
  */
 void
 pgqueue_progress_lock_and_read(int32 group, Topic *topic, int32 partition,
 							   Progress *progress)
 {
-	pgqueue_positions_lock_shared(topic, partition);
+	(void) pgqueue_lock(pgqueue_positions_tag(topic, partition), ShareLock, true);
 	(void) pgqueue_progress_lock(group, topic->id, partition, true);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group, topic, partition, progress);

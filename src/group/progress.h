@@ -84,10 +84,7 @@ typedef struct GroupPartition
 extern bool pgqueue_progress_lock(int32 group, int32 topic_id,
 								  int32 partition, bool wait);
 extern void pgqueue_progress_unlock(const Progress *progress);
-extern void pgqueue_positions_lock_shared(const Topic *topic, int32 partition);
-extern bool pgqueue_positions_lock(const Topic *topic, int32 partition);
-extern int	pgqueue_errdetail_positions_holder(const Topic *topic,
-											   int32 partition);
+extern LOCKTAG pgqueue_positions_tag(const Topic *topic, int32 partition);
 extern bool pgqueue_progress_busy(int32 group, int32 topic_id,
 								  int32 partition);
 extern void pgqueue_progress_look(int32 group, const Topic *topic,
