@@ -15,12 +15,19 @@
  * The lock is taken by id before the producer is looked up, so that it covers
  * making and forgetting the producer, too.  Proofs: src/README, section 10.
  *
+ * A producer is due when it has so many rows in queue.producer_batch that
+ * maintenance should merge them.  Each DUE_ROWS-th row that it writes comes with
+ * a row of queue.producer_due, in the same transaction:
+ *
+ *	 topic_id | name |  the index
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -28,12 +35,22 @@
 #include "topic/topic.h"
 #include "producer/producer.h"
 
-/* The other columns of queue.producer. */
+/* Columns of queue.producer. */
 #define PRODUCER_ATTR_ID			1
+#define PRODUCER_ATTR_TOPIC			2
+#define PRODUCER_ATTR_NAME			3
 #define PRODUCER_ATTR_OWNER			4
 #define PRODUCER_ATTR_STRICT		5
 #define PRODUCER_ATTR_CREATED		6
 #define PRODUCER_NATTS				6
+
+/* Columns of queue.producer_due. */
+#define DUE_ATTR_TOPIC	1
+#define DUE_ATTR_NAME	2
+#define DUE_NATTS		2
+
+/* Rows that a producer writes until it is due again. */
+#define DUE_ROWS 16
 
 /*
  * Return the lock tag of a producer, by which view queue.blockers finds its id:
@@ -157,6 +174,76 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 	values[PRODUCER_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(producer->created_at);
 	pgqueue_registry_insert(REGISTRY_PRODUCER, PRODUCER_NATTS, values, nulls);
+}
+
+/*
+ * Return ids of a topic's producers, or of those that are due, in ascending
+ * order, as C strings: the first of those after an id (NULL: of all), at most so
+ * many (0: all).  The caller locks each producer and looks it up again.
+ */
+List *
+pgqueue_producer_ids(const Topic *topic, bool due, const char *after, int limit)
+{
+	AttrNumber	name = due ? DUE_ATTR_NAME : PRODUCER_ATTR_NAME;
+	RegistryScan scan = {0};
+	HeapTuple	tuple;
+	List	   *ids = NIL;
+
+	pgqueue_registry_key_int4(&scan,
+							  due ? DUE_ATTR_TOPIC : PRODUCER_ATTR_TOPIC,
+							  topic->id);
+	if (after != NULL)
+		pgqueue_registry_key(&scan, name, BTGreaterStrategyNumber, F_TEXT_GT,
+							 CStringGetTextDatum(after));
+	pgqueue_registry_scan(&scan, due ? REGISTRY_PRODUCER_DUE : REGISTRY_PRODUCER,
+						  AccessShareLock, SnapshotSelf);
+	while ((limit == 0 || list_length(ids) < limit) &&
+		   HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
+	{
+		char	   *id = TextDatumGetCString(pgqueue_registry_column(&scan, tuple,
+																	 name));
+
+		CHECK_FOR_INTERRUPTS();
+		/* a producer may be due several times */
+		if (ids == NIL || strcmp(llast(ids), id) != 0)
+			ids = lappend(ids, id);
+		else
+			pfree(id);
+	}
+	pgqueue_registry_end(&scan);
+	return ids;
+}
+
+/* Note that a producer's generation has grown.  Locks: the producer's. */
+void
+pgqueue_producer_wrote(int32 topic_id, const char *name, int64 before,
+					   int64 after)
+{
+	Datum		values[DUE_NATTS];
+	bool		nulls[DUE_NATTS] = {false};
+
+	if (likely(before / DUE_ROWS == after / DUE_ROWS))
+		return;
+	values[DUE_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
+	values[DUE_ATTR_NAME - 1] = CStringGetTextDatum(name);
+	pgqueue_registry_insert(REGISTRY_PRODUCER_DUE, DUE_NATTS, values, nulls);
+}
+
+/*
+ * Delete the rows by which a producer (NULL: all of the topic) is due.  Return true
+ * if there was one.  Locks: the producer's, or the strongest of the topic's table.
+ */
+bool
+pgqueue_producer_due_delete(int32 topic_id, const char *name)
+{
+	RegistryScan scan = {0};
+
+	pgqueue_registry_key_int4(&scan, DUE_ATTR_TOPIC, topic_id);
+	if (name != NULL)
+		pgqueue_registry_key_text(&scan, DUE_ATTR_NAME, name);
+	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_DUE, RowExclusiveLock,
+						  SnapshotSelf);
+	return pgqueue_registry_delete(&scan) > 0;
 }
 
 /*

@@ -72,10 +72,6 @@ extern void pgqueue_producer_rows_delete(int32 producer);
 
 /* ---------------- producer.c ---------------- */
 
-/* Columns of queue.producer by which prune.c walks. */
-#define PRODUCER_ATTR_TOPIC			2
-#define PRODUCER_ATTR_NAME			3
-
 extern bool pgqueue_producer_lock(Topic *topic, const char *name,
 								  bool wait);
 extern void pgqueue_producer_unlock(const Topic *topic, const char *name);
@@ -88,6 +84,11 @@ extern void pgqueue_producer_forget(const Topic *topic, const char *name,
 									int32 id);
 extern void pgqueue_producer_give(const Topic *topic, const char *name,
 								  Oid owner);
+extern List *pgqueue_producer_ids(const Topic *topic, bool due,
+								  const char *after, int limit);
+extern void pgqueue_producer_wrote(int32 topic_id, const char *name,
+								   int64 before, int64 after);
+extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 extern bool pgqueue_find_last_used(Topic *topic, const char *name,
 								   Producer *producer);
 
@@ -117,12 +118,6 @@ extern void pgqueue_claim_complete(ProducerClaim *claim, HeapTuple *records,
 								   const Datum *watermark);
 
 /* ---------------- prune.c ---------------- */
-
-extern List *pgqueue_producer_ids(const Topic *topic, bool due,
-								  const char *after, int limit);
-extern void pgqueue_producer_wrote(int32 topic_id, const char *name,
-								   int64 before, int64 after);
-extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 
 /* Producers that one transaction prunes or forgets, at the most. */
 #define PGQUEUE_PRODUCERS_AT_ONCE 500

@@ -1,17 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * prune.c
- *	  Producers of a topic, many at a time: list, prune and forget them.
- *
- * A producer is due when it has so many rows in queue.producer_batch that
- * maintenance should merge them.  Each DUE_ROWS-th row that it writes comes with
- * a row of queue.producer_due, in the same transaction:
- *
- *	 topic_id | name |  the index
- *
- * Rows are written and deleted under the producer's lock (src/README, section
- * 10).  A list takes no lock: its caller locks each producer and looks it up
- * again.
+ *	  Prune and forget producers, many at a time.
  *
  * Each producer that is pruned or forgotten keeps its lock to the end of the
  * transaction, and the lock table has room for some thousands only.  So one
@@ -22,90 +12,10 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
-#include "base/base.h"
+#include "topic/topic.h"
 #include "producer/producer.h"
-
-/* Columns of queue.producer_due. */
-#define DUE_ATTR_TOPIC	1
-#define DUE_ATTR_NAME	2
-#define DUE_NATTS		2
-
-/* Rows that a producer writes until it is due again. */
-#define DUE_ROWS 16
-
-/*
- * Return ids of a topic's producers, or of those that are due, in ascending
- * order, as C strings: the first of those after an id (NULL: of all), at most so
- * many (0: all).
- */
-List *
-pgqueue_producer_ids(const Topic *topic, bool due, const char *after, int limit)
-{
-	AttrNumber	name = due ? DUE_ATTR_NAME : PRODUCER_ATTR_NAME;
-	RegistryScan scan = {0};
-	HeapTuple	tuple;
-	List	   *ids = NIL;
-
-	pgqueue_registry_key_int4(&scan,
-							  due ? DUE_ATTR_TOPIC : PRODUCER_ATTR_TOPIC,
-							  topic->id);
-	if (after != NULL)
-		pgqueue_registry_key(&scan, name, BTGreaterStrategyNumber, F_TEXT_GT,
-							 CStringGetTextDatum(after));
-	pgqueue_registry_scan(&scan, due ? REGISTRY_PRODUCER_DUE : REGISTRY_PRODUCER,
-						  AccessShareLock, SnapshotSelf);
-	while ((limit == 0 || list_length(ids) < limit) &&
-		   HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
-	{
-		char	   *id = TextDatumGetCString(pgqueue_registry_column(&scan, tuple,
-																	 name));
-
-		CHECK_FOR_INTERRUPTS();
-		/* a producer may be due several times */
-		if (ids == NIL || strcmp(llast(ids), id) != 0)
-			ids = lappend(ids, id);
-		else
-			pfree(id);
-	}
-	pgqueue_registry_end(&scan);
-	return ids;
-}
-
-/* Note that a producer's generation has grown.  Locks: the producer's. */
-void
-pgqueue_producer_wrote(int32 topic_id, const char *name, int64 before,
-					   int64 after)
-{
-	Datum		values[DUE_NATTS];
-	bool		nulls[DUE_NATTS] = {false};
-
-	if (likely(before / DUE_ROWS == after / DUE_ROWS))
-		return;
-	values[DUE_ATTR_TOPIC - 1] = Int32GetDatum(topic_id);
-	values[DUE_ATTR_NAME - 1] = CStringGetTextDatum(name);
-	pgqueue_registry_insert(REGISTRY_PRODUCER_DUE, DUE_NATTS, values, nulls);
-}
-
-/*
- * Delete the rows by which a producer (NULL: all of the topic) is due.  Return true
- * if there was one.  Locks: the producer's, or the strongest of the topic's table.
- */
-bool
-pgqueue_producer_due_delete(int32 topic_id, const char *name)
-{
-	RegistryScan scan = {0};
-
-	pgqueue_registry_key_int4(&scan, DUE_ATTR_TOPIC, topic_id);
-	if (name != NULL)
-		pgqueue_registry_key_text(&scan, DUE_ATTR_NAME, name);
-	pgqueue_registry_scan(&scan, REGISTRY_PRODUCER_DUE, RowExclusiveLock,
-						  SnapshotSelf);
-	return pgqueue_registry_delete(&scan) > 0;
-}
 
 /* ---------------- prune ---------------- */
 
