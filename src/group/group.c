@@ -25,7 +25,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
