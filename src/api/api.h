@@ -81,8 +81,7 @@ extern void pgqueue_poll_init(void);
 
 /* ---------------- guard_check.c ---------------- */
 
-extern bool pgqueue_belongs_to_topic(const char *type, const char *schema,
-									 const char *name,
+extern bool pgqueue_belongs_to_topic(const char *type,
 									 const char *const *names);
 extern void pgqueue_check_relation(Relation rel);
 extern const char * pgqueue_topic_of_view(Relation view);

@@ -3,11 +3,9 @@
  * guard.c
  *	  Errors for DDL that would lose messages or spoil a topic.
  *
- * Event triggers, the trigger that answers UPDATE and DELETE on a topic's view,
- * and the default of a view column that answers an INSERT if the trigger would
- * not fire.  The event triggers judge the extension's own DDL as they judge a
- * user's, but for dropping and detaching: the owner's code, in CHECK
- * constraints and index expressions, may run inside it and run DDL itself.
+ * Event triggers (README, section 18), the trigger that answers UPDATE and DELETE
+ * on a topic's view, and the default of a view column that answers an INSERT if the
+ * trigger would not fire.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +38,7 @@ PG_FUNCTION_INFO_V1(pgqueue_insert_guard);
  * session's search_path must not choose any operator of these queries.
  */
 static const char drop_query[] =
-	"SELECT d.object_type, d.schema_name, d.object_name, d.object_identity,"
+	"SELECT d.object_type, d.object_identity,"
 	" d.address_names[1], d.address_names[2], d.address_names[3]"
 	" FROM pg_catalog.pg_event_trigger_dropped_objects() d"
 	" WHERE d.object_type OPERATOR(pg_catalog.=) ANY"
@@ -83,13 +81,12 @@ pgqueue_guard_drop(PG_FUNCTION_ARGS)
 		const char *names[3];
 
 		for (int n = 0; n < 3; n++)
-			names[n] = SPI_getvalue(row, desc, 5 + n);
-		if (pgqueue_belongs_to_topic(type, SPI_getvalue(row, desc, 2),
-									 SPI_getvalue(row, desc, 3), names))
+			names[n] = SPI_getvalue(row, desc, 3 + n);
+		if (pgqueue_belongs_to_topic(type, names))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cannot drop %s %s: it belongs to a topic",
-							type, SPI_getvalue(row, desc, 4)),
+							type, SPI_getvalue(row, desc, 2)),
 					 errhint("Use queue.drop_topic(). A superuser may set queue.allow_ddl, for pg_restore --clean.")));
 	}
 	SPI_finish();
@@ -180,8 +177,7 @@ check_touched(Oid relid, bool renamed)
 /*
  * ddl_command_end: refuse a command after which a topic's table, segment or view
  * would not have the shape that C code relies on, or the name by which it is
- * found.  The resulting state is judged, of all relations that the command was
- * about, not the syntax.
+ * found.
  *
  * Errors: 0A000.
  */

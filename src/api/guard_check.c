@@ -62,36 +62,31 @@ is_storage_name(const char *name)
 static bool
 is_view_name(const char *schema, const char *name)
 {
-	return schema != NULL && name != NULL &&
-		strcmp(schema, PGQUEUE_VIEW_SCHEMA) == 0 &&
-		pgqueue_topic_id(name) != 0;
+	return strcmp(schema, PGQUEUE_VIEW_SCHEMA) == 0 && pgqueue_topic_id(name) != 0;
 }
 
 /*
  * Return true if a dropped object belonged to a topic: a table, the view, a
  * trigger of the view, or the default that answers for a trigger which does not
- * fire.  The names tell.  names: the object's address, for a part of a relation
- * (schema, relation, part).
+ * fire.  names: its schema, relation, and part of the relation.
  */
 bool
-pgqueue_belongs_to_topic(const char *type, const char *schema,
-						 const char *name, const char *const *names)
+pgqueue_belongs_to_topic(const char *type, const char *const *names)
 {
-	if (strcmp(type, "view") == 0)
-		return is_view_name(schema, name);
-	if (strcmp(type, "trigger") == 0 || strcmp(type, "default value") == 0)
-	{
-		if (!is_view_name(names[0], names[1]) || names[2] == NULL)
-			return false;
-		if (strcmp(type, "default value") == 0)
-			return strcmp(names[2], "offset") == 0;
-		for (int i = 0; i < lengthof(view_triggers); i++)
-			if (strcmp(names[2], view_triggers[i].name) == 0)
-				return true;
+	if (names[0] == NULL || names[1] == NULL)
 		return false;
-	}
-	return schema != NULL && name != NULL &&
-		strcmp(schema, PGQUEUE_SCHEMA) == 0 && is_storage_name(name);
+	if (strcmp(type, "view") == 0)
+		return is_view_name(names[0], names[1]);
+	if (strcmp(type, "trigger") != 0 && strcmp(type, "default value") != 0)
+		return strcmp(names[0], PGQUEUE_SCHEMA) == 0 && is_storage_name(names[1]);
+	if (names[2] == NULL || !is_view_name(names[0], names[1]))
+		return false;
+	if (strcmp(type, "default value") == 0)
+		return strcmp(names[2], "offset") == 0;
+	for (int i = 0; i < lengthof(view_triggers); i++)
+		if (strcmp(names[2], view_triggers[i].name) == 0)
+			return true;
+	return false;
 }
 
 /* ---------------- the state after a command ---------------- */

@@ -140,55 +140,51 @@ is_lock_again(const ErrorData *error)
 	return again;
 }
 
+/* A call of a step. */
+typedef struct StepTask
+{
+	Step		step;
+	int32		partition;
+	void	   *arg;
+	bool		more;
+} StepTask;
+
+/* A TopicTask. */
+static void
+do_step(Topic *topic, void *arg)
+{
+	StepTask   *task = arg;
+
+	task->more = task->step(topic, task->partition, task->arg);
+}
+
 /*
  * Do a step in a subtransaction.  A failure is a WARNING, and the step is left to the
  * next pass, or to another process if it may not run in this one.
  */
 static bool
-try_step(Topic *topic, int32 partition, Step step, void *arg)
+try_step(Topic *topic, StepTask *task)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	bool		before = pgqueue_attempting;
-	volatile bool more;
+	ErrorData  *error;
 
 	pgqueue_attempting = waited_in_vain;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		more = step(topic, partition, arg);
-		ReleaseCurrentSubTransaction();
-		pgqueue_attempting = before;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		more = false;
-		pgqueue_attempting = before;
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (is_cancellation(error))
-			ReThrowError(error);
-		if (pgqueue_code_refused())
-			needs_process = true;
-		else
-			ereport(is_lock_again(error) ? DEBUG1 : WARNING,
-					(errcode(error->sqlerrcode),
-					 errmsg("maintenance of topic \"%s\" failed: %s",
-							topic->name, error->message),
-					 error->detail ? errdetail_internal("%s", error->detail) : 0));
-	}
-	PG_END_TRY();
+	error = pgqueue_any_error_of(topic, do_step, task);
+	pgqueue_attempting = before;
 	pgqueue_code_end();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return more;
+	if (error == NULL)
+		return task->more;
+	if (is_cancellation(error))
+		ReThrowError(error);
+	if (pgqueue_code_refused())
+		needs_process = true;
+	else
+		ereport(is_lock_again(error) ? DEBUG1 : WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("maintenance of topic \"%s\" failed: %s",
+						topic->name, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0));
+	return false;
 }
 
 /*
@@ -199,6 +195,7 @@ try_step(Topic *topic, int32 partition, Step step, void *arg)
 bool
 pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
 {
+	StepTask	task = {.step = step,.partition = partition,.arg = arg};
 	Topic	   *topic;
 	bool		locked;
 	bool		more = false;
@@ -212,7 +209,7 @@ pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
 	if (topic != NULL && topic->broken == NULL &&
 		pgqueue_owns_topic(topic) &&
 		partition < topic->npartitions)
-		more = try_step(topic, partition, step, arg);
+		more = try_step(topic, &task);
 	pgqueue_step_end();
 	return more;
 }

@@ -4,16 +4,14 @@
  *	  Maintenance of one topic in a process of its own, which may end.
  *
  * A pass of maintenance hands a topic over when the topic's own code has to run
- * (base/code.c).  The process that does the pass starts a background worker, waits for
- * it and repeats what it reports; if that ends before it is done, since the code
- * ran too long, only the rest of this topic's part of the pass is lost.  The
- * maintenance worker then leaves the topic's code alone for a while, which grows
- * each time.
+ * (README, section 16).  The process that does the pass starts a background worker,
+ * waits for it and repeats what it reports; if that ends before it is done, since
+ * the code ran too long, only the rest of this topic's part of the pass is lost.
  *
  * A segment of shared memory connects the two:
  *
  *	 +-----------------------------------------+---------------------------+
- *	 | Shared: settings, state of the worker   | shm_mq: its messages      |
+ *	 | Shared: task, state of the worker       | shm_mq: its messages      |
  *	 +-----------------------------------------+---------------------------+
  *
  * The worker runs as the bootstrap superuser.  The caller has checked that its
@@ -71,24 +69,19 @@ static const char *const inherited[] = {
 
 typedef struct Shared
 {
+	/* what the worker is told */
+	Oid			database;
+	Oid			log;
+	MaintainPart part;
+	bool		for_user;		/* of what is done a user is told, not the log */
+	char		topic[NAMEDATALEN];
 	char		settings[lengthof(inherited)][SETTING_LENGTH];
+
+	/* what it tells */
 	TimestampTz code_begun;		/* see pgqueue_code_begun */
 	bool		done;			/* all that it was told to do */
 	bool		expired;		/* it ended since the topic's code ran too long */
 } Shared;
-
-/* What the worker is told, in bgw_extra. */
-typedef struct HandedOver
-{
-	Oid			database;
-	Oid			log;
-	MaintainPart part;
-	bool		told;			/* of what is done a user is told, not the log */
-	char		topic[NAMEDATALEN];
-} HandedOver;
-
-StaticAssertDecl(sizeof(HandedOver) <= BGW_EXTRALEN,
-				 "topic task must fit bgw_extra");
 
 static shm_mq *
 queue_of(Shared *shared)
@@ -148,7 +141,7 @@ note_end(Oid log, bool done)
 
 /* Repeat a message of the worker to the user; remember why it fails. */
 static void
-repeat_message(StringInfo message, bool told, char **failure)
+repeat_message(StringInfo message, bool for_user, char **failure)
 {
 	char		type = pq_getmsgbyte(message);
 	ErrorData	error;
@@ -158,7 +151,7 @@ repeat_message(StringInfo message, bool told, char **failure)
 	pq_parse_errornotice(message, &error);
 	if (error.elevel >= ERROR)
 		*failure = pstrdup(error.message);
-	else if (told)
+	else if (for_user)
 		ThrowErrorData(&error);
 }
 
@@ -178,7 +171,7 @@ is_stuck(const Shared *shared)
 
 /* Repeat what the worker reports until it ends.  Return false if it does not. */
 static bool
-repeat_messages(shm_mq_handle *queue, const Shared *shared, bool told, char **failure)
+repeat_messages(shm_mq_handle *queue, const Shared *shared, char **failure)
 {
 	for (;;)
 	{
@@ -193,7 +186,7 @@ repeat_messages(shm_mq_handle *queue, const Shared *shared, bool told, char **fa
 			case SHM_MQ_SUCCESS:
 				initStringInfo(&message);
 				appendBinaryStringInfo(&message, data, length);
-				repeat_message(&message, told, failure);
+				repeat_message(&message, shared->for_user, failure);
 				pfree(message.data);
 				continue;
 			case SHM_MQ_WOULD_BLOCK:
@@ -210,19 +203,19 @@ repeat_messages(shm_mq_handle *queue, const Shared *shared, bool told, char **fa
 }
 
 static void
-warn_of_end(const HandedOver *task, const char *failure, bool expired)
+warn_of_end(const char *topic, const char *failure, bool expired)
 {
 	if (expired)
 		ereport(WARNING,
 				(errcode(ERRCODE_QUERY_CANCELED),
-				 errmsg("maintenance of topic \"%s\" was stopped", task->topic),
+				 errmsg("maintenance of topic \"%s\" was stopped", topic),
 				 errdetail("Functions in its constraints or indexes ran longer than %d ms.",
 						   pgqueue_code_timeout),
 				 errhint("See setting \"queue.code_timeout\".")));
 	else
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("maintenance of topic \"%s\" failed: %s", task->topic,
+				 errmsg("maintenance of topic \"%s\" failed: %s", topic,
 						failure != NULL ? failure : "its process ended early")));
 }
 
@@ -231,7 +224,7 @@ warn_of_end(const HandedOver *task, const char *failure, bool expired)
  * Return false if it ended before it was done.
  */
 static bool
-run_worker(const HandedOver *task, dsm_segment *segment)
+run_worker(dsm_segment *segment)
 {
 	Shared	   *shared = dsm_segment_address(segment);
 	shm_mq	   *queue = shm_mq_create(queue_of(shared), QUEUE_BYTES);
@@ -244,23 +237,22 @@ run_worker(const HandedOver *task, dsm_segment *segment)
 	shm_mq_set_receiver(queue, MyProc);
 	messages = shm_mq_attach(queue, segment, NULL);
 	pgqueue_worker_init(&worker, PGQUEUE_TOPIC_WORKER,
-						"pgqueue_topic_worker_main", task->topic);
+						"pgqueue_topic_worker_main", shared->topic);
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	memcpy(worker.bgw_extra, task, sizeof(*task));
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("topic \"%s\" is not maintained: no background worker is available",
-						task->topic),
+						shared->topic),
 				 errhint("Raise max_worker_processes.")));
 		return true;
 	}
 	shm_mq_set_handle(messages, handle);
 	PG_TRY();
 	{
-		ended = repeat_messages(messages, shared, task->told, &failure);
+		ended = repeat_messages(messages, shared, &failure);
 		if (ended)
 			(void) WaitForBackgroundWorkerShutdown(handle);
 	}
@@ -272,7 +264,7 @@ run_worker(const HandedOver *task, dsm_segment *segment)
 	PG_END_TRY();
 	if (shared->done)
 		return true;
-	warn_of_end(task, failure, shared->expired || !ended);
+	warn_of_end(shared->topic, failure, shared->expired || !ended);
 	return false;
 }
 
@@ -283,8 +275,6 @@ run_worker(const HandedOver *task, dsm_segment *segment)
 bool
 pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 {
-	HandedOver	task = {.database = MyDatabaseId,.log = log,.part = part,
-	.told = MyBgworkerEntry == NULL};
 	dsm_segment *segment;
 	Shared	   *shared;
 	bool		done;
@@ -294,10 +284,11 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	if (MyBgworkerEntry != NULL &&
 		suspended_of(log)->until > GetCurrentTimestamp())
 		return true;
-	strlcpy(task.topic, topic, NAMEDATALEN);
 	segment = dsm_create(MAXALIGN(sizeof(Shared)) + QUEUE_BYTES, 0);
 	shared = dsm_segment_address(segment);
-	memset(shared, 0, sizeof(Shared));
+	*shared = (Shared) {.database = MyDatabaseId,.log = log,.part = part,
+	.for_user = MyBgworkerEntry == NULL};
+	strlcpy(shared->topic, topic, NAMEDATALEN);
 	for (int i = 0; i < lengthof(inherited); i++)
 		strlcpy(shared->settings[i], GetConfigOption(inherited[i], false, false),
 				SETTING_LENGTH);
@@ -307,7 +298,7 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	old = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		done = run_worker(&task, segment);
+		done = run_worker(segment);
 	}
 	PG_FINALLY();
 	{
@@ -323,12 +314,12 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 
 /* ---------------- in the worker ---------------- */
 
-static Shared *shared_with_caller;
+static Shared *shared;
 
 static void
 show_expired(int code, Datum arg)
 {
-	shared_with_caller->expired = pgqueue_code_expired;
+	shared->expired = pgqueue_code_expired;
 }
 
 /* Send to the caller what would be sent to a client from now on. */
@@ -340,35 +331,32 @@ connect_to_caller(dsm_handle handle)
 
 	if (segment == NULL)
 		proc_exit(0);			/* the caller has ended */
-	shared_with_caller = dsm_segment_address(segment);
-	queue = queue_of(shared_with_caller);
+	shared = dsm_segment_address(segment);
+	queue = queue_of(shared);
 	shm_mq_set_sender(queue, MyProc);
 	pq_redirect_to_shm_mq(segment, shm_mq_attach(queue, segment, NULL));
 	before_shmem_exit(show_expired, (Datum) 0);
-	pgqueue_code_begun = &shared_with_caller->code_begun;
+	pgqueue_code_begun = &shared->code_begun;
 }
 
 void
 pgqueue_topic_worker_main(Datum arg)
 {
-	HandedOver	task;
-
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	/* before anything that the caller's library may have laid out otherwise */
 	pgqueue_shared_attach();
-	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
 	connect_to_caller(DatumGetUInt32(arg));
-	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
+	BackgroundWorkerInitializeConnectionByOid(shared->database, InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
 	pgqueue_maintenance_process();
-	pgqueue_report_to_user = task.told;
+	pgqueue_report_to_user = shared->for_user;
 	for (int i = 0; i < lengthof(inherited); i++)
-		SetConfigOption(inherited[i], shared_with_caller->settings[i],
-						PGC_SUSET, PGC_S_OVERRIDE);
+		SetConfigOption(inherited[i], shared->settings[i], PGC_SUSET,
+						PGC_S_OVERRIDE);
 	pgqueue_set_code_rule(CODE_LIMITED);
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance of a topic");
-	pgqueue_maintain_handed_over(task.topic, task.log, task.part);
-	shared_with_caller->done = true;
+	pgqueue_maintain_handed_over(shared->topic, shared->log, shared->part);
+	shared->done = true;
 	proc_exit(0);
 }

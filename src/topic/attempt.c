@@ -102,11 +102,9 @@ pgqueue_attempt_topic(const char *name)
  * Do something with a topic in a subtransaction.  The topic is looked up again
  * before, so it can be used, and is the same.  Return NULL if that succeeded;
  * else the error, after the subtransaction was rolled back.
- *
- * Errors: those that concern the session or its transaction.
  */
 ErrorData *
-pgqueue_error_of(Topic *topic, TopicTask run, void *arg)
+pgqueue_any_error_of(Topic *topic, TopicTask run, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -129,6 +127,14 @@ pgqueue_error_of(Topic *topic, TopicTask run, void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* Do the same.  Errors: those that concern the session or its transaction. */
+ErrorData *
+pgqueue_error_of(Topic *topic, TopicTask run, void *arg)
+{
+	ErrorData  *error = pgqueue_any_error_of(topic, run, arg);
 
 	if (error != NULL && is_ours(error))
 		ReThrowError(error);
