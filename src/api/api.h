@@ -84,9 +84,7 @@ extern void pgqueue_poll_init(void);
 extern bool pgqueue_belongs_to_topic(const char *type,
 									 const char *const *names);
 extern void pgqueue_check_relation(Relation rel);
-extern const char * pgqueue_topic_of_view(Relation view);
-extern void pgqueue_check_view(Relation view, const char *topic, Oid log_id,
-							   bool renamed);
+extern void pgqueue_check_view(Relation view, bool renamed);
 
 /* ---------------- inspect.c ---------------- */
 

@@ -153,17 +153,13 @@ static void
 check_touched(Oid relid, bool renamed)
 {
 	Relation	rel = try_relation_open(relid, AccessShareLock);
-	const char *topic;
 
 	if (rel == NULL)
 		return;
 	switch (rel->rd_rel->relkind)
 	{
 		case RELKIND_VIEW:
-			topic = pgqueue_topic_of_view(rel);
-			if (topic != NULL)
-				pgqueue_check_view(rel, topic, pgqueue_log_of_topic(topic),
-								   renamed);
+			pgqueue_check_view(rel, renamed);
 			break;
 		case RELKIND_RELATION:
 		case RELKIND_PARTITIONED_TABLE:

@@ -296,24 +296,12 @@ view_flaw(Relation view, const char *topic, Relation log, bool renamed)
 	return triggers_flaw(view, topic, renamed);
 }
 
-/* Check the view of a topic.  renamed: a trigger was renamed. */
-void
-pgqueue_check_view(Relation view, const char *topic, Oid log_id, bool renamed)
-{
-	Relation	log = try_relation_open(log_id, AccessShareLock);
-
-	if (log == NULL)
-		return;
-	refuse_flaw(view, view_flaw(view, topic, log, renamed));
-	relation_close(log, AccessShareLock);
-}
-
 /*
  * Return the topic that has this view: by its name or, if it may be the one
  * that was renamed, by its trigger.
  */
-const char *
-pgqueue_topic_of_view(Relation view)
+static const char *
+topic_of_view(Relation view)
 {
 	Oid			schema = get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false);
 
@@ -332,6 +320,20 @@ pgqueue_topic_of_view(Relation view)
 			return trigger->tgargs[0];
 	}
 	return NULL;
+}
+
+/* Check a view, if it is that of a topic.  renamed: a trigger was renamed. */
+void
+pgqueue_check_view(Relation view, bool renamed)
+{
+	const char *topic = topic_of_view(view);
+	Relation	log = topic == NULL ? NULL :
+		try_relation_open(pgqueue_log_of_topic(topic), AccessShareLock);
+
+	if (log == NULL)
+		return;
+	refuse_flaw(view, view_flaw(view, topic, log, renamed));
+	relation_close(log, AccessShareLock);
 }
 
 /*

@@ -61,22 +61,9 @@ extern void pgqueue_begin_transaction(void);
 extern void pgqueue_step_begin(void);
 extern void pgqueue_step_end(void);
 
-/* ---------------- maintain_launcher.c ---------------- */
-
-extern void pgqueue_maintain_worker_init(void);
-
-/* ---------------- maintain_compact.c ---------------- */
-
-extern void pgqueue_compact_partition(const char *name, int32 partition);
-
 /* ---------------- maintain_start.c ---------------- */
 
-/* Seconds after which a worker that died is started again. */
-#define RESTART_SECONDS		10
-
-extern int pgqueue_worker_pid(Oid database);
-extern bool pgqueue_lock_starter(Oid database, bool wait);
-extern int pgqueue_start_worker(Oid database, int restart);
+extern void pgqueue_maintain_worker_init(void);
 
 /* ---------------- maintain_worker.c ---------------- */
 

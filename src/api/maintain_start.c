@@ -1,15 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * maintain_start.c
- *	  queue.start_maintenance() and queue.stop_maintenance(): the
- *	  maintenance worker of a database, one at a time.
+ *	  Start and stop the maintenance worker of a database, one at a time: by
+ *	  queue.start_maintenance() and queue.stop_maintenance(), or by the launcher.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "base/lock.h"
@@ -18,14 +24,20 @@
 PG_FUNCTION_INFO_V1(pgqueue_start_maintenance);
 PG_FUNCTION_INFO_V1(pgqueue_stop_maintenance);
 
-/* ---------------- the lock of a database's worker ---------------- */
+PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
+
+/* Seconds after which a worker that died is started again. */
+#define RESTART_SECONDS		10
+
+/* The launcher looks for new databases so often, in milliseconds. */
+#define LAUNCHER_INTERVAL	60000
 
 /*
  * Return the process of a database's worker, or 0.  Between its passes the worker is
  * in no transaction, so GetLockConflicts() would not find it.
  */
-int
-pgqueue_worker_pid(Oid database)
+static int
+worker_pid(Oid database)
 {
 	LockData   *locks = GetLockStatusData();
 	LOCKTAG		tag = pgqueue_tag_of_database(PGQUEUE_LOCK_WORKER, database);
@@ -41,8 +53,8 @@ pgqueue_worker_pid(Oid database)
 }
 
 /* Take the lock under which a database's worker is started or stopped. */
-bool
-pgqueue_lock_starter(Oid database, bool wait)
+static bool
+lock_starter(Oid database, bool wait)
 {
 	return pgqueue_lock(pgqueue_tag_of_database(PGQUEUE_LOCK_STARTER, database),
 						ExclusiveLock, wait);
@@ -55,8 +67,6 @@ unlock_starter(Oid database)
 				   ExclusiveLock);
 }
 
-/* ---------------- starting and stopping ---------------- */
-
 /*
  * Wait until a registered worker is ready.  Return its process, or that of another
  * worker that was faster, or 0 if it has ended.
@@ -68,7 +78,7 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
 	{
 		pid_t		pid;
 		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
-		int			running = pgqueue_worker_pid(database);
+		int			running = worker_pid(database);
 
 		if (running != 0 || status == BGWH_STOPPED)
 			return running;
@@ -81,11 +91,11 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
  * get ready; it is then ended, since it might start later.  restart: seconds after
  * its death, or BGW_NEVER_RESTART.
  *
- * Locks: the caller holds pgqueue_lock_starter().
+ * Locks: the caller holds lock_starter().
  * Errors: 53400 if the server has no room for it.
  */
-int
-pgqueue_start_worker(Oid database, int restart)
+static int
+start_worker(Oid database, int restart)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
@@ -134,10 +144,10 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable(fcinfo);
 	check_may_run_worker();
-	(void) pgqueue_lock_starter(MyDatabaseId, true);
-	pid = pgqueue_worker_pid(MyDatabaseId);
+	(void) lock_starter(MyDatabaseId, true);
+	pid = worker_pid(MyDatabaseId);
 	if (pid == 0)
-		pid = pgqueue_start_worker(MyDatabaseId, RESTART_SECONDS);
+		pid = start_worker(MyDatabaseId, RESTART_SECONDS);
 	if (pid == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -154,13 +164,107 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 	int			pid;
 
 	check_may_run_worker();
-	(void) pgqueue_lock_starter(MyDatabaseId, true);
-	pid = pgqueue_worker_pid(MyDatabaseId);
+	(void) lock_starter(MyDatabaseId, true);
+	pid = worker_pid(MyDatabaseId);
 	if (pid != 0 && kill(pid, SIGTERM) != 0)
 		ereport(WARNING,
 				(errmsg("could not send signal to process %d: %m", pid)));
-	while (pid != 0 && pgqueue_worker_pid(MyDatabaseId) == pid)
+	while (pid != 0 && worker_pid(MyDatabaseId) == pid)
 		pgqueue_lock_pause();
 	unlock_starter(MyDatabaseId);
 	PG_RETURN_BOOL(pid != 0);
+}
+
+/* ---------------- the launcher ---------------- */
+
+/* Return the databases that allow connections, in the given context. */
+static List *
+databases(MemoryContext context)
+{
+	List	   *oids = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	pgqueue_begin_transaction();
+	(void) GetTransactionSnapshot();
+	MemoryContextSwitchTo(context);
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		/* -2: DROP DATABASE was interrupted */
+		if (form->datallowconn && !form->datistemplate &&
+			form->datconnlimit >= -1)
+			oids = lappend_oid(oids, form->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return oids;
+}
+
+/* Start a worker in a database, unless it has one or another session starts it. */
+static void
+launch(Oid database, MemoryContext context)
+{
+	pgqueue_begin_transaction();
+	PG_TRY();
+	{
+		if (lock_starter(database, false) &&
+			worker_pid(database) == 0)
+			(void) start_worker(database, BGW_NEVER_RESTART);
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+/*
+ * Start a worker in each database that has none; the worker ends if the database
+ * does not have the extension.
+ *
+ * The launcher, not the postmaster, restarts workers: a worker that cannot connect,
+ * since its database is gone or broken, would keep its slot for ever.
+ */
+void
+pgqueue_launcher_main(Datum arg)
+{
+	MemoryContext context;
+
+	pgqueue_set_up_signals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	context = AllocSetContextCreate(TopMemoryContext, "queue launcher",
+									ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending)
+	{
+		ListCell   *lc;
+
+		MemoryContextReset(context);
+		foreach(lc, databases(context))
+			if (!ShutdownRequestPending)
+				launch(lfirst_oid(lc), context);
+		pgqueue_nap(LAUNCHER_INTERVAL);
+	}
+	/* the postmaster starts it again, unless the server ends */
+	proc_exit(1);
+}
+
+void
+pgqueue_maintain_worker_init(void)
+{
+	BackgroundWorker launcher;
+
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	pgqueue_worker_init(&launcher, "queue launcher", "pgqueue_launcher_main",
+						NULL);
+	launcher.bgw_restart_time = RESTART_SECONDS;
+	RegisterBackgroundWorker(&launcher);
 }

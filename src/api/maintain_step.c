@@ -24,13 +24,6 @@
 #include "topic/topic.h"
 #include "api/maintain.h"
 
-#define DONE_ATTR_TOPIC		2
-#define DONE_ATTR_PARTITION 3
-#define DONE_ATTR_ACTION	4
-#define DONE_ATTR_ITEMS		5
-#define DONE_ATTR_BYTES		6
-#define DONE_NATTS			6
-
 /* ---------------- reports ---------------- */
 
 /* The worker works for a session, and reports to its user. */
@@ -50,20 +43,21 @@ void
 pgqueue_maintenance_report(const Topic *topic, int32 partition,
 						   const char *action, int64 items, int64 bytes)
 {
-	Datum		values[DONE_NATTS];
-	bool		nulls[DONE_NATTS] = {false};
+	/* the columns of queue.maintenance_log */
+	Datum		values[] = {
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+		CStringGetTextDatum(topic->name),
+		Int32GetDatum(partition),
+		CStringGetTextDatum(action),
+		Int64GetDatum(items),
+		Int64GetDatum(bytes)
+	};
+	bool		nulls[lengthof(values)] = {[2] = partition < 0};
 
 	if (items <= 0)
 		return;
-	values[DONE_ATTR_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[DONE_ATTR_TOPIC - 1] = CStringGetTextDatum(topic->name);
-	nulls[DONE_ATTR_PARTITION - 1] = partition < 0;
-	values[DONE_ATTR_PARTITION - 1] = Int32GetDatum(partition);
-	values[DONE_ATTR_ACTION - 1] = CStringGetTextDatum(action);
-	values[DONE_ATTR_ITEMS - 1] = Int64GetDatum(items);
-	values[DONE_ATTR_BYTES - 1] = Int64GetDatum(bytes);
-	pgqueue_registry_insert(REGISTRY_MAINTENANCE_LOG, DONE_NATTS, values, nulls);
-
+	pgqueue_registry_insert(REGISTRY_MAINTENANCE_LOG, lengthof(values), values,
+							nulls);
 	if (partition < 0)
 		ereport(report_level(),
 				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
@@ -256,6 +250,9 @@ pgqueue_partitions_of(const char *name, bool tell, Oid *log)
 /* This process was started for maintenance; else a CALL does it. */
 static bool in_worker = false;
 
+/* What is current between transactions. */
+static MemoryContext outside;
+
 /* Begin a transaction that pg_stat_activity shows with its own time. */
 void
 pgqueue_begin_transaction(void)
@@ -264,9 +261,11 @@ pgqueue_begin_transaction(void)
 	StartTransactionCommand();
 }
 
+/* Begin a transaction with a snapshot; in a CALL it has begun already. */
 void
 pgqueue_step_begin(void)
 {
+	outside = CurrentMemoryContext;
 	if (in_worker)
 		pgqueue_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -280,6 +279,7 @@ pgqueue_step_end(void)
 		CommitTransactionCommand();
 	else
 		SPI_commit();
+	MemoryContextSwitchTo(outside);
 }
 
 /* Make this a process that does maintenance, with the settings that it needs. */

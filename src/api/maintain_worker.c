@@ -130,7 +130,6 @@ pass(MemoryContext context)
 		{
 			if (ShutdownRequestPending)
 				break;
-			MemoryContextSwitchTo(context);
 			maintain_safely(lfirst(lc), part);
 		}
 	pgstat_report_stat(true);

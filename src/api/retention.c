@@ -67,6 +67,19 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 
 /* ---------------- the view ---------------- */
 
+/* Return the bytes of the segments that end after one offset, up to another. */
+static int64
+bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
+{
+	Partition  *part = &topic->partitions[partition];
+	int64		bytes = 0;
+
+	for (int i = 0; i < part->nsegments; i++)
+		if (part->segments[i].end > after && part->segments[i].end <= upto)
+			bytes += pgqueue_total_bytes(part->segments[i].relid);
+	return bytes;
+}
+
 typedef struct RetentionTask
 {
 	int32		partition;
@@ -92,7 +105,7 @@ list_partition(Topic *topic, void *arg)
 		Int64GetDatum(limit),
 		name == NULL ? (Datum) 0 : CStringGetTextDatum(name),
 		Int64GetDatum(held),
-		Int64GetDatum(pgqueue_bytes_between(topic, partition, held, limit))
+		Int64GetDatum(bytes_between(topic, partition, held, limit))
 	};
 	bool		nulls[lengthof(values)] = {[4] = name == NULL,[5] = name == NULL};
 

@@ -43,16 +43,8 @@ typedef struct Move
 static bool
 lies_there(Oid relid, Oid tablespace)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Form_pg_class form;
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		return true;
-	form = (Form_pg_class) GETSTRUCT(tuple);
-	result = form->reltablespace == tablespace || !form->relispartition;
-	ReleaseSysCache(tuple);
-	return result;
+	return get_rel_tablespace(relid) == tablespace ||
+		!get_rel_relispartition(relid);
 }
 
 /* Return the size of a segment, or -1 if another session has locked it. */

@@ -278,8 +278,6 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	dsm_segment *segment;
 	Shared	   *shared;
 	bool		done;
-	MemoryContext context;
-	MemoryContext old;
 
 	if (MyBgworkerEntry != NULL &&
 		suspended_of(log)->until > GetCurrentTimestamp())
@@ -292,10 +290,6 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	for (int i = 0; i < lengthof(inherited); i++)
 		strlcpy(shared->settings[i], GetConfigOption(inherited[i], false, false),
 				SETTING_LENGTH);
-	/* the maintenance worker's context between steps lives as long as the process */
-	context = AllocSetContextCreate(CurrentMemoryContext, "queue topic worker",
-									ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		done = run_worker(segment);
@@ -303,8 +297,6 @@ pgqueue_maintain_elsewhere(const char *topic, Oid log, MaintainPart part)
 	PG_FINALLY();
 	{
 		dsm_detach(segment);
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(context);
 	}
 	PG_END_TRY();
 	if (MyBgworkerEntry != NULL)

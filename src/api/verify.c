@@ -29,8 +29,7 @@ typedef struct Checker
 	const Segment *segment;		/* NULL: of the partition as a whole */
 	int32		partition;
 	bool		has_last;
-	int64		last_offset;
-	TimestampTz last_timestamp;
+	LogFixed	last;
 } Checker;
 
 static void
@@ -70,15 +69,14 @@ check_record(Checker *checker, HeapTupleHeader header, BlockNumber block,
 	if (!(header->t_infomask & HEAP_XMAX_INVALID))
 		found_problem(checker, "record at (%u,%u) was deleted or locked",
 					  block, lp);
-	if (checker->has_last && fixed->offset <= checker->last_offset)
+	if (checker->has_last && fixed->offset <= checker->last.offset)
 		found_problem(checker,
 					  "offset " INT64_FORMAT " at (%u,%u) follows offset " INT64_FORMAT,
-					  fixed->offset, block, lp, checker->last_offset);
-	if (checker->has_last && fixed->timestamp < checker->last_timestamp)
+					  fixed->offset, block, lp, checker->last.offset);
+	if (checker->has_last && fixed->timestamp < checker->last.timestamp)
 		found_problem(checker, "timestamp at (%u,%u) goes backwards", block, lp);
 	checker->has_last = true;
-	checker->last_offset = fixed->offset;
-	checker->last_timestamp = fixed->timestamp;
+	checker->last = *fixed;
 }
 
 /* Check every record, dead or alive: order holds for all of them. */

@@ -15,11 +15,9 @@
 /* ---------------- retention.c ---------------- */
 
 extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
-extern int64 pgqueue_bytes_between(Topic *topic, int32 partition, int64 after,
-								   int64 upto);
 extern int	pgqueue_kept_level(void);
 extern int	pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
-						   int64 *bytes, int *dropped);
+									int64 *bytes, int *dropped);
 extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
 extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
 									int64 log_start);
@@ -30,7 +28,7 @@ extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
 									 char **name);
 extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
 
-/* ---------------- compact_keys.c ---------------- */
+/* ---------------- compact.c ---------------- */
 
 /* The state of a partition's compaction; begins as zeros, but for the context. */
 typedef struct Compaction
@@ -60,11 +58,6 @@ typedef struct Compaction
 
 extern int	pgqueue_compaction_memory;
 extern double pgqueue_compaction_min_dirty_ratio;
-extern bool pgqueue_compaction_plan(Compaction *compaction, Topic *topic);
-extern text * pgqueue_key_of(HeapTuple tuple, Relation leaf, void **copy);
-
-/* ---------------- compact.c ---------------- */
-
 extern bool pgqueue_compaction_begin(Compaction *compaction, Topic *topic,
 									 int32 partition);
 extern bool pgqueue_compact_next(Compaction *compaction, Topic *topic);

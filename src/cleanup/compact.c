@@ -3,24 +3,22 @@
  * compact.c
  *	  Log compaction: remove the messages that have a later one of their key.
  *
- * For topics that have cleanup_policy compact.  As in Kafka's log cleaner, a
- * partition is clean up to its checkpoint (compacted_to): there a key has at most
- * one message.  Sealed segments after it are dirty.
+ * For topics that have cleanup_policy compact.  A partition is clean up to its
+ * checkpoint (compacted_to): there a key has at most one message.  Sealed segments
+ * after it are dirty.
  *
  *	 log start        compacted_to         map end            active segment
  *	 |------ clean -----|------ mapped ----|------------------|-----------
  *
  *	 1  Read the keys of dirty messages into a map, key to latest offset
- *		(key_map.c), as far as the memory allows.
- *	 2  Segment by segment, oldest first, remove the messages of which the map has a
- *		later one, and tombstones that were kept long enough (rewrite.c).  A segment
- *		that has none is not rewritten.  Each segment is one transaction.
+ *		(key_map.c), as far as queue.compaction_memory allows.
+ *	 2  Segment by segment, oldest first, each in a transaction of its own, remove
+ *		the messages of which the map has a later one, and tombstones that were kept
+ *		long enough (rewrite.c).  A segment that has none is not rewritten.
  *	 3  Move the checkpoint to the end of the map, or to the first segment that
  *		could not be rewritten.
  *
- * README, section 10, proves that nothing is lost.
- *
- * Memory: the map, queue.compaction_memory, and one message.
+ * README, section 14, proves that nothing is lost.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,7 +26,9 @@
 
 #include "access/heapam.h"
 #include "commands/progress.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/procarray.h"
 
 #include "base/compat_table.h"
 #include "base/data.h"
@@ -39,13 +39,193 @@
 #include "topic/topic.h"
 #include "cleanup/cleanup.h"
 
-/* Return true if there is a later message of the same key. */
-static bool
-is_superseded(const Compaction *compaction, const text *key, int64 offset)
+/* queue.compaction_memory, in kB; -1: maintenance_work_mem */
+int			pgqueue_compaction_memory = -1;
+
+/* queue.compaction_min_dirty_ratio */
+double		pgqueue_compaction_min_dirty_ratio = 0.5;
+
+/* Return a message's key, or NULL.  *copy: what the caller must free, or NULL. */
+static text *
+key_of(HeapTuple tuple, Relation leaf, void **copy)
 {
-	return pgqueue_key_map_get(compaction->map, VARDATA_ANY(key),
-							   VARSIZE_ANY_EXHDR(key)) > offset;
+	bool		isnull;
+	Datum		key = heap_getattr(tuple, LOG_ATTR_KEY, RelationGetDescr(leaf),
+								   &isnull);
+	text	   *plain;
+
+	*copy = NULL;
+	if (isnull)
+		return NULL;
+	plain = DatumGetTextPP(key);
+	if ((Pointer) plain != DatumGetPointer(key))
+		*copy = plain;
+	return plain;
 }
+
+/* Put a message into the map.  Return false if it does not fit. */
+static bool
+map_message(HeapTuple tuple, Relation leaf, void *arg)
+{
+	Compaction *compaction = arg;
+	int64		offset = log_fixed(tuple->t_data)->offset;
+	void	   *copy;
+	text	   *key;
+
+	/* the first block may begin before the first dirty message */
+	if (offset < compaction->map_end)
+		return true;
+	key = key_of(tuple, leaf, &copy);
+	compaction->map_full = key != NULL &&
+		!pgqueue_key_map_set(compaction->map, VARDATA_ANY(key),
+							 VARSIZE_ANY_EXHDR(key), offset);
+	if (copy != NULL)
+		pfree(copy);
+	if (!compaction->map_full)
+		compaction->map_end = offset + 1;
+	return !compaction->map_full;
+}
+
+/* Return true if enough of the first upto segments is dirty. */
+static bool
+is_dirty(const Partition *part, int upto, int64 compacted_to)
+{
+	int64		bytes[2] = {0, 0};	/* clean, dirty */
+
+	for (int i = 0; i < upto; i++)
+		bytes[part->segments[i].end > compacted_to] +=
+			pgqueue_total_bytes(part->segments[i].relid);
+	return bytes[1] > 0 &&
+		bytes[1] >= pgqueue_compaction_min_dirty_ratio * (bytes[0] + bytes[1]);
+}
+
+/*
+ * Return true if tombstones of the clean part may be removed: they are old enough,
+ * and groups have read them or the topic forces retention.
+ */
+static bool
+tombstones_due(const Compaction *compaction, const Checkpoint *checkpoint)
+{
+	return checkpoint->has_tombstones &&
+		checkpoint->oldest_tombstone < compaction->tombstones_before &&
+		checkpoint->compacted_to <= compaction->tombstones_to;
+}
+
+static bool
+stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
+{
+	return false;
+}
+
+/*
+ * Return how many of the first segments may be compacted, at most upto: the segment
+ * after them must hold a message that stays (README, section 14, on I5).
+ */
+static int
+with_successor(Compaction *compaction, Topic *topic, int upto)
+{
+	Partition  *part = &topic->partitions[compaction->partition];
+
+	for (; upto > 0; upto--)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[upto],
+												AccessShareLock);
+		Visit		visit;
+
+		if (leaf == NULL)
+			return 0;
+		visit = pgqueue_visit_settled(leaf, &compaction->settled, 0,
+									  stop_at_once, NULL);
+		table_close(leaf, AccessShareLock);
+		if (visit == VISIT_STOPPED)
+			return upto;
+	}
+	return 0;
+}
+
+/*
+ * Read the keys of dirty messages.  Return how many segments may be compacted:
+ * those before the first that holds a record that is not settled.
+ */
+static int
+read_keys(Compaction *compaction, Topic *topic, int upto)
+{
+	Partition  *part = &topic->partitions[compaction->partition];
+
+	for (int i = 0; i < upto && !compaction->map_full; i++)
+	{
+		Segment    *segment = &part->segments[i];
+		Relation	leaf;
+		Visit		visit;
+
+		if (segment->end <= compaction->map_end)
+			continue;
+		leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+		if (leaf == NULL)
+			return i;
+		pgstat_progress_start_command(PGQUEUE_PROGRESS_COMMAND, segment->relid);
+		pgstat_progress_update_param(PGQUEUE_PROGRESS_PHASE,
+									 PGQUEUE_PROGRESS_PHASE_SEQ_SCAN_HEAP);
+		visit = pgqueue_visit_settled(leaf, &compaction->settled,
+									  compaction->map_end, map_message,
+									  compaction);
+		pgstat_progress_end_command();
+		table_close(leaf, AccessShareLock);
+		if (visit == VISIT_UNSETTLED)
+			return i;
+		if (visit == VISIT_STOPPED)
+			return i + 1;
+		compaction->map_end = segment->end;
+	}
+	return upto;
+}
+
+/*
+ * Choose the segments to compact, and read the keys.  Return false if there are
+ * none.  The map is made in the current memory context.
+ */
+static bool
+plan(Compaction *compaction, Topic *topic)
+{
+	Partition  *part = &topic->partitions[compaction->partition];
+	int			sealed = pgqueue_segments_sealed(topic, part);
+	int			memory = pgqueue_compaction_memory >= 0 ?
+		pgqueue_compaction_memory : maintenance_work_mem;
+	Checkpoint	checkpoint;
+	char	   *name;
+	Relation	leaf;
+	int			n;
+
+	pgqueue_checkpoint_read(topic, compaction->partition, &checkpoint);
+	compaction->tombstones_to = topic->retention_force ? PG_INT64_MAX :
+		pgqueue_held_for_groups(topic, compaction->partition, &name);
+	compaction->tombstones_before =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									-topic->tombstone_retention);
+	if (!is_dirty(part, sealed, checkpoint.compacted_to) &&
+		!tombstones_due(compaction, &checkpoint))
+		return false;
+
+	/* before the keys are read */
+	for (int i = 0; i < sealed; i++)
+		pgqueue_check_code(part->segments[i].relid, false);
+	/* of a leaf: a partitioned table has no records, and no horizon */
+	leaf = pgqueue_open_segment(topic, &part->segments[0], AccessShareLock);
+	if (leaf == NULL)
+		return false;
+	compaction->settled.horizon = GetOldestNonRemovableTransactionId(leaf);
+	table_close(leaf, AccessShareLock);
+	compaction->map = pgqueue_key_map((Size) memory * 1024);
+	compaction->map_end = checkpoint.compacted_to;
+	n = read_keys(compaction, topic, with_successor(compaction, topic, sealed));
+	n = with_successor(compaction, topic, n);
+	compaction->nsegments = n;
+	compaction->segments = palloc(n * sizeof(Segment) + 1);
+	memcpy(compaction->segments, part->segments, n * sizeof(Segment));
+	return n > 0;
+}
+
+/* ---------------- compacting ---------------- */
 
 /*
  * Return true if a tombstone may be removed: no older message of its key is left,
@@ -67,6 +247,7 @@ is_expired(Compaction *compaction, const LogFixed *tombstone)
 	return false;
 }
 
+/* Return true if a message stays: there is no later one of its key.  A LogReceiver. */
 static bool
 stays(HeapTuple tuple, Relation leaf, void *arg)
 {
@@ -78,10 +259,11 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 
 	if (fixed->offset >= compaction->map_end)
 		return true;
-	key = pgqueue_key_of(tuple, leaf, &copy);
+	key = key_of(tuple, leaf, &copy);
 	if (key == NULL)
 		return true;
-	result = !is_superseded(compaction, key, fixed->offset) &&
+	result = pgqueue_key_map_get(compaction->map, VARDATA_ANY(key),
+								 VARSIZE_ANY_EXHDR(key)) <= fixed->offset &&
 		!(heap_attisnull(tuple, LOG_ATTR_VALUE, RelationGetDescr(leaf)) &&
 		  is_expired(compaction, fixed));
 	if (copy != NULL)
@@ -116,7 +298,7 @@ pgqueue_compaction_begin(Compaction *compaction, Topic *topic, int32 partition)
 	compaction->partition = partition;
 	tag = compaction_tag(compaction);
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL &&
-		pgqueue_compaction_plan(compaction, topic);
+		plan(compaction, topic);
 }
 
 void
@@ -128,12 +310,9 @@ pgqueue_compaction_end(const Compaction *compaction)
 		LockRelease(&tag, ExclusiveLock, true);
 }
 
-/* ---------------- compacting ---------------- */
-
 /*
- * Check that the session still has the compaction lock.  Functions in the topic's
- * indexes have run, and may have called pg_advisory_unlock_all(): then another
- * process may compact the partition, and this transaction must change nothing.
+ * Check that the session still has the compaction lock, which functions in the
+ * topic's indexes may have released (README, section 16).
  *
  * Errors: 55000.
  */
@@ -151,8 +330,7 @@ check_lock_kept(const Compaction *compaction)
 
 /*
  * Return true if all groups are still past the tombstones to be removed.  Called
- * with the segment locked exclusively: a group that was made, or moved back, since
- * the pass was planned may have read the messages that they delete.
+ * with the segment locked exclusively (README, section 14).
  */
 static bool
 groups_are_past(void *arg)
@@ -246,8 +424,8 @@ pgqueue_compact_next(Compaction *compaction, Topic *topic)
 bool
 pgqueue_compaction_keep(const Compaction *compaction, const Topic *topic)
 {
-	Checkpoint	checkpoint;
 	Checkpoint	old;
+	Checkpoint	checkpoint;
 
 	if (topic->id != compaction->topic_id)
 		return false;

@@ -48,9 +48,9 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 }
 
 /*
- * Lock the groups' offsets in the partition, so that no other transaction moves one
- * back before this one ends, and return the same.  If another transaction is moving
- * one, return 0, with *name NULL: nothing may be removed.
+ * Return the same, after locking the groups' offsets in the partition, so that no
+ * other transaction moves one back before this one ends.  If one is being moved,
+ * return 0, with *name NULL: nothing may be removed.
  */
 int64
 pgqueue_held_now(Topic *topic, int32 partition, char **name)

@@ -3,24 +3,15 @@
  * retention.c
  *	  Retention: choose segments that a topic no longer needs, and remove them.
  *
- * Whole segments are removed, oldest first, never single messages.  A segment may
- * be removed if it is sealed (a later one has a block) and the topic's limits are
- * reached: its last message is older than retention, or the partition's newer
- * segments alone have retention_bytes.  Unless the topic forces it, every group
- * that reads the topic, other than expired ones, must also have an offset after
- * the segment: the callers pass the limit that held.c finds.
+ * README, section 13, has the rules and the proofs.  A segment may be removed if it
+ * is sealed and the topic's limits are reached: its last message is older than
+ * retention, or the partition's newer segments alone have retention_bytes.  Unless
+ * the topic forces it, groups must have read it: the callers pass the limit that
+ * held.c finds.
  *
- * The log start of a partition is part of its checkpoint (checkpoint.c).  It is
- * moved in the transaction that takes the messages away.
- *
- * All locks are acquired conditionally, so retention neither waits for other
- * sessions nor blocks them (README, section 9).  A segment that another
- * transaction uses stays, with those after it, until the next pass.  Maintenance
- * drops a segment's table if it can lock the topic's table exclusively at once.
- * Otherwise, and in queue.delete_messages(), the segment is emptied: that releases
- * its disk space and needs no lock on the topic's table.  A topic's description
- * leaves an emptied segment out (topic/description.c), and maintenance drops the
- * empty table later.
+ * Maintenance drops a segment's table if it can lock the topic's table exclusively
+ * at once.  Otherwise, and in queue.delete_messages(), the segment is emptied: that
+ * releases its disk space and needs no lock on the topic's table.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,8 +44,6 @@
 /* Segments that one call by a user empties at most: each takes some locks. */
 #define SEGMENTS_PER_CALL 256
 
-/* ---------------- the log start ---------------- */
-
 /*
  * Move a partition's log start, in this transaction.
  *
@@ -84,10 +73,7 @@ is_older(Topic *topic, const Segment *segment, TimestampTz time)
 	return !tail.found || tail.timestamp < time;
 }
 
-/*
- * Return the offset before which the topic's limits allow messages to be removed.
- * Segments are read, not locked against use.
- */
+/* Return the offset before which the topic's limits allow messages to be removed. */
 int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
 {
@@ -95,18 +81,15 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 	int			sealed = pgqueue_segments_sealed(topic, part);
 	int64		limit = pgqueue_log_start(topic, partition);
 	int64		bytes = 0;
+	TimestampTz time;
 
 	if (!(topic->cleanup_policy & CLEANUP_DELETE))
 		return limit;
+	time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -topic->retention);
 	if (topic->retention > 0)
-	{
-		TimestampTz time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   -topic->retention);
-
 		for (int i = 0; i < sealed &&
 			 is_older(topic, &part->segments[i], time); i++)
 			limit = Max(limit, part->segments[i].end);
-	}
 	if (topic->retention_bytes > 0)
 		for (int i = part->nsegments - 1; i >= 0; i--)
 		{
@@ -118,19 +101,6 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 			bytes += pgqueue_total_bytes(part->segments[i].relid);
 		}
 	return limit;
-}
-
-/* Return the bytes of the segments that end after one offset, up to another. */
-int64
-pgqueue_bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
-{
-	Partition  *part = &topic->partitions[partition];
-	int64		bytes = 0;
-
-	for (int i = 0; i < part->nsegments; i++)
-		if (part->segments[i].end > after && part->segments[i].end <= upto)
-			bytes += pgqueue_total_bytes(part->segments[i].relid);
-	return bytes;
 }
 
 /* ---------------- removing ---------------- */
@@ -234,9 +204,8 @@ drop_segment(Oid relid)
 }
 
 /*
- * Return how many references to a table the current statement may have, for
- * instance to read an offset: one for each time it has opened the table, and one
- * for the scan.
+ * Return how many references to a table the current statement may have: one for
+ * each time it has opened the table, and one for the scan.
  */
 static int
 held_by_statement(Oid relid)
@@ -255,9 +224,8 @@ held_by_statement(Oid relid)
 }
 
 /*
- * Return true if this session itself uses the locked segment, which its own lock
- * does not prevent: by an open cursor, an outer statement, or a trigger that has
- * yet to fire.  The current statement does not count.
+ * Return true if this session uses the locked segment other than by the current
+ * statement: by an open cursor, an outer statement, or a trigger yet to fire.
  */
 static bool
 used_by_ourselves(Oid relid)
@@ -318,7 +286,7 @@ take_segment(Oid relid)
  */
 int
 pgqueue_remove_segments(Topic *topic, int32 partition, int64 before, int64 *bytes,
-			   int *dropped)
+						int *dropped)
 {
 	Partition  *part = &topic->partitions[partition];
 	int			sealed = pgqueue_segments_sealed(topic, part);
@@ -372,7 +340,7 @@ is_empty(Oid relid)
 /*
  * Drop the segments that were emptied, if the topic's table and they can be
  * locked at once and nothing depends on them.  Return their number.  The caller
- * must end the transaction soon, since no session can use the topic until then.
+ * must end the transaction soon.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.
  */
