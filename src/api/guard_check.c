@@ -21,7 +21,6 @@
 #include "rewrite/rewriteHandler.h"
 #include "utils/lsyscache.h"
 
-#include "base/compat.h"
 #include "base/base.h"
 #include "log/log.h"
 #include "topic/topic.h"

@@ -20,7 +20,6 @@
 #include "base/base.h"
 #include "base/lock.h"
 #include "log/log.h"
-#include "log/write.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "api/api.h"

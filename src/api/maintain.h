@@ -54,7 +54,7 @@ extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
 extern bool pgqueue_lock_log(const Topic *topic);
 extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
-extern bool pgqueue_needs_other_process(void);
+extern bool pgqueue_needs_process;
 extern void pgqueue_maintenance_begin(void);
 extern int32 pgqueue_partitions_of(const char *name, bool tell, Oid *log);
 extern void pgqueue_begin_transaction(void);

@@ -163,7 +163,9 @@ prune_history(Topic *topic, int32 partition, void *arg)
 		rows += n;
 	}
 	for (int32 p = 0; p < topic->npartitions; p++)
-		pgqueue_maintenance_report(topic, p, "offsets forgotten", deleted[p], 0);
+		if (deleted[p] > 0)
+			pgqueue_maintenance_report(topic, p, "offsets forgotten",
+									   deleted[p], 0);
 	return more;
 }
 
@@ -376,7 +378,7 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n)
 			pgqueue_run_step(name, p, remind_autovacuum, NULL);
 		}
 	}
-	return pgqueue_needs_other_process();
+	return pgqueue_needs_process;
 }
 
 /* Do the same in a process that was started for it.  log: the topic's table. */

@@ -78,20 +78,13 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
 static bool waited_in_vain;
 
 /* A step of the current topic needs a process in which the topic's code may run. */
-static bool needs_process;
+bool		pgqueue_needs_process;
 
 /* Begin with another topic. */
 void
 pgqueue_maintenance_begin(void)
 {
-	waited_in_vain = needs_process = false;
-}
-
-/* Return true if a step of the current topic was left to another process. */
-bool
-pgqueue_needs_other_process(void)
-{
-	return needs_process;
+	waited_in_vain = pgqueue_needs_process = false;
 }
 
 /*
@@ -171,7 +164,7 @@ try_step(Topic *topic, StepTask *task)
 	if (is_cancellation(error))
 		ReThrowError(error);
 	if (pgqueue_code_refused())
-		needs_process = true;
+		pgqueue_needs_process = true;
 	else
 		ereport(is_lock_again(error) ? DEBUG1 : WARNING,
 				(errcode(error->sqlerrcode),

@@ -17,7 +17,6 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "base/compat.h"
 #include "base/base.h"
 #include "base/data.h"
 #include "base/lock.h"

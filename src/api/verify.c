@@ -15,10 +15,8 @@
 
 #include "base/base.h"
 #include "log/log.h"
-#include "log/write.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
-#include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_verify);
 
