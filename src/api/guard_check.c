@@ -44,8 +44,6 @@ static const struct
 	TRIGGER_TYPE_DELETE},
 };
 
-/* ---------------- dropping ---------------- */
-
 /* Return true if it is log_<number>, or log_<number>_... */
 static bool
 is_storage_name(const char *name)
@@ -88,26 +86,16 @@ pgqueue_belongs_to_topic(const char *type, const char *const *names)
 	return false;
 }
 
-/* ---------------- the state after a command ---------------- */
-
-pg_noreturn static void refuse_alter(const char *name, const char *flaw);
-
+/* Refuse a command after which a relation has a flaw, if it has one. */
 static void
-refuse_alter(const char *name, const char *flaw)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot alter \"%s\" in this way: it belongs to a topic", name),
-			 errdetail_internal("%s", flaw),
-			 errhint("Indexes and CHECK constraints may be added to a topic's table. REASSIGN OWNED gives a topic to another role.")));
-}
-
-/* Refuse a command after which a relation has a flaw, if it is not NULL. */
-static void
-refuse_flaw(Relation rel, const char *flaw)
+refuse_flaw(const char *name, const char *flaw)
 {
 	if (flaw != NULL)
-		refuse_alter(RelationGetRelationName(rel), flaw);
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot alter \"%s\" in this way: it belongs to a topic", name),
+				 errdetail_internal("%s", flaw),
+				 errhint("Indexes and CHECK constraints may be added to a topic's table. REASSIGN OWNED gives a topic to another role.")));
 }
 
 /* Return what is wrong with the name of a topic's table or segment, or NULL. */
@@ -136,10 +124,11 @@ static void
 check_segment(Oid relid, Relation log, int32 topic_id)
 {
 	Relation	leaf = relation_open(relid, AccessShareLock);
+	const char *name = RelationGetRelationName(leaf);
 
-	refuse_flaw(leaf, pgqueue_segment_flaw(leaf, log->rd_rel->relowner,
+	refuse_flaw(name, pgqueue_segment_flaw(leaf, log->rd_rel->relowner,
 										   value_type(log), true));
-	refuse_flaw(leaf, name_flaw(leaf, topic_id));
+	refuse_flaw(name, name_flaw(leaf, topic_id));
 	relation_close(leaf, AccessShareLock);
 }
 
@@ -150,8 +139,8 @@ check_table(Relation log, int32 topic_id)
 	Oid			attached = pgqueue_attaching;
 	ListCell   *lc;
 
-	refuse_flaw(log, pgqueue_table_flaw(log));
-	refuse_flaw(log, name_flaw(log, topic_id));
+	refuse_flaw(RelationGetRelationName(log), pgqueue_table_flaw(log));
+	refuse_flaw(RelationGetRelationName(log), name_flaw(log, topic_id));
 	if (OidIsValid(attached) &&
 		get_partition_parent(attached, true) == RelationGetRelid(log))
 	{
@@ -232,6 +221,17 @@ default_guards(Relation view)
 	return false;
 }
 
+static Trigger *
+find_trigger(Relation view, const char *name)
+{
+	TriggerDesc *desc = view->trigdesc;
+
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+		if (strcmp(desc->triggers[i].tgname, name) == 0)
+			return &desc->triggers[i];
+	return NULL;
+}
+
 /*
  * Return what is wrong with the triggers that have one of the extension's
  * names, or NULL; complete: all must be there.
@@ -242,12 +242,8 @@ triggers_flaw(Relation view, const char *topic, bool complete)
 	for (int i = 0; i < lengthof(view_triggers); i++)
 	{
 		const char *name = view_triggers[i].name;
-		Trigger    *trigger = NULL;
+		Trigger    *trigger = find_trigger(view, name);
 
-		for (int t = 0; view->trigdesc != NULL &&
-			 t < view->trigdesc->numtriggers; t++)
-			if (strcmp(view->trigdesc->triggers[t].tgname, name) == 0)
-				trigger = &view->trigdesc->triggers[t];
 		if (trigger == NULL && complete)
 			return psprintf("Trigger \"%s\" of view \"%s\" is missing.", name,
 							RelationGetRelationName(view));
@@ -303,21 +299,15 @@ static const char *
 topic_of_view(Relation view)
 {
 	Oid			schema = get_namespace_oid(PGQUEUE_VIEW_SCHEMA, false);
+	Trigger    *trigger = find_trigger(view, view_triggers[0].name);
 
 	if (RelationGetNamespace(view) == schema &&
 		pgqueue_topic_id(RelationGetRelationName(view)) != 0)
 		return RelationGetRelationName(view);
-	for (int i = 0; view->trigdesc != NULL &&
-		 i < view->trigdesc->numtriggers; i++)
-	{
-		Trigger    *trigger = &view->trigdesc->triggers[i];
-
-		if (strcmp(trigger->tgname, view_triggers[0].name) == 0 &&
-			trigger->tgtype == view_triggers[0].type && trigger->tgnargs == 1 &&
-			pgqueue_topic_id(trigger->tgargs[0]) != 0 &&
-			!OidIsValid(get_relname_relid(trigger->tgargs[0], schema)))
-			return trigger->tgargs[0];
-	}
+	if (trigger != NULL && trigger->tgtype == view_triggers[0].type &&
+		trigger->tgnargs == 1 && pgqueue_topic_id(trigger->tgargs[0]) != 0 &&
+		!OidIsValid(get_relname_relid(trigger->tgargs[0], schema)))
+		return trigger->tgargs[0];
 	return NULL;
 }
 
@@ -331,7 +321,8 @@ pgqueue_check_view(Relation view, bool renamed)
 
 	if (log == NULL)
 		return;
-	refuse_flaw(view, view_flaw(view, topic, log, renamed));
+	refuse_flaw(RelationGetRelationName(view),
+				view_flaw(view, topic, log, renamed));
 	relation_close(log, AccessShareLock);
 }
 
@@ -370,7 +361,7 @@ check_foreign_keys(Relation rel)
 		Oid			log;
 
 		if (topic_of_table(key->confrelid, &log) != 0)
-			refuse_alter(get_rel_name(key->confrelid),
+			refuse_flaw(get_rel_name(key->confrelid),
 						 "A foreign key cannot reference a topic's table.");
 	}
 }
@@ -402,7 +393,7 @@ pgqueue_check_relation(Relation rel)
 		foreach(lc, find_inheritance_children(relid, NoLock))
 			if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
 				pgqueue_topic_of_log(lfirst_oid(lc), NULL) != 0)
-				refuse_alter(get_rel_name(lfirst_oid(lc)),
+				refuse_flaw(get_rel_name(lfirst_oid(lc)),
 							 "A topic's table cannot be a partition.");
 	}
 	if (topic_id == 0 && rel->trigdesc != NULL)

@@ -32,8 +32,6 @@ PG_FUNCTION_INFO_V1(pgqueue_stable_end_sql);
 PG_FUNCTION_INFO_V1(pgqueue_log_end_sql);
 PG_FUNCTION_INFO_V1(pgqueue_topic_problem_sql);
 
-/* ---------------- the ends of a partition ---------------- */
-
 /* (topic, partition): checked for existence and the right to read. */
 static Topic *
 partition_args(FunctionCallInfo fcinfo, int32 *partition)
@@ -74,8 +72,6 @@ pgqueue_stable_end_sql(PG_FUNCTION_ARGS)
 	pgqueue_log_ends(topic, partition, &ends);
 	PG_RETURN_INT64(ends.stable_end);
 }
-
-/* ---------------- what is broken ---------------- */
 
 /* (topic) -> why it, or a partition of it, cannot be used, or NULL */
 Datum
@@ -241,13 +237,12 @@ segment_owner(FmgrInfo *flinfo, Oid log)
 	SegmentOwner *owner = flinfo->fn_extra;
 	Topic	   *topic;
 
-	if (owner != NULL && owner->log == log)
-		return owner;
 	if (owner == NULL)
-		owner = flinfo->fn_extra = MemoryContextAlloc(flinfo->fn_mcxt,
-													  sizeof(SegmentOwner));
-	memset(owner, 0, sizeof(SegmentOwner));
-	owner->log = log;
+		owner = flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt,
+														  sizeof(SegmentOwner));
+	if (owner->log == log)
+		return owner;
+	*owner = (SegmentOwner) {.log = log};
 	if (pgqueue_topic_of_log(log, owner->topic) == 0)
 		return owner;
 	topic = pgqueue_attempt_topic(owner->topic);
@@ -319,12 +314,10 @@ pgqueue_segment_info(PG_FUNCTION_ARGS)
 	List	   *ancestors = get_rel_relispartition(info.relid) ?
 		get_partition_ancestors(info.relid) : NIL;
 	Oid			log = ancestors != NIL ? linitial_oid(ancestors) : InvalidOid;
-	SegmentOwner *owner = NULL;
+	SegmentOwner *owner = segment_owner(fcinfo->flinfo, log);
 
 	memset(info.nulls, true, sizeof(info.nulls));
-	if (OidIsValid(log))
-		owner = segment_owner(fcinfo->flinfo, log);
-	if (owner != NULL && owner->topic[0] != '\0')
+	if (owner->topic[0] != '\0')
 	{
 		bool		locked;
 		Topic	   *topic = owner->may_see ?

@@ -10,7 +10,7 @@
 
 #include "topic/topic.h"
 
-/* ---------------- maintain_pass.c ---------------- */
+/* ---------------- maintain.c ---------------- */
 
 typedef enum MaintainPart
 {
@@ -21,11 +21,6 @@ typedef enum MaintainPart
 extern int	pgqueue_history_retention;
 extern void pgqueue_maintain_handed_over(const char *name, Oid log,
 										 MaintainPart part);
-extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
-										int32 n);
-
-/* ---------------- maintain.c ---------------- */
-
 extern void pgqueue_maintain_topic(const char *name, MaintainPart part);
 extern void pgqueue_check_may_commit(FunctionCallInfo fcinfo, const char *hint);
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo);
@@ -55,8 +50,7 @@ extern bool pgqueue_lock_log(const Topic *topic);
 extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
 extern bool pgqueue_needs_process;
-extern void pgqueue_maintenance_begin(void);
-extern int32 pgqueue_partitions_of(const char *name, bool tell, Oid *log);
+extern int32 pgqueue_maintenance_begin(const char *name, bool tell, Oid *log);
 extern void pgqueue_begin_transaction(void);
 extern void pgqueue_step_begin(void);
 extern void pgqueue_step_end(void);

@@ -80,13 +80,6 @@ static bool waited_in_vain;
 /* A step of the current topic needs a process in which the topic's code may run. */
 bool		pgqueue_needs_process;
 
-/* Begin with another topic. */
-void
-pgqueue_maintenance_begin(void)
-{
-	waited_in_vain = pgqueue_needs_process = false;
-}
-
 /*
  * Lock the topic's table for a step that changes the topic.  Wait only for the
  * extension's workers and autovacuum, and only until a step has waited in vain.
@@ -110,21 +103,6 @@ is_cancellation(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
 		error->funcname != NULL && strcmp(error->funcname, "ProcessInterrupts") == 0;
-}
-
-/*
- * Return true if the error is that of a lock, and not the first of the current topic:
- * one WARNING that the topic's tables are locked is enough.
- */
-static bool
-is_lock_again(const ErrorData *error)
-{
-	bool		again = waited_in_vain;
-
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		return false;
-	waited_in_vain = true;
-	return again;
 }
 
 /* A call of a step. */
@@ -154,6 +132,7 @@ try_step(Topic *topic, StepTask *task)
 {
 	bool		before = pgqueue_attempting;
 	ErrorData  *error;
+	bool		is_lock;
 
 	pgqueue_attempting = waited_in_vain;
 	error = pgqueue_any_error_of(topic, do_step, task);
@@ -163,14 +142,17 @@ try_step(Topic *topic, StepTask *task)
 		return task->more;
 	if (is_cancellation(error))
 		ReThrowError(error);
+	is_lock = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 	if (pgqueue_code_refused())
 		pgqueue_needs_process = true;
 	else
-		ereport(is_lock_again(error) ? DEBUG1 : WARNING,
+		/* one WARNING that the topic's tables are locked is enough */
+		ereport(is_lock && waited_in_vain ? DEBUG1 : WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("maintenance of topic \"%s\" failed: %s",
 						topic->name, error->message),
 				 error->detail ? errdetail_internal("%s", error->detail) : 0));
+	waited_in_vain = waited_in_vain || is_lock;
 	return false;
 }
 
@@ -202,17 +184,18 @@ pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
 }
 
 /*
- * Return the number of partitions of a topic that the user owns, and set *log to its
+ * Begin with a topic.  Return its number of partitions if the user owns it, and set *log to its
  * table; return 0 if there is nothing to do.  tell: raise a WARNING if the topic is
  * broken or locked.
  */
 int32
-pgqueue_partitions_of(const char *name, bool tell, Oid *log)
+pgqueue_maintenance_begin(const char *name, bool tell, Oid *log)
 {
 	Topic	   *topic;
 	bool		locked;
 	int32		n = 0;
 
+	waited_in_vain = pgqueue_needs_process = false;
 	pgqueue_step_begin();
 	topic = pgqueue_attempt_find(name, &locked);
 	if (locked && tell &&

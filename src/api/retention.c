@@ -63,8 +63,6 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	return pgqueue_return_row(fcinfo, values, nulls, lengthof(values));
 }
 
-/* ---------------- the view ---------------- */
-
 /* Return the bytes of the segments that end after one offset, up to another. */
 static int64
 bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)

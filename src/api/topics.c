@@ -261,9 +261,13 @@ has_bytes(int64 bytes)
 static Datum
 policy_datum(int policy)
 {
-	return CStringGetTextDatum(policy == CLEANUP_DELETE ? "delete" :
-							   policy == CLEANUP_COMPACT ? "compact" :
-							   "compact,delete");
+	static const char *const names[] = {
+		[CLEANUP_DELETE] = "delete",
+		[CLEANUP_COMPACT] = "compact",
+		[CLEANUP_COMPACT | CLEANUP_DELETE] = "compact,delete"
+	};
+
+	return CStringGetTextDatum(names[policy]);
 }
 
 /*
@@ -337,8 +341,6 @@ set_segment_messages(TopicRow *row, int64 messages)
 								messages != 0, Int64GetDatum(messages));
 }
 
-/* ---------------- create ---------------- */
-
 /* Begin a new topic's row with all that it has besides options. */
 static void
 begin_row(TopicRow *row, int32 id, const char *name, int32 partitions)
@@ -407,8 +409,6 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	PG_RETURN_OID(relation_of(PGQUEUE_VIEW_SCHEMA, name));
 }
-
-/* ---------------- alter ---------------- */
 
 /*
  * (topic, partitions, segment_messages, notify, retention, retention_bytes,

@@ -30,10 +30,7 @@ typedef struct Checker
 	LogFixed	last;
 } Checker;
 
-static void
-found_problem(Checker *checker, const char *fmt,...) pg_attribute_printf(2, 3);
-
-static void
+static void pg_attribute_printf(2, 3)
 found_problem(Checker *checker, const char *fmt,...)
 {
 	const Segment *segment = checker->segment;
@@ -77,11 +74,17 @@ check_record(Checker *checker, HeapTupleHeader header, BlockNumber block,
 	checker->last = *fixed;
 }
 
-/* Check every record, dead or alive: order holds for all of them. */
+/*
+ * Check every record, dead or alive, of the checker's segment, unless that is gone:
+ * order holds for all of them.  A TopicTask.
+ */
 static void
-check_segment(Checker *checker, Relation leaf)
+check_segment(Topic *topic, void *arg)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(leaf);
+	Checker    *checker = arg;
+	Relation	leaf = pgqueue_open_segment(topic, checker->segment,
+											AccessShareLock);
+	BlockNumber nblocks = leaf == NULL ? 0 : RelationGetNumberOfBlocks(leaf);
 
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
@@ -103,20 +106,8 @@ check_segment(Checker *checker, Relation leaf)
 		}
 		UnlockReleaseBuffer(buffer);
 	}
-}
-
-/* A TopicTask: open and check the checker's segment, unless it is gone. */
-static void
-open_and_check(Topic *topic, void *arg)
-{
-	Checker    *checker = arg;
-	Relation	leaf = pgqueue_open_segment(topic, checker->segment,
-											AccessShareLock);
-
-	if (leaf == NULL)
-		return;
-	check_segment(checker, leaf);
-	relation_close(leaf, AccessShareLock);
+	if (leaf != NULL)
+		relation_close(leaf, AccessShareLock);
 }
 
 static void
@@ -137,7 +128,7 @@ check_partition(Checker *checker, Topic *topic)
 		ErrorData  *error;
 
 		checker->segment = &part.segments[i];
-		error = pgqueue_error_of(topic, open_and_check, checker);
+		error = pgqueue_error_of(topic, check_segment, checker);
 		if (error != NULL)
 			found_problem(checker, "%s",
 						  error->detail != NULL ? error->detail : error->message);

@@ -99,18 +99,6 @@ is_dirty(const Partition *part, int upto, int64 compacted_to)
 		bytes[1] >= pgqueue_compaction_min_dirty_ratio * (bytes[0] + bytes[1]);
 }
 
-/*
- * Return true if tombstones of the clean part may be removed: they are old enough,
- * and groups have read them or the topic forces retention.
- */
-static bool
-tombstones_due(const Compaction *compaction, const Checkpoint *checkpoint)
-{
-	return checkpoint->has_tombstones &&
-		checkpoint->oldest_tombstone < compaction->tombstones_before &&
-		checkpoint->compacted_to <= compaction->tombstones_to;
-}
-
 static bool
 stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
 {
@@ -202,8 +190,11 @@ plan(Compaction *compaction, Topic *topic)
 	compaction->tombstones_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 									-topic->tombstone_retention);
+	/* tombstones of the clean part may be due, too */
 	if (!is_dirty(part, sealed, checkpoint.compacted_to) &&
-		!tombstones_due(compaction, &checkpoint))
+		!(checkpoint.has_tombstones &&
+		  checkpoint.oldest_tombstone < compaction->tombstones_before &&
+		  checkpoint.compacted_to <= compaction->tombstones_to))
 		return false;
 
 	/* before the keys are read */

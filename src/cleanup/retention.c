@@ -103,8 +103,6 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 	return limit;
 }
 
-/* ---------------- removing ---------------- */
-
 /*
  * Empty a locked segment: give it, its TOAST table and its indexes new files, as
  * TRUNCATE does; the commit removes the old ones.  The TRUNCATE command is not
