@@ -3,14 +3,13 @@
  * archive.c
  *	  queue.archive_segment(): a segment leaves its topic and becomes a table.
  *
- * A partition's oldest segment is archived under the rules of retention: it must be
- * sealed, and groups must have read it, unless forced.  It is detached, with its
- * files as they are, and the log start is moved after it, in one transaction.
- * Readers see the same as if it had been removed (README, section 9).
+ * A partition's oldest segment is archived under the rules of retention
+ * (README, section 13).  It is detached, with its files as they are, and the
+ * log start is moved after it, in one transaction.
  *
- * The table keeps the access method: it can be read, indexed, dumped and dropped,
- * not updated.  It gets a name outside schema queue, where names tell what belongs
- * to a topic (guard.c).
+ * The table keeps the access method: it can be read, indexed, dumped and
+ * dropped, not updated.  It gets a name outside schema queue, where names tell
+ * what belongs to a topic (guard.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -39,17 +38,16 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_archive_segment);
 
-/* Letters of "_<partition>_<first offset>", at most. */
+/* Letters, at most, of the default's suffix, "_<partition>_<first offset>". */
 #define SUFFIX_LENGTH (1 + 5 + 1 + 20)
 
 /*
- * Return the archive's schema, and set *name to its name, as CREATE TABLE would.
- * Lock the schema.  names: an argument, or NULL for the default, a name as that of
- * Kafka's folders, <topic>_<partition>_<first offset>.
+ * Return the archive's schema, and set *name to its name, as CREATE TABLE
+ * would.  Lock the schema.  names: an argument, or NULL for the default.
  *
  * Errors: 42501 without CREATE on the schema, 3F000 if there is none, 42602 for
- * a bad name, 22023 for the extension's own schemas and temporary ones, 42P07 if
- * the name is taken.
+ * a bad name, 22023 for the extension's own schemas and temporary ones, 42P07
+ * if the name is taken.
  */
 static Oid
 find_place(const Topic *topic, int32 partition, int64 first, text *names,
@@ -129,9 +127,10 @@ oldest_sealed(Topic *topic, int32 partition)
 }
 
 /*
- * Detach by the command, as the topic's owner.  Then give the locked table another
- * schema and name, and the topic's owner, by internal functions: the commands would
- * need rights on schema queue that no user has.  No code of a user runs.
+ * Detach by the command, as the topic's owner.  Then give the locked table
+ * another schema and name, and the topic's owner, by internal functions: the
+ * commands would need rights on schema queue that no user has.  No code of a
+ * user runs.
  */
 static void
 detach(const Topic *topic, Oid relid, Oid schema, const char *name)
@@ -146,7 +145,8 @@ detach(const Topic *topic, Oid relid, Oid schema, const char *name)
 	CommandCounterIncrement();
 	leaf = table_open(relid, NoLock);
 	CheckTableForSerializableConflictIn(leaf);
-	AlterTableNamespaceInternal(leaf, RelationGetNamespace(leaf), schema, moved);
+	AlterTableNamespaceInternal(leaf, RelationGetNamespace(leaf), schema,
+								moved);
 	free_object_addresses(moved);
 	table_close(leaf, NoLock);
 	CommandCounterIncrement();
@@ -178,7 +178,8 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
  *
  * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, tried for
  * PGQUEUE_LOCK_PATIENCE, to the end of the transaction.  While they are held no
- * other lock, of a schema that is being dropped for instance, is waited for longer.
+ * other lock, of a schema that is being dropped for instance, is waited for
+ * longer.
  */
 Datum
 pgqueue_archive_segment(PG_FUNCTION_ARGS)

@@ -3,9 +3,9 @@
  * guard.c
  *	  Errors for DDL that would lose messages or spoil a topic.
  *
- * Event triggers (README, section 18), the trigger that answers UPDATE and DELETE
- * on a topic's view, and the default of a view column that answers an INSERT if the
- * trigger would not fire.
+ * Event triggers (README, section 18), the trigger that answers UPDATE and
+ * DELETE on a topic's view, and the default of a view column that answers an
+ * INSERT if the trigger would not fire.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,8 +34,8 @@ PG_FUNCTION_INFO_V1(pgqueue_refuse_change);
 PG_FUNCTION_INFO_V1(pgqueue_insert_guard);
 
 /*
- * What was dropped and may belong to a topic; the catalog has forgotten it.  The
- * session's search_path must not choose any operator of these queries.
+ * What was dropped and may belong to a topic; the catalog has forgotten it.
+ * The session's search_path must not choose any operator of these queries.
  */
 static const char drop_query[] =
 	"SELECT d.object_type, d.object_identity,"
@@ -93,12 +93,7 @@ pgqueue_guard_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/*
- * ddl_command_start of ALTER TABLE: a segment is not detached.  At the start,
- * since DETACH ... CONCURRENTLY commits before its end.
- *
- * Errors: 0A000.
- */
+/* ddl_command_start: refuse to detach a segment.  Errors: 0A000. */
 Datum
 pgqueue_guard_detach(PG_FUNCTION_ARGS)
 {
@@ -128,7 +123,7 @@ pgqueue_guard_detach(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Return the relation that an object is, or is a part of; InvalidOid: it is gone. */
+/* Return the relation that an object is, or is a part of, or InvalidOid. */
 static Oid
 relation_of(Oid classid, Oid objid)
 {
@@ -153,27 +148,23 @@ static void
 check_touched(Oid relid, bool renamed)
 {
 	Relation	rel = try_relation_open(relid, AccessShareLock);
+	char		kind;
 
 	if (rel == NULL)
 		return;
-	switch (rel->rd_rel->relkind)
-	{
-		case RELKIND_VIEW:
-			pgqueue_check_view(rel, renamed);
-			break;
-		case RELKIND_RELATION:
-		case RELKIND_PARTITIONED_TABLE:
-		case RELKIND_FOREIGN_TABLE:
-			pgqueue_check_relation(rel);
-			break;
-	}
+	kind = rel->rd_rel->relkind;
+	if (kind == RELKIND_VIEW)
+		pgqueue_check_view(rel, renamed);
+	else if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
+			 kind == RELKIND_FOREIGN_TABLE)
+		pgqueue_check_relation(rel);
 	relation_close(rel, AccessShareLock);
 }
 
 /*
- * ddl_command_end: refuse a command after which a topic's table, segment or view
- * would not have the shape that C code relies on, or the name by which it is
- * found.
+ * ddl_command_end: refuse a command after which a topic's table, segment or
+ * view would not have the shape that C code relies on, or the name by which it
+ * is found.
  *
  * Errors: 0A000.
  */
@@ -251,8 +242,8 @@ pgqueue_refuse_change(PG_FUNCTION_ARGS)
 }
 
 /*
- * Default of column "offset" of a topic's view: NULL, or 55000 where the
- * view's INSTEAD OF trigger is disabled and rows would vanish silently.
+ * Default of column "offset" of a topic's view: NULL, or 55000 where the view's
+ * INSTEAD OF trigger is disabled and rows would vanish silently.
  */
 Datum
 pgqueue_insert_guard(PG_FUNCTION_ARGS)

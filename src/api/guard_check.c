@@ -3,8 +3,7 @@
  * guard_check.c
  *	  Checks of a topic's table, segments and view after a DDL command.
  *
- * guard.c calls them for what the command touched; topic/description.c checks
- * the same when it looks a topic up (log/shape.c).
+ * topic/description.c checks the same when it looks a topic up (log/shape.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -59,7 +58,8 @@ is_storage_name(const char *name)
 static bool
 is_view_name(const char *schema, const char *name)
 {
-	return strcmp(schema, PGQUEUE_VIEW_SCHEMA) == 0 && pgqueue_topic_id(name) != 0;
+	return strcmp(schema, PGQUEUE_VIEW_SCHEMA) == 0 &&
+		pgqueue_topic_id(name) != 0;
 }
 
 /*
@@ -75,7 +75,8 @@ pgqueue_belongs_to_topic(const char *type, const char *const *names)
 	if (strcmp(type, "view") == 0)
 		return is_view_name(names[0], names[1]);
 	if (strcmp(type, "trigger") != 0 && strcmp(type, "default value") != 0)
-		return strcmp(names[0], PGQUEUE_SCHEMA) == 0 && is_storage_name(names[1]);
+		return strcmp(names[0], PGQUEUE_SCHEMA) == 0 &&
+			is_storage_name(names[1]);
 	if (names[2] == NULL || !is_view_name(names[0], names[1]))
 		return false;
 	if (strcmp(type, "default value") == 0)
@@ -132,7 +133,7 @@ check_segment(Oid relid, Relation log, int32 topic_id)
 	relation_close(leaf, AccessShareLock);
 }
 
-/* Check a topic's table, and all its partitions unless one was just attached. */
+/* Check a topic's table, and its partitions, or the one just attached. */
 static void
 check_table(Relation log, int32 topic_id)
 {
@@ -151,8 +152,6 @@ check_table(Relation log, int32 topic_id)
 										  AccessShareLock))
 		check_segment(lfirst_oid(lc), log, topic_id);
 }
-
-/* ---------------- the view ---------------- */
 
 /* Return true if the view's query selects the log's columns, of all rows. */
 static bool
@@ -232,10 +231,7 @@ find_trigger(Relation view, const char *name)
 	return NULL;
 }
 
-/*
- * Return what is wrong with the triggers that have one of the extension's
- * names, or NULL; complete: all must be there.
- */
+/* Return what is wrong with the triggers, or NULL; complete: all are there. */
 static const char *
 triggers_flaw(Relation view, const char *topic, bool complete)
 {
@@ -262,8 +258,9 @@ triggers_flaw(Relation view, const char *topic, bool complete)
 }
 
 /*
- * Return what is wrong with a topic's view, or NULL.  While a dump is restored its
- * triggers are made one by one, so only a command that renames one asks for all.
+ * Return what is wrong with a topic's view, or NULL.  While a dump is restored
+ * its triggers are made one by one, so only a command that renames one asks for
+ * all.
  */
 static const char *
 view_flaw(Relation view, const char *topic, Relation log, bool renamed)

@@ -96,8 +96,8 @@ pgqueue_topic_problem_sql(PG_FUNCTION_ARGS)
 /* ---------------- lists ---------------- */
 
 /*
- * Call a function that adds rows to the result, for each topic that the user may
- * see and that can be used.
+ * Call a function that adds rows to the result, for each topic that the user
+ * may see and that can be used.
  */
 Datum
 pgqueue_visit_topics(FunctionCallInfo fcinfo, TopicVisitor visit)
@@ -300,11 +300,12 @@ look_at_segment(Topic *topic, void *arg)
 }
 
 /*
- * (segment, compacted) -> (messages, first_time, last_time, frozen, bytes, used)
+ * (segment, compacted) -> (messages, first_time, last_time, frozen, bytes,
+ * used)
  *
- * What cannot be told is NULL, all of a table that is gone, that the user may not
- * see, or that another transaction has locked: view queue.segments must not fail for
- * it.
+ * What cannot be told is NULL, all of a table that is gone, that the user may
+ * not see, or that another transaction has locked: view queue.segments must not
+ * fail for it.
  */
 Datum
 pgqueue_segment_info(PG_FUNCTION_ARGS)

@@ -1,400 +1,45 @@
 /*-------------------------------------------------------------------------
  *
  * maintain.c
- *	  queue.maintain(): one pass of maintenance over each topic that the
- *	  user owns, in two parts.
- *
- * Partition by partition, each step in a transaction of its own:
- *
- *	 retention   removes the segments that the topic's limits allow, and drops
- *				 those that are empty (cleanup/retention.c)
- *	 segments    makes those that are kept ahead (topic/segment_make.c)
- *
- * and, when that is done for all topics,
- *
- *	 history     deletes rows of queue.progress older than
- *				 queue.history_retention, never the newest; and of
- *				 queue.maintenance_log
- *	 producers   merges producers' state (producer/history.c)
- *	 compaction  keeps the latest message of each key (cleanup/compact.c)
- *	 freezing    makes autovacuum visit sealed segments that are not frozen
- *				 (log/frozen.c)
+ *	  Passes of maintenance over all topics, by queue.maintain() and by the
+ *	  maintenance worker.
  *
  * Two passes at once are harmless: a pass skips a step for which the topic's
  * table is locked, and the other pass does it.
+ *
+ * The worker does a pass each queue.maintenance_interval.  It is dynamic: it
+ * needs no preload, but does not come back when the server is restarted.  After
+ * a crash of the server's processes it is started again.  It ends on SIGTERM,
+ * and when the extension is dropped.
+ *
+ * A database has one worker: it holds a lock as long as it lives, and a second
+ * worker that finds the lock held ends (README, section 16).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "commands/vacuum.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/autovacuum.h"
-#include "utils/fmgroids.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
-#include "base/compat_table.h"
 #include "base/base.h"
 #include "base/lock.h"
-#include "topic/segment.h"
 #include "topic/topic.h"
-#include "producer/producer.h"
-#include "group/group.h"
-#include "group/progress.h"
-#include "cleanup/cleanup.h"
 #include "api/maintain.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_maintain);
 
-/* Rows of queue.maintenance_log are kept for so long at least. */
-#define LOG_MINUTES (24 * 60)
+PGDLLEXPORT void pgqueue_maintenance_main(Datum arg);
 
-/* How long to try for the lock under which progress is stored, in milliseconds. */
-#define KEEP_PATIENCE 1000
-
-/* queue.history_retention, in minutes */
-int			pgqueue_history_retention = 7 * 24 * 60;
-
-static bool
-apply_retention(Topic *topic, int32 partition, void *arg)
-{
-	int64		limit;
-	int64		bytes;
-	char	   *name;
-	int			n;
-	int			dropped = 0;
-
-	/* mostly there is nothing to remove, and no need to lock and ask the groups */
-	if (pgqueue_retention_limit(topic, partition) <=
-		pgqueue_log_start(topic, partition))
-		return false;
-	if (!pgqueue_lock_log(topic))
-	{
-		ereport(pgqueue_kept_level(),
-				(errmsg("topic \"%s\", partition %d: segments are kept: the topic is locked",
-						topic->name, partition),
-				 pgqueue_errdetail_relation_holder(topic->log,
-												   ShareUpdateExclusiveLock)));
-		return false;
-	}
-	topic = pgqueue_topic_refresh(topic);
-	limit = pgqueue_retention_limit(topic, partition);
-	if (limit <= pgqueue_log_start(topic, partition))
-		return false;
-	if (!topic->retention_force)
-		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
-	n = pgqueue_remove_segments(topic, partition, limit, &bytes, &dropped);
-	pgqueue_maintenance_report(topic, partition, "segments removed", n, bytes);
-	pgqueue_maintenance_report(topic, partition, "segments dropped", dropped, 0);
-	return n > 0;
-}
-
-static bool
-drop_emptied(Topic *topic, int32 partition, void *arg)
-{
-	if (!pgqueue_lock_log(topic))
-		return false;
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_maintenance_report(topic, partition, "segments dropped",
-							   pgqueue_drop_emptied(topic, partition), 0);
-	return false;
-}
-
-static bool
-make_ahead(Topic *topic, int32 partition, void *arg)
-{
-	int			before;
-
-	if (!pgqueue_lock_log(topic))
-		return false;
-	topic = pgqueue_topic_refresh(topic);
-	before = topic->partitions[partition].nsegments;
-	pgqueue_make_segments(topic, partition, 0);
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_maintenance_report(topic, partition, "segments made",
-							   topic->partitions[partition].nsegments - before,
-							   0);
-	return false;
-}
-
-static TimestampTz
-minutes_ago(int minutes)
-{
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									   -(int64) minutes * 60 * 1000);
-}
-
-/* A step ends when it has deleted so many rows or locked so many groups. */
-#define HISTORY_ROWS_AT_ONCE	100000
-#define HISTORY_GROUPS_AT_ONCE	500
-
-/* Delete the history of a topic's groups.  arg: the last group done. */
-static bool
-prune_history(Topic *topic, int32 partition, void *arg)
-{
-	int32	   *group = arg;
-	TimestampTz before = minutes_ago(pgqueue_history_retention);
-	int64	   *deleted;
-	int64		rows = 0;
-	int			groups = 0;
-	bool		more = false;
-	ListCell   *lc;
-
-	/* two passes must not delete the same rows */
-	if (!pgqueue_lock_log(topic))
-		return false;
-	topic = pgqueue_topic_refresh(topic);
-	deleted = palloc0(topic->npartitions * sizeof(int64));
-	foreach(lc, pgqueue_group_ids(*group))
-	{
-		int64		n;
-
-		CHECK_FOR_INTERRUPTS();
-		more = rows >= HISTORY_ROWS_AT_ONCE || groups >= HISTORY_GROUPS_AT_ONCE;
-		if (more)
-			break;
-		*group = lfirst_int(lc);
-		/* one that is being dropped has no history */
-		if (!pgqueue_group_lock_shared(*group, false))
-			continue;
-		n = pgqueue_progress_prune(*group, topic, before, deleted);
-		if (n == 0)
-			pgqueue_group_unlock_shared(*group);
-		else
-			groups++;
-		rows += n;
-	}
-	for (int32 p = 0; p < topic->npartitions; p++)
-		if (deleted[p] > 0)
-			pgqueue_maintenance_report(topic, p, "offsets forgotten",
-									   deleted[p], 0);
-	return more;
-}
-
-/* Have autovacuum freeze what it has passed over in sealed segments. */
-static bool
-remind_autovacuum(Topic *topic, int32 partition, void *arg)
-{
-	Partition  *part = &topic->partitions[partition];
-	int			sealed = AutoVacuumingActive() ?
-		pgqueue_segments_sealed(topic, part) : 0;
-
-	for (int i = 0; i < sealed; i++)
-	{
-		Oid			relid = part->segments[i].relid;
-		Relation	segment;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!pgqueue_try_lock_relation(relid, AccessShareLock))
-			continue;
-		segment = pgqueue_open_segment(topic, &part->segments[i], AccessShareLock);
-		if (segment != NULL)
-		{
-			pgqueue_remind_autovacuum(segment);
-			table_close(segment, AccessShareLock);
-		}
-		pgqueue_unlock_relation(relid, AccessShareLock);
-	}
-	return false;
-}
-
-/* The state of merging the rows of a topic's producers. */
-typedef struct ProducerRun
-{
-	char		after[PGQUEUE_MAX_PRODUCER_NAME + 1];	/* continue after this id */
-	int			limit;			/* producers in a step */
-	int			n;				/* producers that the last step found */
-	int64		saved;
-} ProducerRun;
-
-/* Return true, unless it fails. */
-static bool
-merge_producers(Topic *topic, int32 partition, void *arg)
-{
-	ProducerRun *run = arg;
-
-	/* a lock on the table must fail the step, not each producer's part of it */
-	pgqueue_lock_to_look(topic->log);
-	run->saved += pgqueue_producers_prune_due(topic, run->after, run->limit,
-											  &run->n);
-	return true;
-}
-
-static bool
-tell_merged(Topic *topic, int32 partition, void *arg)
-{
-	pgqueue_maintenance_report(topic, partition, "producer rows merged",
-							   ((ProducerRun *) arg)->saved, 0);
-	return false;
-}
-
-/*
- * Merge the rows of all producers that are due, some producers in a transaction,
- * since each is locked until it ends.  If a step fails, its producers are merged
- * one by one, and the one that fails is left out.
- */
-static void
-merge_all_producers(const char *name)
-{
-	ProducerRun run = {.limit = PGQUEUE_PRODUCERS_AT_ONCE};
-
-	do
-	{
-		char		from[PGQUEUE_MAX_PRODUCER_NAME + 1];
-
-		strlcpy(from, run.after, sizeof(from));
-		run.n = 0;
-		if (!pgqueue_run_step(name, -1, merge_producers, &run) && run.n > 1)
-		{
-			strlcpy(run.after, from, sizeof(run.after));
-			run.limit = 1;
-		}
-	} while (run.n > 0);
-	if (run.saved > 0)
-		pgqueue_run_step(name, -1, tell_merged, &run);
-}
-
-/*
- * Delete old rows of queue.maintenance_log, of all topics: those that were dropped
- * have no pass of their own.
- */
-static bool
-prune_log(Topic *topic, int32 partition, void *arg)
-{
-	TimestampTz before = minutes_ago(Max(pgqueue_history_retention, LOG_MINUTES));
-	RegistryScan scan = {0};
-
-	/* one pass at a time: two would delete the same rows */
-	if (!pgqueue_try_lock_relation(pgqueue_registry(REGISTRY_MAINTENANCE_LOG),
-								   ShareUpdateExclusiveLock))
-		return false;
-	pgqueue_registry_key(&scan, DONE_ATTR_AT, BTLessStrategyNumber,
-						 F_TIMESTAMPTZ_LT, TimestampTzGetDatum(before));
-	/* the snapshot may be older than what another pass has deleted */
-	pgqueue_registry_scan(&scan, REGISTRY_MAINTENANCE_LOG, RowExclusiveLock,
-						  SnapshotSelf);
-	(void) pgqueue_registry_delete(&scan);
-	return false;
-}
-
-static bool
-compact_begin(Topic *topic, int32 partition, void *arg)
-{
-	Compaction *compaction = arg;
-	MemoryContext old = MemoryContextSwitchTo(compaction->context);
-	bool		more = pgqueue_compaction_begin(compaction, topic, partition);
-
-	MemoryContextSwitchTo(old);
-	return more;
-}
-
-static bool
-compact_next(Topic *topic, int32 partition, void *arg)
-{
-	return pgqueue_compact_next(arg, topic);
-}
-
-/* Return true if another round is due. */
-static bool
-compact_keep(Topic *topic, int32 partition, void *arg)
-{
-	Compaction *compaction = arg;
-
-	pgqueue_maintenance_report(topic, partition, "messages compacted",
-							   compaction->done.removed,
-							   compaction->done.bytes);
-	/* without it the next pass reads the segments again */
-	return pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
-									  KEEP_PATIENCE) &&
-		pgqueue_compaction_keep(compaction, pgqueue_topic_refresh(topic));
-}
-
-/* Compact a partition, in as many rounds as it takes. */
-static void
-compact_partition(const char *name, int32 partition)
-{
-	volatile bool more = true;
-
-	while (more)
-	{
-		Compaction	compaction = {0};
-
-		compaction.context = AllocSetContextCreate(CurrentMemoryContext,
-												   "queue compaction",
-												   ALLOCSET_DEFAULT_SIZES);
-		VacuumCostBalance = 0;
-		pgqueue_vacuum_costs_on();
-		PG_TRY();
-		{
-			more = pgqueue_run_step(name, partition, compact_begin, &compaction);
-			if (more)
-			{
-				while (pgqueue_run_step(name, partition, compact_next,
-										&compaction))
-					;
-				more = pgqueue_run_step(name, partition, compact_keep,
-										&compaction);
-			}
-		}
-		PG_FINALLY();
-		{
-			VacuumCostActive = false;
-			pgqueue_compaction_end(&compaction);
-			MemoryContextDelete(compaction.context);
-		}
-		PG_END_TRY();
-	}
-}
-
-/* ---------------- a pass ---------------- */
-
-/*
- * Do a part of a pass over n partitions of a topic.  Return true if a step was left
- * to another process.
- */
-static bool
-maintain_partitions(const char *name, MaintainPart part, int32 n)
-{
-	int32		group = 0;
-
-	if (n > 0 && part == MAINTAIN_REST)
-	{
-		while (pgqueue_run_step(name, -1, prune_history, &group))
-			;
-		merge_all_producers(name);
-		pgqueue_run_step(name, -1, prune_log, NULL);
-	}
-	for (int32 p = 0; p < n; p++)
-	{
-		if (part == MAINTAIN_SPACE)
-		{
-			while (pgqueue_run_step(name, p, apply_retention, NULL))
-				;
-			pgqueue_run_step(name, p, drop_emptied, NULL);
-			pgqueue_run_step(name, p, make_ahead, NULL);
-		}
-		else
-		{
-			compact_partition(name, p);
-			pgqueue_run_step(name, p, remind_autovacuum, NULL);
-		}
-	}
-	return pgqueue_needs_process;
-}
-
-/* Do the same in a process that was started for it.  log: the topic's table. */
-void
-pgqueue_maintain_handed_over(const char *name, Oid log, MaintainPart part)
-{
-	Oid			now;
-	int32		n = pgqueue_maintenance_begin(name, false, &now);
-
-	if (n > 0 && now == log)
-		(void) maintain_partitions(name, part, n);
-}
+/* queue.maintenance_interval, in seconds */
+int			pgqueue_maintenance_interval = 60;
 
 static bool
 tell_stopped(Topic *topic, int32 partition, void *arg)
@@ -404,16 +49,17 @@ tell_stopped(Topic *topic, int32 partition, void *arg)
 }
 
 /*
- * Do one of the two parts of a pass over a topic.  A caller that maintains several
- * topics does the first part for all of them, then the second.
+ * Do one of the two parts of a pass over a topic.  A caller that maintains
+ * several topics does the first part for all of them, then the second.
  */
-void
-pgqueue_maintain_topic(const char *name, MaintainPart part)
+static void
+maintain_topic(const char *name, MaintainPart part)
 {
 	Oid			log;
-	int32		n = pgqueue_maintenance_begin(name, part == MAINTAIN_SPACE, &log);
+	int32		n = pgqueue_maintenance_begin(name, part == MAINTAIN_SPACE,
+											  &log);
 
-	if (maintain_partitions(name, part, n) &&
+	if (pgqueue_maintain_partitions(name, part, n) &&
 		!pgqueue_maintain_elsewhere(name, log, part))
 		pgqueue_run_step(name, -1, tell_stopped, NULL);
 }
@@ -475,7 +121,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	{
 		for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
 			foreach(lc, names)
-				pgqueue_maintain_topic(lfirst(lc), part);
+				maintain_topic(lfirst(lc), part);
 	}
 	PG_FINALLY();
 	{
@@ -484,4 +130,190 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+/* ---------------- the worker ---------------- */
+
+/*
+ * After an error: log it, unless the process is to end, and abort the
+ * transaction.  What failed is left to the next pass.
+ */
+void
+pgqueue_report_failure(MemoryContext context)
+{
+	MemoryContextSwitchTo(context);
+	HOLD_INTERRUPTS();
+	if (!ShutdownRequestPending)
+		EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+}
+
+static void
+maintain_safely(const char *name, MaintainPart part)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		maintain_topic(name, part);
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Return the names of the topics, in the given context.  *there: the database
+ * has the extension, as far as it is known.
+ */
+static List *
+topics_safely(MemoryContext context, bool *there)
+{
+	List	   *volatile names = NIL;
+
+	*there = true;
+	PG_TRY();
+	{
+		pgqueue_step_begin();
+		MemoryContextSwitchTo(context);
+		*there = OidIsValid(get_extension_oid("queue", true));
+		if (*there)
+			names = pgqueue_topic_names();
+		pgqueue_step_end();
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+	return names;
+}
+
+/*
+ * Set VACUUM's cost limits, which compaction observes, to autovacuum's, as far
+ * as those are set.
+ */
+static void
+take_costs(void)
+{
+	if (autovacuum_vac_cost_delay >= 0)
+		SetConfigOption("vacuum_cost_delay",
+						psprintf("%g", autovacuum_vac_cost_delay),
+						PGC_USERSET, PGC_S_OVERRIDE);
+	if (autovacuum_vac_cost_limit > 0)
+		SetConfigOption("vacuum_cost_limit",
+						psprintf("%d", autovacuum_vac_cost_limit),
+						PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+/* Do a pass over all topics.  Return false if the extension is gone. */
+static bool
+pass(MemoryContext context)
+{
+	bool		there;
+	List	   *names;
+	ListCell   *lc;
+
+	MemoryContextReset(context);
+	MemoryContextSwitchTo(context);
+	take_costs();
+	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
+	names = topics_safely(context, &there);
+	for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
+		foreach(lc, names)
+		{
+			if (ShutdownRequestPending)
+				break;
+			maintain_safely(lfirst(lc), part);
+		}
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return there;
+}
+
+/*
+ * Handle SIGTERM: cancel the current step, and end with success, so that the
+ * postmaster does not start the worker again.
+ */
+static void
+end_soon(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+void
+pgqueue_set_up_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, end_soon);
+	BackgroundWorkerUnblockSignals();
+}
+
+/*
+ * Sleep so long, or until SIGTERM or SIGHUP.  The latch is set for other
+ * reasons, too.
+ */
+void
+pgqueue_nap(long ms)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+
+	while (!ShutdownRequestPending && !ConfigReloadPending &&
+		   (ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												 until)) > 0)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		if (!ShutdownRequestPending)
+			CHECK_FOR_INTERRUPTS();
+	}
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+void
+pgqueue_maintenance_main(Datum arg)
+{
+	MemoryContext context;
+	LOCKTAG		tag;
+
+	pgqueue_set_up_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	pgqueue_shared_attach();
+	/*
+	 * Take the database's worker lock until the process ends.  A SIGTERM here
+	 * must not raise an error: then the postmaster would start the worker
+	 * again.
+	 */
+	HOLD_INTERRUPTS();
+	pgqueue_begin_transaction();
+	tag = pgqueue_tag_of_database(PGQUEUE_LOCK_WORKER, MyDatabaseId);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		proc_exit(0);
+	CommitTransactionCommand();
+	RESUME_INTERRUPTS();
+	pgqueue_maintenance_process();
+	pgqueue_set_code_rule(CODE_ELSEWHERE);
+	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
+									ALLOCSET_DEFAULT_SIZES);
+	while (!ShutdownRequestPending && pass(context))
+		pgqueue_nap(pgqueue_maintenance_interval * 1000L);
+	proc_exit(0);
 }

@@ -10,7 +10,7 @@
 
 #include "topic/topic.h"
 
-/* ---------------- maintain.c ---------------- */
+/* ---------------- maintain_pass.c ---------------- */
 
 typedef enum MaintainPart
 {
@@ -21,9 +21,17 @@ typedef enum MaintainPart
 extern int	pgqueue_history_retention;
 extern void pgqueue_maintain_handed_over(const char *name, Oid log,
 										 MaintainPart part);
-extern void pgqueue_maintain_topic(const char *name, MaintainPart part);
+extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
+										int32 n);
+
+/* ---------------- maintain.c ---------------- */
+
 extern void pgqueue_check_may_commit(FunctionCallInfo fcinfo, const char *hint);
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo);
+extern void pgqueue_report_failure(MemoryContext context);
+extern void pgqueue_set_up_signals(void);
+extern void pgqueue_nap(long ms);
+extern int	pgqueue_maintenance_interval;
 
 /* ---------------- topic_worker.c ---------------- */
 
@@ -34,19 +42,17 @@ extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
 
 /*
  * A step is called in a transaction of its own, with the topic just looked up.
- * It returns true if there is more to do.  arg: what the steps of one task share.
+ * It returns true if there is more to do.  arg: what the steps of one task
+ * share.
  */
 typedef bool (*Step) (Topic *topic, int32 partition, void *arg);
-
-/* Columns of queue.maintenance_log. */
-#define DONE_ATTR_AT		1
 
 extern bool pgqueue_report_to_user;
 extern void pgqueue_maintenance_process(void);
 extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
 									   const char *action, int64 items,
 									   int64 bytes);
-extern bool pgqueue_lock_log(const Topic *topic);
+extern bool pgqueue_lock_log(Topic **topic);
 extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
 extern bool pgqueue_needs_process;
@@ -58,12 +64,5 @@ extern void pgqueue_step_end(void);
 /* ---------------- maintain_start.c ---------------- */
 
 extern void pgqueue_maintain_worker_init(void);
-
-/* ---------------- maintain_worker.c ---------------- */
-
-extern void pgqueue_report_failure(MemoryContext context);
-extern void pgqueue_set_up_signals(void);
-extern void pgqueue_nap(long ms);
-extern int pgqueue_maintenance_interval;
 
 #endif							/* QUEUE_MAINTAIN_H */

@@ -33,8 +33,8 @@ PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 #define LAUNCHER_INTERVAL	60000
 
 /*
- * Return the process of a database's worker, or 0.  Between its passes the worker is
- * in no transaction, so GetLockConflicts() would not find it.
+ * Return the process of a database's worker, or 0.  Between its passes the
+ * worker is in no transaction, so GetLockConflicts() would not find it.
  */
 static int
 worker_pid(Oid database)
@@ -52,24 +52,16 @@ worker_pid(Oid database)
 	return pid;
 }
 
-/* Take the lock under which a database's worker is started or stopped. */
-static bool
-lock_starter(Oid database, bool wait)
+/* Return the tag of the lock for starting or stopping a database's worker. */
+static LOCKTAG
+starter_tag(Oid database)
 {
-	return pgqueue_lock(pgqueue_tag_of_database(PGQUEUE_LOCK_STARTER, database),
-						ExclusiveLock, wait);
-}
-
-static void
-unlock_starter(Oid database)
-{
-	pgqueue_unlock(pgqueue_tag_of_database(PGQUEUE_LOCK_STARTER, database),
-				   ExclusiveLock);
+	return pgqueue_tag_of_database(PGQUEUE_LOCK_STARTER, database);
 }
 
 /*
- * Wait until a registered worker is ready.  Return its process, or that of another
- * worker that was faster, or 0 if it has ended.
+ * Wait until a registered worker is ready.  Return its process, or that of
+ * another worker that was faster, or 0 if it has ended.
  */
 static int
 wait_for_start(Oid database, BackgroundWorkerHandle *handle)
@@ -87,11 +79,11 @@ wait_for_start(Oid database, BackgroundWorkerHandle *handle)
 }
 
 /*
- * Start a worker and wait until it is ready.  Return its process, or 0 if it does not
- * get ready; it is then ended, since it might start later.  restart: seconds after
- * its death, or BGW_NEVER_RESTART.
+ * Start a worker and wait until it is ready.  Return its process, or 0 if it
+ * does not get ready; it is then ended, since it might start later.  restart:
+ * seconds after its death, or BGW_NEVER_RESTART.
  *
- * Locks: the caller holds lock_starter().
+ * Locks: the caller holds that of starter_tag().
  * Errors: 53400 if the server has no room for it.
  */
 static int
@@ -144,7 +136,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 
 	pgqueue_check_writable(fcinfo);
 	check_may_run_worker();
-	(void) lock_starter(MyDatabaseId, true);
+	(void) pgqueue_lock(starter_tag(MyDatabaseId), ExclusiveLock, true);
 	pid = worker_pid(MyDatabaseId);
 	if (pid == 0)
 		pid = start_worker(MyDatabaseId, RESTART_SECONDS);
@@ -153,7 +145,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("the maintenance worker did not start"),
 				 errhint("The server's log may tell why.")));
-	unlock_starter(MyDatabaseId);
+	pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
 	PG_RETURN_INT32(pid);
 }
 
@@ -164,14 +156,14 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 	int			pid;
 
 	check_may_run_worker();
-	(void) lock_starter(MyDatabaseId, true);
+	(void) pgqueue_lock(starter_tag(MyDatabaseId), ExclusiveLock, true);
 	pid = worker_pid(MyDatabaseId);
 	if (pid != 0 && kill(pid, SIGTERM) != 0)
 		ereport(WARNING,
 				(errmsg("could not send signal to process %d: %m", pid)));
 	while (pid != 0 && worker_pid(MyDatabaseId) == pid)
 		pgqueue_lock_pause();
-	unlock_starter(MyDatabaseId);
+	pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
 	PG_RETURN_BOOL(pid != 0);
 }
 
@@ -206,14 +198,14 @@ databases(MemoryContext context)
 	return oids;
 }
 
-/* Start a worker in a database, unless it has one or another session starts it. */
+/* Start a database's worker, unless it runs or another session starts it. */
 static void
 launch(Oid database, MemoryContext context)
 {
 	pgqueue_begin_transaction();
 	PG_TRY();
 	{
-		if (lock_starter(database, false) &&
+		if (pgqueue_lock(starter_tag(database), ExclusiveLock, false) &&
 			worker_pid(database) == 0)
 			(void) start_worker(database, BGW_NEVER_RESTART);
 		CommitTransactionCommand();
@@ -227,11 +219,11 @@ launch(Oid database, MemoryContext context)
 }
 
 /*
- * Start a worker in each database that has none; the worker ends if the database
- * does not have the extension.
+ * Start a worker in each database that has none; the worker ends if the
+ * database does not have the extension.
  *
- * The launcher, not the postmaster, restarts workers: a worker that cannot connect,
- * since its database is gone or broken, would keep its slot for ever.
+ * The launcher, not the postmaster, restarts workers: a worker that cannot
+ * connect, since its database is gone or broken, would keep its slot for ever.
  */
 void
 pgqueue_launcher_main(Datum arg)

@@ -5,8 +5,8 @@
  *	  why it failed.
  *
  * A step for which the topic's table is locked is left to the next pass.  A
- * step that would run functions of a topic's constraints or indexes is left
- * to another process (base/code.c).
+ * step that would run functions of a topic's constraints or indexes is left to
+ * another process (base/code.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -23,8 +23,6 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "api/maintain.h"
-
-/* ---------------- reports ---------------- */
 
 /* The worker works for a session, and reports to its user. */
 bool		pgqueue_report_to_user = false;
@@ -72,31 +70,35 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
 /* ---------------- the steps ---------------- */
 
 /*
- * A step of the current topic waited for a lock and did not get it.  Then no later
- * step of the topic waits: there may be thousands, and other topics.
+ * A step of the current topic waited for a lock and did not get it.  Then no
+ * later step of the topic waits: there may be thousands, and other topics.
  */
 static bool waited_in_vain;
 
-/* A step of the current topic needs a process in which the topic's code may run. */
+/* A step of the current topic is left to another process (topic_worker.c). */
 bool		pgqueue_needs_process;
 
 /*
- * Lock the topic's table for a step that changes the topic.  Wait only for the
- * extension's workers and autovacuum, and only until a step has waited in vain.
+ * Lock the topic's table for a step that changes the topic, and look the topic
+ * up again.  Wait only for the extension's workers and autovacuum, and only
+ * until a step has waited in vain.
  */
 bool
-pgqueue_lock_log(const Topic *topic)
+pgqueue_lock_log(Topic **topic)
 {
-	if (pgqueue_lock_relation_soon(topic->log, ShareUpdateExclusiveLock,
-								   waited_in_vain ? -1 : 0))
-		return true;
-	waited_in_vain = true;
-	return false;
+	if (!pgqueue_lock_relation_soon((*topic)->log, ShareUpdateExclusiveLock,
+									waited_in_vain ? -1 : 0))
+	{
+		waited_in_vain = true;
+		return false;
+	}
+	*topic = pgqueue_topic_refresh(*topic);
+	return true;
 }
 
 /*
- * Return true if the error is a cancellation of the session.  Functions of users can
- * raise the same SQLSTATE, but not from ProcessInterrupts().
+ * Return true if the error is a cancellation of the session.  Functions of
+ * users can raise the same SQLSTATE, but not from ProcessInterrupts().
  */
 static bool
 is_cancellation(const ErrorData *error)
@@ -105,7 +107,6 @@ is_cancellation(const ErrorData *error)
 		error->funcname != NULL && strcmp(error->funcname, "ProcessInterrupts") == 0;
 }
 
-/* A call of a step. */
 typedef struct StepTask
 {
 	Step		step;
@@ -123,10 +124,7 @@ do_step(Topic *topic, void *arg)
 	task->more = task->step(topic, task->partition, task->arg);
 }
 
-/*
- * Do a step in a subtransaction.  A failure is a WARNING, and the step is left to the
- * next pass, or to another process if it may not run in this one.
- */
+/* Do a step in a subtransaction.  A failure is a WARNING. */
 static bool
 try_step(Topic *topic, StepTask *task)
 {
@@ -157,9 +155,9 @@ try_step(Topic *topic, StepTask *task)
 }
 
 /*
- * Do one step in one transaction.  Its waits for locks are short, so that sessions
- * that need the topic's table do not wait long behind it.  Return true if there is
- * more to do; false, too, if the step failed, or did not run since the topic is gone.
+ * Do one step in one transaction.  Its waits for locks are short, so that
+ * sessions that need the topic's table do not wait long behind it.  Return true
+ * if there is more to do; false, too, if the step failed or the topic is gone.
  */
 bool
 pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
@@ -184,9 +182,9 @@ pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
 }
 
 /*
- * Begin with a topic.  Return its number of partitions if the user owns it, and set *log to its
- * table; return 0 if there is nothing to do.  tell: raise a WARNING if the topic is
- * broken or locked.
+ * Begin with a topic.  Return its number of partitions if the user owns it, and
+ * set *log to its table; return 0 if there is nothing to do.  tell: raise a
+ * WARNING if the topic is broken or locked.
  */
 int32
 pgqueue_maintenance_begin(const char *name, bool tell, Oid *log)
@@ -258,7 +256,7 @@ pgqueue_step_end(void)
 	MemoryContextSwitchTo(outside);
 }
 
-/* Make this a process that does maintenance, with the settings that it needs. */
+/* Make this a process for maintenance, with the settings that it needs. */
 void
 pgqueue_maintenance_process(void)
 {

@@ -103,7 +103,8 @@ list_partition(Topic *topic, void *arg)
 		Int64GetDatum(held),
 		Int64GetDatum(bytes_between(topic, partition, held, limit))
 	};
-	bool		nulls[lengthof(values)] = {[4] = name == NULL,[5] = name == NULL};
+	bool		nulls[lengthof(values)] = {[4] = name == NULL,
+	[5] = name == NULL};
 
 	pgqueue_put_row(task->rsinfo, values, nulls, lengthof(values));
 }

@@ -4,9 +4,7 @@
  *	  queue.move_segments(): move sealed segments to a tablespace.
  *
  * New segments are made in the topic's tablespace (topic/segment_make.c), which
- * queue.topic has by name, so that a dump can be restored elsewhere.  To move a
- * sealed segment, PostgreSQL copies its files; the topic's description does not
- * change.
+ * queue.topic has by name, so that a dump can be restored elsewhere.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,27 +34,15 @@ typedef struct Move
 } Move;
 
 /*
- * Return true if the segment need not be moved: it is in the tablespace, or does not
- * belong to the topic any more.  Takes no lock, so another session may be moving it.
+ * Return true if the segment need not be moved: it is in the tablespace, or
+ * does not belong to the topic any more.  Takes no lock, so another session may
+ * be moving it.
  */
 static bool
 lies_there(Oid relid, Oid tablespace)
 {
 	return get_rel_tablespace(relid) == tablespace ||
 		!get_rel_relispartition(relid);
-}
-
-/* Return the size of a segment, or -1 if another session has locked it. */
-static int64
-bytes_at_once(Oid relid)
-{
-	int64		bytes;
-
-	if (!pgqueue_try_lock_segment(relid, AccessShareLock))
-		return -1;
-	bytes = pgqueue_total_bytes(relid);
-	pgqueue_unlock_segment(relid, AccessShareLock);
-	return bytes;
 }
 
 /* (partition, segment, first_offset, bytes, moved) */
@@ -77,18 +63,24 @@ tell_move(const Move *move, int32 partition, const Segment *segment,
 }
 
 /*
- * Move a segment with its TOAST table, if it can be locked at once.  The command
- * runs as the user, and checks the user's rights on both.
+ * Move a segment with its TOAST table, if it can be locked at once.  The
+ * command runs as the user, and checks the user's rights on both.
  */
 static void
 move_segment(const Move *move, int32 partition, const Segment *segment)
 {
 	Oid			relid = segment->relid;
-	int64		bytes;
+	int64		bytes = -1;
 
 	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
 	{
-		tell_move(move, partition, segment, bytes_at_once(relid), false);
+		/* its size is told if it can be looked at */
+		if (pgqueue_try_lock_segment(relid, AccessShareLock))
+		{
+			bytes = pgqueue_total_bytes(relid);
+			pgqueue_unlock_segment(relid, AccessShareLock);
+		}
+		tell_move(move, partition, segment, bytes, false);
 		return;
 	}
 	/* another session has moved it meanwhile */
@@ -124,8 +116,8 @@ move_partition(Topic *topic, int32 partition, const Move *move)
 /*
  * (topic, tablespace, partition, before_offset) -> setof moved_segment
  *
- * Locks: ACCESS EXCLUSIVE on the segments moved, conditionally, to the end of the
- * transaction.
+ * Locks: ACCESS EXCLUSIVE on the segments moved, conditionally, to the end of
+ * the transaction.
  */
 Datum
 pgqueue_move_segments(PG_FUNCTION_ARGS)

@@ -25,12 +25,7 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_drop_topic);
 
-/*
- * Find the topic, broken or not.  Return NULL, with a NOTICE, if there is none and
- * if_exists.
- *
- * Errors: 42704.
- */
+/* Return NULL, with a NOTICE, for none and if_exists.  Errors: 42704. */
 static Topic *
 find_to_drop(const char *name, bool if_exists)
 {
@@ -77,8 +72,8 @@ lock_for_drop(Topic *topic)
 }
 
 /*
- * Lock the segments of now, too: a transaction that consumes or polls holds one to
- * the end.  None of them can go while the topic's table is locked.
+ * Lock the segments of now, too: a transaction that consumes or polls holds one
+ * to the end.  None of them can go while the topic's table is locked.
  */
 static void
 lock_segments(const Topic *topic)
@@ -90,10 +85,9 @@ lock_segments(const Topic *topic)
 }
 
 /*
- * Delete the rows of the topic's producers and groups, as of now, not as of the
- * snapshot.  No transaction is at work with them: that takes a lock on the
- * topic's table, or on a segment that messages came from; here the strongest is
- * held.
+ * Delete the rows of the topic's producers and groups, as of now.  No
+ * transaction is at work with them: that takes a lock on the topic's table, or
+ * on a segment that messages came from; here the strongest is held.
  */
 static void
 forget_users(const Topic *topic)
@@ -150,10 +144,7 @@ drop_relation(const char *topic, const char *command, const char *relation,
 	PG_END_TRY();
 }
 
-/*
- * Drop the topic's view and table, as far as they are there.  The table may have
- * been renamed or moved, and may be another kind of table.
- */
+/* Drop the topic's view and table, as far as they are there, under any name. */
 static void
 drop_relations(const Topic *topic, bool cascade)
 {

@@ -4,9 +4,10 @@
  *	  Maintenance of one topic in a process of its own, which may end.
  *
  * A pass of maintenance hands a topic over when the topic's own code has to run
- * (README, section 16).  The process that does the pass starts a background worker,
- * waits for it and repeats what it reports; if that ends before it is done, since
- * the code ran too long, only the rest of this topic's part of the pass is lost.
+ * (README, section 16).  The process that does the pass starts a background
+ * worker, waits for it and repeats what it reports; if that ends before it is
+ * done, since the code ran too long, only the rest of this topic's part of the
+ * pass is lost.
  *
  * A segment of shared memory connects the two:
  *
@@ -44,13 +45,12 @@ PGDLLEXPORT void pgqueue_topic_worker_main(Datum arg);
 
 #define QUEUE_BYTES 16384
 
-/* A worker is left behind if its code does not end it within this time. */
-#define GRACE 10000				/* ms */
-
-/* How often to look for that, in milliseconds. */
+/*
+ * In milliseconds: when a worker is left behind that its code does not let end;
+ * how often to look for that; how long a topic's code is left alone, at most.
+ */
+#define GRACE 10000
 #define LOOK_INTERVAL 1000
-
-/* How long a topic's code is left alone after it ran too long, at most. */
 #define MAX_SUSPENSION (60 * 60 * 1000)
 
 /* Settings of the pass that hold in the worker, too. */
@@ -72,14 +72,14 @@ typedef struct Shared
 	Oid			database;
 	Oid			log;
 	MaintainPart part;
-	bool		for_user;		/* of what is done a user is told, not the log */
+	bool		for_user;		/* report to a user, not to the log */
 	char		topic[NAMEDATALEN];
 	char		settings[lengthof(inherited)][SETTING_LENGTH];
 
 	/* what it tells */
 	TimestampTz code_begun;		/* see pgqueue_code_begun */
 	bool		done;			/* all that it was told to do */
-	bool		expired;		/* it ended since the topic's code ran too long */
+	bool		expired;		/* the topic's code ran too long */
 } Shared;
 
 static shm_mq *
@@ -120,15 +120,16 @@ suspended_of(Oid log)
 }
 
 /*
- * Note how a topic's worker ended.  Its code is left alone for ten times as long as
- * it may run, twice as long each time, so that it gets a tenth of the worker's time
- * at most.
+ * Note how a topic's worker ended.  Its code is left alone for ten times as
+ * long as it may run, twice as long each time, so that it gets a tenth of the
+ * worker's time at most.
  */
 static void
 note_end(Oid log, bool done)
 {
 	Suspended  *entry = suspended_of(log);
-	int64		wait = ((int64) pgqueue_code_timeout * 10) << Min(entry->times, 16);
+	int64		wait = ((int64) pgqueue_code_timeout * 10) <<
+		Min(entry->times, 16);
 
 	entry->times = done ? 0 : entry->times + 1;
 	entry->until = done ? 0 :
@@ -154,10 +155,7 @@ repeat_message(StringInfo message, bool for_user, char **failure)
 		ThrowErrorData(&error);
 }
 
-/*
- * Return true if the topic's code has run so long that the worker should have
- * ended long ago.
- */
+/* Return true if the topic's code should have been ended long ago. */
 static bool
 is_stuck(const Shared *shared)
 {
@@ -168,7 +166,7 @@ is_stuck(const Shared *shared)
 								   pgqueue_code_timeout + GRACE);
 }
 
-/* Repeat what the worker reports until it ends.  Return false if it does not. */
+/* Repeat what the worker reports.  Return false if it does not end. */
 static bool
 repeat_messages(shm_mq_handle *queue, const Shared *shared, char **failure)
 {

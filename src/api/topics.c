@@ -101,8 +101,8 @@ check_segment_messages(int64 messages)
 }
 
 /*
- * Return true for the row type of a topic's view, table or segment: any role may
- * use it, and the topic's owner could not drop the topic any more.
+ * Return true for the row type of a topic's view, table or segment: any role
+ * may use it, and the topic's owner could not drop the topic any more.
  */
 static bool
 is_row_of_topic(const FormData_pg_type *form)
@@ -114,8 +114,8 @@ is_row_of_topic(const FormData_pg_type *form)
 }
 
 /*
- * Return true if a type goes away with the session or with a topic, or is made of
- * one that does: it would take the messages along.
+ * Return true if a type goes away with the session or with a topic, or is made
+ * of one that does: it would take the messages along.
  */
 static bool
 is_short_lived(Oid type)
@@ -152,8 +152,8 @@ is_short_lived(Oid type)
 /*
  * Check that a topic may have values of a type.
  *
- * Errors: 42704 if there is no such type, 22023 for a pseudo-type, a temporary one
- * or the row type of a topic, 42501 without USAGE.
+ * Errors: 42704 if there is no such type, 22023 for a pseudo-type, a temporary
+ * one or the row type of a topic, 42501 without USAGE.
  */
 static void
 check_value_type(Oid type)
@@ -246,7 +246,7 @@ create_relations(int32 id, const char *name, Oid value_type)
 
 /* ---------------- options ---------------- */
 
-/* Check a limit of bytes.  Return false if it is 0, for none.  Errors: 22023. */
+/* Return false if a limit of bytes is 0, for none.  Errors: 22023. */
 static bool
 has_bytes(int64 bytes)
 {
@@ -271,8 +271,9 @@ policy_datum(int policy)
 }
 
 /*
- * Check a tablespace.  Return false if it is the database's default, ''.  User and
- * owner must both be allowed to use it: the latter's segments are made there later.
+ * Check a tablespace.  Return false if it is the database's default, ''.  User
+ * and owner must both be allowed to use it: the latter's segments are made
+ * there later.
  *
  * Errors: those of pgqueue_tablespace().
  */
@@ -287,8 +288,8 @@ has_tablespace(const char *name, Oid owner)
 }
 
 /*
- * Set the columns of the options that have an argument, from argument first on.  A
- * limit of 0 is none.
+ * Set the columns of the options that have an argument, from argument first on.
+ * A limit of 0 is none.
  */
 static void
 set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
@@ -304,6 +305,7 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 		Datum		value = PG_GETARG_DATUM(arg);
 		bool		has_limit = true;
 		char	   *name;
+		int			policy;
 
 		if (PG_ARGISNULL(arg))
 			continue;
@@ -316,7 +318,8 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 				has_limit = has_bytes(DatumGetInt64(value));
 				break;
 			case TOPIC_ATTR_CLEANUP_POLICY:
-				value = policy_datum(pgqueue_cleanup_policy(DatumGetTextPP(value)));
+				policy = pgqueue_cleanup_policy(DatumGetTextPP(value));
+				value = policy_datum(policy);
 				break;
 			case TOPIC_ATTR_TOMBSTONE_RETENTION:
 				(void) pgqueue_duration_arg(fcinfo, arg, "tombstone_retention", 0);
@@ -364,11 +367,7 @@ begin_row(TopicRow *row, int32 id, const char *name, int32 partitions)
 						  IntervalPGetDatum(&day));
 }
 
-/*
- * (topic, partitions, value_type, segment_messages, notify, retention,
- * retention_bytes, retention_force, cleanup_policy, tombstone_retention,
- * tablespace, group_expiry)
- */
+/* (topic, partitions, value_type, segment_messages, options) -> view */
 Datum
 pgqueue_create_topic(PG_FUNCTION_ARGS)
 {
@@ -410,11 +409,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(relation_of(PGQUEUE_VIEW_SCHEMA, name));
 }
 
-/*
- * (topic, partitions, segment_messages, notify, retention, retention_bytes,
- * retention_force, cleanup_policy, tombstone_retention, tablespace,
- * group_expiry)
- */
+/* (topic, partitions, segment_messages, options) */
 Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
 {

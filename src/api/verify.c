@@ -75,8 +75,8 @@ check_record(Checker *checker, HeapTupleHeader header, BlockNumber block,
 }
 
 /*
- * Check every record, dead or alive, of the checker's segment, unless that is gone:
- * order holds for all of them.  A TopicTask.
+ * Check every record, dead or alive, of the checker's segment, unless that is
+ * gone: order holds for all of them.  A TopicTask.
  */
 static void
 check_segment(Topic *topic, void *arg)

@@ -30,12 +30,13 @@ extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
 
 /* ---------------- compact.c ---------------- */
 
-/* The state of a partition's compaction; begins as zeros, but for the context. */
+/* The state of a partition's compaction; begins as zeros but the context. */
 typedef struct Compaction
 {
 	MemoryContext context;		/* of the map; outlives transactions */
 	int32		topic_id;
 	int32		partition;
+	LOCKTAG		lock;			/* the session's, as long as it compacts */
 	Settled		settled;
 	KeyMap	   *map;
 	int64		map_end;		/* offsets below are in the map */

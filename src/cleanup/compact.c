@@ -4,8 +4,8 @@
  *	  Log compaction: remove the messages that have a later one of their key.
  *
  * For topics that have cleanup_policy compact.  A partition is clean up to its
- * checkpoint (compacted_to): there a key has at most one message.  Sealed segments
- * after it are dirty.
+ * checkpoint (compacted_to): there a key has at most one message.  Sealed
+ * segments after it are dirty.
  *
  *	 log start        compacted_to         map end            active segment
  *	 |------ clean -----|------ mapped ----|------------------|-----------
@@ -45,7 +45,7 @@ int			pgqueue_compaction_memory = -1;
 /* queue.compaction_min_dirty_ratio */
 double		pgqueue_compaction_min_dirty_ratio = 0.5;
 
-/* Return a message's key, or NULL.  *copy: what the caller must free, or NULL. */
+/* Return a message's key, or NULL.  *copy: what the caller must free. */
 static text *
 key_of(HeapTuple tuple, Relation leaf, void **copy)
 {
@@ -106,8 +106,9 @@ stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
 }
 
 /*
- * Return how many of the first segments may be compacted, at most upto: the segment
- * after them must hold a message that stays (README, section 14, on I5).
+ * Return how many of the first segments may be compacted, at most upto: the
+ * segment after them must hold a message that stays (README, section 14, on
+ * I5).
  */
 static int
 with_successor(Compaction *compaction, Topic *topic, int upto)
@@ -216,11 +217,10 @@ plan(Compaction *compaction, Topic *topic)
 	return n > 0;
 }
 
-/* ---------------- compacting ---------------- */
-
 /*
- * Return true if a tombstone may be removed: no older message of its key is left,
- * since this pass or an earlier one has removed those in the segments before.
+ * Return true if a tombstone may be removed: no older message of its key is
+ * left, since this pass or an earlier one has removed those in the segments
+ * before.
  */
 static bool
 is_expired(Compaction *compaction, const LogFixed *tombstone)
@@ -238,7 +238,7 @@ is_expired(Compaction *compaction, const LogFixed *tombstone)
 	return false;
 }
 
-/* Return true if a message stays: there is no later one of its key.  A LogReceiver. */
+/* Return true if there is no later message of the key.  A LogReceiver. */
 static bool
 stays(HeapTuple tuple, Relation leaf, void *arg)
 {
@@ -262,14 +262,6 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 	return result;
 }
 
-/* Return the tag of the session lock under which a partition is compacted. */
-static LOCKTAG
-compaction_tag(const Compaction *compaction)
-{
-	return pgqueue_tag(PGQUEUE_LOCK_COMPACTION, compaction->topic_id,
-					   compaction->partition);
-}
-
 /*
  * Begin a compaction of a partition: plan it, and read the keys, in the current
  * memory context.  Return false if there is nothing to compact, or if another
@@ -281,47 +273,27 @@ compaction_tag(const Compaction *compaction)
 bool
 pgqueue_compaction_begin(Compaction *compaction, Topic *topic, int32 partition)
 {
-	LOCKTAG		tag;
-
 	if (!(topic->cleanup_policy & CLEANUP_COMPACT))
 		return false;
 	compaction->topic_id = topic->id;
 	compaction->partition = partition;
-	tag = compaction_tag(compaction);
-	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL &&
+	compaction->lock = pgqueue_tag(PGQUEUE_LOCK_COMPACTION, topic->id,
+								   partition);
+	return LockAcquire(&compaction->lock, ExclusiveLock, true,
+					   true) != LOCKACQUIRE_NOT_AVAIL &&
 		plan(compaction, topic);
 }
 
 void
 pgqueue_compaction_end(const Compaction *compaction)
 {
-	LOCKTAG		tag = compaction_tag(compaction);
-
-	if (PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
-		LockRelease(&tag, ExclusiveLock, true);
+	if (PGQUEUE_LOCK_HELD_BY_ME(&compaction->lock, ExclusiveLock))
+		LockRelease(&compaction->lock, ExclusiveLock, true);
 }
 
 /*
- * Check that the session still has the compaction lock, which functions in the
- * topic's indexes may have released (README, section 16).
- *
- * Errors: 55000.
- */
-static void
-check_lock_kept(const Compaction *compaction)
-{
-	LOCKTAG		tag = compaction_tag(compaction);
-
-	if (!PGQUEUE_LOCK_HELD_BY_ME(&tag, ExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the lock of the compaction was released"),
-				 errdetail("A function in an index called pg_advisory_unlock_all().")));
-}
-
-/*
- * Return true if all groups are still past the tombstones to be removed.  Called
- * with the segment locked exclusively (README, section 14).
+ * Return true if all groups are still past the tombstones to be removed.
+ * Called with the segment locked exclusively (README, section 14).
  */
 static bool
 groups_are_past(void *arg)
@@ -335,8 +307,10 @@ groups_are_past(void *arg)
 }
 
 /*
- * Compact a segment.  Return false if it is in use or not settled, or if a group
- * has yet to read a tombstone that would be removed.
+ * Compact a segment.  Return false if it is in use or not settled, or if a
+ * group has yet to read a tombstone that would be removed.
+ *
+ * Errors: 55000 if the session has lost the compaction lock.
  */
 static bool
 compact_segment(Compaction *compaction, Topic *topic, const Segment *segment)
@@ -363,7 +337,12 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment)
 	else if (pgqueue_rewrite_segment(leaf, &compaction->settled, stays,
 									 groups_are_past, compaction, &done))
 	{
-		check_lock_kept(compaction);
+		/* functions in the indexes may have released it (README, section 16) */
+		if (!PGQUEUE_LOCK_HELD_BY_ME(&compaction->lock, ExclusiveLock))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the lock of the compaction was released"),
+					 errdetail("A function in an index called pg_advisory_unlock_all().")));
 		compaction->done.removed += done.removed;
 		compaction->done.bytes += done.bytes;
 		visit = VISITED_ALL;
@@ -385,8 +364,8 @@ find_segment(const Topic *topic, int32 partition, Oid relid)
 }
 
 /*
- * Compact the next segment, in a transaction of its own.  Return false if there is
- * none, or if it could not be compacted.
+ * Compact the next segment, in a transaction of its own.  Return false if there
+ * is none, or if it could not be compacted.
  */
 bool
 pgqueue_compact_next(Compaction *compaction, Topic *topic)
@@ -407,8 +386,8 @@ pgqueue_compact_next(Compaction *compaction, Topic *topic)
 }
 
 /*
- * Store how far the compaction came.  Return true if the map was full, so that the
- * caller should begin another one at once.
+ * Store how far the compaction came.  Return true if the map was full, so that
+ * the caller should begin another one at once.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.
  */

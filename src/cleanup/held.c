@@ -16,8 +16,8 @@
 /*
  * Return the least offset that a group has yet to read in the partition, as of
  * now, and set *name to that group; return PG_INT64_MAX if no group reads the
- * topic.  A group that has not begun the partition, or the offset of which is lost,
- * is at the log start; an expired group holds nothing.
+ * topic.  A group that has not begun the partition, or the offset of which is
+ * lost, is at the log start; an expired group holds nothing.
  */
 int64
 pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
@@ -48,9 +48,9 @@ pgqueue_held_for_groups(Topic *topic, int32 partition, char **name)
 }
 
 /*
- * Return the same, after locking the groups' offsets in the partition, so that no
- * other transaction moves one back before this one ends.  If one is being moved,
- * return 0, with *name NULL: nothing may be removed.
+ * Return the same, after locking the groups' offsets in the partition, so that
+ * no other transaction moves one back before this one ends.  If one is being
+ * moved, return 0, with *name NULL: nothing may be removed.
  */
 int64
 pgqueue_held_now(Topic *topic, int32 partition, char **name)

@@ -3,15 +3,16 @@
  * retention.c
  *	  Retention: choose segments that a topic no longer needs, and remove them.
  *
- * README, section 13, has the rules and the proofs.  A segment may be removed if it
- * is sealed and the topic's limits are reached: its last message is older than
- * retention, or the partition's newer segments alone have retention_bytes.  Unless
- * the topic forces it, groups must have read it: the callers pass the limit that
- * held.c finds.
+ * README, section 13, has the rules and the proofs.  A segment may be removed
+ * if it is sealed and the topic's limits are reached: its last message is older
+ * than retention, or the partition's newer segments alone have retention_bytes.
+ * Unless the topic forces it, groups must have read it: the callers pass the
+ * limit that held.c finds.
  *
- * Maintenance drops a segment's table if it can lock the topic's table exclusively
- * at once.  Otherwise, and in queue.delete_messages(), the segment is emptied: that
- * releases its disk space and needs no lock on the topic's table.
+ * Maintenance drops a segment's table if it can lock the topic's table
+ * exclusively at once.  Otherwise, and in queue.delete_messages(), the segment
+ * is emptied: that releases its disk space and needs no lock on the topic's
+ * table.
  *
  *-------------------------------------------------------------------------
  */
@@ -73,7 +74,7 @@ is_older(Topic *topic, const Segment *segment, TimestampTz time)
 	return !tail.found || tail.timestamp < time;
 }
 
-/* Return the offset before which the topic's limits allow messages to be removed. */
+/* Return the offset before which the topic's limits let messages go. */
 int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
 {
@@ -85,7 +86,8 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 
 	if (!(topic->cleanup_policy & CLEANUP_DELETE))
 		return limit;
-	time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -topic->retention);
+	time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									   -topic->retention);
 	if (topic->retention > 0)
 		for (int i = 0; i < sealed &&
 			 is_older(topic, &part->segments[i], time); i++)
@@ -104,9 +106,10 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 }
 
 /*
- * Empty a locked segment: give it, its TOAST table and its indexes new files, as
- * TRUNCATE does; the commit removes the old ones.  The TRUNCATE command is not
- * used, since it would fire the owner's triggers with the current user's rights.
+ * Empty a locked segment: give it, its TOAST table and its indexes new files,
+ * as TRUNCATE does; the commit removes the old ones.  The TRUNCATE command is
+ * not used, since it would fire the owner's triggers with the current user's
+ * rights.
  *
  * Locks: the caller holds ACCESS EXCLUSIVE on the segment and its TOAST table.
  */
@@ -182,7 +185,7 @@ is_droppable(Oid relid)
 		!is_depended_on(TypeRelationId, get_array_type(type));
 }
 
-/* Locks: the caller holds ACCESS EXCLUSIVE on the topic's table and the segment. */
+/* Locks: the caller holds ACCESS EXCLUSIVE on topic's table and segment. */
 static void
 drop_segment(Oid relid)
 {
@@ -250,7 +253,7 @@ pgqueue_kept_level(void)
 	return MyBgworkerEntry != NULL ? DEBUG1 : NOTICE;
 }
 
-/* Lock a segment exclusively.  Return false, with a message, if it is in use. */
+/* Lock a segment exclusively.  Return false, with a message, if it is used. */
 static bool
 take_segment(Oid relid)
 {
@@ -273,18 +276,18 @@ take_segment(Oid relid)
  * first that another transaction uses.  Return their number, and set *bytes to
  * their size on disk.
  *
- * If dropped is NULL they are emptied, at most SEGMENTS_PER_CALL.  Otherwise the
- * caller must end the transaction soon, since no session can use the topic's table
- * until then: at most SEGMENTS_AT_ONCE are removed; they are dropped if the
- * topic's table can be locked at once and nothing depends on them, else emptied;
- * *dropped becomes the number of those dropped.
+ * If dropped is NULL they are emptied, at most SEGMENTS_PER_CALL.  Otherwise at
+ * most SEGMENTS_AT_ONCE are dropped if the topic's table can be locked at once
+ * and nothing depends on them, else emptied; *dropped becomes the number of
+ * those dropped, and the caller must end the transaction soon, since no session
+ * can use the table until then.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table, and
  * pgqueue_positions_tag() if it matters what groups have yet to read.
  */
 int
-pgqueue_remove_segments(Topic *topic, int32 partition, int64 before, int64 *bytes,
-						int *dropped)
+pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
+						int64 *bytes, int *dropped)
 {
 	Partition  *part = &topic->partitions[partition];
 	int			sealed = pgqueue_segments_sealed(topic, part);
@@ -324,7 +327,7 @@ pgqueue_remove_segments(Topic *topic, int32 partition, int64 before, int64 *byte
 	return n;
 }
 
-/* Return true if the locked table has no block: a user may have attached another. */
+/* Return true if the locked table has no block: a user may have attached one. */
 static bool
 is_empty(Oid relid)
 {
