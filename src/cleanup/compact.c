@@ -152,9 +152,9 @@ read_keys(Compaction *compaction, Topic *topic, int upto)
 		leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
 		if (leaf == NULL)
 			return i;
-		pgstat_progress_start_command(PGQUEUE_PROGRESS_COMMAND, segment->relid);
-		pgstat_progress_update_param(PGQUEUE_PROGRESS_PHASE,
-									 PGQUEUE_PROGRESS_PHASE_SEQ_SCAN_HEAP);
+		pgstat_progress_start_command(PROGRESS_COMMAND_REPACK, segment->relid);
+		pgstat_progress_update_param(PROGRESS_REPACK_PHASE,
+									 PROGRESS_REPACK_PHASE_SEQ_SCAN_HEAP);
 		visit = pgqueue_visit_settled(leaf, &compaction->settled,
 									  compaction->map_end, map_message,
 									  compaction);
