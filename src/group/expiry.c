@@ -72,8 +72,8 @@ unread_since(Topic *topic, int32 partition, int64 offset, TimestampTz time)
 }
 
 /*
- * Return the expiry of a group in a topic, in ms; 0: never.  If a first consume or
- * poll made the group, and its role has not set one, it is the topic's.
+ * Return the expiry of a group in a topic, in ms; 0: never.  A group made by a
+ * first consume or poll has the topic's, until an expiry is set for the group.
  */
 static int64
 expiry_in(const ConsumerGroup *group, const Topic *topic)

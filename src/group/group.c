@@ -123,7 +123,7 @@ insert_group(const char *name, const GroupSettings *settings)
 	values[GROUP_ATTR_CREATED - 1] =
 		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 	values[GROUP_ATTR_RESET - 1] =
-		CStringGetTextDatum(settings->set_reset ? settings->reset : RESET_NONE);
+		CStringGetTextDatum(settings->reset ? settings->reset : RESET_NONE);
 	nulls[GROUP_ATTR_EXPIRY - 1] = settings->expiry == NULL;
 	values[GROUP_ATTR_EXPIRY - 1] = IntervalPGetDatum(settings->expiry);
 	values[GROUP_ATTR_IMPLICIT - 1] = BoolGetDatum(settings->implicit);
@@ -400,9 +400,8 @@ pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 						   GroupSettings *settings)
 {
 	memset(settings, 0, sizeof(GroupSettings));
-	settings->set_reset = !PG_ARGISNULL(arg);
 	settings->set_expiry = !PG_ARGISNULL(arg + 1);
-	if (settings->set_reset)
+	if (!PG_ARGISNULL(arg))
 	{
 		char	   *word = text_to_cstring(PG_GETARG_TEXT_PP(arg));
 
@@ -416,7 +415,7 @@ pgqueue_group_settings_arg(FunctionCallInfo fcinfo, int arg,
 	if (settings->set_expiry &&
 		pgqueue_duration_arg(fcinfo, arg + 1, "expiry", 0) > 0)
 		settings->expiry = PG_GETARG_INTERVAL_P(arg + 1);
-	return settings->set_reset || settings->set_expiry;
+	return settings->reset != NULL || settings->set_expiry;
 }
 
 /*
@@ -430,7 +429,7 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 
 	if (!find_row(group->name, &row))
 		elog(ERROR, "consumer group \"%s\" is not there", group->name);
-	if (settings->set_reset)
+	if (settings->reset != NULL)
 		row.values[GROUP_ATTR_RESET - 1] = CStringGetTextDatum(settings->reset);
 	if (settings->set_expiry)
 	{

@@ -212,8 +212,8 @@ pgqueue_member_handed(const Member *member, const Progress *progress)
 
 /*
  * Return true if the member that has messages in hand has been alive since they
- * were handed out.  One that has joined again, by the same name, does not know of
- * them any more; no other member could be handed them as long as it lives.
+ * were handed out.  A member that has joined again, by the same name, does not
+ * know of them any more; no member could be handed them as long as it lives.
  */
 bool
 pgqueue_holder_alive(const Progress *progress)

@@ -102,9 +102,6 @@ extern List *pgqueue_group_partitions(int32 group, int32 topic_id);
 extern void pgqueue_group_scan(RegistryScan *scan, RegistryTable table,
 							   int32 group, int32 topic_id, int32 partition);
 extern void pgqueue_group_rows_delete(int32 group, int32 topic_id);
-
-/* ---------------- progress_prune.c ---------------- */
-
 extern int64 pgqueue_progress_prune(int32 group, const Topic *topic,
 									TimestampTz before, int64 *deleted);
 

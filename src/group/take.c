@@ -122,7 +122,7 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, bool array, int member_arg,
 
 /* ---------------- taking ---------------- */
 
-/* Return false if it is paused, or if another, live member has messages in hand. */
+/* Return false if the partition is paused, or in the hand of another live member. */
 bool
 pgqueue_may_take(const WaitTarget *target, const Progress *progress)
 {

@@ -37,8 +37,8 @@
  * partition that was written to, and all filtered ones that want one of these.  A
  * waiter that was told and has not looked yet does not count.  A consumer that
  * leaves messages, or releases its partition, wakes the next waiter; so does a
- * waiter that leaves after it was told and before it looked.  One that looks, and
- * then does nothing, delays the others at most for queue.recheck_interval.
+ * waiter that leaves after it was told and before it looked.  A waiter that looks,
+ * and then does nothing, delays the others at most for queue.recheck_interval.
  *
  *-------------------------------------------------------------------------
  */
