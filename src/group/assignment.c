@@ -44,8 +44,8 @@ typedef struct AssignmentPlan
 } AssignmentPlan;
 
 /*
- * Return the quota of a live member.  All agree on the order of the array, which
- * decides between members that own equally many partitions.
+ * Return the quota of a live member.  All agree on the order of the array,
+ * which decides between members that own equally many partitions.
  */
 static int
 quota_of(const Members *members, const Member *me, int nalive, int npartitions)
@@ -127,7 +127,7 @@ one_to_lose(const AssignmentPlan *plan, const Member *owner, const Member *me)
 	return -1;
 }
 
-/* Return a partition that a member with too few can take, best without owner. */
+/* Return a partition that a member with too few can take, or -1. */
 static int32
 one_to_take(const AssignmentPlan *plan, const Member *me)
 {

@@ -92,8 +92,8 @@ pgqueue_group_may_expire(const ConsumerGroup *group, const Topic *topic,
 /*
  * Return true if the group, which is at an offset in a partition, holds no
  * messages there although it has some to read, as of now.  released: see
- * Progress.  *used: when the group was last used in the topic, as an earlier call
- * found it, or 0.
+ * Progress.  *used: when the group was last used in the topic, as an earlier
+ * call found it, or 0.
  */
 bool
 pgqueue_group_expired(const ConsumerGroup *group, Topic *topic,

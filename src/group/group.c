@@ -6,17 +6,17 @@
  * A group belongs to the role that first used it (base/role.c), or to which
  * queue.alter_group() gave it; other roles need membership in that role.
  *
- * Only queue.alter_group() and queue.create_group() update a row, one at a
- * time (they lock the group's name).  A scan with SnapshotSelf may meet neither
- * version of such a row if the update commits during the scan.  So a look-up that
- * finds no row repeats the scan with an MVCC snapshot, and a scan over all groups
- * uses one from the start.
+ * Only queue.alter_group() and queue.create_group() update a row, one at a time
+ * (they lock the group's name).  A scan with SnapshotSelf may meet neither
+ * version of such a row if the update commits during the scan.  So a look-up
+ * that finds no row repeats the scan with an MVCC snapshot, and a scan over all
+ * groups uses one from the start.
  *
  * Dropping a group against using it: a transaction that uses a group looks its
  * id up first and locks a partition afterwards.  drop_group takes all those
  * locks, deletes, and sends all sessions an invalidation at commit, before its
- * locks are released (pgqueue_registry_invalidate).  A transaction that gets a lock
- * later finds the change counter raised and looks the group up again
+ * locks are released (pgqueue_registry_invalidate).  A transaction that gets a
+ * lock later finds the change counter raised and looks the group up again
  * (pgqueue_group_check_same).  For a partition in which the group has no row
  * yet, a lock of the whole group keeps the first row away
  * (pgqueue_group_lock_shared).
@@ -62,8 +62,8 @@ typedef struct GroupRow
 } GroupRow;
 
 /*
- * Register an MVCC snapshot of now that also shows what the current command
- * has written.  (CommandCounterIncrement() would not do: a position that a later
+ * Register an MVCC snapshot of now that also shows what the current command has
+ * written.  (CommandCounterIncrement() would not do: a position that a later
  * call of the statement stores must not pass a message of this call.)
  */
 static Snapshot
@@ -148,9 +148,9 @@ pgqueue_group_arg(FunctionCallInfo fcinfo, bool any_role, ConsumerGroup *group)
 }
 
 /*
- * Look up the group that argument 0 names, which must exist.  The owner of a topic
- * may reset, expire and drop what any group has in it; topic is NULL for functions
- * that do other things.
+ * Look up the group that argument 0 names, which must exist.  The owner of a
+ * topic may reset, expire and drop what any group has in it; topic is NULL for
+ * functions that do other things.
  *
  * Errors: 22004, 42602, 42501, 42704.
  */
@@ -199,8 +199,8 @@ name_tag(const ConsumerGroup *group)
 }
 
 /*
- * Keep other transactions from making the group or changing its settings.  Must be
- * taken before any other lock of the group.
+ * Keep other transactions from making the group or changing its settings.  Must
+ * be taken before any other lock of the group.
  */
 void
 pgqueue_group_lock_settings(const ConsumerGroup *group)
@@ -234,8 +234,8 @@ pgqueue_group_ensure(ConsumerGroup *group, const GroupSettings *settings)
 }
 
 /*
- * Delete a group's row.  Locks: pgqueue_group_lock_rows(), and the group's progress
- * everywhere.
+ * Delete a group's row.  Locks: pgqueue_group_lock_rows(), and the group's
+ * progress everywhere.
  */
 void
 pgqueue_group_delete(const char *name)
@@ -353,8 +353,8 @@ rows_tag(int32 id)
 }
 
 /*
- * Keep a group from being dropped; needed before its first row in a partition is
- * written.  Return false if wait is false and another transaction is dropping it.
+ * Keep a group from being dropped; needed before its first row in a partition
+ * is written.  Return false if another transaction drops it and wait is false.
  */
 bool
 pgqueue_group_lock_shared(int32 id, bool wait)
@@ -426,6 +426,7 @@ void
 pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 {
 	GroupRow	row;
+	TransactionId xmin;
 
 	if (!find_row(group->name, &row))
 		elog(ERROR, "consumer group \"%s\" is not there", group->name);
@@ -441,7 +442,8 @@ pgqueue_group_set(const ConsumerGroup *group, const GroupSettings *settings)
 	if (OidIsValid(settings->owner))
 		row.values[GROUP_ATTR_OWNER - 1] = pgqueue_role_datum(settings->owner);
 	/* a row that the current command has written must become visible first */
-	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.tuple->t_data)))
+	xmin = HeapTupleHeaderGetXmin(row.tuple->t_data);
+	if (TransactionIdIsCurrentTransactionId(xmin))
 		CommandCounterIncrement();
 	pgqueue_registry_write(REGISTRY_GROUP, &row.tuple->t_self, GROUP_NATTS,
 						   row.values, row.nulls);

@@ -30,7 +30,7 @@ typedef struct ConsumerGroup
 /* What to change of a group's settings. */
 typedef struct GroupSettings
 {
-	char	   *reset;			/* a word of auto_offset_reset; NULL: as it is */
+	char	   *reset;			/* auto_offset_reset; NULL: as it is */
 	bool		set_expiry;
 	Interval   *expiry;			/* NULL: never */
 	bool		implicit;		/* of a new group: see ConsumerGroup */

@@ -202,7 +202,7 @@ pgqueue_member_holds(const Progress *progress, const Member *member)
 		strcmp(progress->member, member->name) == 0;
 }
 
-/* Return true if the messages in hand were handed out since the member joined. */
+/* Return true if the messages were handed out since the member joined. */
 bool
 pgqueue_member_handed(const Member *member, const Progress *progress)
 {
@@ -313,10 +313,10 @@ client_name(void)
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
 	address = inet_client_addr(fcinfo);
-	if (!fcinfo->isnull)
-		return psprintf("%s@%s", name,
-						DatumGetCString(DirectFunctionCall1(inet_out, address)));
-	return name[0] == '\0' ? NULL : name;
+	if (fcinfo->isnull)
+		return name[0] == '\0' ? NULL : name;
+	address = DirectFunctionCall1(inet_out, address);
+	return psprintf("%s@%s", name, DatumGetCString(address));
 }
 
 /*
@@ -365,8 +365,8 @@ pgqueue_touch_lease(ConsumerGroup *group, Topic *topic, const char *name)
 }
 
 /*
- * Remove a member, and take back the messages that it has in hand.  Return false
- * if it was not a member.
+ * Remove a member, and take back the messages that it has in hand.  Return
+ * false if it was not a member.
  *
  * Locks: the member's, and the group's progress in the partitions of which it
  * has messages in hand; waits for both.

@@ -5,10 +5,10 @@
  *	  if that was removed and auto_offset_reset is earliest, the log start.
  *
  * If retention has removed messages that a group has yet to read, its next call
- * raises QU001; with auto_offset_reset "earliest" the group jumps: the call reads
- * from the log start, and the row that moves the offset counts those in between as
- * missed.  A call that finds nothing to read writes nothing: the jump is pending.
- * Proof: src/README, section 13.
+ * raises QU001; with auto_offset_reset "earliest" the group jumps: the call
+ * reads from the log start, and the row that moves the offset counts those in
+ * between as missed.  A call that finds nothing to read writes nothing: the
+ * jump is pending.  Proof: src/README, section 13.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,7 +25,7 @@
 /*
  * Return the offset to read from.
  *
- * Errors: QU001 if it was removed and the group does not jump, or if it is lost.
+ * Errors: QU001 if it was removed and the group does not jump, or is lost.
  */
 static int64
 place_to_read(const ConsumerGroup *group, Topic *topic,
@@ -84,7 +84,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	if (!progress->found)
 		progress->offset = *from;
 
-	/* no message was read: there is none yet, or the log ends before the offset */
+	/* no message was read: there is none, or the log ends before the offset */
 	if (sink->taken == before && *from > start &&
 		pgqueue_behind_log_end(topic, partition, *from))
 		pgqueue_offset_out_of_range(topic, partition, *from,
@@ -92,7 +92,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	return end;
 }
 
-/* Return the number of offsets before the log start that a group misses at upto. */
+/* Count the offsets before the log start that a group misses at upto. */
 int64
 pgqueue_missed(const Progress *progress, int64 log_start, int64 upto)
 {

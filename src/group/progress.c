@@ -82,10 +82,10 @@ pgqueue_progress_busy(int32 group, int32 topic_id, int32 partition)
 }
 
 /*
- * Return the tag of the lock of the groups' offsets in a partition.  A transaction
- * that may put a group before the offsets of all others has it shared, to its end,
- * and looks the topic up again when it has the lock.  Retention tries it
- * exclusively.
+ * Return the tag of the lock of the groups' offsets in a partition.  A
+ * transaction that may put a group before the offsets of all others has it
+ * shared, to its end, and looks the topic up again when it has the lock.
+ * Retention tries it exclusively.
  */
 LOCKTAG
 pgqueue_positions_tag(const Topic *topic, int32 partition)
@@ -164,7 +164,7 @@ judge_restored(Progress *progress)
 		pgqueue_new_epoch(progress);
 }
 
-/* Read the newest row, as of now; without the lock it may be outdated at once. */
+/* Read the newest row, as of now; without the lock it is soon outdated. */
 void
 pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 					  Progress *progress)
@@ -204,14 +204,15 @@ pgqueue_progress_read(int32 group, const Topic *topic, int32 partition,
 /*
  * Lock and read the progress for a call that may put the group back.
  *
- * Locks: takes pgqueue_positions_tag() and the group's progress; waits for both.
+ * Locks: takes pgqueue_positions_tag() and the group's progress.
  * Errors: 40001.
  */
 void
 pgqueue_progress_lock_and_read(int32 group, Topic *topic, int32 partition,
 							   Progress *progress)
 {
-	(void) pgqueue_lock(pgqueue_positions_tag(topic, partition), ShareLock, true);
+	(void) pgqueue_lock(pgqueue_positions_tag(topic, partition), ShareLock,
+						true);
 	(void) pgqueue_progress_lock(group, topic->id, partition, true);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group, topic, partition, progress);
@@ -262,7 +263,7 @@ insert_row(const Progress *progress, ProgressAction action)
 
 /*
  * Write the group's new state in the partition: what the caller has read and
- * changed, the next generation and, if the offset is moved, the role and the time.
+ * changed, the next generation and, if the offset is moved, role and time.
  *
  * Locks: the group's progress in the partition.
  */
@@ -291,7 +292,7 @@ pgqueue_progress_write(Progress *progress, ProgressAction action)
 	insert_row(progress, action);
 }
 
-/* Return true if a member, alive or not, has messages that are not committed. */
+/* Return true if a member, alive or not, has uncommitted messages. */
 bool
 pgqueue_in_hand(const Progress *progress)
 {
@@ -316,8 +317,8 @@ pgqueue_new_epoch(Progress *progress)
 /* ---------------- all of a group's rows ---------------- */
 
 /*
- * Return true if the group has an offset in the topic.  Look from the end: before
- * it lie deleted rows that an old snapshot keeps.
+ * Return true if the group has an offset in the topic.  Look from the end:
+ * before it lie deleted rows that an old snapshot keeps.
  */
 bool
 pgqueue_progress_any(int32 group, int32 topic_id)
@@ -337,7 +338,7 @@ int32_of(const RegistryScan *scan, HeapTuple tuple, AttrNumber attr)
 	return DatumGetInt32(pgqueue_registry_column(scan, tuple, attr));
 }
 
-/* Return the partitions in which a group has rows, ascending; -1: of any topic. */
+/* Return the partitions in which a group has rows; -1: of any topic. */
 List *
 pgqueue_group_partitions(int32 group, int32 topic_id)
 {

@@ -49,10 +49,10 @@ typedef enum ProgressAction
 } ProgressAction;
 
 /*
- * Partitions with the same rest share a lock, so that a command on all partitions
- * of a wide topic leaves room in the server's lock table.  A multiple of 64, so
- * that they share a bit (PGQUEUE_PARTITION_BIT), too, and the release of the lock
- * wakes a waiter for any of them.
+ * Partitions with the same rest share a lock, so that a command on all
+ * partitions of a wide topic leaves room in the server's lock table.  A
+ * multiple of 64, so that they share a bit (PGQUEUE_PARTITION_BIT), too, and
+ * the release of the lock wakes a waiter for any of them.
  */
 #define PGQUEUE_LOCKED_PARTITIONS 1024
 

@@ -92,7 +92,7 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 
 /*
  * Read the arguments that consume and poll share.  member_arg: -1 for consume.
- * typed_call: the call with value_type, for a hint; %s stands for topic and type.
+ * typed_call: the call with value_type, for a hint; %s: topic and type.
  *
  * Errors: 22004, 22023, 25006, 42501, 42602, 42704, 42804.
  */
@@ -122,14 +122,15 @@ pgqueue_taker_args(FunctionCallInfo fcinfo, bool array, int member_arg,
 
 /* ---------------- taking ---------------- */
 
-/* Return false if the partition is paused, or in the hand of another live member. */
+/* Return false if it is paused, or in the hand of another live member. */
 bool
 pgqueue_may_take(const WaitTarget *target, const Progress *progress)
 {
 	if (progress->paused)
 		return false;
 	return !pgqueue_in_hand(progress) ||
-		(target->member != NULL && strcmp(target->member, progress->member) == 0) ||
+		(target->member != NULL &&
+		 strcmp(target->member, progress->member) == 0) ||
 		!pgqueue_holder_alive(progress);
 }
 
@@ -153,7 +154,7 @@ lock_partition(Taker *taker, const Topic *topic, int32 partition)
 	return true;
 }
 
-/* Move the group's offset over the messages that were read from an offset on. */
+/* Move the group's offset over the messages that were read. */
 static void
 move_offset(Taker *taker, Progress *progress, int64 from, ScanEnd end)
 {
@@ -185,8 +186,8 @@ hand_out(Taker *taker, Progress *progress, int64 from)
 
 /*
  * Take messages of one partition.  Return false, with nothing changed, if
- * another transaction or member has the partition or nothing can be read.  A member
- * is handed again, by a new epoch, what it has in hand already.
+ * another transaction or member has the partition or nothing can be read.  A
+ * member is handed again, by a new epoch, what it has in hand already.
  *
  * Locks: the group's progress in the partition, to the end of the transaction,
  * if messages were taken; and, before the group's first row there, the group
@@ -231,9 +232,9 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 }
 
 /*
- * Take messages of n partitions of a topic (NULL: of all), beginning with another
- * one each time: for consume of the first that has any, for a member of as many as
- * it has room for.  Return true if a consumer is done.
+ * Take messages of n partitions of a topic (NULL: of all), beginning with
+ * another one each time: for consume of the first that has any, for a member of
+ * as many as it has room for.  Return true if a consumer is done.
  */
 bool
 pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)

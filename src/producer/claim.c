@@ -111,7 +111,7 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 	pgqueue_map_free(&map);
 	for (int i = 0; i < claim->nduplicates; i++)
 	{
-		/* in a partition that we do not know of yet; see pgqueue_topic_reload() */
+		/* in a partition that is new: see pgqueue_topic_reload() */
 		if (claim->places[i].partition >= topic->npartitions)
 			topic = pgqueue_topic_reload(topic);
 		if (claim->places[i].partition < 0 ||
@@ -216,8 +216,8 @@ check_order(ProducerClaim *claim, const char *name, bool strict)
  *
  * Locks: takes the producer's to the end of the transaction; waits for it.
  * Errors: QU002, QU003; 40001 if the producer has moved on since the snapshot
- * of a REPEATABLE READ or SERIALIZABLE transaction; 22023; 42501 if the producer
- * is not the user's; 42704 or 55006 if the topic was dropped meanwhile.
+ * of a REPEATABLE READ or SERIALIZABLE transaction; 22023; 42501 if the
+ * producer is not the user's; 42704 or 55006 if the topic was dropped.
  */
 void
 pgqueue_claim(Topic *topic, const char *name, int32 epoch,
@@ -296,8 +296,8 @@ check_undisturbed(const ProducerClaim *claim)
 
 /*
  * Say that a claim's new messages are appended: records, in the order of their
- * sequences.  watermark: jsonb to keep with them, or NULL.  A call of duplicates
- * only leaves the watermark as it is: its own was stored before, or is behind.
+ * sequences.  watermark: jsonb to keep with them, or NULL.  A call of
+ * duplicates only leaves the watermark as it is: its own is no newer.
  *
  * Errors: 55006.
  */

@@ -36,7 +36,7 @@
 /* Runs of a merged row, at the most: a run takes two bytes or more. */
 #define MERGED_RUNS			(MERGED_MAP_BYTES / 2)
 
-/* Columns of queue.producer_history behind those that both tables begin with. */
+/* The other columns of queue.producer_history. */
 #define HISTORY_ATTR_FIRST_SEQUENCE 4
 #define HISTORY_ATTR_PLACES			5
 #define HISTORY_ATTR_INCARNATION	6
@@ -105,8 +105,8 @@ add_places(const PlacesRow *row, SequenceMap *map)
 }
 
 /*
- * Add the map of the first row with a last_sequence between two sequences.  Return
- * false if there is none.
+ * Add the map of the first row with a last_sequence between two sequences.
+ * Return false if there is none.
  */
 static bool
 find_between(const RowTable *table, int32 producer, int32 series, int64 least,
@@ -137,8 +137,8 @@ find_between(const RowTable *table, int32 producer, int32 series, int64 least,
 }
 
 /*
- * Read the map that should hold a sequence, be it recent or pruned.  Return false
- * if none reaches as far.  A sequence that was never stored is not in the map.
+ * Read the map that should hold a sequence, be it recent or pruned; a sequence
+ * that was never stored is not in it.  Return false if none reaches as far.
  *
  * An index scan reads a page's entries up to the bound before it returns the
  * first; so look first as far as a merged row is likely to reach.
@@ -289,10 +289,10 @@ open_history(Merge *merge)
 }
 
 /*
- * Remove rows of earlier series and rows without messages, and move the others to
- * history, merged with their neighbours.  Leave the newest row alone: readers
- * compare its xmin with their snapshot.  Return true if anything was written; set
- * *saved to the number of rows by which the producer has become shorter.
+ * Remove rows of earlier series and rows without messages, and move the others
+ * to history, merged with their neighbours.  Leave the newest row alone:
+ * readers compare its xmin with their snapshot.  Return true if anything was
+ * written; set *saved to the number of rows that the producer has no more.
  *
  * Locks: the producer's.
  */

@@ -16,8 +16,8 @@
  * making and forgetting the producer, too.  Proofs: src/README, section 10.
  *
  * A producer is due when it has so many rows in queue.producer_batch that
- * maintenance should merge them.  Each DUE_ROWS-th row that it writes comes with
- * a row of queue.producer_due, in the same transaction:
+ * maintenance should merge them.  Each DUE_ROWS-th row that it writes comes
+ * with a row of queue.producer_due, in the same transaction:
  *
  *	 topic_id | name |  the index
  *
@@ -124,8 +124,8 @@ pgqueue_producer_find(int32 topic_id, const char *name, Snapshot snapshot,
 }
 
 /*
- * Look up the producer of a call that produces.  The session keeps the row of the
- * last one, once it is committed, while no producer has gone
+ * Look up the producer of a call that produces.  The session keeps the row of
+ * the last one, once it is committed, while no producer has gone
  * (pgqueue_registry_changes); proof in src/README, section 10.
  *
  * Locks: the producer's, and what comes with it.
@@ -178,8 +178,8 @@ pgqueue_producer_make(const Topic *topic, const char *name, bool strict,
 
 /*
  * Return ids of a topic's producers, or of those that are due, in ascending
- * order, as C strings: the first of those after an id (NULL: of all), at most so
- * many (0: all).  The caller locks each producer and looks it up again.
+ * order, as C strings: the first of those after an id (NULL: of all), at most
+ * so many (0: all).  The caller locks each producer and looks it up again.
  */
 List *
 pgqueue_producer_ids(const Topic *topic, bool due, const char *after, int limit)
@@ -230,8 +230,9 @@ pgqueue_producer_wrote(int32 topic_id, const char *name, int64 before,
 }
 
 /*
- * Delete the rows by which a producer (NULL: all of the topic) is due.  Return true
- * if there was one.  Locks: the producer's, or the strongest of the topic's table.
+ * Delete the rows by which a producer (NULL: all of the topic) is due.  Return
+ * true if there was one.  Locks: the producer's, or the strongest of the
+ * topic's table.
  */
 bool
 pgqueue_producer_due_delete(int32 topic_id, const char *name)
@@ -247,8 +248,8 @@ pgqueue_producer_due_delete(int32 topic_id, const char *name)
 }
 
 /*
- * Delete a producer, and all that is known of its messages.  Locks: the producer's,
- * or the strongest of the topic's table.
+ * Delete a producer, and all that is known of its messages.  Locks: the
+ * producer's, or the strongest of the topic's table.
  */
 void
 pgqueue_producer_forget(const Topic *topic, const char *name, int32 id)

@@ -33,7 +33,7 @@ typedef struct ProducerState
 	Datum		watermark;		/* jsonb */
 } ProducerState;
 
-/* Columns that queue.producer_batch and _history, and their indexes, begin with. */
+/* First columns of queue.producer_batch and _history, and of their indexes. */
 #define ROW_ATTR_PRODUCER			1
 #define ROW_ATTR_SERIES				2
 #define ROW_ATTR_LAST_SEQUENCE		3

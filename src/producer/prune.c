@@ -44,8 +44,8 @@ pgqueue_prune_producer(Topic *topic, const char *name, int64 *saved)
 
 /*
  * Prune the next of a topic's producers that are due, after an id, at most so
- * many.  Set *n to their number and *after to the last of them, before anything can
- * fail.  Return the number of rows saved.
+ * many.  Set *n to their number and *after to the last of them, before anything
+ * can fail.  Return the number of rows saved.
  */
 int64
 pgqueue_producers_prune_due(Topic *topic, char *after, int limit, int *n)
@@ -83,7 +83,7 @@ find_unused(const Topic *topic, const char *name, TimestampTz since,
 	return (state.found ? state.used_at : producer->created_at) < since;
 }
 
-/* Forget a producer that has not been used since a time, unless it is in use. */
+/* Forget a producer that has not been used since a time. */
 static bool
 forget_unused(Topic *topic, const char *name, TimestampTz since)
 {
@@ -104,8 +104,9 @@ forget_unused(Topic *topic, const char *name, TimestampTz since)
 }
 
 /*
- * Look at as many producers after an id as one transaction may forget, and forget
- * the unused ones.  Set *after to the last one.  Return false if there was none.
+ * Look at as many producers after an id as one transaction may forget, and
+ * forget the unused ones.  Set *after to the last one.  Return false if there
+ * was none.
  */
 bool
 pgqueue_forget_next(Topic *topic, char *after, TimestampTz since,

@@ -13,11 +13,11 @@
  *	 incarnation of the log that the places are of (topic/incarnation.c)
  *
  * Later rows have the greater (series, last_sequence, generation), so the
- * newest is read from the index's end, and the row of an earlier sequence is the
- * first with a last_sequence not below it; unless pruning has moved it to
- * queue.producer_history (history.c).  A row without messages (a fence,
- * a call of duplicates only, a watermark alone) repeats last_sequence, has no
- * places, and comes behind the row that has.
+ * newest is read from the index's end, and the row of an earlier sequence is
+ * the first with a last_sequence not below it; unless pruning has moved it to
+ * queue.producer_history (history.c).  A row without messages (a fence, a call
+ * of duplicates only, a watermark alone) repeats last_sequence, has no places,
+ * and comes behind the row that has.
  *
  * Rows are read and written under the producer's lock (producer.c), as of now,
  * with SnapshotSelf, as those of queue.progress.
@@ -32,7 +32,7 @@
 #include "base/data.h"
 #include "producer/producer.h"
 
-/* Counts rows that this backend wrote, and deletions, so a caller notices them. */
+/* Counts rows that this backend wrote, and deletions. */
 uint64		pgqueue_producer_changes = 0;
 
 static void
@@ -92,7 +92,8 @@ pgqueue_producer_state_read(int32 producer, Snapshot snapshot,
 }
 
 /*
- * Add a row.  map: the places of first_sequence to state->last_sequence, or NULL.
+ * Add a row.  map: the places of first_sequence to state->last_sequence, or
+ * NULL.
  * Locks: the producer's.
  */
 void

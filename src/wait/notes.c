@@ -78,8 +78,8 @@ note_partition(Note *note, int32 partition)
 }
 
 /*
- * Note that the transaction has produced to a partition: its end wakes the topic's
- * waiters, and notifies a channel, if not NULL.
+ * Note that the transaction has produced to a partition: its end wakes the
+ * topic's waiters, and notifies a channel, if not NULL.
  */
 void
 pgqueue_note_produced(int32 topic_id, int32 partition, const char *channel)
@@ -97,8 +97,9 @@ pgqueue_note_topic_changed(int32 topic_id)
 }
 
 /*
- * Note that it has written a group's rows about a partition (-1: about all): its end
- * wakes the group's blocked waiters or, if it has left more to do, all of them.
+ * Note that it has written a group's rows about a partition (-1: about all):
+ * its end wakes the group's blocked waiters or, if it has left more to do, all
+ * of them.
  */
 void
 pgqueue_note_progress(int32 group, int32 topic_id, int32 partition, bool more)
@@ -116,7 +117,7 @@ pgqueue_note_held(int32 group, int32 topic_id, int32 partition)
 	note_of(topic_id, group)->held |= PGQUEUE_PARTITION_BIT(partition);
 }
 
-/* Wake blocked waiters: a group's partition was released during a transaction. */
+/* Wake blocked waiters: a partition was released during a transaction. */
 void
 pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 {
@@ -129,9 +130,9 @@ pgqueue_wake_blocked(int32 group, int32 topic_id, int32 partition)
 }
 
 /*
- * Wake waiters after a transaction has ended, or a subtransaction was rolled back,
- * and has released its locks.  Called for each of its resource owners, of which
- * the first does all.  Must not fail.
+ * Wake waiters after a transaction has ended, or a subtransaction was rolled
+ * back, and has released its locks.  Called for each of its resource owners, of
+ * which the first does all.  Must not fail.
  */
 static void
 transaction_over(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,

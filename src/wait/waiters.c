@@ -12,9 +12,9 @@
  *	 |      |      |                |  group, head, next, prev               |
  *	 +------+------+----------------+----------------------------------------+
  *
- * A topic is hashed to a slot; a slot lists the entries of the sessions that wait
- * for its topics, in the order of their arrival.  A session has an entry for each
- * of its topics; the first of them is the head of the others.
+ * A topic is hashed to a slot; a slot lists the entries of the sessions that
+ * wait for its topics, in the order of their arrival.  A session has an entry
+ * for each of its topics; the first of them is the head of the others.
  *
  * waiting   number of the slot's entries; if it is 0, a producer does no more.
  * woken     (head's)  the waiter was told since it last looked.
@@ -26,19 +26,21 @@
  *           partitions, which only a note about all of them concerns.
  *
  * No wake-up is lost.  A waiter registers, then looks (snapshot, locks), then
- * sleeps.  A producer becomes visible to new snapshots, then reads waiting.  Both
- * have a memory barrier in between, so either the producer finds the entry, or the
- * waiter's look finds the message.  A transaction that blocked others releases its
- * locks, or aborts, then looks for entries that are blocked; a waiter sets blocked
- * before it looks whether a transaction blocks it.  In the same way it sets all
- * bits of wanted before it looks which partitions are its own, and clears woken.
+ * sleeps.  A producer becomes visible to new snapshots, then reads waiting.
+ * Both have a memory barrier in between, so either the producer finds the
+ * entry, or the waiter's look finds the message.  A transaction that blocked
+ * others releases its locks, or aborts, then looks for entries that are
+ * blocked; a waiter sets blocked before it looks whether a transaction blocks
+ * it.  In the same way it sets all bits of wanted before it looks which
+ * partitions are its own, and clears woken.
  *
- * Only as many waiters are woken as can find something: one of each group for each
- * partition that was written to, and all filtered ones that want one of these.  A
- * waiter that was told and has not looked yet does not count.  A consumer that
- * leaves messages, or releases its partition, wakes the next waiter; so does a
- * waiter that leaves after it was told and before it looked.  A waiter that looks,
- * and then does nothing, delays the others at most for queue.recheck_interval.
+ * Only as many waiters are woken as can find something: one of each group for
+ * each partition that was written to, and all filtered ones that want one of
+ * these.  A waiter that was told and has not looked yet does not count.  A
+ * consumer that leaves messages, or releases its partition, wakes the next
+ * waiter; so does a waiter that leaves after it was told and before it looked.
+ * A waiter that looks, and then does nothing, delays the others at most for
+ * queue.recheck_interval.
  *
  *-------------------------------------------------------------------------
  */
@@ -162,7 +164,7 @@ typedef struct WokenGroups
 	}			groups[16];
 } WokenGroups;
 
-/* Return where a group's woken waiters are counted, or NULL if there is no room. */
+/* Return where a group's woken waiters are counted, or NULL: no room. */
 static int *
 woken_of(WokenGroups *woken, int32 group)
 {
@@ -197,7 +199,7 @@ concerns(const Note *note, WaitEntry *entry, bool isCommit)
 	return blocked || (isCommit && note->more);
 }
 
-/* Tell a waiter.  Return false if it was told already, and has not looked yet. */
+/* Tell a waiter.  Return false if it was told, and has not looked yet. */
 static bool
 tell(WaitEntry *entry, uint32 what)
 {
@@ -247,8 +249,9 @@ pgqueue_waiters_wake(const Note *note, bool isCommit)
 }
 
 /*
- * Tell another waiter of the group of an entry, the waiter of which leaves after it
- * was told and before it looked.  Locks: that of the lists, exclusively.
+ * Tell another waiter of the group of an entry, the waiter of which leaves
+ * after it was told and before it looked.  Locks: that of the lists,
+ * exclusively.
  */
 static void
 pass_on(const WaitEntry *left)
@@ -271,8 +274,8 @@ pass_on(const WaitEntry *left)
 /* ---------------- sleeping ---------------- */
 
 /*
- * Entries of this session, in the order of its topics, the head first.  If there
- * is no room for all, the session has to look by itself.
+ * Entries of this session, in the order of its topics, the head first.  If
+ * there is no room for all, the session has to look by itself.
  */
 static WaitEntry *own[PGQUEUE_MAX_TOPICS];
 static int	nown = 0;
@@ -314,8 +317,8 @@ enter(int32 topic_id, int32 group, bool filtered)
 }
 
 /*
- * Begin to wait for topics on behalf of a group (0: it does not exist yet).  The
- * caller ensures that pgqueue_wait_end() is called, also after an error.
+ * Begin to wait for topics on behalf of a group (0: it does not exist yet).
+ * The caller ensures that pgqueue_wait_end() is called, also after an error.
  */
 void
 pgqueue_wait_begin(const int32 *topic_ids, int ntopics, int32 group,
@@ -385,7 +388,7 @@ pgqueue_wait_look(void)
 	pg_memory_barrier();
 }
 
-/* Make the session look again: commits before it registered have not told it. */
+/* Make the session look again: earlier commits have not told it. */
 void
 pgqueue_wait_again(void)
 {
@@ -394,11 +397,11 @@ pgqueue_wait_again(void)
 }
 
 /*
- * Sleep, after a look that found nothing, until told, or until it is time to look
- * again, or for the timeout in milliseconds.  blocked: other transactions block the
- * session.  wanted: of each topic, the partitions that it may read, by their bits.
- * Return true if a transaction has produced; the messages may be gone by now, or
- * not be readable yet.
+ * Sleep, after a look that found nothing, until told, or until it is time to
+ * look again, or for the timeout in milliseconds.  blocked: other transactions
+ * block the session.  wanted: of each topic, the partitions that it may read,
+ * by their bits.  Return true if a transaction has produced; the messages may
+ * be gone by now, or not be readable yet.
  *
  * The entry tells, not the latch: the server's timers set the latch, too, even
  * stopped ones, and a wait for a lock during the look resets it.
