@@ -44,7 +44,7 @@ typedef struct AssignmentPlan
 } AssignmentPlan;
 
 /*
- * Return the quota of a live member.  All agree on the order of the array,
+ * Return the quota of a live member.  Members agree on the order of the array,
  * which decides between members that own equally many partitions.
  */
 static int

@@ -183,7 +183,7 @@ pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 	pgqueue_registry_end(&assignments);
 }
 
-/* Read the members, and return one of them; one without rows owns nothing. */
+/* Read the members, and return one of them; without rows it owns nothing. */
 Member *
 pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,
 					   const char *name, Members *members)
