@@ -50,6 +50,13 @@ extern char *pgqueue_name_arg(const text *name, const char *kind);
 extern int64 pgqueue_duration(const char *name, const Interval *interval);
 extern int64 pgqueue_duration_arg(FunctionCallInfo fcinfo, int arg,
 								  const char *name, int64 if_null);
+extern void pgqueue_check_result(TupleDesc desc, const Oid *types, int n);
+extern HeapTuple pgqueue_form_row(TupleDesc desc, const Datum *values,
+								  const bool *nulls, int n);
+extern Datum pgqueue_return_row(FunctionCallInfo fcinfo, const Datum *values,
+								const bool *nulls, int n);
+extern void pgqueue_put_row(ReturnSetInfo *rsinfo, const Datum *values,
+							const bool *nulls, int n);
 
 /* ---------------- shmem.c ---------------- */
 
@@ -166,19 +173,6 @@ extern void pgqueue_registry_insert(RegistryTable which, int ncolumns,
 									Datum *values, bool *nulls);
 extern int32 pgqueue_registry_new_id(const char *sequence);
 extern void pgqueue_registry_delete_row(RegistryTable which, ItemPointer tid);
-
-/* ---------------- snapshot.c ---------------- */
-
 extern void pgqueue_check_known(TransactionId xmin, const char *doing);
-
-/* ---------------- row.c ---------------- */
-
-extern void pgqueue_check_result(TupleDesc desc, const Oid *types, int n);
-extern HeapTuple pgqueue_form_row(TupleDesc desc, const Datum *values,
-								  const bool *nulls, int n);
-extern Datum pgqueue_return_row(FunctionCallInfo fcinfo, const Datum *values,
-								const bool *nulls, int n);
-extern void pgqueue_put_row(ReturnSetInfo *rsinfo, const Datum *values,
-							const bool *nulls, int n);
 
 #endif							/* QUEUE_BASE_H */

@@ -50,14 +50,11 @@ TimestampTz *pgqueue_code_begun = &own_begun;
 /* The process ends because code ran too long. */
 volatile sig_atomic_t pgqueue_code_expired = false;
 
-/* ---------------- is there any? ---------------- */
-
 /*
  * Return true if an index may call functions of its owner: through an
  * expression or a predicate, or through the type of a column (a range type's
  * subtype_diff, which GiST calls, may be any function).  What B-tree, hash,
- * BRIN and GIN call belongs to an operator class, which only superusers can
- * make.
+ * BRIN and GIN call belongs to an operator class, which only superusers make.
  */
 static bool
 index_has_code(Oid relid)
@@ -97,8 +94,6 @@ table_has_code(Oid relid, bool constraints)
 	table_close(rel, AccessShareLock);
 	return result;
 }
-
-/* ---------------- limits ---------------- */
 
 /* End the process at the next chance, as SIGTERM does.  A signal handler. */
 static void
@@ -156,8 +151,6 @@ pgqueue_code_end(void)
 	*pgqueue_code_begun = 0;
 }
 
-/* ---------------- where it may run ---------------- */
-
 /*
  * Check that the code of a table may run in this process: that of its indexes,
  * and, if constraints, of its CHECKs.
@@ -187,10 +180,7 @@ pgqueue_code_refused(void)
 	return result;
 }
 
-/*
- * Return true if code has run so long in this process that the process must not
- * begin another step.
- */
+/* Return true if code has run so long that the process must begin no more steps. */
 bool
 pgqueue_code_spent(void)
 {

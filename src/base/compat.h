@@ -15,6 +15,9 @@
 #include "utils/acl.h"
 #include "utils/rel.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error "queue needs PostgreSQL 15 or newer"

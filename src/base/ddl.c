@@ -95,12 +95,12 @@ pgqueue_rethrow_conflict(MemoryContext context)
 
 /*
  * Run DDL as a role, with a search_path that users cannot change.  The caller
- * has checked the user's rights.
+ * has checked the user's rights.  removes: it drops or detaches storage, and runs
+ * no user's code; attaches: the segment that it attaches, if any.
  *
  * As the extension's owner run only DDL that looks at nothing that users can
- * shape: a topic's table may have CHECK constraints and indexes, and their
- * functions would run with the owner's rights.  Such DDL is run as the topic's
- * owner.
+ * shape: functions of a topic's CHECKs and indexes would run with the owner's
+ * rights.
  */
 void
 pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
@@ -152,7 +152,6 @@ pgqueue_run_ddl(Oid role, const char *sql)
 	pgqueue_run_ddl_for(role, sql, false, InvalidOid);
 }
 
-/* Run DDL that drops or detaches storage, and runs no user's code. */
 void
 pgqueue_run_removal(Oid role, const char *sql)
 {

@@ -21,8 +21,6 @@
 #include "base/base.h"
 #include "base/lock.h"
 
-/* ---------------- locks ---------------- */
-
 /* Milliseconds between two tries. */
 #define LOCK_PAUSE 10
 
@@ -31,7 +29,6 @@ bool pgqueue_attempting = false;
 
 /*
  * Lock a table of a topic to look at it: wait for the lock, but not if attempting.
- *
  * Errors: 55P03.
  */
 void
@@ -50,7 +47,6 @@ pgqueue_lock_to_look(Oid relid)
 
 /*
  * Open a relation to look at it, or return NULL if it is gone.
- *
  * Locks, errors: those of pgqueue_lock_to_look().
  */
 Relation
@@ -126,10 +122,8 @@ pgqueue_unlock_relation(Oid relid, LOCKMODE mode)
 
 /*
  * Wait for no lock longer than a moment, to the end of the transaction or, in
- * a nest of settings, of that: for a caller that holds locks that others need
- * while it only looks at what may be locked.  A limit of the user's stays.
- *
- * Errors, then, of a wait: 55P03.
+ * a nest of settings, of that: for a caller that holds locks that others need.  A
+ * limit of the user's stays.  Errors, then, of a wait: 55P03.
  */
 void
 pgqueue_wait_shortly(GucAction action)
@@ -248,12 +242,9 @@ pgqueue_lock_segment_soon(Oid relid, LOCKMODE mode, int patience)
 	return try_for_a_while(pgqueue_try_lock_segment, relid, mode, patience);
 }
 
-/* ---------------- sizes ---------------- */
-
 /*
  * Return the bytes on disk of a segment with TOAST and indexes, or 0 if it is gone:
  * what pg_total_relation_size() tells, which may wait for locks.
- *
  * Errors: those of pgqueue_lock_to_look().
  */
 int64

@@ -104,10 +104,7 @@ pgqueue_find_relation_holder(Oid relid, LOCKMODE mode, LockHolder *holder)
 		find_holder(pgqueue_tag_of_relation(toast), mode, holder);
 }
 
-/*
- * Return the name of the application that a backend runs, or NULL if the user may
- * not see it.
- */
+/* Return the name of a backend's application; NULL if the user may not see it. */
 static const char *
 application_of(const LockHolder *holder)
 {
@@ -162,9 +159,8 @@ int
 pgqueue_errdetail_lock_holder(LOCKTAG tag, LOCKMODE mode)
 {
 	LockHolder	holder;
-	bool		found = find_holder(tag, mode, &holder);
 
-	return errdetail_holder(found, &holder);
+	return errdetail_holder(find_holder(tag, mode, &holder), &holder);
 }
 
 /* The same for a lock on a table or its TOAST table. */
@@ -172,7 +168,7 @@ int
 pgqueue_errdetail_relation_holder(Oid relid, LOCKMODE mode)
 {
 	LockHolder	holder;
-	bool		found = pgqueue_find_relation_holder(relid, mode, &holder);
 
-	return errdetail_holder(found, &holder);
+	return errdetail_holder(pgqueue_find_relation_holder(relid, mode, &holder),
+							&holder);
 }

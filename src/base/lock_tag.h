@@ -57,7 +57,6 @@ pgqueue_tag(uint16 kind, uint32 field2, uint32 field3)
 	return tag;
 }
 
-/* Return the tag of a table of this database. */
 static inline LOCKTAG
 pgqueue_tag_of_relation(Oid relid)
 {
@@ -67,7 +66,6 @@ pgqueue_tag_of_relation(Oid relid)
 	return tag;
 }
 
-/* Return a tag by the hash of a name. */
 static inline LOCKTAG
 pgqueue_tag_by_name(uint16 kind, const char *name)
 {

@@ -4,11 +4,10 @@
  *	  The extension's own tables: their columns and types; find, open and check
  *	  the tables.
  *
- * The rest of the library knows the columns of these tables by number, and the
- * types of their values.  During ALTER EXTENSION UPDATE sessions with the older
- * library go on, and a newer library may be loaded before the update.  So a
- * column's number, name and type never change between versions; columns are
- * only ever appended (CONTRIBUTING.md).  Here is what follows from that:
+ * The library knows the columns of these tables by number and type.  During ALTER
+ * EXTENSION UPDATE sessions with the older library go on, and a newer library may
+ * be loaded before the update.  So a column's number, name and type never change
+ * between versions; columns are only ever appended (CONTRIBUTING.md):
  *
  *  the table has more columns than the library knows: the library ignores
  *  them, stores NULL in a new row, and leaves them alone in a row it changes;
@@ -17,9 +16,7 @@
  *  the table has fewer columns: the library reads NULL, and does not store its
  *  own value.
  *
- * registry_row.c reads and writes rows so.  Any other difference is an error,
- * raised when the table is opened.  The check is remembered until the relation
- * changes.
+ * Any other difference is an error, raised when the table is opened.
  *
  *-------------------------------------------------------------------------
  */

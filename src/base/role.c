@@ -96,7 +96,6 @@ pgqueue_check_belongs(const char *kind, const char *name, const RoleRef *owner)
 
 /*
  * Return the role to which the user gives a group or a producer.
- *
  * Errors: 42704 no such role, 42501 if the user is not a member of it.
  */
 Oid

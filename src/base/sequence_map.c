@@ -28,9 +28,6 @@
 #include "postgres.h"
 
 #include "common/int.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
 
 #include "base/data.h"
 

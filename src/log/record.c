@@ -14,9 +14,6 @@
 #include "access/detoast.h"
 #include "access/tupmacs.h"
 #include "utils/memutils.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
 
 #include "log/log.h"
 

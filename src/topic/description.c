@@ -22,8 +22,6 @@
 #include "topic/topic.h"
 #include "topic/topic_row.h"
 
-/* ---------------- descriptions that are replaced ---------------- */
-
 static void
 old_is_gone(void *topic)
 {
@@ -162,9 +160,10 @@ load_relations(Topic *topic, Topic *target)
 		view_flaw = pgqueue_load_view(topic);
 		target->view = topic->view;
 		if (topic->broken == NULL)
+		{
 			load_segments(topic);
-		if (topic->broken == NULL)
 			topic->broken = view_flaw;
+		}
 		relation_close(log, AccessShareLock);
 	}
 	MemoryContextSwitchTo(old);

@@ -132,10 +132,7 @@ last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 	return last;
 }
 
-/*
- * Return the offset behind the last message that is committed, as of now; the log
- * start if there is none.
- */
+/* Return the offset behind the last committed message, at least the log start. */
 int64
 pgqueue_committed_end(const Topic *topic, int32 partition)
 {
@@ -218,7 +215,6 @@ pgqueue_offset_out_of_range(Topic *topic, int32 partition, int64 offset,
 					   start, end)));
 }
 
-/* Raise the error for a position that was to be stored and passes latest. */
 void
 pgqueue_offset_beyond(const Topic *topic, int32 partition, int64 offset,
 					  const LogEnds *ends)

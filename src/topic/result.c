@@ -15,9 +15,6 @@
 #include "utils/builtins.h"
 #include "utils/relcache.h"
 #include "utils/tuplestore.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
 
 #include "base/base.h"
 #include "log/log.h"

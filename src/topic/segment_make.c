@@ -155,7 +155,6 @@ may_create(Oid tablespace, Oid role)
 /*
  * Return the tablespace of that name, after checking that the role may create
  * tables there.
- *
  * Errors: 42704 if there is none, 42501, 22023 for the one of shared tables.
  */
 Oid

@@ -13,11 +13,7 @@
 #include "base/base.h"
 #include "topic/topic_row.h"
 
-/*
- * Read a cleanup policy, as Kafka writes them.
- *
- * Errors: 22023.
- */
+/* Read a cleanup policy, as Kafka writes them.  Errors: 22023. */
 int
 pgqueue_cleanup_policy(const text *policy)
 {
@@ -35,8 +31,6 @@ pgqueue_cleanup_policy(const text *policy)
 			 errmsg("cleanup_policy must be \"delete\", \"compact\" or \"compact,delete\", not \"%s\"",
 					name)));
 }
-
-/* ---------------- reading ---------------- */
 
 static bool
 read_row(TopicRow *row, const char *name, LOCKMODE lockmode, Snapshot snapshot)
@@ -102,8 +96,6 @@ pgqueue_load_row(const char *name, Topic *topic)
 	return true;
 }
 
-/* ---------------- writing ---------------- */
-
 /* Begin a new row, all NULL. */
 void
 pgqueue_topic_row_new(TopicRow *row)
@@ -114,9 +106,7 @@ pgqueue_topic_row_new(TopicRow *row)
 
 /*
  * Read a topic's row as it is now, to change it.
- *
- * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
- * Errors: 40001.
+ * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.  Errors: 40001.
  */
 void
 pgqueue_topic_row_read(TopicRow *row, const char *name)
