@@ -36,6 +36,7 @@
 #define guc_malloc(elevel, size) malloc(size)
 #define pgstat_get_local_beentry_by_index pgstat_fetch_stat_local_beentry
 #else
+#include "varatt.h"
 #define pgqueue_owns_relation(relid, role) \
 	object_ownercheck(RelationRelationId, (relid), (role))
 #define pgqueue_schema_aclcheck(nsp, role, mode) \
@@ -79,8 +80,8 @@
 #endif
 
 /*
- * 17 has a registry of shared memory made at run time, and 19 hands the function
- * that fills it an argument.
+ * 17 has a registry of shared memory made at run time, and 19 hands the
+ * function that fills it an argument.
  */
 #include "storage/shmem.h"
 #if PG_VERSION_NUM >= 170000

@@ -16,7 +16,9 @@
 
 #include "base/compat.h"
 
-/* 16 renamed what names a relation's file, and the columns of a B-tree's record */
+/*
+ * 16 renamed what names a relation's file, and the columns of a B-tree's record
+ */
 #if PG_VERSION_NUM < 160000
 #define RelFileLocator RelFileNode
 #define rd_locator rd_node
@@ -63,8 +65,8 @@
 #endif
 
 /*
- * 19 made CLUSTER a form of REPACK: its progress, and the swap of files; and the
- * options of the table access method's callbacks are unsigned.
+ * 19 made CLUSTER a form of REPACK: its progress, and the swap of files; and
+ * the options of the table access method's callbacks are unsigned.
  */
 #if PG_VERSION_NUM < 190000
 #include "commands/cluster.h"

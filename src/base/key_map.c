@@ -3,12 +3,12 @@
  * key_map.c
  *	  The latest offset of each key, in bounded memory: what compaction asks.
  *
- * Keys are compared byte by byte: by a hash alone, compaction would one day remove
- * the message of another key.  The hash has a random seed, so that users cannot
- * choose keys that collide.
+ * Keys are compared byte by byte: by a hash alone, compaction would one day
+ * remove the message of another key.  The hash has a random seed, so that users
+ * cannot choose keys that collide.
  *
- * Memory: the hash table, with room for it to double at any time, and the keys, in
- * blocks.  A new key without room is refused, except the first.
+ * Memory: the hash table, with room for it to double at any time, and the keys,
+ * in blocks.  A new key without room is refused, except the first.
  *
  *-------------------------------------------------------------------------
  */

@@ -4,7 +4,8 @@
  *	  Which partition a key belongs to.
  *
  * Kafka's default partitioner: toPositive(murmur2(key)) % partitions.
- * MurmurHash2 is Austin Appleby's (public domain); seed and variant are Kafka's.
+ * MurmurHash2 is Austin Appleby's (public domain); seed and variant are
+ * Kafka's.
  *
  *-------------------------------------------------------------------------
  */

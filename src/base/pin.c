@@ -13,15 +13,14 @@
 
 #include "access/xact.h"
 
-#include "base/base.h"
 #include "base/lock.h"
 
 static int	pins = 0;
 
 /*
- * Keep the descriptions that are replaced from here on, up to pgqueue_unpin() or,
- * after an error, the end of the transaction.  Call it before anything that may
- * run user code.
+ * Keep the descriptions that are replaced from here on, up to pgqueue_unpin()
+ * or, after an error, the end of the transaction.  Call it before anything that
+ * may run user code.
  */
 void
 pgqueue_pin(void)

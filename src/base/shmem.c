@@ -3,9 +3,9 @@
  * shmem.c
  *    Shared memory: make it or find it, once in a backend.
  *
- * Sessions with libraries of several versions meet in it (README, section 2).  So
- * there is one structure, under one name for ever, and its first four bytes, for
- * ever, say which layout is in use:
+ * Sessions with libraries of several versions meet in it (README, section 2).
+ * So there is one structure, under one name for ever, and its first four bytes,
+ * for ever, say which layout is in use:
  *
  *    "queue"                    "queue state"
  *    +---------+--------+       +--------------+---------------+
@@ -15,13 +15,13 @@
  *
  * version 0: the state is not made yet.  A library that needs another version
  * than it finds refuses to work until the server is restarted.  "queue" has one
- * size for ever, since the server compares sizes; "queue state" is looked up only
- * after the version was found to be right.
+ * size for ever, since the server compares sizes; "queue state" is looked up
+ * only after the version was found to be right.
  *
  * The version stands for all that sessions agree upon, besides tables and
  * files: the layout of the state, the meaning of its fields, the lock tags
- * (lock_tag.h), the arguments of background workers.  Raise PGQUEUE_SHARED_VERSION
- * when any of these changes after a release.
+ * (lock_tag.h), the arguments of background workers.  Raise
+ * PGQUEUE_SHARED_VERSION when any of these changes after a release.
  *
  *-------------------------------------------------------------------------
  */
@@ -141,7 +141,8 @@ request_memory(void)
 
 /*
  * Have the memory set aside, if the library is preloaded.  It need not be: the
- * state fits what the server keeps spare, unless a full lock table has used that up.
+ * state fits what the server keeps spare, unless a full lock table has used
+ * that up.
  */
 void
 pgqueue_shared_init(void)

@@ -20,13 +20,10 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
-#include "access/heaptoast.h"
 #include "catalog/pg_am_d.h"
-#include "miscadmin.h"
 #include "replication/logicalworker.h"
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
-#include "utils/builtins.h"
 
 #include "base/compat_table.h"
 #include "base/base.h"
@@ -91,13 +88,6 @@ log_tuple_insert_speculative(Relation rel, TupleTableSlot *slot,
 					RelationGetRelationName(rel))));
 }
 
-static void
-log_tuple_complete_speculative(Relation rel, TupleTableSlot *slot,
-							   uint32 token, bool succeeded)
-{
-	elog(ERROR, "speculative insertion into a queue_log table");
-}
-
 /* ---------------- given offsets: COPY and INSERT into a segment ------------- */
 
 /* Append rows from COPY, or from a rewrite, with the offsets that they have. */
@@ -158,8 +148,7 @@ log_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 
 /*
  * Errors: 0A000 for anything but a permanent table, and for a new file while
- * the old one has blocks: TRUNCATE would lose messages.  TRUNCATE of an empty
- * segment must work, pg_restore does it.
+ * the old one has blocks; pg_restore runs TRUNCATE on an empty segment.
  */
 static void
 check_new_file(Relation rel, char persistence)
@@ -252,7 +241,6 @@ pgqueue_log_am_handler(PG_FUNCTION_ARGS)
 	am->tuple_insert = log_tuple_insert;
 	am->multi_insert = log_multi_insert;
 	am->tuple_insert_speculative = log_tuple_insert_speculative;
-	am->tuple_complete_speculative = log_tuple_complete_speculative;
 	am->tuple_delete = log_tuple_delete;
 	am->tuple_update = log_tuple_update;
 	am->tuple_lock = log_tuple_lock;

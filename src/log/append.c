@@ -18,7 +18,6 @@
 #include "pgstat.h"
 #include "storage/predicate.h"
 
-#include "log/log.h"
 #include "log/write.h"
 
 #define CHUNK_BYTES		(1024 * 1024)
@@ -31,8 +30,8 @@ pgqueue_needs_toast(HeapTuple tuple)
 }
 
 /*
- * Return what is stored for a record that this transaction and command insert: the
- * record itself, or a copy with its large values moved to the segment's TOAST table.
+ * Return what is stored for a record that this command inserts: the record
+ * itself, or a copy with its large values moved to the segment's TOAST table.
  */
 static HeapTuple
 prepare_record(Relation segment, HeapTuple tuple, TransactionId xid,
@@ -77,11 +76,9 @@ pgqueue_next_chunk(Relation segment, HeapTuple *tuples, int ntuples,
 }
 
 /*
- * Look at the tail, give the records their offsets and times, write them.
- *
- * *ntuples: how many are offered; set to how many were written.
- * *rolls: the roll counter by which the caller chose the segment; set to its
- * value after the append.
+ * Give the records the offsets behind the tail, and times, and write them.
+ * *ntuples: those offered; set to those written.  *rolls: the roll counter by
+ * which the caller chose the segment; set to its value after the append.
  *
  * Locks: the slot.
  */
@@ -138,9 +135,9 @@ pgqueue_append_locked(Relation segment, AppendSlot *slot,
 	return WRITTEN;
 }
 
-/* Tell the caller's tuples what was written for them. */
+/* Tell the caller's tuples what was written for them, and free the copies. */
 void
-pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n)
+pgqueue_free_stored(HeapTuple *tuples, HeapTuple *stored, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (tuples[i] != stored[i])
@@ -151,15 +148,8 @@ pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n)
 			to->offset = from->offset;
 			to->timestamp = from->timestamp;
 			tuples[i]->t_self = stored[i]->t_self;
-		}
-}
-
-void
-pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (tuples[i] != stored[i])
 			heap_freetuple(stored[i]);
+		}
 }
 
 pg_noreturn static void
@@ -177,7 +167,7 @@ offsets_must_ascend(Relation segment, int64 offset, int64 last)
 /*
  * Append records that bring their offsets: COPY or INSERT into a segment.
  *
- * Locks: the caller holds ROW EXCLUSIVE on the segment; takes the append lock.
+ * Locks: ROW EXCLUSIVE on the segment; takes the append lock.
  * Errors: 55000 if offsets do not ascend.
  */
 void
@@ -225,8 +215,7 @@ pgqueue_append_given(Relation segment, HeapTuple *tuples, int ntuples)
 		pgqueue_place_end(&place);
 		pgqueue_slot_unlock(slot);
 
-		pgqueue_copy_stored(tuples + done, stored, n);
-		pgqueue_free_toasted(tuples + done, stored, n);
+		pgqueue_free_stored(tuples + done, stored, n);
 		done += n;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -3,24 +3,22 @@
  * extend.c
  *	  Making a segment's file longer.
  *
- * By as many pages as the caller is about to fill (README, section 4), in one call
- * to the kernel: a write of zeros for each page would cost a bulk append a third
- * of its time.
+ * By as many pages as the caller is about to fill (README, section 4), in one
+ * call to the kernel: a write of zeros for each page would cost a bulk append a
+ * third of its time.
  *
  * PostgreSQL 16 has ExtendBufferedRelBy() for it.  On 15 the space is allocated
- * here, not left as a hole in the file: a disk that is full must fail the append,
- * not the checkpoint.  The storage manager takes the number of blocks from the
- * length of the file.  It need not sync the pages: it syncs the file of every page
- * that was written, and no record that survives a crash is on another one.
+ * here, not left as a hole in the file: a full disk must fail the append, not
+ * the checkpoint.  The storage manager takes the number of blocks from the
+ * length of the file.  It need not sync pages that are never written: no record
+ * that survives a crash is on them.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
-#include "catalog/catalog.h"
 #include "storage/bufmgr.h"
 #include "storage/fd.h"
 #include "storage/lmgr.h"
@@ -31,22 +29,7 @@
 /* At most so many pages in one go: on 16 they are pinned for a moment. */
 #define EXTEND_PAGES	64
 
-#if PG_VERSION_NUM >= 160000
-
-static void
-extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
-{
-	Buffer		buffers[EXTEND_PAGES];
-	uint32		n;
-
-	(void) ExtendBufferedRelBy(BMR_REL(segment), MAIN_FORKNUM, NULL,
-							   EB_SKIP_EXTENSION_LOCK, pages, buffers, &n);
-	for (uint32 i = 0; i < n; i++)
-		ReleaseBuffer(buffers[i]);
-}
-
-#else
-
+#if PG_VERSION_NUM < 160000
 /*
  * Allocate pages behind the last one, as many as its file may have.  Return
  * false, perhaps with some of them, if that fails: the disk is full, the file
@@ -55,6 +38,7 @@ extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 static bool
 allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
+	bool		done = false;
 #ifdef HAVE_POSIX_FALLOCATE
 	BlockNumber part = nblocks / RELSEG_SIZE;
 	BlockNumber block = nblocks % RELSEG_SIZE;
@@ -63,7 +47,6 @@ allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 	char	   *path = part == 0 ? pstrdup(base) :
 		psprintf("%s.%u", base, part);
 	int			fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
-	bool		done = false;
 
 	if (fd >= 0)
 	{
@@ -74,25 +57,13 @@ allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
 	}
 	pfree(path);
 	pfree(base);
-	return done;
-#else
-	return false;
 #endif
+	return done;
 }
-
-/* Add pages; where allocate() cannot, the storage manager raises the error. */
-static void
-extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
-{
-	if (pages == 1 || !allocate(segment, nblocks, pages))
-		ReleaseBuffer(ReadBuffer(segment, P_NEW));
-}
-
 #endif
 
 /*
- * Make a segment of nblocks blocks longer, by up to the given number of pages,
- * at least one.  All of them are zero.
+ * Make a segment of nblocks blocks longer, by one to so many pages of zeros.
  *
  * Locks: the slot; ROW EXCLUSIVE on the segment.
  * Errors: I/O and disk full.
@@ -101,11 +72,24 @@ void
 pgqueue_extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
 	bool		need_lock = !RELATION_IS_LOCAL(segment);
+#if PG_VERSION_NUM >= 160000
+	Buffer		buffers[EXTEND_PAGES];
+	uint32		n;
+#endif
 
 	pages = Min(pages, EXTEND_PAGES);
 	if (need_lock)
 		LockRelationForExtension(segment, ExclusiveLock);
-	extend(segment, nblocks, pages);
+#if PG_VERSION_NUM >= 160000
+	(void) ExtendBufferedRelBy(BMR_REL(segment), MAIN_FORKNUM, NULL,
+							   EB_SKIP_EXTENSION_LOCK, pages, buffers, &n);
+	while (n > 0)
+		ReleaseBuffer(buffers[--n]);
+#else
+	/* where allocate() cannot, the storage manager raises the error */
+	if (pages == 1 || !allocate(segment, nblocks, pages))
+		ReleaseBuffer(ReadBuffer(segment, P_NEW));
+#endif
 	if (need_lock)
 		UnlockRelationForExtension(segment, ExclusiveLock);
 }

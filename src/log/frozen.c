@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * frozen.c
- *	  Tell whether a segment is frozen, and remind autovacuum of one that is not.
+ *	  Tell whether a segment is frozen; remind autovacuum of one that is not.
  *
  * Autovacuum freezes segments, by their storage parameters
  * (topic/segment_make.c), after inserts.  It passes over records younger than a
@@ -56,11 +56,7 @@ all_pages_have(Relation rel, uint8 bit)
 	return result;
 }
 
-/*
- * Return true if the segment and its TOAST table are frozen.
- *
- * Locks: the caller holds any on the segment.
- */
+/* Return true if the segment and its TOAST table are frozen.  Locks: any. */
 bool
 pgqueue_is_frozen(Relation segment)
 {
@@ -77,8 +73,8 @@ pgqueue_is_frozen(Relation segment)
 }
 
 /*
- * Return true if the segment's last page is older than every snapshot.  Earlier pages
- * may hold a younger record, of a transaction that began later and wrote before.
+ * Return true if the segment's last page is older than every snapshot.  Earlier
+ * ones may hold a younger record, of a transaction that wrote before.
  */
 static bool
 is_old(Relation segment)
@@ -109,11 +105,11 @@ is_old(Relation segment)
 }
 
 /*
- * Make autovacuum visit a sealed segment, or its TOAST table, if it can freeze pages
- * there.  Pages that VACUUM has marked as visible to all without freezing them do not
- * count: only a VACUUM that prevents wraparound, or VACUUM (FREEZE), reads those.
+ * Make autovacuum visit a sealed segment, or its TOAST table, if it can freeze
+ * pages there: those marked as visible to all are read only by a VACUUM that
+ * prevents wraparound, or VACUUM (FREEZE).
  *
- * Locks: the caller holds any on the segment.
+ * Locks: any on the segment.
  */
 void
 pgqueue_remind_autovacuum(Relation segment)

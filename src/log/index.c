@@ -72,7 +72,7 @@ eval_end(IndexEval *eval)
 
 /*
  * Return true if the record in the slot must be indexed; *alive: it counts for
- * uniqueness.  wait: for the transaction that inserts it, unless that is ours.
+ * uniqueness.  wait: for the end of another transaction that inserts it.
  */
 static bool
 index_record(IndexEval *eval, Relation heap, TransactionId oldest_xmin,
@@ -164,7 +164,7 @@ index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 	return reltuples;
 }
 
-/* Get the next TID that the index holds, in order; an invalid one at the end. */
+/* Get the next TID that the index holds; an invalid one at the end. */
 static void
 next_indexed(ValidateIndexState *state, ItemPointer tid)
 {

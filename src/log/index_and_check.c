@@ -3,8 +3,8 @@
  * index_and_check.c
  *	  Indexes and CHECK constraints on a segment.
  *
- * Records are written without the executor.  If an owner has added an index or a
- * CHECK constraint to the topic's table, each append does for them what the
+ * Records are written without the executor.  If an owner has added an index or
+ * a CHECK constraint to the topic's table, each append does for them what the
  * executor would do.  Constraints are checked before offsets are assigned (a
  * constraint on "offset" or "timestamp" sees zero and 2000-01-01), indexes are
  * filled after the append lock.  Triggers and generated columns are refused: a
@@ -15,7 +15,6 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
-#include "nodes/makefuncs.h"
 
 #include "base/compat_table.h"
 #include "base/lock.h"
@@ -29,8 +28,7 @@ struct IndexAndCheck
 };
 
 /*
- * Return NULL, at the cost of a few comparisons, for a segment without indexes
- * and constraints.
+ * Return NULL, at little cost, for a segment without indexes and constraints.
  */
 IndexAndCheck *
 pgqueue_index_and_check_begin(Relation segment)

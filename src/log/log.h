@@ -1,19 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * log.h
- *	  A segment: its records, its append lock, reading, appending, rewriting.  Knows
- *	  one table at a time, never a topic.
+ *	  A segment: its shape, its records, reading.  Knows no topic.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef QUEUE_LOG_H
 #define QUEUE_LOG_H
 
-#include "access/htup_details.h"
 #include "access/tableam.h"
-#include "datatype/timestamp.h"
-#include "storage/block.h"
-#include "storage/lwlock.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -65,7 +60,7 @@ typedef struct SegmentBounds
 } SegmentBounds;
 
 extern void pgqueue_segment_changed(Oid relid);
-extern uint64 pgqueue_relcache_changes(void);
+extern uint64 pgqueue_relcache_changes;
 extern bool pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds);
 extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 
@@ -103,7 +98,6 @@ extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
 
 /* ---------------- seek.c ---------------- */
 
-/* Where to begin: at an offset, or at a time. */
 typedef struct LogSeek
 {
 	bool		by_time;
@@ -130,7 +124,7 @@ extern bool pgqueue_lies_before(const LogSeek *seek, const LogFixed *record);
 
 /* ---------------- scan.c ---------------- */
 
-/* Receives a message; false: this one was not taken, and no more wanted. */
+/* Receives a message; returns false if it was refused, and ends the scan. */
 typedef bool (*LogReceiver) (HeapTuple tuple, Relation segment, void *arg);
 
 /* Committed, and shown by every snapshot. */
@@ -163,19 +157,5 @@ extern ScanEnd pgqueue_scan_segment(Relation segment, AppendSlot *slot,
 									int64 *stopped_at, bool *emitted);
 extern bool pgqueue_first_unstable(Relation segment, AppendSlot *slot,
 								   Snapshot snapshot, int64 *offset);
-
-/* ---------------- visibility.c ---------------- */
-
-typedef enum Verdict
-{
-	VERDICT_EMIT,
-	VERDICT_SKIP,
-	VERDICT_STOP
-} Verdict;
-
-extern Verdict pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
-							 Snapshot snapshot);
-extern bool pgqueue_is_settled(Settled *settled, HeapTuple tuple,
-							   Buffer buffer, bool *unsettled);
 
 #endif							/* QUEUE_LOG_H */

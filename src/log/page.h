@@ -75,8 +75,8 @@ pgqueue_page_next(PageWalk *walk)
 }
 
 /*
- * Go to the record before, or to the last one if the walk has just begun.  Return
- * false if there is none.
+ * Go to the record before, or to the last one if the walk has just begun.
+ * Return false if there is none.
  */
 static inline bool
 pgqueue_page_previous(PageWalk *walk)

@@ -3,9 +3,9 @@
  * place.c
  *	  Records onto pages, always behind the last one.
  *
- * heap_insert() and heap_multi_insert() cannot be used: they toast again, under the
- * append lock, what was toasted before it; they extend the file although empty
- * pages follow the tail; and they reuse line pointers (README, I1).
+ * heap_insert() and heap_multi_insert() cannot be used: they toast again, under
+ * the append lock, what was toasted before it; they extend the file although
+ * empty pages follow the tail; and they reuse line pointers (README, I1).
  *
  * The WAL records are the heap's own (XLOG_HEAP2_MULTI_INSERT).
  *
@@ -15,7 +15,6 @@
 
 #include "access/heapam_xlog.h"
 #include "access/visibilitymap.h"
-#include "access/xact.h"
 #include "access/xloginsert.h"
 #include "catalog/catalog.h"
 #include "miscadmin.h"
@@ -76,8 +75,7 @@ pages_of(HeapTuple *tuples, int ntuples)
 
 /*
  * Return the page place->block, locked.  Beyond the file's end, extend the file
- * by all the pages that the records will fill.  Pages added under this hold of the
- * slot are still zero, and are not read from disk.
+ * by all pages that the records will fill; these are zeros, not read from disk.
  */
 static Buffer
 open_page(Insertion *place, HeapTuple *tuples, int ntuples)
@@ -185,8 +183,8 @@ log_page(Relation segment, Buffer buffer, HeapTuple *tuples, int ntuples,
 }
 
 /*
- * Write as many of the records as place's page takes, at least one.  last: these
- * are the last of the call if all fit.  Return how many were written.
+ * Write as many of the records as place's page takes, at least one.  last:
+ * these are the last of the call if all fit.  Return how many were written.
  */
 static int
 put_on_page(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
@@ -230,13 +228,11 @@ put_on_page(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
 }
 
 /*
- * Find the tail of a segment and hold its page.  Return false, with nothing held,
- * if the page that should hold the last record does not: then
- * pgqueue_slot_find_tail() must walk.
+ * Find the tail of a segment and hold its page.  Return false, with nothing
+ * held, if that page has no record: then pgqueue_slot_find_tail() must walk.
  *
- * The slot's tail is an existing block unless VACUUM truncated the file since this
- * backend last wrote to it, and then the relation's target block was reset: so the
- * number of blocks need not be asked otherwise.
+ * The slot's tail is an existing block unless VACUUM truncated the file since
+ * this backend last wrote to it; that resets the relation's target block.
  *
  * Locks: the slot; ROW EXCLUSIVE on the segment.
  */

@@ -3,16 +3,16 @@
  * record.c
  *	  A message's values to a record.
  *
- * Forming is a quarter of what producing costs.  So a record of ordinary varlena
- * values is laid out directly, and heap_form_tuple(), which gives the same bytes,
- * serves what is unusual: values out of line, other types, wide alignment.
+ * Forming is a quarter of what producing costs.  So a record of ordinary
+ * varlena values is laid out directly, and heap_form_tuple(), which gives the
+ * same bytes, serves what is unusual: values out of line, other types, wide
+ * alignment.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "access/tupmacs.h"
 #include "utils/memutils.h"
 
 #include "log/log.h"
@@ -146,8 +146,7 @@ form_general(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
 
 /*
  * Form the record of a message.  values and nulls are in the order of the log's
- * columns; those of the fixed ones are ignored.  Offset and timestamp are zero
- * until the append fills them in.
+ * columns; the fixed ones are ignored, and zero until the append fills them in.
  *
  * Errors: 54000 if the message is too large for a tuple.
  */

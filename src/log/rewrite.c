@@ -27,7 +27,6 @@
 
 #include "base/compat_table.h"
 #include "base/lock.h"
-#include "log/log.h"
 #include "log/write.h"
 
 /* How often the swap tries to have the segment for itself. */
@@ -87,7 +86,7 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 	Relation	new = table_open(new_relid, AccessExclusiveLock);
 	Visit		visit;
 
-	/* pointers to large values name the old TOAST table, which will have them */
+	/* pointers to large values name the old TOAST table, which keeps them */
 	if (OidIsValid(new->rd_rel->reltoastrelid))
 		new->rd_toastoid = segment->rd_rel->reltoastrelid;
 	copy->state = begin_heap_rewrite(segment, new, settled->horizon,
@@ -103,9 +102,9 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 }
 
 /*
- * Wait for a moment until no other transaction uses the segment.  Return true
- * if so, and if the segment could be locked.  NoLock: it is not locked, since a
- * standby keeps what was locked, even briefly, to the end of the transaction.
+ * Wait for a moment until no other transaction uses the segment, and lock it.
+ * Return false if that failed.  NoLock: do not lock it, since a standby keeps
+ * what was locked, even briefly, to the end of the transaction.
  */
 static bool
 is_free_soon(Oid relid, LOCKMODE mode)
@@ -143,9 +142,8 @@ full_xid(TransactionId xid)
 }
 
 /*
- * Write a WAL record that cancels a standby's queries with snapshots that do
- * not show the newest of the records, since what they should not see is frozen in
- * the new file.  This record of the B-tree does nothing else.
+ * Make a standby cancel queries with snapshots that do not show the newest of
+ * the records, which are frozen in the new file: all that this record does.
  */
 static void
 log_standby_conflict(Relation segment, TransactionId newest)
@@ -163,12 +161,12 @@ log_standby_conflict(Relation segment, TransactionId newest)
 
 /*
  * Keep of a segment what stays, in a new file; add to *done; close the segment.
- * Return false if it is in use, or has records that are not settled, or may_go,
- * called last and with the segment locked, says no: then nothing is changed.
+ * Return false, with nothing changed, if it is in use, or has records that are
+ * not settled, or may_go, called last and with the segment locked, says no.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the segment and its TOAST
- * table.  Takes ACCESS EXCLUSIVE, conditionally, to the end of the transaction; a
- * segment to which COPY has appended meanwhile is not swapped.
+ * table.  Takes ACCESS EXCLUSIVE, conditionally, to the end of the transaction;
+ * a segment to which COPY has appended meanwhile is not swapped.
  */
 bool
 pgqueue_rewrite_segment(Relation segment, Settled *settled, LogReceiver stays,

@@ -2,34 +2,65 @@
  *
  * scan.c
  *	  Read one segment from an offset or a time on, up to the first record
- *	  that may still appear.
+ *	  that may still appear; or, for compaction, that is not settled.
  *
- * The stop rule, and the proof that it loses nothing, is in README.
+ * The stop rule, and the proof that it loses nothing, is in README, section 5.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "commands/progress.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
+#include "storage/procarray.h"
 
 #include "base/compat_table.h"
-#include "log/log.h"
 #include "log/write.h"
+
+/* What becomes of a record that is read. */
+typedef enum Verdict
+{
+	VERDICT_EMIT,
+	VERDICT_SKIP,
+	VERDICT_STOP				/* it may still appear */
+} Verdict;
+
+/* Apply the stop rule to a record. */
+static Verdict
+judge(HeapTuple tuple, Buffer buffer, Relation segment, Snapshot snapshot)
+{
+	bool		visible = HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+
+	HeapCheckForSerializableConflictOut(visible, segment, tuple, buffer,
+										snapshot);
+	if (visible)
+		return VERDICT_EMIT;
+	if (HeapTupleHeaderXminInvalid(tuple->t_data))
+		return VERDICT_SKIP;	/* known to have aborted */
+	if (TransactionIdIsCurrentTransactionId(xmin))
+		return VERDICT_STOP;	/* our own, later in this command */
+	/* in this order: a transaction ends after its outcome is recorded */
+	if (XidInMVCCSnapshot(xmin, snapshot) &&
+		(TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin)))
+		return VERDICT_STOP;
+	return VERDICT_SKIP;		/* aborted or crashed, for good */
+}
 
 /*
  * Judge a page's records at or behind a place, in order, under its share lock.
- * lines gets those to emit; *stopped_at the offset of a record behind them that may
- * still appear.
+ * lines: those to emit; *stopped_at: the offset of the record behind them that
+ * may still appear, if there is one.
  */
 static int
 judge_page(Relation segment, Buffer buffer, const LogSeek *from,
 		   Snapshot snapshot, OffsetNumber *lines, bool *has_record,
 		   int64 *stopped_at)
 {
-	bool		judge = !PageIsAllVisible(BufferGetPage(buffer)) ||
+	bool		check = !PageIsAllVisible(BufferGetPage(buffer)) ||
 		snapshot->takenDuringRecovery ||
 		CheckForSerializableConflictOutNeeded(segment, snapshot);
 	PageWalk	walk;
@@ -46,8 +77,8 @@ judge_page(Relation segment, Buffer buffer, const LogSeek *from,
 		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at)
 			continue;
 
-		if (judge)
-			verdict = pgqueue_judge(&walk.tuple, buffer, segment, snapshot);
+		if (check)
+			verdict = judge(&walk.tuple, buffer, segment, snapshot);
 		if (verdict == VERDICT_EMIT)
 			lines[n++] = walk.tuple.t_self.ip_posid;
 		else if (verdict == VERDICT_STOP)
@@ -77,12 +108,10 @@ emit_page(Relation segment, Buffer buffer, const OffsetNumber *lines, int n,
 }
 
 /*
- * Read the messages at or behind a place in a segment's blocks.  receiver: NULL to
- * judge them only; *stopped_at: -1, or where the scan is SCAN_UNSTABLE; *emitted:
- * set to the last block with messages.
- *
- * A page without a record may begin a long hole; then the slot is asked, once,
- * where the records end.
+ * Read the messages at or behind a place in a segment's blocks.  receiver: NULL
+ * to judge them only; *stopped_at: -1, or where the scan is SCAN_UNSTABLE;
+ * *emitted: set to the last block with messages.  A page without a record may
+ * begin a long hole: the slot is asked, once, where the records end.
  */
 static ScanEnd
 scan_blocks(Relation segment, AppendSlot *slot, BlockNumber block,
@@ -129,8 +158,8 @@ scan_blocks(Relation segment, AppendSlot *slot, BlockNumber block,
 }
 
 /*
- * Read a segment's messages at or behind a place.  The number of blocks is asked
- * after the snapshot was taken, so it covers every record that the snapshot shows.
+ * Read a segment's messages at or behind a place.  The number of blocks is read
+ * after the snapshot was taken, so it covers every record that is shown.
  */
 ScanEnd
 pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
@@ -151,9 +180,8 @@ pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
 }
 
 /*
- * Find the first record of a segment that may still appear.  Return false if
- * there is none.  The scan begins where the last one found that all before is
- * settled.
+ * Find the first record of a segment that may still appear, from where the last
+ * scan found that all before is settled.  Return false if there is none.
  */
 bool
 pgqueue_first_unstable(Relation segment, AppendSlot *slot, Snapshot snapshot,
@@ -173,9 +201,29 @@ pgqueue_first_unstable(Relation segment, AppendSlot *slot, Snapshot snapshot,
 	return end == SCAN_UNSTABLE;
 }
 
+/* Decide whether a record is settled (EMIT), aborted (SKIP) or neither (STOP). */
+static Verdict
+judge_settled(Settled *settled, HeapTuple tuple, Buffer buffer)
+{
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	HTSV_Result state;
+
+	if (HeapTupleHeaderXminFrozen(tuple->t_data))
+		return VERDICT_EMIT;
+	state = HeapTupleSatisfiesVacuum(tuple, settled->horizon, buffer);
+	if (state == HEAPTUPLE_DEAD)
+		return VERDICT_SKIP;
+	if (state != HEAPTUPLE_LIVE ||
+		!TransactionIdPrecedes(xmin, settled->horizon))
+		return VERDICT_STOP;
+	if (TransactionIdFollows(xmin, settled->newest))
+		settled->newest = xmin;
+	return VERDICT_EMIT;
+}
+
 /*
- * Visit a page's settled records, up to the first that is not settled: they are
- * listed under the page's lock and visited under a pin, since they do not change.
+ * Visit a page's settled records, up to the first that is not settled.  They do
+ * not change, so they are listed under the page's lock and visited under a pin.
  */
 static Visit
 visit_page(Relation segment, Buffer buffer, Settled *settled,
@@ -183,18 +231,21 @@ visit_page(Relation segment, Buffer buffer, Settled *settled,
 {
 	OffsetNumber lines[MaxHeapTuplesPerPage];
 	PageWalk	walk;
-	bool		unsettled = false;
+	Verdict		verdict = VERDICT_EMIT;
 	int			n = 0;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	pgqueue_page_begin(&walk, segment, buffer);
-	while (!unsettled && pgqueue_page_next(&walk))
-		if (pgqueue_is_settled(settled, &walk.tuple, buffer, &unsettled))
+	while (verdict != VERDICT_STOP && pgqueue_page_next(&walk))
+	{
+		verdict = judge_settled(settled, &walk.tuple, buffer);
+		if (verdict == VERDICT_EMIT)
 			lines[n++] = walk.tuple.t_self.ip_posid;
+	}
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	if (!emit_page(segment, buffer, lines, n, visitor, arg))
 		return VISIT_STOPPED;
-	return unsettled ? VISIT_UNSETTLED : VISITED_ALL;
+	return verdict == VERDICT_STOP ? VISIT_UNSETTLED : VISITED_ALL;
 }
 
 /*

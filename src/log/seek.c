@@ -15,10 +15,7 @@
 
 #include "log/log.h"
 
-/*
- * Read the fixed columns of a block's first or last record.  Return false if it has
- * none.
- */
+/* Read a block's first or last record.  Return false if it has none. */
 static inline bool
 read_record(Relation segment, BlockNumber block, bool last, LogFixed *record)
 {
@@ -65,10 +62,7 @@ probe(Relation segment, BlockNumber low, BlockNumber high, BlockNumber *block,
 	return false;
 }
 
-/*
- * Return true if the place sought may lie before a record.  Several records may
- * have the time sought.
- */
+/* Return true if the place sought, or a record of its time, may lie before. */
 bool
 pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
 {
@@ -78,7 +72,7 @@ pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
 
 /*
  * Return a block from which a forward scan meets every record at or behind the
- * place.  Usually it is the block of the record itself.
+ * place, usually that of the record itself.
  */
 BlockNumber
 pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)

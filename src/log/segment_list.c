@@ -5,10 +5,10 @@
  *	  now.
  *
  * The server builds the partition descriptor of a table anew, bound by bound,
- * whenever a partition is attached; with hundreds of segments the call that meets a
- * roll would be slow.  So bounds are remembered here, by the segment's OID, until
- * the relation cache is told that the segment has changed: attaching and detaching
- * change its row of pg_class.
+ * whenever a partition is attached; with hundreds of segments the call that
+ * meets a roll would be slow.  So bounds are remembered here, by the segment's
+ * OID, until the relation cache is told that the segment has changed: attaching
+ * and detaching change its row of pg_class.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,11 +16,9 @@
 
 #include "access/genam.h"
 #include "access/table.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/parsenodes.h"
-#include "nodes/primnodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -30,13 +28,14 @@
 
 static HTAB *known_bounds = NULL;	/* of SegmentBounds, by relid */
 
-static uint64 changes = 0;
+/* The invalidations that the relation cache was sent. */
+uint64		pgqueue_relcache_changes = 0;
 
 /* Forget the bounds of a relation that has changed; InvalidOid: of all. */
 void
 pgqueue_segment_changed(Oid relid)
 {
-	changes++;
+	pgqueue_relcache_changes++;
 	if (known_bounds == NULL)
 		return;
 	if (OidIsValid(relid))
@@ -48,8 +47,8 @@ pgqueue_segment_changed(Oid relid)
 	}
 }
 
-static void
-remember(const SegmentBounds *bounds)
+static HTAB *
+bounds_table(void)
 {
 	HASHCTL		ctl = {
 		.keysize = sizeof(Oid),
@@ -60,8 +59,7 @@ remember(const SegmentBounds *bounds)
 	if (known_bounds == NULL)
 		known_bounds = hash_create("queue segments", 256, &ctl,
 								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	*(SegmentBounds *) hash_search(known_bounds, &bounds->relid, HASH_ENTER,
-								   NULL) = *bounds;
+	return known_bounds;
 }
 
 /* Read a datum of a bound.  Return false if it is no value. */
@@ -79,37 +77,23 @@ bound_value(const List *bound, int n, int64 *value)
 	return true;
 }
 
-/* Read the bounds.  Return false if they are not offsets of one partition. */
-static bool
-take_bounds(const PartitionBoundSpec *spec, SegmentBounds *bounds)
-{
-	int64		lower;
-	int64		upper;
-
-	if (spec->is_default || spec->strategy != PARTITION_STRATEGY_RANGE ||
-		!bound_value(spec->lowerdatums, 0, &lower) ||
-		!bound_value(spec->upperdatums, 0, &upper) || lower != upper ||
-		!bound_value(spec->lowerdatums, 1, &bounds->first) ||
-		!bound_value(spec->upperdatums, 1, &bounds->end))
-		return false;
-	bounds->partition = (int32) lower;
-	return true;
-}
-
 /*
  * Read a segment's bounds from its row of pg_class; not from the system cache,
- * which may not have been told yet that it is attached.
+ * which may not know yet that it is attached.  Return false if they are not
+ * offsets of one partition.
  */
 static bool
 read_bounds(Oid relid, SegmentBounds *bounds)
 {
+	PartitionBoundSpec *spec = NULL;
+	int64		lower;
+	int64		upper;
 	Relation	rel = table_open(RelationRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		isnull = true;
 	Datum		bound = 0;
-	bool		result = false;
 
 	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(relid));
@@ -118,48 +102,43 @@ read_bounds(Oid relid, SegmentBounds *bounds)
 	if (HeapTupleIsValid(tuple))
 		bound = heap_getattr(tuple, Anum_pg_class_relpartbound,
 							RelationGetDescr(rel), &isnull);
-	/* else dropped, or detached, since it was listed: we shall be told */
 	if (!isnull)
-		result = take_bounds(castNode(PartitionBoundSpec,
-									  stringToNode(TextDatumGetCString(bound))),
-							 bounds);
+		spec = stringToNode(TextDatumGetCString(bound));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return result;
+	/* NULL: dropped, or detached, since it was listed; an invalidation comes */
+	if (spec == NULL || spec->is_default ||
+		spec->strategy != PARTITION_STRATEGY_RANGE ||
+		!bound_value(spec->lowerdatums, 0, &lower) ||
+		!bound_value(spec->upperdatums, 0, &upper) || lower != upper ||
+		!bound_value(spec->lowerdatums, 1, &bounds->first) ||
+		!bound_value(spec->upperdatums, 1, &bounds->end))
+		return false;
+	bounds->relid = relid;
+	bounds->partition = (int32) lower;
+	return true;
 }
 
-/*
- * Return the number of invalidations that the relation cache was sent: if it has
- * changed, what was read meanwhile may be outdated.
- */
-uint64
-pgqueue_relcache_changes(void)
-{
-	return changes;
-}
-
-/*
- * Read the bounds of a segment, unless they are known already.  Return false if
- * it has none, or others than a segment of a topic.
- */
+/* Get the bounds of a topic's segment.  Return false if it is none. */
 bool
 pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds)
 {
-	SegmentBounds *known = known_bounds == NULL ? NULL :
-		hash_search(known_bounds, &relid, HASH_FIND, NULL);
-	uint64		before = changes;
+	SegmentBounds *known = hash_search(bounds_table(), &relid, HASH_FIND, NULL);
+	uint64		changes = pgqueue_relcache_changes;
 
 	if (known != NULL)
 	{
 		*bounds = *known;
 		return true;
 	}
-	bounds->relid = relid;
 	if (!read_bounds(relid, bounds))
 		return false;
 	/* an invalidation that has arrived meanwhile may concern it */
-	if (changes == before)
-		remember(bounds);
+	if (pgqueue_relcache_changes == changes)
+	{
+		known = hash_search(bounds_table(), &relid, HASH_ENTER, NULL);
+		*known = *bounds;
+	}
 	return true;
 }
 
@@ -176,8 +155,7 @@ by_place(const void *a, const void *b)
 
 /*
  * List the segments of a topic's table, ordered by partition and offset, in the
- * current memory context.  Return their number.  A change that arrives meanwhile
- * is not in the list.
+ * current memory context.  Return their number.
  */
 int
 pgqueue_list_segments(Oid log, SegmentBounds **segments)

@@ -25,19 +25,16 @@
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
 
 #include "base/base.h"
-#include "log/log.h"
 #include "log/write.h"
 
-/* What the relation cache keeps for a sound segment: to what topic it belongs. */
+/* What the relation cache keeps for a sound segment: its topic. */
 typedef struct KnownShape
 {
 	Oid			log;
@@ -117,10 +114,7 @@ column_flaw(Relation rel, int attnum, Oid value_type)
 	return NULL;
 }
 
-/*
- * Return what is wrong with the topic's table or a segment, in what they have
- * in common, or NULL.
- */
+/* Return what is wrong with a topic's table or a segment alike, or NULL. */
 static const char *
 storage_flaw(Relation rel, Oid value_type)
 {
@@ -166,9 +160,7 @@ is_partitioned_as_log(Relation log)
 }
 
 /*
- * Return why a relation cannot be a topic's table, as a sentence, or NULL if it
- * can.
- *
+ * Return why a relation cannot be a topic's table, as a sentence, or NULL.
  * Locks: any on it.
  */
 const char *
@@ -187,11 +179,8 @@ pgqueue_table_flaw(Relation log)
 
 /*
  * Return why a relation cannot be a segment of a topic with that owner and
- * value type, or NULL if it can.
- *
- * An index runs its functions as the owner of the segment.  A segment that was
- * being made during REASSIGN OWNED has the old owner until the next one is made
- * (topic/segment_make.c); it can be used if it has no index.  strict: it cannot.
+ * value type, or NULL.  With another owner (README, section 18, rule 2 and the
+ * end) it can if it has no index; strict: it cannot.
  *
  * Locks: any on it.
  */
@@ -211,9 +200,7 @@ pgqueue_segment_flaw(Relation segment, Oid owner, Oid value_type, bool strict)
 }
 
 /*
- * Return why a view cannot be the view of a topic with that value type, or NULL
- * if it can: the trigger reads its rows by position.
- *
+ * Return why a view cannot be that of a topic with that value type, or NULL.
  * Locks: none needed; what changes it sends an invalidation.
  */
 const char *
@@ -244,10 +231,9 @@ pgqueue_view_flaw(Relation view, Oid value_type)
 /* ---------------- what is remembered ---------------- */
 
 /*
- * Check a table that is opened as a segment of a topic: of its table, owner and
- * type.  Return false if it cannot be read as one; then *flaw says why, or is NULL
- * if it is no partition of the topic's table any more.  Costs a few comparisons
- * once the shape is known.
+ * Check a table that is opened as a segment of a topic's table.  Return false
+ * if it cannot be read as one; then *flaw says why, or is NULL if it is no
+ * partition any more.  Costs a few comparisons once the shape is known.
  *
  * Locks: any on the segment.
  */
@@ -263,7 +249,7 @@ pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 			   known->value_type == value_type))
 		return true;
 
-	changes = pgqueue_relcache_changes();
+	changes = pgqueue_relcache_changes;
 	*flaw = NULL;
 	if (!segment->rd_rel->relispartition ||
 		get_partition_parent(RelationGetRelid(segment), true) != log)
@@ -272,7 +258,7 @@ pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 	if (*flaw != NULL)
 		return false;
 	/* an invalidation that has arrived meanwhile may concern the segment */
-	if (pgqueue_relcache_changes() != changes)
+	if (pgqueue_relcache_changes != changes)
 		return true;
 	if (segment->rd_amcache == NULL)
 		segment->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
@@ -283,9 +269,9 @@ pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 }
 
 /*
- * Return true if the records of a table USING queue_log, of any origin, begin as
- * those of a log do.  Its owner may have dropped columns, and VACUUM FULL leaves
- * records without them.
+ * Return true if the records of a table USING queue_log, of any origin, begin
+ * as those of a log do.  VACUUM FULL leaves records without columns that were
+ * dropped.
  *
  * Locks: any on it.
  */
@@ -308,12 +294,11 @@ pgqueue_has_log_columns(Relation segment)
 }
 
 /*
- * Return the append lock of a table USING queue_log, of any origin, after
- * checking that its records begin as those of a log do: for a segment, that of
- * its topic's partition, as producers use it; for any other table its own,
- * whatever partition its rows name.  A segment is told by its place in schema
- * queue, where users cannot put tables, and its bounds: while a dump is restored
- * the registry may not know the topic yet.
+ * Check that the records of a table USING queue_log, of any origin, begin as
+ * those of a log do.  Return its append lock: for a segment, that of its
+ * topic's partition; for any other table its own, whatever partition its rows
+ * name.  A segment is told by schema queue, where users cannot put tables, and
+ * its bounds: while a dump is restored the registry may not know the topic yet.
  *
  * Locks: ROW EXCLUSIVE on the table.
  * Errors: 55000.

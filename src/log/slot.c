@@ -16,15 +16,14 @@
  *			choose again
  * tails    of the segments last appended to through this slot: no page of the
  *			segment behind the block holds a record (README, section 4)
- * stable   no record before that block is in progress, or will ever be: the block
- *			holds a committed record, behind which appends go.  The search for the
- *			stable end begins there.
+ * stable   no record before it is in progress, or will ever be: that block
+ *			holds a committed record; a search for the stable end begins there
  * victim   the tail that the next unknown segment replaces
  * serial   counts appends and newcomers; a tail keeps that of its last one, so
  *			that a walker knows whether the tail is still what it was
  *
- * Backends with another version of the library may share it: any change of the
- * layout, or of what a field means, raises PGQUEUE_SHARED_VERSION (base/shmem.c).
+ * Any change of the layout, or of what a field means, raises
+ * PGQUEUE_SHARED_VERSION (base/shmem.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -34,10 +33,10 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/lwlock.h"
 
 #include "base/compat_table.h"
 #include "base/base.h"
-#include "log/log.h"
 #include "log/write.h"
 
 #define SLOT_TRANCHE	"QueueAppend"
@@ -137,8 +136,7 @@ pgqueue_slot_unlock(AppendSlot *slot)
 }
 
 /*
- * Return the roll counter.  Read it before the segment list that a decision is
- * made from, and again under the lock.
+ * Return the roll counter: before the segment list is read, and under the lock.
  */
 uint64
 pgqueue_slot_rolls(AppendSlot *slot)
@@ -156,7 +154,7 @@ pgqueue_slot_count_roll(AppendSlot *slot)
 	pg_atomic_fetch_add_u64(&slot->rolls, 1);
 }
 
-/* Return what the slot knows of a segment, or NULL.  Locks: the slot, shared. */
+/* Return what the slot knows of a segment, or NULL.  Locks: slot, shared. */
 static Tail *
 tail_of(AppendSlot *slot, Relation segment)
 {
@@ -172,7 +170,7 @@ tail_of(AppendSlot *slot, Relation segment)
 	return NULL;
 }
 
-/* Return the same; a segment that is not known replaces another.  Locks: the slot. */
+/* Return the same; an unknown segment replaces another.  Locks: the slot. */
 static Tail *
 claim_tail(AppendSlot *slot, Relation segment)
 {
@@ -241,10 +239,10 @@ pgqueue_slot_set_stable(AppendSlot *slot, Relation segment, BlockNumber block)
 }
 
 /*
- * Return how many blocks, from the segment's start, reach to its last record, as of
- * the call: a snapshot taken before shows no record behind them.  The pages are
- * walked without the lock.  The slot remembers the result unless a record was
- * appended to the segment meanwhile; then the appender has set the tail.
+ * Return how many blocks, from the segment's start, reach to its last record: a
+ * snapshot taken before shows no record behind them.  The pages are walked
+ * without the lock.  The slot remembers the result unless a record was appended
+ * to the segment meanwhile.
  *
  * On a standby, where records are not appended through slots, every call walks.
  */

@@ -96,8 +96,7 @@ extern bool pgqueue_needs_toast(HeapTuple tuple);
 extern int pgqueue_next_chunk(Relation segment, HeapTuple *tuples, int ntuples,
 							  HeapTuple *stored, TransactionId xid,
 							  CommandId cid);
-extern void pgqueue_copy_stored(HeapTuple *tuples, HeapTuple *stored, int n);
-extern void pgqueue_free_toasted(HeapTuple *tuples, HeapTuple *stored, int n);
+extern void pgqueue_free_stored(HeapTuple *tuples, HeapTuple *stored, int n);
 extern Outcome pgqueue_append_locked(Relation segment, AppendSlot *slot,
 									 const AppendBounds *bounds,
 									 HeapTuple *stored, int *ntuples,

@@ -234,13 +234,12 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 							  done + offered == nrecords);
 		if (outcome == WRITTEN)
 		{
-			pgqueue_copy_stored(tuples, stored, written);
 			if (work != NULL)
 				pgqueue_index_records(work, stored, written);
 			done += written;
 			pgstat_count_heap_insert(leaf, written);
 		}
-		pgqueue_free_toasted(tuples, stored, offered);
+		pgqueue_free_stored(tuples, stored, offered);
 		pgqueue_index_and_check_end(work);
 		if (outcome == WRITTEN)
 			CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
