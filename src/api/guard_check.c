@@ -55,13 +55,6 @@ is_storage_name(const char *name)
 	return digits > 0 && (name[4 + digits] == '\0' || name[4 + digits] == '_');
 }
 
-static bool
-is_view_name(const char *schema, const char *name)
-{
-	return strcmp(schema, PGQUEUE_VIEW_SCHEMA) == 0 &&
-		pgqueue_topic_id(name) != 0;
-}
-
 /*
  * Return true if a dropped object belonged to a topic: a table, the view, a
  * trigger of the view, or the default that answers for a trigger which does not
@@ -70,16 +63,20 @@ is_view_name(const char *schema, const char *name)
 bool
 pgqueue_belongs_to_topic(const char *type, const char *const *names)
 {
+	bool		is_view = strcmp(type, "view") == 0;
+	bool		is_default = strcmp(type, "default value") == 0;
+
 	if (names[0] == NULL || names[1] == NULL)
 		return false;
-	if (strcmp(type, "view") == 0)
-		return is_view_name(names[0], names[1]);
-	if (strcmp(type, "trigger") != 0 && strcmp(type, "default value") != 0)
+	if (!is_view && !is_default && strcmp(type, "trigger") != 0)
 		return strcmp(names[0], PGQUEUE_SCHEMA) == 0 &&
 			is_storage_name(names[1]);
-	if (names[2] == NULL || !is_view_name(names[0], names[1]))
+	if (strcmp(names[0], PGQUEUE_VIEW_SCHEMA) != 0 ||
+		pgqueue_topic_id(names[1]) == 0)
 		return false;
-	if (strcmp(type, "default value") == 0)
+	if (is_view || names[2] == NULL)
+		return is_view;
+	if (is_default)
 		return strcmp(names[2], "offset") == 0;
 	for (int i = 0; i < lengthof(view_triggers); i++)
 		if (strcmp(names[2], view_triggers[i].name) == 0)

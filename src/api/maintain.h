@@ -19,8 +19,6 @@ typedef enum MaintainPart
 } MaintainPart;
 
 extern int	pgqueue_history_retention;
-extern void pgqueue_maintain_handed_over(const char *name, Oid log,
-										 MaintainPart part);
 extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
 										int32 n);
 

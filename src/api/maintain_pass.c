@@ -367,14 +367,3 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n)
 	}
 	return pgqueue_needs_process;
 }
-
-/* Do the same in a process that was started for it.  log: the topic's table. */
-void
-pgqueue_maintain_handed_over(const char *name, Oid log, MaintainPart part)
-{
-	Oid			now;
-	int32		n = pgqueue_maintenance_begin(name, false, &now);
-
-	if (n > 0 && now == log)
-		(void) pgqueue_maintain_partitions(name, part, n);
-}

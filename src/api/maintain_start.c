@@ -60,25 +60,6 @@ starter_tag(Oid database)
 }
 
 /*
- * Wait until a registered worker is ready.  Return its process, or that of
- * another worker that was faster, or 0 if it has ended.
- */
-static int
-wait_for_start(Oid database, BackgroundWorkerHandle *handle)
-{
-	for (;;)
-	{
-		pid_t		pid;
-		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
-		int			running = worker_pid(database);
-
-		if (running != 0 || status == BGWH_STOPPED)
-			return running;
-		pgqueue_lock_pause();
-	}
-}
-
-/*
  * Start a worker and wait until it is ready.  Return its process, or 0 if it
  * does not get ready; it is then ended, since it might start later.  restart:
  * seconds after its death, or BGW_NEVER_RESTART.
@@ -91,6 +72,8 @@ start_worker(Oid database, int restart)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
+	BgwHandleStatus status;
+	pid_t		ignored;
 	volatile int pid = 0;
 
 	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
@@ -105,7 +88,13 @@ start_worker(Oid database, int restart)
 				 errhint("Raise max_worker_processes.")));
 	PG_TRY();
 	{
-		pid = wait_for_start(database, handle);
+		/* another worker may have been faster */
+		do
+		{
+			pgqueue_lock_pause();
+			status = GetBackgroundWorkerPid(handle, &ignored);
+			pid = worker_pid(database);
+		} while (pid == 0 && status != BGWH_STOPPED);
 	}
 	PG_FINALLY();
 	{
@@ -117,15 +106,16 @@ start_worker(Oid database, int restart)
 	return pid;
 }
 
-/* Errors: 42501. */
+/* Check that the user may run the worker, and lock its start.  Errors: 42501. */
 static void
-check_may_run_worker(void)
+begin_command(void)
 {
 	if (!superuser() && GetUserId() != pgqueue_extension_owner())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be superuser or owner of schema \"%s\" to start or stop maintenance",
 						PGQUEUE_SCHEMA)));
+	(void) pgqueue_lock(starter_tag(MyDatabaseId), ExclusiveLock, true);
 }
 
 /* () -> process of the worker */
@@ -135,8 +125,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 	int			pid;
 
 	pgqueue_check_writable(fcinfo);
-	check_may_run_worker();
-	(void) pgqueue_lock(starter_tag(MyDatabaseId), ExclusiveLock, true);
+	begin_command();
 	pid = worker_pid(MyDatabaseId);
 	if (pid == 0)
 		pid = start_worker(MyDatabaseId, RESTART_SECONDS);
@@ -155,8 +144,7 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 {
 	int			pid;
 
-	check_may_run_worker();
-	(void) pgqueue_lock(starter_tag(MyDatabaseId), ExclusiveLock, true);
+	begin_command();
 	pid = worker_pid(MyDatabaseId);
 	if (pid != 0 && kill(pid, SIGTERM) != 0)
 		ereport(WARNING,

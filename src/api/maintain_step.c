@@ -27,12 +27,6 @@
 /* The worker works for a session, and reports to its user. */
 bool		pgqueue_report_to_user = false;
 
-static int
-report_level(void)
-{
-	return MyBgworkerEntry != NULL && !pgqueue_report_to_user ? LOG : NOTICE;
-}
-
 /*
  * Report and store an action, if it was done to any items.  partition -1: it
  * concerns the whole topic.
@@ -51,17 +45,19 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
 		Int64GetDatum(bytes)
 	};
 	bool		nulls[lengthof(values)] = {[2] = partition < 0};
+	int			level = MyBgworkerEntry != NULL && !pgqueue_report_to_user ?
+		LOG : NOTICE;
 
 	if (items <= 0)
 		return;
 	pgqueue_registry_insert(REGISTRY_MAINTENANCE_LOG, lengthof(values), values,
 							nulls);
 	if (partition < 0)
-		ereport(report_level(),
+		ereport(level,
 				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
 						items)));
 	else
-		ereport(report_level(),
+		ereport(level,
 				(errmsg("topic \"%s\", partition %d: %s " INT64_FORMAT
 						", " INT64_FORMAT " bytes",
 						topic->name, partition, action, items, bytes)));

@@ -331,6 +331,9 @@ connect_to_caller(dsm_handle handle)
 void
 pgqueue_topic_worker_main(Datum arg)
 {
+	Oid			log;
+	int32		n;
+
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	/* before anything that the caller's library may have laid out otherwise */
@@ -345,7 +348,9 @@ pgqueue_topic_worker_main(Datum arg)
 						PGC_S_OVERRIDE);
 	pgqueue_set_code_rule(CODE_LIMITED);
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance of a topic");
-	pgqueue_maintain_handed_over(shared->topic, shared->log, shared->part);
+	n = pgqueue_maintenance_begin(shared->topic, false, &log);
+	if (n > 0 && log == shared->log)
+		(void) pgqueue_maintain_partitions(shared->topic, shared->part, n);
 	shared->done = true;
 	proc_exit(0);
 }

@@ -215,9 +215,7 @@ held_by_statement(Oid relid)
 		NULL : ActivePortal->queryDesc->estate;
 	int			n = 0;
 
-	if (estate == NULL)
-		return 0;
-	for (Index i = 0; i < estate->es_range_table_size; i++)
+	for (Index i = 0; estate != NULL && i < estate->es_range_table_size; i++)
 		if (estate->es_relations[i] != NULL &&
 			RelationGetRelid(estate->es_relations[i]) == relid)
 			n += 2;
