@@ -129,8 +129,7 @@ oldest_sealed(Topic *topic, int32 partition)
 /*
  * Detach by the command, as the topic's owner.  Then give the locked table
  * another schema and name, and the topic's owner, by internal functions: the
- * commands would need rights on schema queue that no user has.  No code of a
- * user runs.
+ * commands would need rights on schema queue that no user has.
  */
 static void
 detach(const Topic *topic, Oid relid, Oid schema, const char *name)
@@ -173,13 +172,11 @@ result_row(FunctionCallInfo fcinfo, const Segment *segment)
 }
 
 /*
- * (topic, partition, archive, force) -> (archive, first_offset, next_offset,
- * bytes)
+ * (topic, partition, archive, force) -> see result_row()
  *
  * Locks: ACCESS EXCLUSIVE on the topic's table and the segment, tried for
  * PGQUEUE_LOCK_PATIENCE, to the end of the transaction.  While they are held no
- * other lock, of a schema that is being dropped for instance, is waited for
- * longer.
+ * other lock, as of a schema that is being dropped, is waited for longer.
  */
 Datum
 pgqueue_archive_segment(PG_FUNCTION_ARGS)

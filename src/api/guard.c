@@ -163,8 +163,7 @@ check_touched(Oid relid, bool renamed)
 
 /*
  * ddl_command_end: refuse a command after which a topic's table, segment or
- * view would not have the shape that C code relies on, or the name by which it
- * is found.
+ * view would not have the shape and the name that C code relies on.
  *
  * Errors: 0A000.
  */

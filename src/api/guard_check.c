@@ -255,9 +255,8 @@ triggers_flaw(Relation view, const char *topic, bool complete)
 }
 
 /*
- * Return what is wrong with a topic's view, or NULL.  While a dump is restored
- * its triggers are made one by one, so only a command that renames one asks for
- * all.
+ * Return what is wrong with a topic's view, or NULL.  A restore makes its
+ * triggers one by one, so only a command that renames one asks for all.
  */
 static const char *
 view_flaw(Relation view, const char *topic, Relation log, bool renamed)

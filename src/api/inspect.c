@@ -300,12 +300,10 @@ look_at_segment(Topic *topic, void *arg)
 }
 
 /*
- * (segment, compacted) -> (messages, first_time, last_time, frozen, bytes,
- * used)
+ * (segment, compacted) -> (messages, first_time, last_time, frozen, bytes, used)
  *
- * What cannot be told is NULL, all of a table that is gone, that the user may
- * not see, or that another transaction has locked: view queue.segments must not
- * fail for it.
+ * NULL for a table that is gone, that the user may not see, or that another
+ * transaction has locked: view queue.segments must not fail for it.
  */
 Datum
 pgqueue_segment_info(PG_FUNCTION_ARGS)

@@ -64,12 +64,7 @@ maintain_topic(const char *name, MaintainPart part)
 		pgqueue_run_step(name, -1, tell_stopped, NULL);
 }
 
-/*
- * Check that a procedure may commit, that is, that it was not called inside a
- * transaction block or a function.
- *
- * Errors: 2D000.
- */
+/* Check that a procedure may commit.  Errors: 2D000. */
 void
 pgqueue_check_may_commit(FunctionCallInfo fcinfo, const char *hint)
 {
@@ -260,10 +255,7 @@ pgqueue_set_up_signals(void)
 	BackgroundWorkerUnblockSignals();
 }
 
-/*
- * Sleep so long, or until SIGTERM or SIGHUP.  The latch is set for other
- * reasons, too.
- */
+/* Sleep so many ms, or until SIGTERM or SIGHUP; others set the latch, too. */
 void
 pgqueue_nap(long ms)
 {
@@ -298,9 +290,8 @@ pgqueue_maintenance_main(Datum arg)
 											  BGWORKER_BYPASS_ALLOWCONN);
 	pgqueue_shared_attach();
 	/*
-	 * Take the database's worker lock until the process ends.  A SIGTERM here
-	 * must not raise an error: then the postmaster would start the worker
-	 * again.
+	 * Take the worker's lock until the process ends.  A SIGTERM here must not
+	 * raise an error: then the postmaster would start the worker again.
 	 */
 	HOLD_INTERRUPTS();
 	pgqueue_begin_transaction();

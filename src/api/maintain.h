@@ -39,9 +39,8 @@ extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
 /* ---------------- maintain_step.c ---------------- */
 
 /*
- * A step is called in a transaction of its own, with the topic just looked up.
- * It returns true if there is more to do.  arg: what the steps of one task
- * share.
+ * A step is called in a transaction of its own, with the topic just looked up,
+ * and returns true if there is more to do.  arg: what steps of one task share.
  */
 typedef bool (*Step) (Topic *topic, int32 partition, void *arg);
 

@@ -106,7 +106,7 @@ start_worker(Oid database, int restart)
 	return pid;
 }
 
-/* Check that the user may run the worker, and lock its start.  Errors: 42501. */
+/* Check that the user may run the worker; lock its start.  Errors: 42501. */
 static void
 begin_command(void)
 {

@@ -35,8 +35,7 @@ typedef struct Move
 
 /*
  * Return true if the segment need not be moved: it is in the tablespace, or
- * does not belong to the topic any more.  Takes no lock, so another session may
- * be moving it.
+ * does not belong to the topic any more.  Takes no lock.
  */
 static bool
 lies_there(Oid relid, Oid tablespace)
@@ -116,8 +115,7 @@ move_partition(Topic *topic, int32 partition, const Move *move)
 /*
  * (topic, tablespace, partition, before_offset) -> setof moved_segment
  *
- * Locks: ACCESS EXCLUSIVE on the segments moved, conditionally, to the end of
- * the transaction.
+ * Locks: ACCESS EXCLUSIVE on the segments moved, conditionally.
  */
 Datum
 pgqueue_move_segments(PG_FUNCTION_ARGS)

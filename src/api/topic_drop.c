@@ -48,9 +48,8 @@ add_tag(List *tags, Oid relid)
 }
 
 /*
- * Take the locks that DROP needs.  First wait, without any, for the
- * transactions that use view and segments: to end, they may need what is to be
- * locked.
+ * Take the locks that DROP needs.  First wait, without any, for transactions
+ * that use view and segments: to end, they may need what is to be locked.
  */
 static void
 lock_for_drop(Topic *topic)

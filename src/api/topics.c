@@ -54,6 +54,8 @@ pgqueue_owned_partition_arg(FunctionCallInfo fcinfo, int32 *partition)
 {
 	Topic	   *topic;
 
+	pgqueue_check_writable(fcinfo);
+	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "partition");
 	topic = pgqueue_owned_topic_arg(fcinfo);
 	*partition = PG_GETARG_INT32(1);
@@ -271,9 +273,8 @@ policy_datum(int policy)
 }
 
 /*
- * Check a tablespace.  Return false if it is the database's default, ''.  User
- * and owner must both be allowed to use it: the latter's segments are made
- * there later.
+ * Check that user and owner may use a tablespace: the owner's segments are made
+ * there later.  Return false if it is the database's default, ''.
  *
  * Errors: those of pgqueue_tablespace().
  */

@@ -136,10 +136,8 @@ check_partition(Checker *checker, Topic *topic)
 }
 
 /*
- * (topic) -> (segment, problem), no row when the log keeps its rules
- *
- * A topic that cannot be used, and a segment that cannot be read, are findings,
- * not errors.
+ * (topic) -> (segment, problem), no row when the log keeps its rules.  A topic
+ * or a segment that cannot be used is a finding, not an error.
  */
 Datum
 pgqueue_verify(PG_FUNCTION_ARGS)

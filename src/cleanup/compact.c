@@ -12,9 +12,9 @@
  *
  *	 1  Read the keys of dirty messages into a map, key to latest offset
  *		(key_map.c), as far as queue.compaction_memory allows.
- *	 2  Segment by segment, oldest first, each in a transaction of its own, remove
- *		the messages of which the map has a later one, and tombstones that were kept
- *		long enough (rewrite.c).  A segment that has none is not rewritten.
+ *	 2  Segment by segment, oldest first, each in a transaction of its own,
+ *		remove the messages of which the map has a later one, and tombstones
+ *		that were kept long enough (rewrite.c).
  *	 3  Move the checkpoint to the end of the map, or to the first segment that
  *		could not be rewritten.
  *
@@ -107,8 +107,7 @@ stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
 
 /*
  * Return how many of the first segments may be compacted, at most upto: the
- * segment after them must hold a message that stays (README, section 14, on
- * I5).
+ * segment after them must hold a message that stays (README, section 14).
  */
 static int
 with_successor(Compaction *compaction, Topic *topic, int upto)
@@ -217,11 +216,7 @@ plan(Compaction *compaction, Topic *topic)
 	return n > 0;
 }
 
-/*
- * Return true if a tombstone may be removed: no older message of its key is
- * left, since this pass or an earlier one has removed those in the segments
- * before.
- */
+/* Return true if a tombstone may be removed (README, section 14). */
 static bool
 is_expired(Compaction *compaction, const LogFixed *tombstone)
 {
@@ -303,7 +298,8 @@ groups_are_past(void *arg)
 
 	return compaction->topic->retention_force ||
 		compaction->expired_to <=
-		pgqueue_held_for_groups(compaction->topic, compaction->partition, &name);
+		pgqueue_held_for_groups(compaction->topic, compaction->partition,
+								&name);
 }
 
 /*

@@ -9,10 +9,9 @@
  * Unless the topic forces it, groups must have read it: the callers pass the
  * limit that held.c finds.
  *
- * Maintenance drops a segment's table if it can lock the topic's table
- * exclusively at once.  Otherwise, and in queue.delete_messages(), the segment
- * is emptied: that releases its disk space and needs no lock on the topic's
- * table.
+ * Maintenance drops a segment's table if it can lock the topic's table at once.
+ * Otherwise, and in queue.delete_messages(), the segment is emptied: that
+ * releases its disk space and needs no exclusive lock on the topic's table.
  *
  *-------------------------------------------------------------------------
  */
@@ -106,10 +105,8 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
 }
 
 /*
- * Empty a locked segment: give it, its TOAST table and its indexes new files,
- * as TRUNCATE does; the commit removes the old ones.  The TRUNCATE command is
- * not used, since it would fire the owner's triggers with the current user's
- * rights.
+ * Empty a locked segment: give it, its TOAST table and its indexes new files.
+ * TRUNCATE would fire the owner's triggers with the current user's rights.
  *
  * Locks: the caller holds ACCESS EXCLUSIVE on the segment and its TOAST table.
  */
@@ -325,7 +322,7 @@ pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
 	return n;
 }
 
-/* Return true if the locked table has no block: a user may have attached one. */
+/* Return true if the table has no block: a user may have attached one. */
 static bool
 is_empty(Oid relid)
 {
