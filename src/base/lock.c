@@ -182,8 +182,6 @@ pgqueue_lock_is_held(LOCKTAG tag, LOCKMODE mode)
 	return holders > 0;
 }
 
-/* ---------------- trying for a while ---------------- */
-
 /* Milliseconds to wait for the extension's own workers. */
 #define WORKER_PATIENCE 5000
 

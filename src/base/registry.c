@@ -156,8 +156,6 @@ static RegistryEntry entries[REGISTRY_TABLES];
  */
 uint64		pgqueue_registry_changes[REGISTRY_TABLES];
 
-/* ---------------- finding ---------------- */
-
 /*
  * Forget what was known of a relation, or of all (InvalidOid).  Called by the
  * relation cache's callback (topic/topic.c).
@@ -220,24 +218,12 @@ pgqueue_registry_index(RegistryTable which)
 	return entries[which].index;
 }
 
-/* ---------------- checking ---------------- */
-
-/* Return the OID of a column's type. */
-static Oid
-type_of(const RegistryColumn *column)
-{
-	return column->type != QUEUE_ROLE ? column->type :
-		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						CStringGetDatum("role"),
-						ObjectIdGetDatum(get_namespace_oid(PGQUEUE_SCHEMA,
-														   false)));
-}
-
 /* Return what is wrong with column number i of a table, or NULL. */
 static const char *
 column_flaw(TupleDesc desc, int i, const RegistryColumn *column)
 {
 	Form_pg_attribute att;
+	Oid			type = column->type;
 
 	if (i >= desc->natts)
 		return column->nullable ? NULL :
@@ -245,21 +231,22 @@ column_flaw(TupleDesc desc, int i, const RegistryColumn *column)
 	att = TupleDescAttr(desc, i);
 	if (att->attisdropped)
 		return psprintf(_("Column %d was dropped."), i + 1);
-	if (att->atttypid != type_of(column))
+	if (type == QUEUE_ROLE)
+		type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+							   CStringGetDatum("role"),
+							   ObjectIdGetDatum(get_namespace_oid(PGQUEUE_SCHEMA,
+																  false)));
+	if (att->atttypid != type)
 		return psprintf(_("Column \"%s\" has type %s instead of %s."),
 						NameStr(att->attname), format_type_be(att->atttypid),
-						format_type_be(type_of(column)));
+						format_type_be(type));
 	if (!att->attnotnull && !column->nullable)
 		return psprintf(_("Column \"%s\" is not marked NOT NULL."),
 						NameStr(att->attname));
 	return NULL;
 }
 
-/*
- * Check an open table, for writing if so.  It cannot change while it is open.
- *
- * Errors: 55000.
- */
+/* Check an open table, for writing if so.  Errors: 55000. */
 static void
 check_shape(Relation rel, RegistryTable which, bool writing)
 {

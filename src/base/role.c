@@ -110,8 +110,6 @@ pgqueue_new_owner(const char *name)
 	return oid;
 }
 
-/* ---------------- text ---------------- */
-
 /* (cstring) -> queue.role.  Errors: 42622 for an overlong name. */
 Datum
 pgqueue_role_in(PG_FUNCTION_ARGS)

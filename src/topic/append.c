@@ -50,8 +50,6 @@ records_for(Relation leaf, const Segment *segment, HeapTuple *tuples,
 	return ntuples;
 }
 
-/* ---------------- choosing the segment ---------------- */
-
 /* Return the time of the last record before a segment; 0 if there is none. */
 static TimestampTz
 timestamp_before(const Topic *topic, const Partition *part, int segment)
@@ -255,9 +253,8 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 }
 
 /*
- * Append records of several partitions, their order kept within each.
- *
- * Append locks are taken one partition at a time, in ascending order.
+ * Append records of several partitions, their order kept within each: append locks
+ * are taken one partition at a time, in ascending order.
  */
 void
 pgqueue_append_all(Topic *topic, HeapTuple *records, int n)

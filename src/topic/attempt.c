@@ -51,10 +51,9 @@ pgqueue_may_see_locked(const char *name)
 }
 
 /*
- * Find a topic for a loop, as pgqueue_topic_find(), but wait for no lock.
- *
- * *locked: set if the topic's description has to be built anew, and another
- * transaction has locked the topic's table; the result is NULL then.
+ * Find a topic for a loop, as pgqueue_topic_find(), but wait for no lock.  *locked:
+ * set, and the result NULL, if the topic's description has to be built anew and
+ * another transaction has locked the topic's table.
  */
 Topic *
 pgqueue_attempt_find(const char *name, bool *locked)

@@ -4,6 +4,9 @@
  *	  Before a message becomes a record: its value in the topic's type, checks,
  *	  and the choice of the partition.
  *
+ * What converts values may run user code (a domain's CHECK), so it is called before
+ * the append begins, and the topic is looked up again after it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,13 +24,6 @@
 #include "log/log.h"
 #include "topic/message.h"
 #include "topic/topic.h"
-
-/* ---------------- the value ---------------- */
-
-/*
- * The functions below may run user code (a domain's CHECK), so they are called
- * before the append begins, and the topic is looked up again after them.
- */
 
 /* Use within ereport(), for a value of another type than the topic's. */
 int
@@ -98,8 +94,6 @@ pgqueue_value_from_typed(Topic *topic, Oid type, Datum value, bool isnull)
 			 errhint("Cast the value to %s.",
 					 format_type_be(topic->value_type))));
 }
-
-/* ---------------- the message ---------------- */
 
 /*
  * Check what every message must keep: a NULL value deletes a key, so without a

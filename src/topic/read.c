@@ -132,10 +132,7 @@ take_place(HeapTuple tuple, Relation leaf, void *arg)
 	return false;
 }
 
-/*
- * Find the first message at or behind an offset, but none behind a record that
- * may still appear; the result tells.
- */
+/* Find the first message at or behind an offset, up to one that may still appear. */
 ScanEnd
 pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 					Snapshot snapshot, Found *place)
@@ -148,9 +145,7 @@ pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 }
 
 /*
- * Find the first message of that time or later, but none behind a record in
- * progress.
- *
+ * Find the first message of a time or later, up to one that may still appear.
  * Errors: QU001 if retention was faster.
  */
 void

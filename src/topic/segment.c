@@ -144,7 +144,6 @@ segment_flaw(const Topic *topic, Oid relid)
 /*
  * Return why a topic cannot be used, as a sentence, or NULL if it can: topic->broken,
  * or what is wrong with its segments.
- *
  * Locks: ACCESS SHARE on each segment, for a moment, only tried.
  */
 const char *

@@ -65,8 +65,6 @@
 	prefix "vacuum_index_cleanup = on, " \
 	prefix "vacuum_truncate = off"
 
-/* ---------------- width ---------------- */
-
 /*
  * Return the number of offsets of the next segment: as configured, else what
  * makes about SEGMENT_BYTES of messages like those of the last used segment.
@@ -114,8 +112,6 @@ segment_width(Topic *topic, Partition *part)
 	}
 	return FIRST_SEGMENT_MESSAGES;
 }
-
-/* ---------------- making ---------------- */
 
 /* Return the DDL that adds each CHECK of the topic's table to a segment. */
 static char *

@@ -33,8 +33,6 @@
 
 static HTAB *topics = NULL;
 
-/* ---------------- invalidation ---------------- */
-
 static void
 relcache_callback(Datum arg, Oid relid)
 {
@@ -218,9 +216,7 @@ pgqueue_topic_id(const char *name)
 
 /*
  * Check that a topic is still the one with that id.  Its name may stand for
- * another topic by now, with other rights and another type.
- *
- * Errors: 55006.
+ * another topic by now, with other rights and another type.  Errors: 55006.
  */
 void
 pgqueue_check_same(const Topic *topic, int32 id)
@@ -233,7 +229,6 @@ pgqueue_check_same(const Topic *topic, int32 id)
 
 /*
  * Return the same topic's description, as of now.
- *
  * Errors: 42704 if it was dropped, 55006 if there is another one instead.
  */
 Topic *
