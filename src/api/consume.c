@@ -41,7 +41,6 @@ chosen_partitions(FunctionCallInfo fcinfo, int arg, const Topic *topic,
 {
 	ArrayType  *array;
 
-	target->partitions = NULL;
 	if (PG_ARGISNULL(arg))
 		return;
 	array = PG_GETARG_ARRAYTYPE_P(arg);
@@ -67,7 +66,8 @@ static bool
 anything_to_read(const Taker *taker, Topic *topic)
 {
 	const WaitTarget *target = &taker->target;
-	int			n = target->partitions ? target->npartitions : topic->npartitions;
+	int			n = target->partitions != NULL ? target->npartitions :
+		topic->npartitions;
 
 	for (int i = 0; i < n; i++)
 	{

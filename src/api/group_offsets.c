@@ -60,20 +60,16 @@ typedef struct Newest
 static int64
 number(const Newest *newest, int attr)
 {
-	return newest->nulls[attr - 1] ? 0 : DatumGetInt64(newest->values[attr - 1]);
-}
-
-static bool
-is_released(const Newest *newest)
-{
-	return !newest->nulls[PROGRESS_ATTR_RELEASED - 1];
+	return newest->nulls[attr - 1] ? 0 :
+		DatumGetInt64(newest->values[attr - 1]);
 }
 
 typedef struct ExpiredTask
 {
 	Walk	   *walk;
-	const Newest *newest;
+	int32		partition;
 	int64		offset;
+	bool		released;
 	bool		result;
 } ExpiredTask;
 
@@ -84,9 +80,8 @@ ask_expired(Topic *topic, void *arg)
 	ExpiredTask *task = arg;
 
 	task->result = pgqueue_group_expired(&task->walk->group->group, topic,
-										 task->newest->partition, task->offset,
-										 is_released(task->newest),
-										 &task->walk->used);
+										 task->partition, task->offset,
+										 task->released, &task->walk->used);
 }
 
 /*
@@ -98,13 +93,14 @@ static bool
 has_expired(Walk *walk, const Newest *newest, int64 offset)
 {
 	ListedTopic *listed = walk->topic;
-	ExpiredTask task = {walk, newest, offset, false};
+	ExpiredTask task = {walk, newest->partition, offset,
+	!newest->nulls[PROGRESS_ATTR_RELEASED - 1], false};
 
 	/* most groups cannot have expired; then no message is read */
 	if (listed->topic->id != listed->id ||
 		!pgqueue_group_may_expire(&walk->group->group, listed->topic,
-								  is_released(newest)) ||
-		pgqueue_partition_broken(listed->topic, newest->partition))
+								  task.released) ||
+		pgqueue_partition_broken(listed->topic, task.partition))
 		return false;
 	(void) pgqueue_attempt(listed->topic, ask_expired, &task, &listed->warned);
 	return task.result;
@@ -133,18 +129,21 @@ set_by_ends(Walk *walk, const Newest *newest, const LogEnds *ends,
 		offset = number(newest, PROGRESS_ATTR_OFFSET);
 	if (incarnation != 0 && incarnation != pgqueue_incarnation(topic))
 	{
-		int64		reach = pgqueue_incarnation_reach(topic, newest->partition,
-													  incarnation, ends->latest);
+		int64		reach =
+			pgqueue_incarnation_reach(topic, newest->partition, incarnation,
+									  ends->latest);
 
 		lost = offset > reach;
 		if (lost || number(newest, PROGRESS_ATTR_HANDED_TO) > reach)
 			values[OUT_IN_HAND] = Int64GetDatum(0);
 		offset = Min(offset, reach);
 	}
-	values[OUT_MISSED] = Int64GetDatum(missed + Max(ends->log_start - offset, 0));
+	missed += Max(ends->log_start - offset, 0);
+	if (lost)
+		offset = ends->log_start;
+	values[OUT_MISSED] = Int64GetDatum(missed);
 	values[OUT_LOST] = BoolGetDatum(lost);
-	values[OUT_EXPIRED] =
-		BoolGetDatum(has_expired(walk, newest, lost ? ends->log_start : offset));
+	values[OUT_EXPIRED] = BoolGetDatum(has_expired(walk, newest, offset));
 }
 
 /* Put out the row of a partition.  rate: messages a second, or NULL. */
@@ -195,7 +194,7 @@ put_row(Walk *walk, const Newest *newest, const float8 *rate)
 	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
 }
 
-/* Put out rows of partitions without progress, from one down to behind another. */
+/* Put out rows of partitions without progress, from one down to until + 1. */
 static void
 put_unseen(Walk *walk, int32 from, int32 until)
 {
@@ -240,6 +239,8 @@ column(const Walk *walk, AttrNumber attr)
 static void
 next_row(Walk *walk)
 {
+	Place	   *place = &walk->place;
+
 	CHECK_FOR_INTERRUPTS();
 	while ((walk->tuple = pgqueue_registry_previous(&walk->scan)) == NULL)
 	{
@@ -248,9 +249,9 @@ next_row(Walk *walk)
 		pgqueue_registry_end(&walk->scan);
 		begin_scan(walk, walk->fixed - 1);
 	}
-	walk->place.group = DatumGetInt32(column(walk, PROGRESS_ATTR_GROUP));
-	walk->place.topic = DatumGetInt32(column(walk, PROGRESS_ATTR_TOPIC));
-	walk->place.partition = DatumGetInt32(column(walk, PROGRESS_ATTR_PARTITION));
+	place->group = DatumGetInt32(column(walk, PROGRESS_ATTR_GROUP));
+	place->topic = DatumGetInt32(column(walk, PROGRESS_ATTR_TOPIC));
+	place->partition = DatumGetInt32(column(walk, PROGRESS_ATTR_PARTITION));
 }
 
 /* Go on to the first row that begin_scan() finds. */
@@ -262,7 +263,7 @@ skip(Walk *walk, int fixed)
 	next_row(walk);
 }
 
-/* Return true if the row at hand is of this place, or of its group and topic. */
+/* Return true if the row at hand is of a place, or of its group and topic. */
 static bool
 is_at(const Walk *walk, const Place *place, bool partition)
 {

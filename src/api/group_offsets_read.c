@@ -98,9 +98,8 @@ list_holders(Walk *walk)
 			!(tag->locktag_field4 & PGQUEUE_LOCK_GROUP) ||
 			!(lock->holdMask & LOCKBIT_ON(ExclusiveLock)))
 			continue;
-		place.group = (int32) tag->locktag_field2;
-		place.topic = (int32) tag->locktag_field3;
-		place.partition = tag->locktag_field4 & ~PGQUEUE_LOCK_GROUP;
+		place = (Place) {tag->locktag_field2, tag->locktag_field3,
+		tag->locktag_field4 & ~PGQUEUE_LOCK_GROUP};
 		if (walk->holders == NULL)
 			walk->holders = make_hash("queue holders", sizeof(Place),
 									  sizeof(Holder));

@@ -71,9 +71,8 @@ pgqueue_alter_group(PG_FUNCTION_ARGS)
 
 /*
  * Keep the topics in which a group has rows from being dropped, since
- * drop_topic deletes these rows, too.  Rights do not matter, nor whether a
- * topic can be used.  Leave other topics alone: another transaction may have
- * locked their tables.
+ * drop_topic deletes these rows, too.  Leave other topics alone: another
+ * transaction may have locked their tables.
  */
 static void
 hold_topics(int32 group, const List *places)

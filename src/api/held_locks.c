@@ -34,8 +34,8 @@ set(Datum *values, bool *nulls, int att, Datum value)
 }
 
 /*
- * Fill in the columns that tell what is locked.  Return false for a lock that the
- * view does not show.
+ * Fill in the columns that tell what is locked.  Return false for a lock that
+ * the view does not show.
  */
 static bool
 decode(const LockInstanceData *lock, Datum *values, bool *nulls)
@@ -45,7 +45,8 @@ decode(const LockInstanceData *lock, Datum *values, bool *nulls)
 
 	if (tag->locktag_type == LOCKTAG_RELATION)
 	{
-		set(values, nulls, HELD_RELATION, ObjectIdGetDatum(tag->locktag_field2));
+		set(values, nulls, HELD_RELATION,
+			ObjectIdGetDatum(tag->locktag_field2));
 		return (lock->holdMask & LOCKBIT_ON(RowExclusiveLock)) != 0;
 	}
 	if (tag->locktag_type != LOCKTAG_ADVISORY || lock->holdMask == 0)
@@ -95,7 +96,7 @@ set_waiting(const List *waits, const LOCKTAG *tag, Datum *values, bool *nulls)
 			makeArrayResult(pids, CurrentMemoryContext));
 }
 
-/* () -> setof (pid, transaction, relation, producer, group_id, topic_id, ...) */
+/* () -> setof (pid, transaction, relation, producer, group_id, ...) */
 Datum
 pgqueue_held_locks(PG_FUNCTION_ARGS)
 {
@@ -107,7 +108,8 @@ pgqueue_held_locks(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	pgqueue_check_result(rsinfo->setDesc, types, lengthof(types));
-	qsort(locks->locks, locks->nelements, sizeof(LockInstanceData), compare_pids);
+	qsort(locks->locks, locks->nelements, sizeof(LockInstanceData),
+		  compare_pids);
 	for (int i = 0; i < locks->nelements; i++)
 		if (locks->locks[i].waitLockMode != NoLock)
 			waits = lappend(waits, &locks->locks[i]);
@@ -116,6 +118,7 @@ pgqueue_held_locks(PG_FUNCTION_ARGS)
 		const LockInstanceData *lock = &locks->locks[i];
 		Datum		values[HELD_NATTS];
 		bool		nulls[HELD_NATTS];
+		TransactionId xid;
 		bool		more;
 
 		memset(nulls, true, sizeof(nulls));
@@ -125,9 +128,10 @@ pgqueue_held_locks(PG_FUNCTION_ARGS)
 		if (lock->pid != 0)
 			set(values, nulls, HELD_PID, Int32GetDatum(lock->pid));
 		else
-			set(values, nulls, HELD_TRANSACTION,
-				TransactionIdGetDatum(TwoPhaseGetXidByVirtualXID(pgqueue_lock_vxid(lock),
-																 &more)));
+		{
+			xid = TwoPhaseGetXidByVirtualXID(pgqueue_lock_vxid(lock), &more);
+			set(values, nulls, HELD_TRANSACTION, TransactionIdGetDatum(xid));
+		}
 		if (lock->locktag.locktag_type == LOCKTAG_ADVISORY)
 			set_waiting(waits, &lock->locktag, values, nulls);
 		pgqueue_put_row(rsinfo, values, nulls, HELD_NATTS);

@@ -38,7 +38,7 @@ PG_FUNCTION_INFO_V1(pgqueue_offsets_for_time);
 PG_FUNCTION_INFO_V1(pgqueue_offset_time);
 PG_FUNCTION_INFO_V1(pgqueue_unread_time);
 
-/* In the order of the arguments of reset_offsets(), from the first of them on. */
+/* In the order of the arguments of reset_offsets(), from this one on. */
 #define TARGET_ARG 2
 typedef enum TargetKind
 {
@@ -225,8 +225,8 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	int64		after;
 
 	if (dry_run)
-		pgqueue_progress_look(group->id, pgqueue_topic_refresh(topic), partition,
-							  &progress);
+		pgqueue_progress_look(group->id, pgqueue_topic_refresh(topic),
+							  partition, &progress);
 	else
 		pgqueue_progress_lock_and_read(group->id, topic, partition, &progress);
 	before = progress.found ? progress.offset :
@@ -245,8 +245,8 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	if (dry_run)
 		return;
 
-	progress.missed += pgqueue_missed(&progress,
-									  pgqueue_log_start(topic, partition), after);
+	progress.missed +=
+		pgqueue_missed(&progress, pgqueue_log_start(topic, partition), after);
 	progress.offset = after;
 	progress.metadata = NULL;
 	pgqueue_new_epoch(&progress);
@@ -420,9 +420,9 @@ pgqueue_offset_time(PG_FUNCTION_ARGS)
 Datum
 pgqueue_unread_time(PG_FUNCTION_ARGS)
 {
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bool		locked;
-	Topic	   *topic = pgqueue_attempt_find(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-											 &locked);
+	Topic	   *topic = pgqueue_attempt_find(name, &locked);
 	FoundTime  *last;
 
 	if (topic == NULL || topic->broken != NULL ||

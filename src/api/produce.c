@@ -33,9 +33,12 @@ static Datum
 produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 			   const TimestampTz *timestamp)
 {
+	bool		duplicate = timestamp == NULL;
+	const Datum values[] = {Int32GetDatum(partition), Int64GetDatum(offset),
+		duplicate ? (Datum) 0 : TimestampTzGetDatum(*timestamp),
+	BoolGetDatum(duplicate)};
+	const bool	nulls[] = {false, false, duplicate, false};
 	TupleDesc	desc = fcinfo->flinfo->fn_extra;
-	Datum		values[4];
-	bool		nulls[4] = {false};
 
 	if (desc == NULL)
 	{
@@ -49,11 +52,6 @@ produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 		fcinfo->flinfo->fn_extra = desc;
 		MemoryContextSwitchTo(old);
 	}
-	values[0] = Int32GetDatum(partition);
-	values[1] = Int64GetDatum(offset);
-	values[2] = timestamp == NULL ? (Datum) 0 : TimestampTzGetDatum(*timestamp);
-	nulls[2] = timestamp == NULL;
-	values[3] = BoolGetDatum(timestamp == NULL);
 	return HeapTupleGetDatum(pgqueue_form_row(desc, values, nulls,
 											  lengthof(values)));
 }
@@ -160,5 +158,6 @@ pgqueue_partition_for_key_sql(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("partitions must be positive, not %d", npartitions)));
-	PG_RETURN_INT32(pgqueue_partition_for_text(PG_GETARG_TEXT_PP(0), npartitions));
+	PG_RETURN_INT32(pgqueue_partition_for_text(PG_GETARG_TEXT_PP(0),
+											   npartitions));
 }

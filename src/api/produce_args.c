@@ -49,8 +49,8 @@ pgqueue_producer_args(FunctionCallInfo fcinfo, bool has_sequence,
 }
 
 /*
- * Return the type of an argument that may be of several.  A function call message
- * of the protocol (fast path) says none.
+ * Return the type of an argument that may be of several.  A function call
+ * message of the protocol (fast path) says none.
  *
  * Errors: 42P18.
  */
@@ -79,7 +79,8 @@ array_arg(FunctionCallInfo fcinfo, int arg, const char *name)
 	if (pgqueue_argument_type(fcinfo, arg, name) != TEXTOID)
 		return PG_GETARG_ARRAYTYPE_P(arg);
 	str = text_to_cstring(PG_GETARG_TEXT_PP(arg));
-	return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, str, TEXTOID, -1));
+	return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, str, TEXTOID,
+												   -1));
 }
 
 /*

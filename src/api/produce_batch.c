@@ -41,7 +41,8 @@ convert_batch(Topic *topic, Elements *batch)
 
 /* Set a column of a message from an array, which may be empty: no values. */
 static void
-set_column(const Elements *elements, int i, int attr, Datum *values, bool *nulls)
+set_column(const Elements *elements, int i, int attr, Datum *values,
+		   bool *nulls)
 {
 	nulls[attr - 1] = elements->n == 0 || elements->nulls[i];
 	values[attr - 1] = nulls[attr - 1] ? (Datum) 0 : elements->values[i];
@@ -70,8 +71,9 @@ form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
 		set_column(headers, i, LOG_ATTR_HEADERS, values, nulls);
 		pgqueue_check_message(topic, values, nulls);
 		if (partition < 0 && !nulls[LOG_ATTR_KEY - 1])
-			partition = pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
-												   topic->npartitions);
+			partition =
+				pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
+										   topic->npartitions);
 		else if (partition < 0)
 		{
 			if (sticky < 0)
@@ -178,17 +180,14 @@ return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
 {
 	for (int32 p = 0; p < npartitions; p++)
 	{
-		Datum		values[5];
-		bool		nulls[5] = {false};
+		const BatchPart *part = &parts[p];
+		const Datum values[] = {Int32GetDatum(p), Int64GetDatum(part->first),
+			Int64GetDatum(part->last), Int64GetDatum(part->count),
+		Int64GetDatum(part->duplicates)};
+		bool		nulls[lengthof(values)] = {false};
 
-		if (parts[p].count + parts[p].duplicates == 0)
-			continue;
-		values[0] = Int32GetDatum(p);
-		values[1] = Int64GetDatum(parts[p].first);
-		values[2] = Int64GetDatum(parts[p].last);
-		values[3] = Int64GetDatum(parts[p].count);
-		values[4] = Int64GetDatum(parts[p].duplicates);
-		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
+		if (part->count + part->duplicates > 0)
+			pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
 }
 

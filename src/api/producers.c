@@ -82,7 +82,8 @@ static void
 terminate_holders(const LOCKTAG *tag)
 {
 	int			count;
-	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
+	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock,
+													 &count);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -127,7 +128,8 @@ lock_managed(Topic *topic, const char *name, bool terminate,
 		CHECK_FOR_INTERRUPTS();
 		terminate_holders(&tag);
 		if (LockTimeout > 0 &&
-			TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), LockTimeout))
+			TimestampDifferenceExceeds(begun, GetCurrentTimestamp(),
+									   LockTimeout))
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 errmsg("canceling statement due to lock timeout")));
@@ -243,12 +245,11 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	Topic	   *topic = producer_args(fcinfo, false, &name);
 	Producer	producer;
 	ProducerState state = {0};
-	Snapshot	snapshot;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Datum		values[6];
 	bool		nulls[6];
 
 	/* without the lock: one snapshot for both tables */
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (pgqueue_producer_find(topic->id, name, snapshot, &producer))
 	{
 		check_manages(topic, name, &producer);
@@ -261,8 +262,7 @@ pgqueue_producer_state(PG_FUNCTION_ARGS)
 	nulls[1] |= state.last_sequence == NO_SEQUENCE;
 	values[2] = Int32GetDatum(state.place.partition);
 	values[3] = Int64GetDatum(state.place.offset);
-	nulls[2] |= !state.has_place;
-	nulls[3] |= !state.has_place;
+	nulls[2] = nulls[3] = !state.found || !state.has_place;
 	values[4] = state.watermark;
 	nulls[4] |= !state.has_watermark;
 	values[5] = TimestampTzGetDatum(state.produced_at);

@@ -136,10 +136,10 @@ append_rows(void)
 }
 
 /*
- * Let a statement's row wait; the record is copied.  False if the row must be
- * appended by itself: another statement's rows are waiting; or it points to large
- * values in a table, which a function that the statement calls may truncate or drop
- * before the statement ends.
+ * Let a statement's row wait; the record is copied.  Return false if the row
+ * must be appended by itself: another statement's rows are waiting; or it
+ * points to large values in a table, which a function that the statement calls
+ * may truncate or drop before the statement ends.
  */
 bool
 pgqueue_view_gather(const ViewStatement *statement, Topic *topic,

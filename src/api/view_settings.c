@@ -113,16 +113,17 @@ pgqueue_view_settings_init(void)
 							   "Sequence of the first row of the next INSERT or COPY into a topic.",
 							   "Used up by that statement.",
 							   &first_sequence, "", PGC_USERSET, 0,
-							   check_first_sequence, assign_first_sequence, NULL);
+							   check_first_sequence, assign_first_sequence,
+							   NULL);
 	loading = false;
 }
 
 /* ---------------- use ---------------- */
 
 /*
- * Return true if the value of a setting counts for the current user: always, but
- * in a function with the rights of another role than the session's only if a
- * command of that role has set it.
+ * Return true if the value of a setting counts for the current user: always,
+ * but in a function with the rights of another role than the session's only if
+ * a command of that role has set it.
  */
 static bool
 counts(const char *setting)

@@ -66,7 +66,8 @@ wait_for(WaitTarget *target, int64 timeout, bool nested)
 			went_unlooked = false;
 			break;
 		}
-		if (pgqueue_wait_sleep(left, blocked, target->wanted) && trust && !blocked)
+		if (pgqueue_wait_sleep(left, blocked, target->wanted) &&
+			trust && !blocked)
 		{
 			went_unlooked = true;
 			taken_then = pgqueue_messages_taken;
