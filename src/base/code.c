@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
@@ -23,7 +22,6 @@
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "utils/guc.h"
 #include "utils/syscache.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -44,7 +42,7 @@ static TimeoutId timeout;
 static TimestampTz own_begun;
 static int64 spent = 0;			/* by code that has ended, in microseconds */
 
-/* When code began to run, 0: it does not; may lie where other processes see it. */
+/* When code began to run; 0: it does not.  May lie in shared memory. */
 TimestampTz *pgqueue_code_begun = &own_begun;
 
 /* The process ends because code ran too long. */
@@ -131,7 +129,7 @@ pgqueue_set_code_rule(CodeRule new)
 	return old;
 }
 
-/* Start the timer of a table's code, if it has any, up to pgqueue_code_end(). */
+/* Start the timer of a table's code, if any; pgqueue_code_end() stops it. */
 void
 pgqueue_code_begin(Oid relid, bool constraints)
 {
@@ -180,7 +178,7 @@ pgqueue_code_refused(void)
 	return result;
 }
 
-/* Return true if code has run so long that the process must begin no more steps. */
+/* Return true if code has run so long that the process must not go on. */
 bool
 pgqueue_code_spent(void)
 {

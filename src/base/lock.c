@@ -24,7 +24,7 @@
 /* Milliseconds between two tries. */
 #define LOCK_PAUSE 10
 
-/* Set while a loop over topics looks at one; to be restored, also after an error. */
+/* Set while a loop over topics looks at one; restored also after an error. */
 bool pgqueue_attempting = false;
 
 /*

@@ -73,8 +73,8 @@ extern bool pgqueue_find_relation_holder(Oid relid, LOCKMODE mode,
 typedef enum CodeRule
 {
 	CODE_HERE,					/* a session: it runs, as in an INSERT */
-	CODE_ELSEWHERE,				/* a pass over topics of others: a step that needs
-								 * it is rolled back, and left to a topic worker */
+	CODE_ELSEWHERE,				/* a pass over topics of others: a step with code
+								 * is rolled back, and left to a topic worker */
 	CODE_LIMITED				/* a topic or segment worker: it runs, but the
 								 * process ends after queue.code_timeout */
 } CodeRule;

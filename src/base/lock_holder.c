@@ -104,7 +104,7 @@ pgqueue_find_relation_holder(Oid relid, LOCKMODE mode, LockHolder *holder)
 		find_holder(pgqueue_tag_of_relation(toast), mode, holder);
 }
 
-/* Return the name of a backend's application; NULL if the user may not see it. */
+/* Return a backend's application_name; NULL if the user may not see it. */
 static const char *
 application_of(const LockHolder *holder)
 {

@@ -307,7 +307,7 @@ pgqueue_registry_open(RegistryTable which, LOCKMODE lockmode)
 	if (writing)
 		pgqueue_lock_relation(relid, lockmode);
 	rel = table_open(relid, writing ? NoLock : lockmode);
-	if (unlikely(!(writing ? entries[which].writable : entries[which].readable)))
+	if (unlikely(writing ? !entries[which].writable : !entries[which].readable))
 		check_shape(rel, which, writing);
 	return rel;
 }

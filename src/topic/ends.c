@@ -132,7 +132,7 @@ last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 	return last;
 }
 
-/* Return the offset behind the last committed message, at least the log start. */
+/* Return the offset behind the last committed message, or the log start. */
 int64
 pgqueue_committed_end(const Topic *topic, int32 partition)
 {

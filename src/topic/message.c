@@ -169,7 +169,7 @@ pgqueue_partition_for_text(text *key, int npartitions)
 	return pgqueue_partition_for_key(data, len, npartitions);
 }
 
-/* Return the next partition for messages that name neither partition nor key. */
+/* Return the next partition for a message without partition and key. */
 int32
 pgqueue_next_sticky(Topic *topic)
 {

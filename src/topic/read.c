@@ -132,7 +132,7 @@ take_place(HeapTuple tuple, Relation leaf, void *arg)
 	return false;
 }
 
-/* Find the first message at or behind an offset, up to one that may still appear. */
+/* Find the first message from an offset on, up to one that may still appear. */
 ScanEnd
 pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 					Snapshot snapshot, Found *place)

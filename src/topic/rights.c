@@ -24,7 +24,7 @@ pgqueue_may_see(const Topic *topic)
 						 ACLMASK_ANY) != 0;
 }
 
-/* Check a right on the topic: the rights are those of its view.  Errors: 42501. */
+/* Check a right on the topic: they are those of its view.  Errors: 42501. */
 void
 pgqueue_check_right(const Topic *topic, AclMode mode)
 {

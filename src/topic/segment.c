@@ -19,7 +19,7 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* Check that a partition has segments which touch each other.  Errors: XX001. */
+/* Check that a partition has segments, without a hole.  Errors: XX001. */
 void
 pgqueue_check_segments(const Topic *topic, int32 partition)
 {

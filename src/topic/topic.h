@@ -27,7 +27,7 @@ typedef struct Partition
 {
 	int			nsegments;
 	Segment    *segments;		/* ascending */
-	int64		hole;			/* where they do not touch each other; 0: they do */
+	int64		hole;			/* where they do not touch; 0: they do */
 	int64		log_start;		/* as stored; 0: none; see cleanup/retention.c */
 	int64		compacted_to;	/* offsets below are compacted; see cleanup/compact.c */
 	int			nemptied;		/* before log_start, not dropped yet */

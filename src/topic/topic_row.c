@@ -86,8 +86,8 @@ pgqueue_load_row(const char *name, Topic *topic)
 		DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
 	topic->cleanup_policy =
 		pgqueue_cleanup_policy(DatumGetTextPP(values[TOPIC_ATTR_CLEANUP_POLICY - 1]));
-	topic->tombstone_retention = duration_of(&row, TOPIC_ATTR_TOMBSTONE_RETENTION,
-											 "tombstone_retention");
+	topic->tombstone_retention =
+		duration_of(&row, TOPIC_ATTR_TOMBSTONE_RETENTION, "tombstone_retention");
 	topic->group_expiry = duration_of(&row, TOPIC_ATTR_GROUP_EXPIRY,
 									  "group_expiry");
 	strlcpy(topic->tablespace, row.nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
