@@ -10,14 +10,12 @@
 #define QUEUE_BASE_H
 
 #include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/skey.h"
 #include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "storage/lock.h"
-#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 #include "base/compat.h"
