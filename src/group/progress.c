@@ -27,6 +27,7 @@
 #include "catalog/indexing.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -408,9 +409,12 @@ is_committed_before(const RegistryScan *scan, HeapTuple tuple, TimestampTz time)
 	return DatumGetTimestampTz(committed_at) < time;
 }
 
-/* Prune one partition, from its oldest row on, up to the first that stays. */
+/*
+ * Prune the first partition from *partition on in which the group has rows, from
+ * the oldest row on, up to the first that stays.  Set *partition to it.
+ */
 static int64
-prune_partition(int32 group, const Topic *topic, int32 partition,
+prune_partition(int32 group, const Topic *topic, int32 *partition,
 				TimestampTz before, Snapshot snapshot)
 {
 	RegistryScan scan = {0};
@@ -419,16 +423,22 @@ prune_partition(int32 group, const Topic *topic, int32 partition,
 
 	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_GROUP, group);
 	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_TOPIC, topic->id);
-	pgqueue_registry_key_int4(&scan, PROGRESS_ATTR_PARTITION, partition);
+	pgqueue_registry_key(&scan, PROGRESS_ATTR_PARTITION,
+						 BTGreaterEqualStrategyNumber, F_INT4GE,
+						 Int32GetDatum(*partition));
 	pgqueue_registry_scan(&scan, REGISTRY_PROGRESS, RowExclusiveLock, snapshot);
 	tuple = pgqueue_registry_next(&scan);
-	while (HeapTupleIsValid(tuple) && is_committed_before(&scan, tuple, before))
+	*partition = HeapTupleIsValid(tuple) ?
+		int32_of(&scan, tuple, PROGRESS_ATTR_PARTITION) : topic->npartitions;
+	while (*partition < topic->npartitions &&
+		   is_committed_before(&scan, tuple, before))
 	{
 		ItemPointerData tid = tuple->t_self;
 
 		CHECK_FOR_INTERRUPTS();
 		tuple = pgqueue_registry_next(&scan);
-		if (!HeapTupleIsValid(tuple))
+		if (!HeapTupleIsValid(tuple) ||
+			int32_of(&scan, tuple, PROGRESS_ATTR_PARTITION) != *partition)
 			break;				/* that was the newest */
 		CatalogTupleDelete(scan.rel, &tid);
 		n++;
@@ -448,13 +458,17 @@ pgqueue_progress_prune(int32 group, const Topic *topic, TimestampTz before,
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int64		total = 0;
+	int32		partition = 0;
 
-	for (int32 p = 0; p < topic->npartitions; p++)
+	while (partition < topic->npartitions)
 	{
-		int64		n = prune_partition(group, topic, p, before, snapshot);
+		int64		n = prune_partition(group, topic, &partition, before,
+										snapshot);
 
-		deleted[p] += n;
+		if (n > 0)
+			deleted[partition] += n;
 		total += n;
+		partition++;
 	}
 	UnregisterSnapshot(snapshot);
 	return total;
