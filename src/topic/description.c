@@ -76,11 +76,12 @@ load_segments(Topic *topic)
 	n = pgqueue_list_segments(topic->log, &segments);
 	for (Segment *segment = segments; segment < segments + n; segment++)
 	{
-		Partition  *part = &topic->partitions[segment->partition];
+		Partition  *part;
 
 		if (segment->partition < 0 ||
 			segment->partition >= topic->npartitions)
 			continue;
+		part = &topic->partitions[segment->partition];
 		/* removed, and emptied; see cleanup/retention.c */
 		if (segment->end <= part->log_start)
 		{
