@@ -36,7 +36,6 @@
 #define guc_malloc(elevel, size) malloc(size)
 #define pgstat_get_local_beentry_by_index pgstat_fetch_stat_local_beentry
 #else
-#include "varatt.h"
 #define pgqueue_owns_relation(relid, role) \
 	object_ownercheck(RelationRelationId, (relid), (role))
 #define pgqueue_schema_aclcheck(nsp, role, mode) \

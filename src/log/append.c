@@ -35,7 +35,7 @@ pgqueue_needs_toast(HeapTuple tuple)
  */
 static HeapTuple
 prepare_record(Relation segment, HeapTuple tuple, TransactionId xid,
-			 CommandId cid)
+			   CommandId cid)
 {
 	HeapTuple	stored = tuple;
 	HeapTupleHeader header = tuple->t_data;
