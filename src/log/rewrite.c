@@ -101,6 +101,14 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 	return visit == VISITED_ALL;
 }
 
+/* Return true if another transaction, be it prepared, has locked a table. */
+static bool
+is_locked(Oid relid)
+{
+	return pgqueue_lock_is_held(pgqueue_tag_of_relation(relid),
+								AccessExclusiveLock);
+}
+
 /*
  * Wait for a moment until no other transaction uses the segment, and lock it.
  * Return false if that failed.  NoLock: do not lock it, since a standby keeps
@@ -109,11 +117,11 @@ copy_segment(Relation segment, Oid new_relid, Settled *settled,
 static bool
 is_free_soon(Oid relid, LOCKMODE mode)
 {
-	LockHolder	holder;
-
 	for (int i = 0; i < SWAP_TRIES; i++)
 	{
-		if (!pgqueue_find_relation_holder(relid, AccessExclusiveLock, &holder) &&
+		Oid			toast = pgqueue_toast_of(relid);
+
+		if (!is_locked(relid) && !(OidIsValid(toast) && is_locked(toast)) &&
 			(mode == NoLock || pgqueue_try_lock_segment(relid, mode)))
 			return true;
 		pgqueue_lock_pause();
