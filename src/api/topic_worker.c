@@ -131,10 +131,15 @@ note_end(Oid log, bool done)
 	int64		wait = ((int64) pgqueue_code_timeout * 10) <<
 		Min(entry->times, 16);
 
-	entry->times = done ? 0 : entry->times + 1;
-	entry->until = done ? 0 :
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									Min(wait, MAX_SUSPENSION));
+	if (done)
+	{
+		suspended = list_delete_ptr(suspended, entry);
+		pfree(entry);
+		return;
+	}
+	entry->times++;
+	entry->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											   Min(wait, MAX_SUSPENSION));
 }
 
 /* ---------------- in the process that does the pass ---------------- */
