@@ -129,8 +129,15 @@ try_step(Topic *topic, StepTask *task)
 	bool		is_lock;
 
 	pgqueue_attempting = waited_in_vain;
-	error = pgqueue_any_error_of(topic, do_step, task);
-	pgqueue_attempting = before;
+	PG_TRY();
+	{
+		error = pgqueue_any_error_of(topic, do_step, task);
+	}
+	PG_FINALLY();
+	{
+		pgqueue_attempting = before;
+	}
+	PG_END_TRY();
 	pgqueue_code_end();
 	if (error == NULL)
 		return task->more;
