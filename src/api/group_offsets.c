@@ -60,8 +60,7 @@ typedef struct Newest
 static int64
 number(const Newest *newest, int attr)
 {
-	return newest->nulls[attr - 1] ? 0 :
-		DatumGetInt64(newest->values[attr - 1]);
+	return pgqueue_registry_int8(newest->values, newest->nulls, attr);
 }
 
 typedef struct ExpiredTask

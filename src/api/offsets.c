@@ -65,7 +65,7 @@ typedef struct Target
 static int64
 target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 {
-	int64		number = DatumGetInt64(target->value);
+	int64		number;
 	LogEnds		ends;
 	Found		place;
 	Snapshot	snapshot;
@@ -79,10 +79,12 @@ target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 		case TO_LATEST:
 			return ends.latest;
 		case TO_OFFSET:
+			number = DatumGetInt64(target->value);
 			if (number < ends.log_start || number > ends.latest)
 				pgqueue_offset_beyond(topic, partition, number, &ends);
 			return number;
 		case SHIFT_BY:
+			number = DatumGetInt64(target->value);
 			if (pg_add_s64_overflow(before, number, &offset))
 				offset = number > 0 ? ends.latest : ends.log_start;
 			return Min(Max(offset, ends.log_start), ends.latest);

@@ -165,6 +165,8 @@ extern void pgqueue_registry_end(RegistryScan *scan);
 extern int64 pgqueue_registry_delete(RegistryScan *scan);
 extern void pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
 								  Datum *values, bool *nulls);
+extern int64 pgqueue_registry_int8(const Datum *values, const bool *nulls,
+								   AttrNumber attr);
 extern void pgqueue_registry_write(RegistryTable which, ItemPointer tid,
 								   int ncolumns, Datum *values, bool *nulls);
 extern void pgqueue_registry_insert(RegistryTable which, int ncolumns,

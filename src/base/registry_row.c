@@ -174,6 +174,13 @@ pgqueue_registry_read(Relation rel, HeapTuple tuple, int ncolumns,
 	}
 }
 
+/* Return a column of type int8, or 0 for NULL. */
+int64
+pgqueue_registry_int8(const Datum *values, const bool *nulls, AttrNumber attr)
+{
+	return nulls[attr - 1] ? 0 : DatumGetInt64(values[attr - 1]);
+}
+
 /*
  * Form a row from the one at tid: columns that the library does not know stay as
  * they are there.

@@ -114,12 +114,6 @@ pgqueue_group_scan(RegistryScan *scan, RegistryTable table, int32 group,
 	pgqueue_registry_scan(scan, table, AccessShareLock, SnapshotSelf);
 }
 
-static int64
-get_number(const Datum *values, const bool *nulls, AttrNumber attr)
-{
-	return nulls[attr - 1] ? 0 : DatumGetInt64(values[attr - 1]);
-}
-
 static char *
 get_text(const Datum *values, const bool *nulls, AttrNumber attr)
 {
@@ -141,16 +135,18 @@ read_row(Relation rel, HeapTuple tuple, Progress *progress)
 	progress->offset = DatumGetInt64(values[PROGRESS_ATTR_OFFSET - 1]);
 	progress->committed_at =
 		DatumGetTimestampTz(values[PROGRESS_ATTR_COMMITTED_AT - 1]);
-	progress->epoch = get_number(values, nulls, PROGRESS_ATTR_EPOCH);
-	progress->handed_to = get_number(values, nulls, PROGRESS_ATTR_HANDED_TO);
+	progress->epoch = pgqueue_registry_int8(values, nulls, PROGRESS_ATTR_EPOCH);
+	progress->handed_to = pgqueue_registry_int8(values, nulls,
+												PROGRESS_ATTR_HANDED_TO);
 	progress->committed_by =
 		get_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY);
 	progress->member = get_text(values, nulls, PROGRESS_ATTR_MEMBER);
 	progress->metadata = get_text(values, nulls, PROGRESS_ATTR_METADATA);
-	progress->missed = get_number(values, nulls, PROGRESS_ATTR_MISSED);
+	progress->missed = pgqueue_registry_int8(values, nulls,
+											 PROGRESS_ATTR_MISSED);
 	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1];
 	progress->incarnation =
-		get_number(values, nulls, PROGRESS_ATTR_INCARNATION);
+		pgqueue_registry_int8(values, nulls, PROGRESS_ATTR_INCARNATION);
 }
 
 /* Judge an offset from an earlier incarnation: src/README, section 9. */

@@ -85,8 +85,7 @@ read_row(const RowTable *table, Relation rel, HeapTuple tuple, PlacesRow *row)
 	row->last_sequence = DatumGetInt64(values[ROW_ATTR_LAST_SEQUENCE - 1]);
 	row->places = nulls[table->places - 1] ? (Datum) 0 :
 		values[table->places - 1];
-	row->incarnation = nulls[table->incarnation - 1] ? 0 :
-		DatumGetInt64(values[table->incarnation - 1]);
+	row->incarnation = pgqueue_registry_int8(values, nulls, table->incarnation);
 }
 
 /* Add the places of a row's messages to a map. */

@@ -64,8 +64,7 @@ next_row(RegistryScan *scan, const Topic *topic, int32 *partition,
 	pgqueue_registry_read(scan->rel, tuple, CHECKPOINT_NATTS, values, nulls);
 	*partition = DatumGetInt32(values[CHECKPOINT_ATTR_PARTITION - 1]);
 	checkpoint->log_start = DatumGetInt64(values[CHECKPOINT_ATTR_LOG_START - 1]);
-	/* NULL reads as 0 */
-	if (DatumGetInt64(values[CHECKPOINT_ATTR_SYSTEM - 1]) !=
+	if (pgqueue_registry_int8(values, nulls, CHECKPOINT_ATTR_SYSTEM) !=
 		(int64) GetSystemIdentifier() ||
 		DatumGetObjectId(values[CHECKPOINT_ATTR_LOG - 1]) != topic->log)
 		return true;			/* restored */
@@ -74,7 +73,7 @@ next_row(RegistryScan *scan, const Topic *topic, int32 *partition,
 	checkpoint->has_tombstones =
 		!nulls[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1];
 	checkpoint->oldest_tombstone =
-		DatumGetTimestampTz(values[CHECKPOINT_ATTR_OLDEST_TOMBSTONE - 1]);
+		pgqueue_registry_int8(values, nulls, CHECKPOINT_ATTR_OLDEST_TOMBSTONE);
 	return true;
 }
 

@@ -68,7 +68,7 @@ bool
 pgqueue_load_row(const char *name, Topic *topic)
 {
 	TopicRow	row;
-	const Datum *values = row.values;	/* NULL reads as 0 */
+	const Datum *values = row.values;
 
 	if (!read_row(&row, name, AccessShareLock, NULL))
 		return false;
@@ -77,11 +77,11 @@ pgqueue_load_row(const char *name, Topic *topic)
 	topic->log = DatumGetObjectId(values[TOPIC_ATTR_LOG - 1]);
 	topic->npartitions = DatumGetInt32(values[TOPIC_ATTR_PARTITIONS - 1]);
 	topic->segment_messages =
-		DatumGetInt64(values[TOPIC_ATTR_SEGMENT_MESSAGES - 1]);
+		pgqueue_registry_int8(values, row.nulls, TOPIC_ATTR_SEGMENT_MESSAGES);
 	topic->notify = DatumGetBool(values[TOPIC_ATTR_NOTIFY - 1]);
 	topic->retention = duration_of(&row, TOPIC_ATTR_RETENTION, "retention");
 	topic->retention_bytes =
-		DatumGetInt64(values[TOPIC_ATTR_RETENTION_BYTES - 1]);
+		pgqueue_registry_int8(values, row.nulls, TOPIC_ATTR_RETENTION_BYTES);
 	topic->retention_force =
 		DatumGetBool(values[TOPIC_ATTR_RETENTION_FORCE - 1]);
 	topic->cleanup_policy =
