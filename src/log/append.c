@@ -6,7 +6,7 @@
  * Under the lock nothing may toast, open a relation, look into a system cache,
  * run user code or allocate without bound (README, section 4).
  *
- * topic/append.c chooses the segment.  COPY and INSERT into a segment, as
+ * topic/roll.c chooses the segment.  COPY and INSERT into a segment, as
  * pg_restore does them, come through pgqueue_append_given(), which checks
  * the offsets given.
  *

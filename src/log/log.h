@@ -122,10 +122,15 @@ extern void pgqueue_segment_tail(Relation segment, BlockNumber upto,
 								 LogTail *tail);
 extern bool pgqueue_lies_before(const LogSeek *seek, const LogFixed *record);
 
-/* ---------------- scan.c ---------------- */
+/* ---------------- visibility.c ---------------- */
 
-/* Receives a message; returns false if it was refused, and ends the scan. */
-typedef bool (*LogReceiver) (HeapTuple tuple, Relation segment, void *arg);
+/* What becomes of a record that is read. */
+typedef enum Verdict
+{
+	VERDICT_EMIT,
+	VERDICT_SKIP,
+	VERDICT_STOP				/* it may still appear, or is not settled */
+} Verdict;
 
 /* Committed, and shown by every snapshot. */
 typedef struct Settled
@@ -133,6 +138,16 @@ typedef struct Settled
 	TransactionId horizon;		/* xmin is before it */
 	TransactionId newest;		/* xmin met so far that was not frozen */
 } Settled;
+
+extern Verdict pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
+							 Snapshot snapshot);
+extern Verdict pgqueue_judge_settled(Settled *settled, HeapTuple tuple,
+									 Buffer buffer);
+
+/* ---------------- scan.c ---------------- */
+
+/* Receives a message; returns false if it was refused, and ends the scan. */
+typedef bool (*LogReceiver) (HeapTuple tuple, Relation segment, void *arg);
 
 typedef enum Visit
 {

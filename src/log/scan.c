@@ -2,53 +2,20 @@
  *
  * scan.c
  *	  Read one segment from an offset or a time on, up to the first record
- *	  that may still appear; or, for compaction, that is not settled.
- *
- * The stop rule, and the proof that it loses nothing, is in README, section 5.
+ *	  that may still appear; or, for compaction, that is not settled
+ *	  (visibility.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "commands/progress.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
-#include "storage/procarray.h"
 
 #include "base/compat_table.h"
 #include "log/write.h"
-
-/* What becomes of a record that is read. */
-typedef enum Verdict
-{
-	VERDICT_EMIT,
-	VERDICT_SKIP,
-	VERDICT_STOP				/* it may still appear */
-} Verdict;
-
-/* Apply the stop rule to a record. */
-static Verdict
-judge(HeapTuple tuple, Buffer buffer, Relation segment, Snapshot snapshot)
-{
-	bool		visible = HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
-	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-
-	HeapCheckForSerializableConflictOut(visible, segment, tuple, buffer,
-										snapshot);
-	if (visible)
-		return VERDICT_EMIT;
-	if (HeapTupleHeaderXminInvalid(tuple->t_data))
-		return VERDICT_SKIP;	/* known to have aborted */
-	if (TransactionIdIsCurrentTransactionId(xmin))
-		return VERDICT_STOP;	/* our own, later in this command */
-	/* in this order: a transaction ends after its outcome is recorded */
-	if (XidInMVCCSnapshot(xmin, snapshot) &&
-		(TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin)))
-		return VERDICT_STOP;
-	return VERDICT_SKIP;		/* aborted or crashed, for good */
-}
 
 /*
  * Judge a page's records at or behind a place, in order, under its share lock.
@@ -78,7 +45,7 @@ judge_page(Relation segment, Buffer buffer, const LogSeek *from,
 			continue;
 
 		if (check)
-			verdict = judge(&walk.tuple, buffer, segment, snapshot);
+			verdict = pgqueue_judge(&walk.tuple, buffer, segment, snapshot);
 		if (verdict == VERDICT_EMIT)
 			lines[n++] = walk.tuple.t_self.ip_posid;
 		else if (verdict == VERDICT_STOP)
@@ -201,26 +168,6 @@ pgqueue_first_unstable(Relation segment, AppendSlot *slot, Snapshot snapshot,
 	return end == SCAN_UNSTABLE;
 }
 
-/* Decide whether a record is settled (EMIT), aborted (SKIP) or neither (STOP). */
-static Verdict
-judge_settled(Settled *settled, HeapTuple tuple, Buffer buffer)
-{
-	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-	HTSV_Result state;
-
-	if (HeapTupleHeaderXminFrozen(tuple->t_data))
-		return VERDICT_EMIT;
-	state = HeapTupleSatisfiesVacuum(tuple, settled->horizon, buffer);
-	if (state == HEAPTUPLE_DEAD)
-		return VERDICT_SKIP;
-	if (state != HEAPTUPLE_LIVE ||
-		!TransactionIdPrecedes(xmin, settled->horizon))
-		return VERDICT_STOP;
-	if (TransactionIdFollows(xmin, settled->newest))
-		settled->newest = xmin;
-	return VERDICT_EMIT;
-}
-
 /*
  * Visit a page's settled records, up to the first that is not settled.  They do
  * not change, so they are listed under the page's lock and visited under a pin.
@@ -238,7 +185,7 @@ visit_page(Relation segment, Buffer buffer, Settled *settled,
 	pgqueue_page_begin(&walk, segment, buffer);
 	while (verdict != VERDICT_STOP && pgqueue_page_next(&walk))
 	{
-		verdict = judge_settled(settled, &walk.tuple, buffer);
+		verdict = pgqueue_judge_settled(settled, &walk.tuple, buffer);
 		if (verdict == VERDICT_EMIT)
 			lines[n++] = walk.tuple.t_self.ip_posid;
 	}

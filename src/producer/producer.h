@@ -92,7 +92,7 @@ extern bool pgqueue_producer_due_delete(int32 topic_id, const char *name);
 extern bool pgqueue_find_last_used(Topic *topic, const char *name,
 								   Producer *producer);
 
-/* ---------------- claim.c ---------------- */
+/* ---------------- deduplicate.c ---------------- */
 
 /* What became of the sequences of a call; see pgqueue_claim(). */
 typedef struct ProducerClaim

@@ -10,7 +10,7 @@
 
 #include "topic/topic.h"
 
-/* ---------------- append.c ---------------- */
+/* ---------------- roll.c ---------------- */
 
 /* Segments kept ready behind the one that takes appends. */
 #define SEGMENTS_AHEAD 2

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * append.c
+ * roll.c
  *	  Append messages to a partition: choose the segment, and the next one
  *	  when it is full.
  *
