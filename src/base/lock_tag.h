@@ -3,6 +3,9 @@
  * lock_tag.h
  *	  The numbers of the extension's heavyweight locks, and their tags.
  *
+ * A new lock gets the next number.  api/held_locks.c shows locks to users by
+ * these numbers, and api/group_offsets_read.c looks for those of groups.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef QUEUE_LOCK_TAG_H

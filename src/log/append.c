@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * append.c
- *	  Append records to one segment, under its append lock.
+ *	  Append records to one segment: assign their offsets, and write them, under
+ *	  its append lock.
  *
  * Under the lock nothing may toast, open a relation, look into a system cache,
  * run user code or allocate without bound (README, section 4).
