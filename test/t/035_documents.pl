@@ -200,7 +200,8 @@ sub run_page
 
 		foreach my $statement (@{ $block->{statements} })
 		{
-			my $answer = $session->run($statement->{sql});
+			# 19 says for which lock a statement waited, by numbers
+			my $answer = $session->run($statement->{sql}) =~ s/\nCONTEXT:  waiting for [^\n]*//gr;
 			my ($first) = $statement->{sql} =~ /^((?!--).*)$/m;
 			my $name = "$page, block at line $block->{line}: $first";
 
