@@ -70,7 +70,7 @@ typedef struct SharedPart
  * base/shmem.c.  A test sets another one.
  */
 #ifndef PGQUEUE_SHARED_VERSION
-#define PGQUEUE_SHARED_VERSION 1
+#define PGQUEUE_SHARED_VERSION 2
 #endif
 
 extern bool pgqueue_shared_attached;
