@@ -514,7 +514,7 @@ CREATE FUNCTION queue.produce(
 AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int) IS
-'Appends one message; value has the topic''s type. The other arguments are those of the form with a text value.';
+'Appends one message; value has the topic''s type, or is converted to it as INSERT does. The other arguments are those of the form with a text value.';
 
 CREATE FUNCTION queue.produce_batch(
     topic          text,

@@ -94,21 +94,19 @@ SELECT call, pg_temp.error_of('SELECT queue.' || call)
     $$produce_batch('t_positive', ARRAY[1, 0])$$,
     $$produce_batch('t_present', ARRAY['a', NULL], ARRAY['k', 'k'])$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
--- A value of another type than the topic's is refused, not converted.
-SELECT queue.produce('t_int', 42::bigint);
+-- A value of a type that INSERT would refuse is refused; sql/value_casts.sql has those
+-- that are converted.
+SELECT queue.produce('t_int', '{}'::json);
 SELECT call, pg_temp.error_of('SELECT queue.' || call)
   FROM unnest(ARRAY[
     $$produce('t_jsonb', 1)$$,
-    $$produce('t_jsonb', '{}'::json)$$,
-    $$produce('t_int', 1.5)$$,
-    $$produce('t_text', 1)$$,
-    $$produce('t_text', '{}'::jsonb)$$,
+    $$produce('t_int', true)$$,
+    $$produce('t_int', 3000000000)$$,
     $$produce('t_item', ROW(1, 'one'))$$,
-    $$produce('t_positive', 1::bigint)$$,
+    $$produce('t_positive', 0::bigint)$$,
     $$produce('t_enum', 1)$$,
-    $$produce_batch('t_int', ARRAY[1.5])$$,
-    $$produce_batch('t_jsonb', ARRAY[1])$$,
-    $$produce_batch('t_text', ARRAY[1, 2])$$]) WITH ORDINALITY u(call, n)
+    $$produce_batch('t_int', ARRAY[true])$$,
+    $$produce_batch('t_jsonb', ARRAY[1])$$]) WITH ORDINALITY u(call, n)
  ORDER BY n;
 -- None of them left a message.
 SELECT topic, log_end FROM queue.partitions ORDER BY topic;

@@ -25,10 +25,28 @@
 PG_FUNCTION_INFO_V1(pgqueue_murmur2_sql);
 PG_FUNCTION_INFO_V1(pgqueue_partition_for_key_sql);
 
-/*
- * Form the row that produce returns; its type is kept in fn_extra.  timestamp:
- * NULL for a duplicate.
- */
+/* What a place of the query where produce() is called keeps, in fn_extra. */
+typedef struct ProduceCall
+{
+	TupleDesc	desc;			/* of the result, or NULL */
+	ValueCast	cast;
+} ProduceCall;
+
+static ProduceCall *
+produce_call(FmgrInfo *flinfo)
+{
+	ProduceCall *call = flinfo->fn_extra;
+
+	if (call == NULL)
+	{
+		call = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(ProduceCall));
+		call->cast.parent = flinfo->fn_mcxt;
+		flinfo->fn_extra = call;
+	}
+	return call;
+}
+
+/* Form the row that produce returns.  timestamp: NULL for a duplicate. */
 static Datum
 produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 			   const TimestampTz *timestamp)
@@ -38,22 +56,32 @@ produce_result(FunctionCallInfo fcinfo, int32 partition, int64 offset,
 		duplicate ? (Datum) 0 : TimestampTzGetDatum(*timestamp),
 	BoolGetDatum(duplicate)};
 	const bool	nulls[] = {false, false, duplicate, false};
-	TupleDesc	desc = fcinfo->flinfo->fn_extra;
+	ProduceCall *call = produce_call(fcinfo->flinfo);
 
-	if (desc == NULL)
+	if (call->desc == NULL)
 	{
 		static const Oid types[] = {INT4OID, INT8OID, TIMESTAMPTZOID, BOOLOID};
 		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		TupleDesc	desc;
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "return type must be a row type");
 		pgqueue_check_result(desc, types, lengthof(types));
-		desc = BlessTupleDesc(CreateTupleDescCopy(desc));
-		fcinfo->flinfo->fn_extra = desc;
+		call->desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 		MemoryContextSwitchTo(old);
 	}
-	return HeapTupleGetDatum(pgqueue_form_row(desc, values, nulls,
+	return HeapTupleGetDatum(pgqueue_form_row(call->desc, values, nulls,
 											  lengthof(values)));
+}
+
+/* Convert the value, argument 1, which is of a type. */
+static Datum
+typed_value(FunctionCallInfo fcinfo, Topic *topic, Oid type, bool *isnull)
+{
+	ValueCast  *cast = &produce_call(fcinfo->flinfo)->cast;
+
+	cast->from = type;
+	return pgqueue_value_from_typed(topic, cast, PG_GETARG_DATUM(1), isnull);
 }
 
 /*
@@ -66,7 +94,6 @@ produce(FunctionCallInfo fcinfo, Oid type)
 {
 	Topic	   *topic;
 	text	   *key = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
-	Datum		value = PG_GETARG_DATUM(1);
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS];
 	int32		partition;
@@ -94,12 +121,12 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	nulls[LOG_ATTR_KEY - 1] = key == NULL;
 	nulls[LOG_ATTR_VALUE - 1] = PG_ARGISNULL(1);
 	nulls[LOG_ATTR_HEADERS - 1] = PG_ARGISNULL(3);
-	pgqueue_check_message(topic, values, nulls);
 
 	id = topic->id;
 	values[LOG_ATTR_VALUE - 1] = OidIsValid(type) ?
-		pgqueue_value_from_typed(topic, type, value, PG_ARGISNULL(1)) :
-		pgqueue_value_from_text(topic, value, PG_ARGISNULL(1));
+		typed_value(fcinfo, topic, type, &nulls[LOG_ATTR_VALUE - 1]) :
+		pgqueue_value_from_text(topic, PG_GETARG_DATUM(1), PG_ARGISNULL(1));
+	pgqueue_check_message(topic, values, nulls);
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
 	if (producer.name != NULL)

@@ -23,20 +23,33 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_produce_batch);
 
+/* Name an element of a batch, counted from 0, in the context of a message. */
+static void
+tell_element(void *element)
+{
+	errcontext("element %d of batch", *(int *) element + 1);
+}
+
 /* Convert a batch to the topic's values, in place. */
 static void
 convert_batch(Topic *topic, Elements *batch)
 {
-	bool		as_text;
+	ValueCast	cast = {.from = batch->type, .parent = CurrentMemoryContext};
+	bool		as_text = IsBinaryCoercible(batch->type, TEXTOID);
+	int			i = 0;
+	ErrorContextCallback place = {error_context_stack, tell_element, &i};
 
 	if (batch->type == topic->value_type)
 		return;
-	as_text = IsBinaryCoercible(batch->type, TEXTOID);
-	for (int i = 0; i < batch->n; i++)
+	error_context_stack = &place;
+	for (; i < batch->n; i++)
 		batch->values[i] = as_text ?
 			pgqueue_value_from_text(topic, batch->values[i], batch->nulls[i]) :
-			pgqueue_value_from_typed(topic, batch->type, batch->values[i],
-									 batch->nulls[i]);
+			pgqueue_value_from_typed(topic, &cast, batch->values[i],
+									 &batch->nulls[i]);
+	error_context_stack = place.previous;
+	if (cast.context != NULL)
+		MemoryContextDelete(cast.context);
 }
 
 /* Set a column of a message from an array, which may be empty: no values. */
@@ -59,8 +72,11 @@ form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
 {
 	HeapTuple  *records = palloc((batch->n - first) * sizeof(HeapTuple));
 	int32		sticky = -1;
+	int			i = first;
+	ErrorContextCallback place = {error_context_stack, tell_element, &i};
 
-	for (int i = first; i < batch->n; i++)
+	error_context_stack = &place;
+	for (; i < batch->n; i++)
 	{
 		Datum		values[LOG_NATTS];
 		bool		nulls[LOG_NATTS];
@@ -83,6 +99,7 @@ form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
 		records[i - first] = pgqueue_form_record(topic->desc, partition, values,
 												 nulls);
 	}
+	error_context_stack = place.previous;
 	return records;
 }
 
@@ -117,7 +134,8 @@ sequences_arg(FunctionCallInfo fcinfo, int n)
 			if (elements.nulls[i])
 				ereport(ERROR,
 						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("sequences must not contain NULL")));
+						 errmsg("sequences must not contain NULL"),
+						 errdetail("Element %d is NULL.", i + 1)));
 			sequences[i] = DatumGetInt64(elements.values[i]);
 		}
 		return sequences;

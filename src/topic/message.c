@@ -4,8 +4,9 @@
  *	  Before a message becomes a record: its value in the topic's type, checks,
  *	  and the choice of the partition.
  *
- * What converts values may run user code (a domain's CHECK), so it is called before
- * the append begins, and the topic is looked up again after it.
+ * What converts values may run user code (a domain's CHECK, the function of a cast),
+ * so it is called before the append begins, and the topic is looked up again after
+ * it.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,14 +25,6 @@
 #include "log/log.h"
 #include "topic/message.h"
 #include "topic/topic.h"
-
-/* Use within ereport(), for a value of another type than the topic's. */
-int
-pgqueue_errmsg_type(const Topic *topic, Oid type)
-{
-	return errmsg("topic \"%s\" has values of type %s, not %s", topic->name,
-				  format_type_be(topic->value_type), format_type_be(type));
-}
 
 static void
 prepare_input(Topic *topic)
@@ -68,31 +61,36 @@ pgqueue_value_from_text(Topic *topic, Datum value, bool isnull)
 	return value;
 }
 
-/* Errors: 42804 if the value has another type; 23514 by a domain's CHECK. */
+/*
+ * Convert a value as INSERT does.
+ *
+ * Errors: 42804 and others of pgqueue_cast_value(); 23514 by a domain's CHECK;
+ * 55006 if a function that was called has dropped the topic.
+ */
 Datum
-pgqueue_value_from_typed(Topic *topic, Oid type, Datum value, bool isnull)
+pgqueue_value_from_typed(Topic *topic, ValueCast *cast, Datum value,
+						 bool *isnull)
 {
-	if (type == topic->value_type)
-		return value;
+	int32		id = topic->id;
+	Oid			to;
 
+	if (cast->from == topic->value_type)
+		return value;
 	prepare_input(topic);
-	if (OidIsValid(topic->domain_base) &&
-		IsBinaryCoercible(type, topic->domain_base))
+	to = OidIsValid(topic->domain_base) ? topic->domain_base :
+		topic->value_type;
+	pgqueue_pin();
+	if (!IsBinaryCoercible(cast->from, to))
 	{
-		pgqueue_pin();
-		domain_check(value, isnull, topic->value_type, &topic->domain_extra,
-					 topic->context);
-		pgqueue_unpin();
-		return value;
+		value = pgqueue_cast_value(cast, topic, to, value, isnull);
+		topic = pgqueue_topic_refresh(topic);
+		pgqueue_check_same(topic, id);
 	}
-	if (IsBinaryCoercible(type, topic->value_type))
-		return value;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 pgqueue_errmsg_type(topic, type),
-			 errhint("Cast the value to %s.",
-					 format_type_be(topic->value_type))));
+	if (OidIsValid(topic->domain_base))
+		domain_check(value, *isnull, topic->value_type, &topic->domain_extra,
+					 topic->context);
+	pgqueue_unpin();
+	return value;
 }
 
 /*

@@ -37,12 +37,28 @@ extern ScanEnd pgqueue_find_offset(Topic *topic, int32 partition, int64 from,
 extern void pgqueue_find_time(Topic *topic, int32 partition, TimestampTz time,
 							  Snapshot snapshot, Found *place);
 
-/* ---------------- message.c ---------------- */
+/* ---------------- coerce.c ---------------- */
+
+/* How values of a type are converted.  Begins as zeros but for from and parent. */
+typedef struct ValueCast
+{
+	Oid			from;
+	Oid			to;				/* invalid: not prepared */
+	MemoryContext parent;		/* in which it lives */
+	MemoryContext context;		/* owns what follows */
+	struct ExprState *state;
+	struct ExprContext *econtext;
+} ValueCast;
 
 extern int	pgqueue_errmsg_type(const Topic *topic, Oid type);
+extern Datum pgqueue_cast_value(ValueCast *cast, const Topic *topic, Oid to,
+								Datum value, bool *isnull);
+
+/* ---------------- message.c ---------------- */
+
 extern Datum pgqueue_value_from_text(Topic *topic, Datum value, bool isnull);
-extern Datum pgqueue_value_from_typed(Topic *topic, Oid type, Datum value,
-									  bool isnull);
+extern Datum pgqueue_value_from_typed(Topic *topic, ValueCast *cast,
+									  Datum value, bool *isnull);
 extern void pgqueue_check_message(const Topic *topic, const Datum *values,
 								  const bool *nulls);
 extern int32 pgqueue_partition_for_text(text *key, int npartitions);
