@@ -1038,10 +1038,11 @@ SELECT t.name AS topic,
    AND v.relowner = c.relowner
  -- what is broken is seen by its owner; see pgqueue_owns_topic()
  WHERE pg_catalog.has_table_privilege(v.oid, 'SELECT, INSERT')
+    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
     OR pg_catalog.pg_has_role(
            coalesce(c.relowner, (SELECT nspowner FROM pg_catalog.pg_namespace
                                   WHERE nspname = 'queue')), 'USAGE');
-COMMENT ON VIEW queue.topics IS 'Topics that the current role may read or write, or owns.';
+COMMENT ON VIEW queue.topics IS 'Topics that the current role may read or write, or owns; all for members of pg_monitor.';
 COMMENT ON COLUMN queue.topics.topic IS 'Name of the topic.';
 COMMENT ON COLUMN queue.topics.partitions IS 'Number of partitions.';
 COMMENT ON COLUMN queue.topics.value_type IS 'Type of the values.';
@@ -1188,9 +1189,8 @@ WITH lock AS (
      WHERE l.topic_id IS NULL
        AND l.waiting IS NOT NULL
        AND EXISTS (SELECT FROM pg_catalog.pg_roles r
-                    WHERE r.rolname = g.owner::text
-                      AND pg_catalog.pg_has_role(r.oid, 'USAGE')
-                       OR r.rolname = current_user AND r.rolsuper)
+                    WHERE r.rolname IN (g.owner::text, 'pg_monitor')
+                      AND pg_catalog.pg_has_role(r.oid, 'USAGE'))
 )
 SELECT h.pid,
        x.gid,
@@ -1285,7 +1285,8 @@ SELECT g.consumer_group,
        g.pid,
        g.missed,
        g.expired,
-       g.lost
+       g.lost,
+       n.next_offset
   FROM queue.group_offsets() g
  CROSS JOIN LATERAL (
        -- greatest() leaves out NULL; not so int8larger()
@@ -1294,9 +1295,9 @@ SELECT g.consumer_group,
  CROSS JOIN LATERAL (
        SELECT o.next_offset,
               pg_catalog.int8larger(g.log_end - o.next_offset, 0) AS lag) n;
-COMMENT ON VIEW queue.consumer_groups IS 'Progress of each group, a row for each partition of the topics in which it has offsets. As of now, not as of the snapshot.';
+COMMENT ON VIEW queue.consumer_groups IS 'Progress of each group, a row for each partition of the topics in which it has offsets or members, or one row if it has none. As of now, not as of the snapshot.';
 COMMENT ON COLUMN queue.consumer_groups.consumer_group IS 'Consumer group.';
-COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic.';
+COMMENT ON COLUMN queue.consumer_groups.topic IS 'Topic; NULL: the group has neither offsets nor members in any topic. Such a row is shown to members of the group''s role, and of pg_monitor.';
 COMMENT ON COLUMN queue.consumer_groups.partition IS 'Partition.';
 COMMENT ON COLUMN queue.consumer_groups.current_offset IS 'Committed offset, the next to read; NULL: not begun, the group will begin at the log start.';
 COMMENT ON COLUMN queue.consumer_groups.log_end_offset IS 'Next offset to be assigned.';
@@ -1311,11 +1312,12 @@ COMMENT ON COLUMN queue.consumer_groups.in_hand IS 'Offsets handed to a member, 
 COMMENT ON COLUMN queue.consumer_groups.paused IS 'Whether the partition is paused for the group.';
 COMMENT ON COLUMN queue.consumer_groups.committed_at IS 'When the offset was last moved.';
 COMMENT ON COLUMN queue.consumer_groups.committed_by IS 'Role that last moved the offset.';
-COMMENT ON COLUMN queue.consumer_groups.metadata IS 'Application metadata stored with the offset.';
+COMMENT ON COLUMN queue.consumer_groups.metadata IS 'Application metadata stored with the offset. NULL, too, if the current role may neither read nor write the topic.';
 COMMENT ON COLUMN queue.consumer_groups.pid IS 'Backend that is consuming the partition, or a partition, 1,024 apart, that shares its lock.';
 COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets, ever, that were removed before the group had read them, including those between current_offset and the log start.';
 COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read that are no longer kept for it, since it was not used for its expiry.';
 COMMENT ON COLUMN queue.consumer_groups.lost IS 'Whether current_offset was restored without its messages. Reading raises QU001 until queue.reset_offsets().';
+COMMENT ON COLUMN queue.consumer_groups.next_offset IS 'Offset from which the lag counts: current_offset, or the log start if that is greater or there is no offset that is valid.';
 
 CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1363,7 +1365,7 @@ CREATE VIEW queue.group_summary WITH (security_barrier) AS
 SELECT o.consumer_group,
        g.owner::text::name AS owner,
        pg_catalog.count(DISTINCT o.topic) AS topics,
-       pg_catalog.count(*) AS partitions,
+       pg_catalog.count(o.partition) AS partitions,
        (SELECT pg_catalog.count(DISTINCT m.name) FROM queue.member m
          WHERE m.group_id = g.group_id
            AND m.topic_id IN (SELECT r.topic_id FROM queue.topic r
@@ -1374,7 +1376,9 @@ SELECT o.consumer_group,
        pg_catalog.sum(o.lag)::bigint AS lag,
        pg_catalog.max(o.oldest_unread_age) AS oldest_unread_age,
        pg_catalog.sum(o.rate) AS rate,
-       pg_catalog.max(o.time_to_drain) AS time_to_drain,
+       -- not known if that of a partition is not
+       CASE WHEN pg_catalog.bool_and(o.time_to_drain IS NOT NULL)
+            THEN pg_catalog.max(o.time_to_drain) END AS time_to_drain,
        pg_catalog.sum(o.in_hand)::bigint AS in_hand,
        pg_catalog.max(o.committed_at) AS committed_at,
        pg_catalog.sum(o.missed)::bigint AS missed,
@@ -1388,7 +1392,7 @@ SELECT o.consumer_group,
 COMMENT ON VIEW queue.group_summary IS 'Progress of each group, summed up over the topics that the current role may read or write.';
 COMMENT ON COLUMN queue.group_summary.consumer_group IS 'Consumer group.';
 COMMENT ON COLUMN queue.group_summary.owner IS 'Role to which the group belongs.';
-COMMENT ON COLUMN queue.group_summary.topics IS 'Number of topics in which the group has offsets.';
+COMMENT ON COLUMN queue.group_summary.topics IS 'Number of topics in which the group has offsets or members.';
 COMMENT ON COLUMN queue.group_summary.partitions IS 'Number of partitions of these topics.';
 COMMENT ON COLUMN queue.group_summary.members IS 'Number of live members, in any topic.';
 COMMENT ON COLUMN queue.group_summary.consuming IS 'Number of partitions that transactions are consuming.';
@@ -1396,7 +1400,7 @@ COMMENT ON COLUMN queue.group_summary.paused IS 'Number of partitions that are p
 COMMENT ON COLUMN queue.group_summary.lag IS 'Sum of the lags.';
 COMMENT ON COLUMN queue.group_summary.oldest_unread_age IS 'Greatest age of a partition''s next message.';
 COMMENT ON COLUMN queue.group_summary.rate IS 'Sum of the rates.';
-COMMENT ON COLUMN queue.group_summary.time_to_drain IS 'Greatest time of a partition, as far as known.';
+COMMENT ON COLUMN queue.group_summary.time_to_drain IS 'Greatest time of a partition; NULL: not known of all.';
 COMMENT ON COLUMN queue.group_summary.in_hand IS 'Offsets that members have in hand.';
 COMMENT ON COLUMN queue.group_summary.committed_at IS 'When an offset was last moved.';
 COMMENT ON COLUMN queue.group_summary.missed IS 'Offsets that were removed before the group had read them.';
@@ -1420,7 +1424,13 @@ SELECT g.name AS consumer_group,
        p.committed_at,
        p.committed_by,
        p.member,
-       p.metadata
+       -- not for monitors, who may not use the topic
+       CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_class v
+                          WHERE v.relname = t.topic AND v.relkind = 'v'
+                            AND v.relnamespace = 'topic'::regnamespace
+                            AND pg_catalog.pg_get_userbyid(v.relowner) = t.owner
+                            AND pg_catalog.has_table_privilege(v.oid, 'SELECT, INSERT'))
+            THEN p.metadata END AS metadata
   FROM queue.progress p
   JOIN queue.consumer_group g USING (group_id)
   JOIN queue.topic r USING (topic_id)
@@ -1437,7 +1447,7 @@ COMMENT ON COLUMN queue.offset_history.to_offset IS 'Offset after the move: the 
 COMMENT ON COLUMN queue.offset_history.committed_at IS 'When the offset was moved.';
 COMMENT ON COLUMN queue.offset_history.committed_by IS 'Role that moved the offset.';
 COMMENT ON COLUMN queue.offset_history.member IS 'Member that committed; NULL: none.';
-COMMENT ON COLUMN queue.offset_history.metadata IS 'Application metadata stored with the offset.';
+COMMENT ON COLUMN queue.offset_history.metadata IS 'Application metadata stored with the offset. NULL, too, if the current role may neither read nor write the topic.';
 
 CREATE VIEW queue.producers WITH (security_barrier) AS
 SELECT t.topic,
@@ -1479,6 +1489,7 @@ COMMENT ON COLUMN queue.producers.produced_at IS 'When the last message was stor
 COMMENT ON COLUMN queue.producers.created_at IS 'When the producer was first used.';
 COMMENT ON COLUMN queue.producers.used_at IS 'When the producer was last used, also by a duplicate, a watermark alone or a fence.';
 
+GRANT SELECT ON queue.maintenance_log TO pg_monitor;
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
     queue.offset_history, queue.producers TO PUBLIC;

@@ -83,7 +83,23 @@ INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, gener
 SELECT group_id, topic_id, 7, false, 'c', 1, 5, now() FROM queue.consumer_group g, queue.topic t WHERE g.name = 'two' AND t.name = 'w';
 SELECT partition, current_offset, log_end_offset, lag, oldest_unread_age, time_to_drain FROM queue.consumer_groups WHERE consumer_group = 'two' AND partition = 7;
 SELECT queue.drop_topic('v'), queue.drop_topic('w');
-SELECT count(*) FROM queue.group_summary;
+-- A group is shown also if it has no topic, to members of its role.
+SELECT * FROM queue.consumer_groups ORDER BY 1;
+SELECT consumer_group, topics, partitions, members, lag, time_to_drain, in_hand, missed, expired FROM queue.group_summary ORDER BY 1;
+CREATE ROLE regress_views;
+SELECT queue.alter_group('two', owner => 'regress_views');
+SET ROLE regress_views;
+SELECT consumer_group, topic FROM queue.consumer_groups;
+SELECT consumer_group, topics FROM queue.group_summary;
+RESET ROLE;
+SELECT queue.alter_group('two', owner => current_user);
+DROP ROLE regress_views;
+-- One with members and no offsets, in the topics of its members.
+SELECT queue.create_topic('v', 2, 'text');
+SELECT count(*) FROM queue.poll_typed('two', 'v', 'member', NULL::text, 0);
+SELECT consumer_group, topic, partition, current_offset, lag, member FROM queue.consumer_groups WHERE consumer_group = 'two' ORDER BY 3;
+SELECT consumer_group, topics, partitions, members, lag FROM queue.group_summary WHERE consumer_group = 'two';
+SELECT queue.drop_topic('v');
 SELECT queue.drop_group('one'), queue.drop_group('two'), queue.drop_group('three');
 
 -- Rates.  Histories as they would be after so much time: what is asked is
@@ -140,6 +156,9 @@ SELECT partition, extract(epoch FROM time_to_drain) * rate BETWEEN lag - 0.01 AN
 SELECT segment AS r_8 FROM queue.segments WHERE topic = 'r' AND partition = 8 ORDER BY first_offset LIMIT 1 \gset
 INSERT INTO :r_8 VALUES (100000, now(), 8, NULL, 'x', NULL);
 SELECT lag, rate > 0 AS known, time_to_drain FROM queue.consumer_groups WHERE partition = 8;
+-- Of a group it is known if it is of each partition.
+SELECT time_to_drain IS NULL AS unknown FROM queue.group_summary WHERE consumer_group = 'rates';
+SELECT count(*) FROM unnest('{0, 1, 8, 11}'::int[]) p, queue.reset_offsets('rates', 'r', to_latest => true, partition => p);
 SELECT abs(s.rate - g.rate) < g.rate / 2 AS sum_of_rates, abs(extract(epoch FROM s.time_to_drain - g.longest)) < 600 * 100 AND g.longest > '1 hour' AS longest, s.lag = g.lag AS lag
   FROM queue.group_summary s, (SELECT sum(rate) AS rate, sum(lag) AS lag, max(time_to_drain) AS longest FROM queue.consumer_groups) g WHERE consumer_group = 'rates';
 SELECT queue.drop_topic('r');

@@ -12,11 +12,38 @@ CREATE VIEW pg_temp.lags AS
 SELECT consumer_group, partition, current_offset, log_end_offset, lag, missed, oldest_unread_age IS NOT NULL AS unread, time_to_drain = '0' AS drained
   FROM queue.consumer_groups ORDER BY 1, 2;
 SELECT * FROM pg_temp.lags;
+-- Why a partition does not go on, as docs/recipes.md asks it.
+CREATE VIEW pg_temp.states AS
+SELECT consumer_group, partition, current_offset, lag,
+       CASE WHEN paused THEN 'paused'
+            WHEN lost OR current_offset < next_offset THEN 'messages were removed unread'
+            WHEN pid IS NOT NULL THEN 'a transaction consumes it'
+            WHEN in_hand > 0 AND member IS NOT NULL THEN 'in hand of ' || member
+            WHEN in_hand > 0 THEN 'in hand of a dead member'
+            WHEN oldest_unread_age IS NOT NULL THEN 'no consumer reads it'
+            WHEN stable_end < log_end_offset THEN 'a producer holds it back'
+            ELSE 'only rolled back messages' END AS state
+  FROM queue.consumer_groups WHERE lag > 0 ORDER BY consumer_group, partition;
+SELECT * FROM pg_temp.states;
+-- A group that has not begun, behind a producer; and one with a gap only.
+SELECT queue.create_topic('u', 3, value_type => 'int');
+SELECT (queue.produce('u', 1, partition => 1)).offset;
+SELECT count(*) FROM queue.consume_typed('begun', 'u', NULL::int);
+BEGIN;
+SELECT (queue.produce('u', 1, partition => 1)).offset;
+ROLLBACK;
+BEGIN;
+SELECT (queue.produce('u', 1, partition => 0)).offset, (queue.produce('u', 1, partition => 2)).offset;
+PREPARE TRANSACTION 'holds';
+SELECT * FROM pg_temp.states WHERE consumer_group = 'begun';
+ROLLBACK PREPARED 'holds';
+SELECT queue.drop_topic('u'), queue.drop_group('begun');
 
 -- Messages go that were not read: what is left counts.
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 20, force => true);
 SELECT * FROM pg_temp.lags;
 SELECT consumer_group, lag, missed FROM queue.group_summary ORDER BY 1;
+SELECT * FROM pg_temp.states;
 SELECT topic, partition, consumer_group, held_offset, limit_offset, behind FROM queue.retention ORDER BY 1, 2;
 -- As many can be read.
 SELECT count(*) FROM queue.consume_typed('jumps', 't', value_type => NULL::int, partitions => '{0}');
@@ -89,4 +116,4 @@ RESET queue.allow_ddl;
 SELECT * FROM pg_temp.lags WHERE partition = 1;
 SELECT queue.drop_group('none'), queue.drop_group('jumps'), queue.drop_group('ahead');
 SELECT queue.drop_topic('t');
-DROP VIEW pg_temp.lags;
+DROP VIEW pg_temp.lags, pg_temp.states;

@@ -40,7 +40,7 @@ SELECT partition, current_offset, lag, in_hand FROM queue.consumer_groups WHERE 
 -- It makes a member, too.
 SELECT count(*) FROM queue.poll('zero', 't', 'm', 0);
 SELECT consumer_group, member, partitions, in_hand FROM queue.members ORDER BY 1, 2;
-SELECT count(*) FROM queue.consumer_groups WHERE consumer_group = 'zero';
+SELECT partition, current_offset, lag, member FROM queue.consumer_groups WHERE consumer_group = 'zero' ORDER BY 1;
 
 -- A limit goes over all partitions.
 SELECT sum(count) FROM generate_series(0, 1) p, queue.produce_batch('t', ARRAY['5', '6', '7', '8', '9'], partition => p);

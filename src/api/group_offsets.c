@@ -11,7 +11,9 @@
  *
  * Partitions that the group has not begun to read have no row in
  * queue.progress.  They have one in the result, without an offset: the group
- * will begin them at the log start, so all their messages count as lag.
+ * will begin them at the log start, so all their messages count as lag.  So do
+ * the partitions of a topic in which the group has members, and no row at all.
+ * A group that has neither has one row, without a topic.
  *
  *-------------------------------------------------------------------------
  */
@@ -169,6 +171,8 @@ put_row(Walk *walk, const Newest *newest, const float8 *rate)
 		values[as_is[i][1]] = newest->values[as_is[i][0] - 1];
 		nulls[as_is[i][1]] = newest->nulls[as_is[i][0] - 1];
 	}
+	if (!walk->topic->has_metadata)
+		nulls[OUT_METADATA] = true;
 	values[OUT_GROUP] = walk->group->name;
 	values[OUT_TOPIC] = walk->topic->name;
 	values[OUT_PARTITION] = Int32GetDatum(partition);
@@ -354,6 +358,45 @@ put_pair(Walk *walk)
 	put_unseen(walk, unseen, -1);
 }
 
+/* Put out the rows of groups and topics that have members, and no offset. */
+static void
+put_members_only(Walk *walk)
+{
+	HASH_SEQ_STATUS scan;
+	Pair	   *pair;
+
+	/* pgqueue_begin_pair() removes the entry, which is allowed */
+	hash_seq_init(&scan, walk->members_only);
+	while ((pair = hash_seq_search(&scan)) != NULL)
+	{
+		walk->place = (Place) {pair->group, pair->topic};
+		if (pgqueue_begin_pair(walk))
+			put_unseen(walk, walk->topic->npartitions - 1, -1);
+	}
+}
+
+/* Put out a row for each group that has no topic, and that the user may see. */
+static void
+put_lone_groups(Walk *walk)
+{
+	HASH_SEQ_STATUS scan;
+	ListedGroup *listed;
+
+	hash_seq_init(&scan, walk->groups);
+	while ((listed = hash_seq_search(&scan)) != NULL)
+	{
+		Datum		values[OUT_COLUMNS] = {listed->name};
+		bool		nulls[OUT_COLUMNS];
+
+		if (listed->has_topic ||
+			!(pgqueue_is_monitor() || pgqueue_belongs(&listed->group.owner)))
+			continue;
+		memset(nulls, true, sizeof(nulls));
+		nulls[OUT_GROUP] = false;
+		pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
+	}
+}
+
 /* () -> a row for each group and partition of the topics that it reads */
 Datum
 pgqueue_group_offsets(PG_FUNCTION_ARGS)
@@ -373,5 +416,7 @@ pgqueue_group_offsets(PG_FUNCTION_ARGS)
 	while (HeapTupleIsValid(walk.tuple))
 		put_pair(&walk);
 	pgqueue_registry_end(&walk.scan);
+	put_members_only(&walk);
+	put_lone_groups(&walk);
 	return (Datum) 0;
 }

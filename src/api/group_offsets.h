@@ -19,6 +19,13 @@ typedef struct Place
 	int32		partition;
 } Place;
 
+/* A group and a topic. */
+typedef struct Pair
+{
+	int32		group;
+	int32		topic;
+} Pair;
+
 typedef struct KnownEnds
 {
 	bool		asked;
@@ -38,6 +45,7 @@ typedef struct ListedTopic
 	Datum		name;
 	int			npartitions;
 	KnownEnds  *partitions;
+	bool		has_metadata;	/* the user may see what applications stored */
 	bool		warned;			/* a WARNING was raised for it */
 } ListedTopic;
 
@@ -46,6 +54,7 @@ typedef struct ListedGroup
 	int32		id;				/* hash key */
 	Datum		name;
 	ConsumerGroup group;
+	bool		has_topic;		/* has offsets or members in a topic */
 } ListedGroup;
 
 typedef struct Walk
@@ -57,6 +66,7 @@ typedef struct Walk
 	HTAB	   *topics;
 	HTAB	   *groups;
 	HTAB	   *holders;		/* or NULL: none */
+	HTAB	   *members_only;	/* Pairs with members, and without offsets so far */
 
 	RegistryScan scan;
 	int			fixed;			/* leading columns that it fixes; -1: none */

@@ -53,6 +53,7 @@ list_topics(Walk *walk)
 		listed->name = CStringGetTextDatum(topic->name);
 		listed->npartitions = topic->npartitions;
 		listed->partitions = palloc0(topic->npartitions * sizeof(KnownEnds));
+		listed->has_metadata = pgqueue_may_use(topic);
 		listed->warned = false;
 	}
 }
@@ -76,6 +77,28 @@ list_groups(Walk *walk)
 		listed = hash_search(walk->groups, &group.id, HASH_ENTER, NULL);
 		listed->name = CStringGetTextDatum(group.name);
 		listed->group = group;
+		listed->has_topic = false;
+	}
+	pgqueue_registry_end(&scan);
+}
+
+/* List the groups and topics that have members: these may have no offset yet. */
+static void
+list_members(Walk *walk)
+{
+	RegistryScan scan = {0};
+	HeapTuple	tuple;
+
+	walk->members_only = make_hash("queue pairs with members", sizeof(Pair),
+								   sizeof(Pair));
+	pgqueue_registry_scan_table(&scan, REGISTRY_MEMBER, AccessShareLock,
+								walk->snapshot);
+	while (HeapTupleIsValid(tuple = pgqueue_registry_next(&scan)))
+	{
+		Pair		pair;
+
+		pgqueue_member_pair(&scan, tuple, &pair.group, &pair.topic);
+		(void) hash_search(walk->members_only, &pair, HASH_ENTER, NULL);
 	}
 	pgqueue_registry_end(&scan);
 }
@@ -113,6 +136,7 @@ pgqueue_list_all(Walk *walk)
 {
 	list_topics(walk);
 	list_groups(walk);
+	list_members(walk);
 	list_holders(walk);
 }
 
@@ -124,9 +148,13 @@ bool
 pgqueue_begin_pair(Walk *walk)
 {
 	const Place *place = &walk->place;
+	Pair		pair = {place->group, place->topic};
 
+	(void) hash_search(walk->members_only, &pair, HASH_REMOVE, NULL);
 	walk->topic = hash_search(walk->topics, &place->topic, HASH_FIND, NULL);
 	walk->group = hash_search(walk->groups, &place->group, HASH_FIND, NULL);
+	if (walk->group != NULL)
+		walk->group->has_topic = true;
 	if (walk->topic == NULL || walk->group == NULL)
 		return false;
 	pgqueue_members_read(place->group, place->topic, &walk->members);

@@ -38,7 +38,7 @@ partition_args(FunctionCallInfo fcinfo, int32 *partition)
 {
 	Topic	   *topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
 
-	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_check_may_look(topic);
 	*partition = PG_GETARG_INT32(1);
 	pgqueue_check_partition(topic, *partition);
 	return topic;

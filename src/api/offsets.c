@@ -311,7 +311,9 @@ pgqueue_offsets_for_time(PG_FUNCTION_ARGS)
 	int32		last;
 
 	pgqueue_check_not_null(fcinfo, 1, "time");
-	topic = pgqueue_readable_topic(fcinfo, 0);
+	pgqueue_check_not_null(fcinfo, 0, "topic");
+	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	pgqueue_check_may_look(topic);
 	last = topic->npartitions - 1;
 	if (!PG_ARGISNULL(2))
 	{
@@ -388,7 +390,7 @@ find_offset_time(Topic *topic, void *arg)
 	FoundTime  *last = arg;
 	int32		partition = last->key.partition;
 
-	pgqueue_check_right(topic, ACL_SELECT);
+	pgqueue_check_may_look(topic);
 	pgqueue_check_partition(topic, partition);
 	if (last->from < pgqueue_log_start(topic, partition))
 		last->place.found = false;
@@ -429,8 +431,7 @@ pgqueue_unread_time(PG_FUNCTION_ARGS)
 
 	if (topic == NULL || topic->broken != NULL ||
 		pgqueue_partition_broken(topic, PG_GETARG_INT32(1)) ||
-		pg_class_aclcheck(topic->view, GetUserId(),
-						  ACL_SELECT) != ACLCHECK_OK)
+		!pgqueue_may_look(topic))
 		PG_RETURN_NULL();
 	last = last_found(fcinfo, topic);
 	if (!last->failed)

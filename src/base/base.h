@@ -95,6 +95,8 @@ typedef struct RoleRef
 
 extern Datum pgqueue_role_datum(Oid oid);
 extern void pgqueue_role_read(Datum value, RoleRef *role);
+extern Oid	pgqueue_role_oid(const RoleRef *role);
+extern bool pgqueue_belongs(const RoleRef *owner);
 extern void pgqueue_check_belongs(const char *kind, const char *name,
 								  const RoleRef *owner);
 extern Oid	pgqueue_new_owner(const char *name);

@@ -74,16 +74,31 @@ role_name(const RoleRef *role)
 		pstrdup(NameStr(role->name));
 }
 
-/* Check that the user may use what belongs to a role.  Errors: 42501. */
+/* Return a role, or InvalidOid if it does not exist; one that was dropped stays. */
+Oid
+pgqueue_role_oid(const RoleRef *role)
+{
+	return OidIsValid(role->oid) ? role->oid :
+		get_role_oid(NameStr(role->name), true);
+}
+
+/* Return true if the user may use what belongs to a role. */
+bool
+pgqueue_belongs(const RoleRef *owner)
+{
+	Oid			oid = pgqueue_role_oid(owner);
+
+	return superuser() ||
+		(OidIsValid(oid) && has_privs_of_role(GetUserId(), oid));
+}
+
+/* Check the same.  Errors: 42501. */
 void
 pgqueue_check_belongs(const char *kind, const char *name, const RoleRef *owner)
 {
-	Oid			oid = OidIsValid(owner->oid) ? owner->oid :
-		get_role_oid(NameStr(owner->name), true);
 	char	   *owner_name;
 
-	if (superuser() ||
-		(OidIsValid(oid) && has_privs_of_role(GetUserId(), oid)))
+	if (pgqueue_belongs(owner))
 		return;
 	owner_name = role_name(owner);
 	ereport(ERROR,

@@ -261,6 +261,7 @@ pgqueue_group_read(Relation rel, HeapTuple tuple, ConsumerGroup *group)
 	pgqueue_registry_read(rel, tuple, GROUP_NATTS, values, nulls);
 	group->id = DatumGetInt32(values[GROUP_ATTR_ID - 1]);
 	group->name = TextDatumGetCString(values[GROUP_ATTR_NAME - 1]);
+	pgqueue_role_read(values[GROUP_ATTR_OWNER - 1], &group->owner);
 	group->created_at = DatumGetTimestampTz(values[GROUP_ATTR_CREATED - 1]);
 	group->expiry = nulls[GROUP_ATTR_EXPIRY - 1] ? 0 :
 		pgqueue_duration("expiry",

@@ -22,6 +22,7 @@ typedef struct ConsumerGroup
 	bool		any_role;		/* the user need not be a member of its role */
 
 	/* read by pgqueue_group_read() only */
+	RoleRef		owner;
 	TimestampTz created_at;
 	int64		expiry;			/* ms; 0: never */
 	bool		implicit;		/* made by a first consume or poll */

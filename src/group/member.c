@@ -183,6 +183,17 @@ pgqueue_members_read(int32 group, int32 topic_id, Members *members)
 	pgqueue_registry_end(&assignments);
 }
 
+/* Return the group and the topic of a row of queue.member. */
+void
+pgqueue_member_pair(const RegistryScan *scan, HeapTuple tuple, int32 *group,
+					int32 *topic_id)
+{
+	*group = DatumGetInt32(pgqueue_registry_column(scan, tuple,
+												   MEMBER_ATTR_GROUP));
+	*topic_id = DatumGetInt32(pgqueue_registry_column(scan, tuple,
+													  MEMBER_ATTR_TOPIC));
+}
+
 /* Read the members, and return one of them; without rows it owns nothing. */
 Member *
 pgqueue_member_look_up(const ConsumerGroup *group, const Topic *topic,

@@ -35,6 +35,8 @@ typedef struct Members
 	Member	   *members;
 } Members;
 
+extern void pgqueue_member_pair(const RegistryScan *scan, HeapTuple tuple,
+								int32 *group, int32 *topic_id);
 extern void pgqueue_members_read(int32 group, int32 topic_id,
 								 Members *members);
 extern Member *pgqueue_member_of(const Members *members, const char *name);

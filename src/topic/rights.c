@@ -7,7 +7,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
@@ -15,13 +17,46 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* Return true if the user may know of the topic. */
+/*
+ * Return true if the user may see the state of all topics, groups and producers,
+ * but no payload: as a member of pg_monitor.
+ */
+bool
+pgqueue_is_monitor(void)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+}
+
+/* Return true if the user may know of the topic: what monitors see, at least. */
 bool
 pgqueue_may_see(const Topic *topic)
+{
+	return pgqueue_is_monitor() || pgqueue_may_use(topic);
+}
+
+/* Return true if the user may read or write the topic, and see its payload. */
+bool
+pgqueue_may_use(const Topic *topic)
 {
 	return OidIsValid(topic->view) &&
 		pg_class_aclmask(topic->view, GetUserId(), ACL_SELECT | ACL_INSERT,
 						 ACLMASK_ANY) != 0;
+}
+
+/* Return true if the user may know offsets and times of the topic's messages. */
+bool
+pgqueue_may_look(const Topic *topic)
+{
+	return pgqueue_is_monitor() ||
+		pg_class_aclcheck(topic->view, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Check the same.  Errors: 42501. */
+void
+pgqueue_check_may_look(const Topic *topic)
+{
+	if (!pgqueue_may_look(topic))
+		pgqueue_check_right(topic, ACL_SELECT);
 }
 
 /* Check a right on the topic: they are those of its view.  Errors: 42501. */

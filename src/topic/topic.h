@@ -118,7 +118,11 @@ extern const char *pgqueue_load_view(Topic *topic);
 
 /* ---------------- rights.c ---------------- */
 
+extern bool pgqueue_is_monitor(void);
 extern bool pgqueue_may_see(const Topic *topic);
+extern bool pgqueue_may_use(const Topic *topic);
+extern bool pgqueue_may_look(const Topic *topic);
+extern void pgqueue_check_may_look(const Topic *topic);
 extern bool pgqueue_owns_topic(const Topic *topic);
 extern void pgqueue_check_right(const Topic *topic, AclMode mode);
 extern void pgqueue_check_owner(const Topic *topic);
