@@ -642,7 +642,7 @@ CREATE FUNCTION queue.create_group(
 AS 'MODULE_PATHNAME', 'pgqueue_create_group'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.create_group(text, text, text, text, interval) IS
-'Sets where a group starts to read a topic, before its first consume. start is earliest, latest or a timestamp.';
+'Sets where a group starts to read a topic, before its first consume. start is earliest, latest or a time.';
 
 CREATE FUNCTION queue.alter_group(
     consumer_group    text,

@@ -30,8 +30,25 @@ SELECT queue.create_group('local', 't', '2001-01-01 12:02');
 SET timezone = 'UTC';
 SELECT partition, current_offset FROM queue.consumer_groups WHERE consumer_group = 'local' ORDER BY 1;
 SELECT start, pg_temp.error_of(format('SELECT queue.create_group(''new'', ''t'', %L)', start))
-  FROM unnest(ARRAY['2001-13-01', '2001-01-01 00:00 nowhere', '3', 'yesterday', 'infinity', ' 2001-01-01', 'Earliest', 'epoch']) start;
+  FROM unnest(ARRAY['2001-13-01', '2001-01-01 00:00 nowhere', '3', 'Earliest', '']) start;
 SELECT count(*) FROM queue.consumer_group WHERE name = 'new';
+SELECT queue.create_group('new', 't', 'newest');
+-- Whatever PostgreSQL reads as a time, and writes as one.
+SELECT start, queue.create_group('at ' || start, 't', start) FROM unnest(ARRAY['yesterday', 'epoch', 'infinity', '-infinity', ' Jan 1 00:03 2001', 'now']) start;
+CREATE PROCEDURE pg_temp.create_in(style text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('datestyle', style, true);
+	PERFORM queue.create_group('in ' || style, 't', ('2001-01-01 00:03'::timestamptz + '1 minute')::text);
+	RAISE NOTICE '%', ('2001-01-01 00:03'::timestamptz + '1 minute')::text;
+END $$;
+CALL pg_temp.create_in('ISO, YMD');
+CALL pg_temp.create_in('SQL, DMY');
+CALL pg_temp.create_in('SQL, MDY');
+CALL pg_temp.create_in('German');
+CALL pg_temp.create_in('Postgres, DMY');
+SELECT consumer_group, array_agg(current_offset ORDER BY partition) FROM queue.consumer_groups
+ WHERE topic = 't' AND (consumer_group LIKE 'in %' OR consumer_group IN ('at yesterday', 'at epoch', 'at infinity', 'at -infinity', 'at  Jan 1 00:03 2001', 'at now'))
+ GROUP BY 1 ORDER BY 1;
 
 SELECT call, pg_temp.error_of('SELECT ' || call) FROM unnest(ARRAY[
     $$queue.offsets_for_time('nope', now())$$,

@@ -101,31 +101,37 @@ target_offset(Topic *topic, int32 partition, const Target *target, int64 before)
 
 /* ---------------- create_group ---------------- */
 
+/* Say what start may be, in an error of the input of a time. */
+static void
+tell_start(void *arg)
+{
+	errhint("start is \"earliest\", \"latest\" or a time.");
+}
+
 /*
  * Read the argument start: earliest, latest, or a time.
  *
- * Errors: 22023, 22007, 22008.
+ * Errors: 22007, 22008.
  */
 static void
 start_target(char *start, Target *target)
 {
+	ErrorContextCallback place = {error_context_stack, tell_start};
+
 	if (strcmp(start, "earliest") == 0)
 		target->kind = TO_EARLIEST;
 	else if (strcmp(start, "latest") == 0)
 		target->kind = TO_LATEST;
-	else if (isdigit((unsigned char) start[0]))
+	else
 	{
 		target->kind = TO_TIME;
+		error_context_stack = &place;
 		target->value = DirectFunctionCall3(timestamptz_in,
 											CStringGetDatum(start),
 											ObjectIdGetDatum(InvalidOid),
 											Int32GetDatum(-1));
+		error_context_stack = place.previous;
 	}
-	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("start must be \"earliest\", \"latest\" or a timestamp, not \"%s\"",
-						start)));
 }
 
 /*

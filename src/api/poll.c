@@ -176,6 +176,9 @@ check_leased(const Progress *progress, int64 next_offset)
 				(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 				 errmsg("offset " INT64_FORMAT " is outside the messages in hand of partition %d of topic \"%s\"",
 						next_offset, progress->partition, progress->topic->name),
+				 progress->offset == progress->handed_to ?
+				 errdetail("The member has committed all of them, up to offset "
+						   INT64_FORMAT ".", progress->offset) :
 				 errdetail("They are those from offset " INT64_FORMAT
 						   " to before offset " INT64_FORMAT ".",
 						   progress->offset, progress->handed_to),

@@ -114,7 +114,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 					 errmsg("sequence must be given with a producer_id")));
 		producer.sequence = PG_GETARG_INT64(6);
 	}
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	topic = pgqueue_wanted_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
 	values[LOG_ATTR_KEY - 1] = PointerGetDatum(key);
 	values[LOG_ATTR_HEADERS - 1] = PG_GETARG_DATUM(3);

@@ -241,7 +241,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 									 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
 									 has_watermark,
 									 has_watermark ? "watermark" : "a sequence");
-	topic = pgqueue_topic_arg(PG_GETARG_TEXT_PP(0));
+	topic = pgqueue_wanted_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
 	if (!PG_ARGISNULL(4))
 	{

@@ -23,6 +23,33 @@
 #include "group/progress.h"
 
 /*
+ * Raise the error that the group's offset is not in the log: its messages were
+ * removed, or the log ends before it.
+ */
+pg_noreturn static void
+offset_not_in_log(const ConsumerGroup *group, Topic *topic, int32 partition,
+				  int64 offset)
+{
+	int64		start;
+	int64		end;
+
+	topic = pgqueue_topic_refresh(topic);
+	start = pgqueue_log_start(topic, partition);
+	end = pgqueue_log_end(topic, partition);
+	ereport(ERROR,
+			(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
+			 errmsg("committed offset " INT64_FORMAT
+					" of consumer group \"%s\" is outside partition %d of topic \"%s\"",
+					offset, group->name, partition, topic->name),
+			 errdetail("The log starts at offset " INT64_FORMAT
+					   " and ends before offset " INT64_FORMAT ".",
+					   start, end),
+			 offset < start ?
+			 errhint("Move the group with queue.reset_offsets(), or set its auto_offset_reset to earliest with queue.alter_group().") :
+			 errhint("Move the group with queue.reset_offsets().")));
+}
+
+/*
  * Return the offset to read from.
  *
  * Errors: QU001 if it was removed and the group does not jump, or is lost.
@@ -40,8 +67,7 @@ place_to_read(const ConsumerGroup *group, Topic *topic,
 	if (likely(progress->offset >= start))
 		return progress->offset;
 	if (!pgqueue_group_jumps(group))
-		pgqueue_offset_out_of_range(topic, progress->partition,
-									progress->offset, "committed offset");
+		offset_not_in_log(group, topic, progress->partition, progress->offset);
 	return start;
 }
 
@@ -78,8 +104,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 		topic = pgqueue_topic_reload(topic);
 		if (sink->taken > before ||
 			pgqueue_log_start(topic, partition) <= *from)
-			pgqueue_offset_out_of_range(topic, partition, *from,
-										"committed offset");
+			offset_not_in_log(group, topic, partition, *from);
 	}
 	if (!progress->found)
 		progress->offset = *from;
@@ -87,8 +112,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	/* no message was read: there is none, or the log ends before the offset */
 	if (sink->taken == before && *from > start &&
 		pgqueue_behind_log_end(topic, partition, *from))
-		pgqueue_offset_out_of_range(topic, partition, *from,
-									"committed offset");
+		offset_not_in_log(group, topic, partition, *from);
 	return end;
 }
 

@@ -25,10 +25,8 @@
 /* ---------------- arguments ---------------- */
 
 static Topic *
-readable(text *name)
+readable(Topic *topic)
 {
-	Topic	   *topic = pgqueue_topic_arg(name);
-
 	pgqueue_check_right(topic, ACL_SELECT);
 	return topic;
 }
@@ -42,7 +40,7 @@ Topic *
 pgqueue_readable_topic(FunctionCallInfo fcinfo, int arg)
 {
 	pgqueue_check_not_null(fcinfo, arg, "topic");
-	return readable(PG_GETARG_TEXT_PP(arg));
+	return readable(pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg)));
 }
 
 /*
@@ -61,7 +59,9 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 	if (!array)
 	{
 		list->n = 1;
-		list->topics[0] = pgqueue_readable_topic(fcinfo, arg);
+		pgqueue_check_not_null(fcinfo, arg, "topic");
+		list->topics[0] =
+			readable(pgqueue_wanted_topic_arg(PG_GETARG_TEXT_PP(arg)));
 		return;
 	}
 
@@ -80,7 +80,8 @@ pgqueue_topic_list(FunctionCallInfo fcinfo, int arg, bool array,
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("topics must not contain NULL")));
-		list->topics[i] = readable(DatumGetTextPP(elems[i]));
+		list->topics[i] =
+			readable(pgqueue_wanted_topic_arg(DatumGetTextPP(elems[i])));
 		for (int k = 0; k < i; k++)
 			if (list->topics[k] == list->topics[i])
 				ereport(ERROR,

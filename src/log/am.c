@@ -36,6 +36,13 @@ PG_FUNCTION_INFO_V1(pgqueue_log_am_handler);
 pg_noreturn static void
 refuse(Relation rel, const char *what)
 {
+	if (!rel->rd_rel->relispartition)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot %s messages in archive \"%s\"",
+						what, RelationGetRelationName(rel)),
+				 errdetail("The messages of an archive are never changed."),
+				 errhint("Drop the table, or copy what it should keep into a plain table.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot %s messages in segment \"%s\"",
@@ -164,10 +171,15 @@ check_new_file(Relation rel, char persistence)
 		RelationGetNumberOfBlocks(rel) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 rel->rd_rel->relispartition ?
 				 errmsg("cannot truncate segment \"%s\"",
+						RelationGetRelationName(rel)) :
+				 errmsg("cannot truncate archive \"%s\"",
 						RelationGetRelationName(rel)),
 				 errdetail("It holds messages."),
-				 errhint("Use queue.drop_topic() to drop the topic with its messages.")));
+				 rel->rd_rel->relispartition ?
+				 errhint("Use queue.drop_topic() to drop the topic with its messages.") :
+				 errhint("Drop the table.")));
 }
 
 static void

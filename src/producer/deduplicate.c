@@ -104,7 +104,8 @@ find_places(ProducerClaim *claim, Topic *topic, const char *name)
 						 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is behind its last one and was never stored",
 								sequence, name),
 						 errdetail("The last sequence is " INT64_FORMAT ".",
-								   claim->state.last_sequence)));
+								   claim->state.last_sequence),
+						 errhint("The message was left out or rolled back; queue.producer_state() tells where to go on.")));
 		}
 		claim->incarnations[i] = map.incarnation;
 	}

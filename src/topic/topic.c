@@ -117,20 +117,24 @@ pgqueue_topic_find(const char *name)
 	return NULL;
 }
 
-/* Say which topic the caller may have meant by a name that does not exist. */
+/*
+ * Say which topic the caller may have meant by a name that does not exist.
+ *
+ * wanted: a topic that is made now would do.
+ */
 static int
-errhint_missing(const char *name)
+errhint_missing(const char *name, bool wanted)
 {
 	if (strncmp(name, PGQUEUE_VIEW_SCHEMA ".", strlen(PGQUEUE_VIEW_SCHEMA) + 1) == 0)
 		return errhint("A topic is named without its schema.");
 	if (name[0] == '{')
-		return errhint("Several topics are read by queue.consume_topics(), queue.poll_topics() and queue.wait_topics().");
-	return errhint("Create it with queue.create_topic().");
+		return errhint("Name one topic. Several topics, as text[], are read by queue.consume_topics(), queue.poll_topics() and queue.wait_topics().");
+	return wanted ? errhint("Create it with queue.create_topic().") :
+		errhint("View queue.topics lists the topics.");
 }
 
-/* Errors: 42704 if there is no such topic; 55000 if it cannot be used. */
-Topic *
-pgqueue_topic(const char *name)
+static Topic *
+find_or_fail(const char *name, bool wanted)
 {
 	Topic	   *topic = pgqueue_topic_find(name);
 
@@ -138,7 +142,7 @@ pgqueue_topic(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("topic \"%s\" does not exist", name),
-				 errhint_missing(name)));
+				 errhint_missing(name, wanted)));
 	if (unlikely(topic->broken != NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -149,17 +153,38 @@ pgqueue_topic(const char *name)
 	return topic;
 }
 
+/* Errors: 42704 if there is no such topic; 55000 if it cannot be used. */
 Topic *
-pgqueue_topic_arg(text *name)
+pgqueue_topic(const char *name)
+{
+	return find_or_fail(name, false);
+}
+
+static Topic *
+topic_arg(text *name, bool wanted)
 {
 	char		buffer[NAMEDATALEN];
 	int			len = VARSIZE_ANY_EXHDR(name);
 
 	if (unlikely(len >= NAMEDATALEN))
-		return pgqueue_topic(text_to_cstring(name));
+		return find_or_fail(text_to_cstring(name), wanted);
 	memcpy(buffer, VARDATA_ANY(name), len);
 	buffer[len] = '\0';
-	return pgqueue_topic(buffer);
+	return find_or_fail(buffer, wanted);
+}
+
+/* Return the topic that an argument names.  Errors: those of pgqueue_topic(). */
+Topic *
+pgqueue_topic_arg(text *name)
+{
+	return topic_arg(name, false);
+}
+
+/* Do the same for a call that would do with a topic that is made now. */
+Topic *
+pgqueue_wanted_topic_arg(text *name)
+{
+	return topic_arg(name, true);
 }
 
 /*

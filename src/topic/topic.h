@@ -100,6 +100,7 @@ extern bool pgqueue_topic_is_known(const char *name);
 extern Topic *pgqueue_topic_find(const char *name);
 extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
+extern Topic *pgqueue_wanted_topic_arg(text *name);
 extern int32 pgqueue_topic_id(const char *name);
 extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
 extern Oid	pgqueue_log_of_topic(const char *name);
