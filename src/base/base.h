@@ -85,6 +85,11 @@ extern void pgqueue_worker_init(struct BackgroundWorker *worker,
 								const char *type, const char *function,
 								const char *topic);
 
+/* ---------------- client.c ---------------- */
+
+extern void pgqueue_check_client(void);
+extern void pgqueue_sleep(long ms, uint32 event);
+
 /* ---------------- role.c ---------------- */
 
 typedef struct RoleRef

@@ -405,6 +405,9 @@ pgqueue_wait_again(void)
  *
  * The entry tells, not the latch: the server's timers set the latch, too, even
  * stopped ones, and a wait for a lock during the look resets it.
+ *
+ * Errors: FATAL 08006 if the client is gone, also if the waiter was told: what it
+ * would take, another waiter can use, which wait_end tells.
  */
 bool
 pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
@@ -422,14 +425,12 @@ pgqueue_wait_sleep(int64 timeout, bool blocked, const uint64 *wanted)
 		pg_atomic_write_u64(&own[i]->wanted, wanted[i]);
 	for (;;)
 	{
+		/* before told is read: it may reset the latch */
+		pgqueue_check_client();
 		told = nown == 0 ? 0 : pg_atomic_read_u32(&own[0]->woken);
 		if (told != 0 || ms <= 0)
 			break;
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 ms, event);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		pgqueue_sleep(ms, event);
 		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 	}
 	return told == TOLD_MESSAGES;
