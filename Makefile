@@ -62,6 +62,9 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# The tests consume outside transaction blocks everywhere, and know it.
+installcheck: export PGOPTIONS := $(PGOPTIONS) -c queue.autocommit_warning=off
+
 # PGXS resets this one: the folder of QueueTest.pm.
 PROVE_FLAGS += -I test/perl
 

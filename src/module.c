@@ -33,6 +33,11 @@ define_settings(void)
 							 "messages dropped this way are gone.",
 							 &pgqueue_allow_ddl, false, PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("queue.autocommit_warning",
+							 "Warns, once in a session, when messages are consumed outside a transaction block.",
+							 "The offset is committed before the client has the messages.",
+							 &pgqueue_autocommit_warning, true, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.recheck_interval",
 							"Sets how often a session that waits for messages looks without being woken.",
 							"Commits wake it. Prepared transactions, leases that expire, "

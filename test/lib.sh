@@ -141,6 +141,7 @@ cluster_settings()
 		max_prepared_transactions = 10
 		max_worker_processes = 16
 		max_connections = 100
+		queue.autocommit_warning = off
 		log_line_prefix = '%m [%p] %q%a '
 	END
 }

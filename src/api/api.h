@@ -49,6 +49,11 @@ extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,
 							   const char *name, int expected,
 							   Elements *elements);
 
+/* ---------------- autocommit.c ---------------- */
+
+extern bool pgqueue_autocommit_warning;
+extern void pgqueue_warn_autocommit(FunctionCallInfo fcinfo);
+
 /* ---------------- view_buffer.c ---------------- */
 
 /* A statement that inserts into a topic's view. */

@@ -140,15 +140,17 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	if (!PG_ARGISNULL(arg))
 		taker.metadata = text_to_cstring(PG_GETARG_TEXT_PP(arg));
 
-	if (consume_any(&taker) || max_wait == 0)
-		return (Datum) 0;
-
-	/*
-	 * This statement's snapshot does not show messages that arrive now, but it
-	 * may show those that another transaction gives back.
-	 */
-	pgqueue_wait_held(target, max_wait);
-	(void) consume_any(&taker);
+	if (!consume_any(&taker) && max_wait > 0)
+	{
+		/*
+		 * This statement's snapshot does not show messages that arrive now,
+		 * but it may show those that another transaction gives back.
+		 */
+		pgqueue_wait_held(target, max_wait);
+		(void) consume_any(&taker);
+	}
+	if (taker.sink.taken > 0)
+		pgqueue_warn_autocommit(fcinfo);
 	return (Datum) 0;
 }
 
