@@ -141,3 +141,4 @@ DROP PROCEDURE take_and_commit;
 DROP VIEW next_message;
 DROP TABLE work;
 SELECT count(queue.drop_topic(topic)) FROM queue.topics;
+SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
