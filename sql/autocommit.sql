@@ -140,5 +140,5 @@ DROP FUNCTION take_sql, take_plpgsql;
 DROP PROCEDURE take_and_commit;
 DROP VIEW next_message;
 DROP TABLE work;
-SELECT count(queue.drop_topic(topic)) FROM queue.topics;
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT count(queue.drop_topic(t)) FROM unnest(ARRAY['t', 'j', 'empty']) t;
+SELECT queue.drop_group('g'), queue.drop_group('p');

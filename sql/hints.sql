@@ -65,4 +65,4 @@ SELECT queue.consume_typed('g', 't', NULL);
 SELECT queue.consume('g', 't');
 
 SELECT queue.drop_topic('t');
-SELECT count(queue.drop_group(name)) FROM queue.consumer_group;
+SELECT queue.drop_group('reset'), queue.drop_group('jump'), queue.drop_group('m');
