@@ -69,6 +69,7 @@ CREATE TABLE queue.topic (
     tombstone_retention interval NOT NULL DEFAULT '1 day',
     tablespace       name,
     group_expiry     interval,
+    dedupe_window    interval    NOT NULL DEFAULT '1 day',
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name)
 );
@@ -87,6 +88,7 @@ COMMENT ON COLUMN queue.topic.cleanup_policy IS 'delete: old segments are remove
 COMMENT ON COLUMN queue.topic.tombstone_retention IS 'How long compaction keeps tombstones.';
 COMMENT ON COLUMN queue.topic.tablespace IS 'Name of the tablespace of new segments, which need not exist after a restore; NULL: the database''s default.';
 COMMENT ON COLUMN queue.topic.group_expiry IS 'Expiry, in this topic, of groups that were made by their first consume or poll; NULL: never.';
+COMMENT ON COLUMN queue.topic.dedupe_window IS 'How long a message with the dedupe_key of an earlier one is a duplicate, at least.';
 
 CREATE TABLE queue.checkpoint (
     topic_id         int    NOT NULL,
@@ -324,6 +326,23 @@ COMMENT ON COLUMN queue.producer_due.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.producer_due.name IS 'The producer_id that the application chose.';
 COMMENT ON INDEX queue.producer_due_name IS 'Not unique: a producer may have several rows. Writers hold the producer''s lock.';
 
+CREATE TABLE queue.dedupe_bucket (
+    topic_id    int         NOT NULL,
+    number      int         NOT NULL,
+    keys        regclass    NOT NULL,
+    started_at  timestamptz NOT NULL,
+    ends_at     timestamptz NOT NULL,
+    incarnation bigint      NOT NULL,
+    CONSTRAINT dedupe_bucket_pkey PRIMARY KEY (topic_id, number)
+);
+COMMENT ON TABLE queue.dedupe_bucket IS 'Tables with the dedupe_keys of a topic''s messages, each for a span of time. A table is dropped as a whole when the topic''s dedupe_window has passed since its end.';
+COMMENT ON COLUMN queue.dedupe_bucket.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.dedupe_bucket.number IS 'Counts the topic''s buckets; the last one takes new keys.';
+COMMENT ON COLUMN queue.dedupe_bucket.keys IS 'Table with the hash of each key, and the partition and offset of its message.';
+COMMENT ON COLUMN queue.dedupe_bucket.started_at IS 'When the bucket was made.';
+COMMENT ON COLUMN queue.dedupe_bucket.ends_at IS 'From when on the bucket takes no new keys.';
+COMMENT ON COLUMN queue.dedupe_bucket.incarnation IS 'Incarnation of the log to which the offsets belong (queue.incarnation).';
+
 -- Tables without a primary key: DELETE also works if all tables are published.
 ALTER TABLE queue.incarnation REPLICA IDENTITY FULL;
 ALTER TABLE queue.maintenance_log REPLICA IDENTITY FULL;
@@ -344,6 +363,7 @@ SELECT pg_catalog.pg_extension_config_dump('queue.producer_producer_id_seq', '')
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_due', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_batch', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_history', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedupe_bucket', '');
 
 COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
@@ -352,7 +372,7 @@ COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenance_log,
     queue.consumer_group, queue.progress, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
-    queue.producer_history FROM PUBLIC;
+    queue.producer_history, queue.dedupe_bucket FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
 
@@ -447,11 +467,12 @@ CREATE FUNCTION queue.create_topic(
     cleanup_policy   text     DEFAULT 'delete',
     tombstone_retention interval DEFAULT '1 day',
     tablespace       text     DEFAULT NULL,
-    group_expiry     interval DEFAULT NULL
+    group_expiry     interval DEFAULT NULL,
+    dedupe_window    interval DEFAULT '1 day'
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text, interval) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text, interval, interval) IS
 'Creates a topic and its view topic.<name>, and returns the view. Messages are kept until the topic is dropped, unless retention, retention_bytes or cleanup_policy is given.';
 
 CREATE FUNCTION queue.alter_topic(
@@ -465,11 +486,12 @@ CREATE FUNCTION queue.alter_topic(
     cleanup_policy   text     DEFAULT NULL,
     tombstone_retention interval DEFAULT NULL,
     tablespace       text     DEFAULT NULL,
-    group_expiry     interval DEFAULT NULL
+    group_expiry     interval DEFAULT NULL,
+    dedupe_window    interval DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text, interval) IS
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text, interval, interval) IS
 'Changes properties of a topic; NULL leaves a property as it is. 0 removes a limit, '''' stands for the database''s default tablespace, and partitions can only be added.';
 
 CREATE FUNCTION queue.drop_topic(
@@ -494,12 +516,13 @@ CREATE FUNCTION queue.produce(
     partition   int    DEFAULT NULL,
     producer_id text   DEFAULT NULL,
     sequence    bigint DEFAULT NULL,
-    epoch       int    DEFAULT 0
+    epoch       int    DEFAULT 0,
+    dedupe_key  text   DEFAULT NULL
 ) RETURNS queue.produce_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, int) IS
-'Appends one message; value is text, parsed as the topic''s type. With producer_id and sequence (the last one + 1) a message that is sent again is stored once.';
+COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, int, text) IS
+'Appends one message; value is text, parsed as the topic''s type. With producer_id and sequence (the last one + 1), or with dedupe_key, a message that is sent again is stored once.';
 
 CREATE FUNCTION queue.produce(
     topic       text,
@@ -509,11 +532,12 @@ CREATE FUNCTION queue.produce(
     partition   int    DEFAULT NULL,
     producer_id text   DEFAULT NULL,
     sequence    bigint DEFAULT NULL,
-    epoch       int    DEFAULT 0
+    epoch       int    DEFAULT 0,
+    dedupe_key  text   DEFAULT NULL
 ) RETURNS queue.produce_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int) IS
+COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int, text) IS
 'Appends one message; value has the topic''s type, or is converted to it as INSERT does. The other arguments are those of the form with a text value.';
 
 CREATE FUNCTION queue.produce_batch(
@@ -526,11 +550,12 @@ CREATE FUNCTION queue.produce_batch(
     first_sequence bigint   DEFAULT NULL,
     epoch          int      DEFAULT 0,
     watermark      jsonb    DEFAULT NULL,
-    sequences      bigint[] DEFAULT NULL
+    sequences      bigint[] DEFAULT NULL,
+    dedupe_keys    text[]   DEFAULT NULL
 ) RETURNS SETOF queue.produce_batch_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
+COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int, text, bigint, int, jsonb, bigint[], text[]) IS
 'Appends the elements of an array as messages, in their order, and returns a row for each partition. The messages have the sequences first_sequence, first_sequence + 1 and so on, or those of the array sequences.';
 
 CREATE FUNCTION queue.produce_batch(
@@ -543,11 +568,12 @@ CREATE FUNCTION queue.produce_batch(
     first_sequence bigint   DEFAULT NULL,
     epoch          int      DEFAULT 0,
     watermark      jsonb    DEFAULT NULL,
-    sequences      bigint[] DEFAULT NULL
+    sequences      bigint[] DEFAULT NULL,
+    dedupe_keys    text[]   DEFAULT NULL
 ) RETURNS SETOF queue.produce_batch_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[]) IS
+COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[], text[]) IS
 'Appends the elements of a text[] as messages; batch is the array in its text form, as an untyped parameter is. The other arguments are those of the form with an array.';
 
 CREATE FUNCTION queue.create_producer(
@@ -1028,6 +1054,7 @@ SELECT t.name AS topic,
        t.tombstone_retention,
        t.tablespace,
        t.group_expiry,
+       t.dedupe_window,
        queue.topic_problem(t.name) AS problem
   FROM queue.topic t
   LEFT JOIN pg_catalog.pg_class c ON c.oid = t.log
@@ -1054,6 +1081,7 @@ COMMENT ON COLUMN queue.topics.cleanup_policy IS 'delete, compact or compact,del
 COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
 COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
 COMMENT ON COLUMN queue.topics.group_expiry IS 'Expiry, in this topic, of groups that were made by their first consume or poll; NULL: never.';
+COMMENT ON COLUMN queue.topics.dedupe_window IS 'How long a message with the dedupe_key of an earlier one is a duplicate, at least.';
 COMMENT ON COLUMN queue.topics.problem IS 'Why the topic, or a partition of it, cannot be used; NULL: no problem. Other views leave such a topic out; queue.drop_topic() drops it.';
 
 CREATE FUNCTION queue.segment_info(

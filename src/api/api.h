@@ -42,7 +42,8 @@ typedef struct Elements
 
 extern ProducerArgs pgqueue_producer_args(FunctionCallInfo fcinfo,
 										  bool has_sequence,
-										  const char *sequence_name);
+										  const char *sequence_name,
+										  bool has_key, const char *key_name);
 extern Oid pgqueue_argument_type(FunctionCallInfo fcinfo, int arg,
 								 const char *name);
 extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,

@@ -9,6 +9,9 @@
  *				 those that are empty (cleanup/retention.c)
  *	 segments    makes those that are kept ahead (topic/segment_make.c)
  *
+ *	 dedupe keys drops the buckets that are behind the topic's window
+ *				 (producer/dedupe_make.c)
+ *
  * and, when that is done for all topics,
  *
  *	 history     deletes rows of queue.progress older than
@@ -36,6 +39,7 @@
 #include "base/lock.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
+#include "producer/dedupe.h"
 #include "producer/producer.h"
 #include "group/group.h"
 #include "group/progress.h"
@@ -105,6 +109,16 @@ make_ahead(Topic *topic, int32 partition, void *arg)
 	pgqueue_maintenance_report(topic, partition, "segments made",
 							   topic->partitions[partition].nsegments - before,
 							   0);
+	return false;
+}
+
+static bool
+drop_buckets(Topic *topic, int32 partition, void *arg)
+{
+	if (!pgqueue_buckets_expired(topic) || !pgqueue_lock_log(&topic))
+		return false;
+	pgqueue_maintenance_report(topic, -1, "buckets of dedupe keys dropped",
+							   pgqueue_buckets_drop_expired(topic), 0);
 	return false;
 }
 
@@ -350,6 +364,8 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n)
 		merge_all_producers(name);
 		pgqueue_run_step(name, -1, prune_log, NULL);
 	}
+	if (n > 0 && part == MAINTAIN_SPACE)
+		pgqueue_run_step(name, -1, drop_buckets, NULL);
 	for (int32 p = 0; p < n; p++)
 	{
 		if (part == MAINTAIN_SPACE)

@@ -19,6 +19,7 @@
 #include "log/write.h"
 #include "topic/message.h"
 #include "topic/topic.h"
+#include "producer/dedupe.h"
 #include "producer/producer.h"
 #include "api/api.h"
 
@@ -85,7 +86,34 @@ typed_value(FunctionCallInfo fcinfo, Topic *topic, Oid type, bool *isnull)
 }
 
 /*
- * (topic, value, key, headers, partition, producer_id, sequence, epoch)
+ * Claim what identifies the message: a sequence of a producer, or a dedupe_key.
+ * Return true if the message is stored already, and set *place.
+ */
+static bool
+is_stored(FunctionCallInfo fcinfo, Topic *topic, const ProducerArgs *producer,
+		  ProducerClaim *sequence, KeyClaim *key, MessageAddress *place)
+{
+	if (producer->name != NULL)
+	{
+		pgqueue_claim(topic, producer->name, producer->epoch,
+					  &producer->sequence, 1, sequence);
+		if (sequence->nduplicates == 0)
+			return false;
+		pgqueue_claim_complete(sequence, NULL, NULL);
+		*place = sequence->places[0];
+		return true;
+	}
+	if (PG_ARGISNULL(8))
+		return false;
+	pgqueue_keys_claim(topic, &fcinfo->args[8].value, &fcinfo->args[8].isnull, 1,
+					   key);
+	*place = key->places[0];
+	return key->stored[0];
+}
+
+/*
+ * (topic, value, key, headers, partition, producer_id, sequence, epoch,
+ * dedupe_key)
  *
  * type: of the value; InvalidOid for text
  */
@@ -101,11 +129,14 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	HeapTuple	record;
 	ProducerArgs producer;
 	ProducerClaim claim;
+	KeyClaim	dedupe;
+	MessageAddress place;
 	LogFixed   *fixed;
 
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
-	producer = pgqueue_producer_args(fcinfo, !PG_ARGISNULL(6), "sequence");
+	producer = pgqueue_producer_args(fcinfo, !PG_ARGISNULL(6), "sequence",
+									 !PG_ARGISNULL(8), "dedupe_key");
 	if (producer.name != NULL)
 	{
 		if (PG_ARGISNULL(6))
@@ -129,17 +160,8 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	pgqueue_check_message(topic, values, nulls);
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
-	if (producer.name != NULL)
-	{
-		pgqueue_claim(topic, producer.name, producer.epoch, &producer.sequence,
-					  1, &claim);
-		if (claim.nduplicates > 0)
-		{
-			pgqueue_claim_complete(&claim, NULL, NULL);
-			return produce_result(fcinfo, claim.places[0].partition,
-								  claim.places[0].offset, NULL);
-		}
-	}
+	if (is_stored(fcinfo, topic, &producer, &claim, &dedupe, &place))
+		return produce_result(fcinfo, place.partition, place.offset, NULL);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_check_same(topic, id);
 
@@ -157,6 +179,8 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	pgqueue_append(topic, partition, &record, 1);
 	if (producer.name != NULL)
 		pgqueue_claim_complete(&claim, &record, NULL);
+	else if (!PG_ARGISNULL(8))
+		pgqueue_keys_complete(topic, &dedupe, &record);
 	fixed = log_fixed(record->t_data);
 	return produce_result(fcinfo, fixed->partition, fixed->offset,
 						  &fixed->timestamp);

@@ -16,13 +16,14 @@
 
 /*
  * Return producer_id and epoch, arguments 5 and 7 of either function, and check
- * whether a sequence may come with them.
+ * whether a sequence may come with them, or a dedupe key of that name.
  *
  * Errors: 22004, 22023, 42602.
  */
 ProducerArgs
 pgqueue_producer_args(FunctionCallInfo fcinfo, bool has_sequence,
-					  const char *sequence_name)
+					  const char *sequence_name, bool has_key,
+					  const char *key_name)
 {
 	ProducerArgs args = {0};
 
@@ -38,6 +39,10 @@ pgqueue_producer_args(FunctionCallInfo fcinfo, bool has_sequence,
 					 errmsg("epoch needs a producer_id")));
 		return args;
 	}
+	if (has_key)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s and producer_id exclude each other", key_name)));
 	args.name = pgqueue_name_arg(PG_GETARG_TEXT_PP(5), "producer_id");
 	pgqueue_check_not_null(fcinfo, 7, "epoch");
 	args.epoch = PG_GETARG_INT32(7);

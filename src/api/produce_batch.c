@@ -18,6 +18,7 @@
 #include "log/write.h"
 #include "topic/message.h"
 #include "topic/topic.h"
+#include "producer/dedupe.h"
 #include "producer/producer.h"
 #include "api/api.h"
 
@@ -62,16 +63,17 @@ set_column(const Elements *elements, int i, int attr, Datum *values,
 }
 
 /*
- * Form the records of a batch from message first on, in the caller's order.
- * They go to an explicit partition (or -1), that of the key, or one for all
+ * Form the records of a batch from message first on, but those that are stored
+ * (NULL: none), in the caller's order.  They go to an explicit partition (or -1), that of the key, or one for all
  * messages without a key.
  */
 static HeapTuple *
-form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
-		   const Elements *keys, const Elements *headers)
+form_batch(Topic *topic, int first, const bool *stored, int32 explicit,
+		   const Elements *batch, const Elements *keys, const Elements *headers)
 {
 	HeapTuple  *records = palloc((batch->n - first) * sizeof(HeapTuple));
 	int32		sticky = -1;
+	int			n = 0;
 	int			i = first;
 	ErrorContextCallback place = {error_context_stack, tell_element, &i};
 
@@ -82,6 +84,8 @@ form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
 		bool		nulls[LOG_NATTS];
 		int32		partition = explicit;
 
+		if (stored != NULL && stored[i])
+			continue;
 		set_column(batch, i, LOG_ATTR_VALUE, values, nulls);
 		set_column(keys, i, LOG_ATTR_KEY, values, nulls);
 		set_column(headers, i, LOG_ATTR_HEADERS, values, nulls);
@@ -96,8 +100,7 @@ form_batch(Topic *topic, int first, int32 explicit, const Elements *batch,
 				sticky = pgqueue_next_sticky(topic);
 			partition = sticky;
 		}
-		records[i - first] = pgqueue_form_record(topic->desc, partition, values,
-												 nulls);
+		records[n++] = pgqueue_form_record(topic->desc, partition, values, nulls);
 	}
 	error_context_stack = place.previous;
 	return records;
@@ -178,9 +181,13 @@ count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
 
 /* Count the messages of a batch: duplicates and new ones. */
 static void
-count_batch(BatchPart *parts, const ProducerClaim *claim, HeapTuple *records,
-			int n)
+count_batch(BatchPart *parts, const ProducerClaim *claim,
+			const KeyClaim *dedupe, HeapTuple *records, int n)
 {
+	for (int i = 0; i < dedupe->n; i++)
+		if (dedupe->stored[i])
+			count_message(parts, dedupe->places[i].partition,
+						  dedupe->places[i].offset, true);
 	for (int i = 0; i < claim->nduplicates; i++)
 		count_message(parts, claim->places[i].partition,
 					  claim->places[i].offset, true);
@@ -209,9 +216,78 @@ return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
 	}
 }
 
+/* The messages of a call, and what identifies them. */
+typedef struct BatchArgs
+{
+	Elements	batch;
+	Elements	keys;
+	Elements	headers;
+	Elements	dedupe_keys;
+	int32		partition;		/* -1: by the keys */
+	ProducerArgs producer;
+	int64	   *sequences;
+	const Datum *watermark;		/* or NULL */
+} BatchArgs;
+
+/* Append those messages of a batch that are new, and return the rows. */
+static void
+append_batch(Topic *topic, const BatchArgs *args, ReturnSetInfo *rsinfo)
+{
+	int32		id = topic->id;
+	int			n = args->batch.n;
+	ProducerClaim claim = {0};
+	KeyClaim	dedupe = {0};
+	HeapTuple  *records;
+	BatchPart  *parts;
+	int			npartitions;
+
+	if (args->producer.name != NULL)
+		pgqueue_claim(topic, args->producer.name, args->producer.epoch,
+					  args->sequences, n, &claim);
+	if (args->dedupe_keys.n > 0)
+		pgqueue_keys_claim(topic, args->dedupe_keys.values,
+						   args->dedupe_keys.nulls, n, &dedupe);
+	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_same(topic, id);
+	npartitions = topic->npartitions;
+	parts = palloc0(npartitions * sizeof(BatchPart));
+	records = form_batch(topic, claim.nduplicates, dedupe.stored,
+						 args->partition, &args->batch, &args->keys,
+						 &args->headers);
+	n = dedupe.n > 0 ? dedupe.nnew : n - claim.nduplicates;
+	pgqueue_append_all(topic, records, n);
+	if (args->producer.name != NULL)
+		pgqueue_claim_complete(&claim, records, args->watermark);
+	if (dedupe.n > 0)
+		pgqueue_keys_complete(topic, &dedupe, records);
+	count_batch(parts, &claim, &dedupe, records, n);
+	return_parts(rsinfo, parts, npartitions);
+}
+
+/* Read the arguments that are arrays.  Errors: 22023, 22004. */
+static void
+array_args(FunctionCallInfo fcinfo, BatchArgs *args)
+{
+	int			n;
+
+	pgqueue_take_apart(fcinfo, 1, "batch", -1, &args->batch);
+	n = args->batch.n;
+	if (!PG_ARGISNULL(2))
+		pgqueue_take_apart(fcinfo, 2, "keys", n, &args->keys);
+	if (!PG_ARGISNULL(3))
+		pgqueue_take_apart(fcinfo, 3, "headers", n, &args->headers);
+	if (!PG_ARGISNULL(10))
+		pgqueue_take_apart(fcinfo, 10, "dedupe_keys", n, &args->dedupe_keys);
+	args->sequences = sequences_arg(fcinfo, n);
+	if (args->producer.name != NULL && args->sequences == NULL && n > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("first_sequence or sequences must be given with a producer_id")));
+}
+
 /*
  * (topic, batch, keys, headers, partition, producer_id, first_sequence, epoch,
- * watermark, sequences)
+ * watermark, sequences, dedupe_keys)
  */
 Datum
 pgqueue_produce_batch(PG_FUNCTION_ARGS)
@@ -219,75 +295,43 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	static const Oid types[] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Topic	   *topic;
-	Elements	batch;
-	Elements	keys = {0};
-	Elements	headers = {0};
-	int32		explicit = -1;
 	bool		has_watermark = !PG_ARGISNULL(8);
 	Datum		watermark = has_watermark ? PG_GETARG_DATUM(8) : (Datum) 0;
-	ProducerArgs producer;
-	ProducerClaim claim = {0};
-	int64	   *sequences;
-	HeapTuple  *records;
-	int			nrecords;
-	BatchPart  *parts;
-	int			npartitions;
-	int32		id;
+	BatchArgs	args = {.partition = -1};
 
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
 	pgqueue_check_not_null(fcinfo, 1, "batch");
-	producer = pgqueue_producer_args(fcinfo,
-									 !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
-									 has_watermark,
-									 has_watermark ? "watermark" : "a sequence");
+	args.producer =
+		pgqueue_producer_args(fcinfo,
+							  !PG_ARGISNULL(6) || !PG_ARGISNULL(9) ||
+							  has_watermark,
+							  has_watermark ? "watermark" : "a sequence",
+							  !PG_ARGISNULL(10), "dedupe_keys");
 	topic = pgqueue_wanted_topic_arg(PG_GETARG_TEXT_PP(0));
 	pgqueue_check_right(topic, ACL_INSERT);
 	if (!PG_ARGISNULL(4))
 	{
-		explicit = PG_GETARG_INT32(4);
-		pgqueue_check_partition(topic, explicit);
+		args.partition = PG_GETARG_INT32(4);
+		pgqueue_check_partition(topic, args.partition);
 	}
-
-	pgqueue_take_apart(fcinfo, 1, "batch", -1, &batch);
-	if (!PG_ARGISNULL(2))
-		pgqueue_take_apart(fcinfo, 2, "keys", batch.n, &keys);
-	if (!PG_ARGISNULL(3))
-		pgqueue_take_apart(fcinfo, 3, "headers", batch.n, &headers);
-	sequences = sequences_arg(fcinfo, batch.n);
-	if (producer.name != NULL && sequences == NULL && batch.n > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("first_sequence or sequences must be given with a producer_id")));
+	if (has_watermark)
+		args.watermark = &watermark;
+	array_args(fcinfo, &args);
 	InitMaterializedSRF(fcinfo, 0);
 	pgqueue_check_result(rsinfo->setDesc, types, lengthof(types));
 	/* a watermark alone is worth a row of the producer's state */
-	if (batch.n == 0 && !has_watermark)
+	if (args.batch.n == 0 && !has_watermark)
 	{
-		if (producer.name != NULL)
-			pgqueue_check_fenced(topic, producer.name, producer.epoch);
+		if (args.producer.name != NULL)
+			pgqueue_check_fenced(topic, args.producer.name,
+								 args.producer.epoch);
 		return (Datum) 0;
 	}
 
-	id = topic->id;
-	convert_batch(topic, &batch);
+	convert_batch(topic, &args.batch);
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
-	if (producer.name != NULL)
-		pgqueue_claim(topic, producer.name, producer.epoch, sequences, batch.n,
-					  &claim);
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_check_same(topic, id);
-	npartitions = topic->npartitions;
-	parts = palloc0(npartitions * sizeof(BatchPart));
-	records = form_batch(topic, claim.nduplicates, explicit, &batch, &keys,
-						 &headers);
-	nrecords = batch.n - claim.nduplicates;
-	pgqueue_append_all(topic, records, nrecords);
-	if (producer.name != NULL)
-		pgqueue_claim_complete(&claim, records,
-							   has_watermark ? &watermark : NULL);
-	count_batch(parts, &claim, records, nrecords);
-	return_parts(rsinfo, parts, npartitions);
+	append_batch(topic, &args, rsinfo);
 	return (Datum) 0;
 }

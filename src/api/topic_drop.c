@@ -19,6 +19,7 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "topic/topic_row.h"
+#include "producer/dedupe.h"
 #include "producer/producer.h"
 #include "group/progress.h"
 #include "api/api.h"
@@ -89,7 +90,7 @@ lock_segments(const Topic *topic)
  * on a segment that messages came from; here the strongest is held.
  */
 static void
-forget_users(const Topic *topic)
+forget_users(Topic *topic)
 {
 	ListCell   *lc;
 
@@ -104,6 +105,7 @@ forget_users(const Topic *topic)
 		if (pgqueue_producer_find(topic->id, lfirst(lc), SnapshotSelf, &producer))
 			pgqueue_producer_forget(topic, lfirst(lc), producer.id);
 	}
+	pgqueue_buckets_drop_all(topic);
 	pgqueue_checkpoints_delete(topic);
 	pgqueue_incarnations_delete(topic);
 	pgqueue_group_rows_delete(-1, topic->id);

@@ -260,6 +260,16 @@ has_bytes(int64 bytes)
 	return bytes != 0;
 }
 
+/* Errors: 22023. */
+static void
+check_window(int64 window)
+{
+	if (window == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("dedupe_window must be positive")));
+}
+
 static Datum
 policy_datum(int policy)
 {
@@ -298,7 +308,8 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 	static const AttrNumber attrs[] = {TOPIC_ATTR_NOTIFY, TOPIC_ATTR_RETENTION,
 		TOPIC_ATTR_RETENTION_BYTES, TOPIC_ATTR_RETENTION_FORCE,
 		TOPIC_ATTR_CLEANUP_POLICY, TOPIC_ATTR_TOMBSTONE_RETENTION,
-	TOPIC_ATTR_TABLESPACE, TOPIC_ATTR_GROUP_EXPIRY};
+	TOPIC_ATTR_TABLESPACE, TOPIC_ATTR_GROUP_EXPIRY,
+	TOPIC_ATTR_DEDUPE_WINDOW};
 
 	for (int arg = first; arg < first + lengthof(attrs); arg++)
 	{
@@ -333,6 +344,9 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 			case TOPIC_ATTR_GROUP_EXPIRY:
 				has_limit = pgqueue_duration_arg(fcinfo, arg, "group_expiry", 0) != 0;
 				break;
+			case TOPIC_ATTR_DEDUPE_WINDOW:
+				check_window(pgqueue_duration_arg(fcinfo, arg, "dedupe_window", 0));
+				break;
 		}
 		pgqueue_topic_row_set_limit(row, attr, has_limit, value);
 	}
@@ -365,6 +379,8 @@ begin_row(TopicRow *row, int32 id, const char *name, int32 partitions)
 	pgqueue_topic_row_set(row, TOPIC_ATTR_CLEANUP_POLICY,
 						  policy_datum(CLEANUP_DELETE));
 	pgqueue_topic_row_set(row, TOPIC_ATTR_TOMBSTONE_RETENTION,
+						  IntervalPGetDatum(&day));
+	pgqueue_topic_row_set(row, TOPIC_ATTR_DEDUPE_WINDOW,
 						  IntervalPGetDatum(&day));
 }
 

@@ -89,4 +89,16 @@ typedef int TableAmOptions;
 typedef uint32 TableAmOptions;
 #endif
 
+/* 18 counts an index scan's searches, and 19 hands its table scan flags */
+#if PG_VERSION_NUM >= 190000
+#define pgqueue_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan((rel), (index), (snapshot), NULL, (nkeys), 0, 0)
+#elif PG_VERSION_NUM >= 180000
+#define pgqueue_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan((rel), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define pgqueue_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan((rel), (index), (snapshot), (nkeys), 0)
+#endif
+
 #endif							/* QUEUE_COMPAT_TABLE_H */

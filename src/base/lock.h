@@ -51,6 +51,7 @@ extern bool pgqueue_attempting;
 #define PGQUEUE_SEGMENT_WORKER		"queue segment worker"
 #define PGQUEUE_MAINTENANCE_WORKER	"queue maintenance worker"
 #define PGQUEUE_TOPIC_WORKER		"queue topic worker"
+#define PGQUEUE_BUCKET_WORKER		"queue bucket worker"
 
 /* A transaction that has a lock that ours conflicts with. */
 typedef struct LockHolder

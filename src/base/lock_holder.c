@@ -45,7 +45,8 @@ is_own_worker(int pid)
 	return type != NULL &&
 		(strcmp(type, PGQUEUE_SEGMENT_WORKER) == 0 ||
 		 strcmp(type, PGQUEUE_MAINTENANCE_WORKER) == 0 ||
-		 strcmp(type, PGQUEUE_TOPIC_WORKER) == 0);
+		 strcmp(type, PGQUEUE_TOPIC_WORKER) == 0 ||
+		 strcmp(type, PGQUEUE_BUCKET_WORKER) == 0);
 }
 
 /* Fill in what is known of a holder.  Return false if it has just ended. */

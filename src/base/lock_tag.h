@@ -35,6 +35,8 @@
  *	 topic      partition % 1,024 PGQUEUE_LOCK_POSITIONS
  *	 topic           partition    PGQUEUE_LOCK_COMPACTION, a session's: checked
  *									after code of users has run
+ *	 topic      hash of a key % 128 PGQUEUE_LOCK_KEY
+ *	 topic           0            PGQUEUE_LOCK_BUCKET
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -48,6 +50,8 @@
 #define PGQUEUE_LOCK_POSITIONS	0x4009
 #define PGQUEUE_LOCK_COMPACTION 0x400A
 #define PGQUEUE_LOCK_STARTER	0x400B
+#define PGQUEUE_LOCK_KEY		0x400C
+#define PGQUEUE_LOCK_BUCKET		0x400D
 #define PGQUEUE_LOCK_GROUP		0x8000
 
 /* Return the tag of a lock of this database, of a kind, by two numbers. */

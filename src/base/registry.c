@@ -54,7 +54,7 @@ typedef struct RegistryShape
 
 /* Columns in the order of queue--1.0.sql.  Those of later versions: NULLABLE. */
 static const RegistryShape shapes[REGISTRY_TABLES] = {
-	[REGISTRY_TOPIC] = {"topic", "topic_name_key", 14, {
+	[REGISTRY_TOPIC] = {"topic", "topic_name_key", 15, {
 			REQUIRED(topic_id, INT4OID), REQUIRED(name, TEXTOID),
 			REQUIRED(log, REGCLASSOID), REQUIRED(partitions, INT4OID),
 			NULLABLE(segment_messages, INT8OID),
@@ -64,7 +64,8 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(retention_force, BOOLOID),
 			REQUIRED(cleanup_policy, TEXTOID),
 			REQUIRED(tombstone_retention, INTERVALOID),
-			NULLABLE(tablespace, NAMEOID), NULLABLE(group_expiry, INTERVALOID)
+			NULLABLE(tablespace, NAMEOID), NULLABLE(group_expiry, INTERVALOID),
+			REQUIRED(dedupe_window, INTERVALOID)
 	}},
 	[REGISTRY_CHECKPOINT] = {"checkpoint", "checkpoint_pkey", 7, {
 			REQUIRED(topic_id, INT4OID), REQUIRED(partition, INT4OID),
@@ -135,6 +136,11 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(last_sequence, INT8OID),
 			REQUIRED(first_sequence, INT8OID), REQUIRED(places, BYTEAOID),
 			NULLABLE(incarnation, INT8OID)
+	}},
+	[REGISTRY_DEDUPE_BUCKET] = {"dedupe_bucket", "dedupe_bucket_pkey", 6, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(number, INT4OID),
+			REQUIRED(keys, REGCLASSOID), REQUIRED(started_at, TIMESTAMPTZOID),
+			REQUIRED(ends_at, TIMESTAMPTZOID), REQUIRED(incarnation, INT8OID)
 	}},
 };
 

@@ -201,6 +201,7 @@ pgqueue_load_topic(Topic *topic)
 											  ALLOCSET_SMALL_SIZES);
 		built.input_ready = false;
 		built.producer_name[0] = '\0';
+		built.nbuckets = -1;
 		built.domain_extra = NULL;
 		complete = load_relations(&built, topic);
 		/* a table that is missing twice was not dropped with the topic */

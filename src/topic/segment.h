@@ -48,6 +48,7 @@ pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 extern Oid	pgqueue_tablespace(const char *name, Oid role);
 extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
+extern bool pgqueue_made_in_this_transaction(Oid log);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
 extern void pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto,
 								   bool wait);

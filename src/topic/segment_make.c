@@ -317,8 +317,9 @@ pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 	}
 }
 
-static bool
-made_in_this_transaction(Oid log)
+/* Return true if the transaction under way has made the topic. */
+bool
+pgqueue_made_in_this_transaction(Oid log)
 {
 	Relation	rel = table_open(log, AccessShareLock);
 	bool		result = rel->rd_createSubid != InvalidSubTransactionId;
@@ -351,7 +352,7 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 	int64		end = part->segments[part->nsegments - 1].end;
 	LOCKTAG		tag;
 
-	if (!made_in_this_transaction(topic->log))
+	if (!pgqueue_made_in_this_transaction(topic->log))
 	{
 		tag = pgqueue_tag(PGQUEUE_LOCK_SEGMENT, topic->id, partition);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);

@@ -105,6 +105,7 @@ pgqueue_topic_find(const char *name)
 		memset((char *) topic + NAMEDATALEN, 0, sizeof(Topic) - NAMEDATALEN);
 		topic->rotation = (uint32) MyProcPid;
 		topic->sticky = MyProcPid;
+		topic->nbuckets = -1;
 	}
 	if (topic->valid)
 		return topic;

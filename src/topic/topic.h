@@ -53,6 +53,17 @@ typedef struct Producer
 	RoleRef		owner;
 } Producer;
 
+/*
+ * A table of dedupe keys, for a span of time (producer/dedupe_bucket.c).
+ */
+typedef struct DedupeBucket
+{
+	int32		number;
+	Oid			keys;			/* the table */
+	TimestampTz ends_at;		/* takes no new keys from then on */
+	int64		incarnation;	/* of the log, for the places in it */
+} DedupeBucket;
+
 typedef struct Topic
 {
 	char		name[NAMEDATALEN];	/* hash key */
@@ -69,6 +80,7 @@ typedef struct Topic
 	int64		retention;		/* ms; 0: without limit */
 	int64		retention_bytes;	/* of a partition; 0: without limit */
 	int64		group_expiry;	/* ms, of implicit groups; 0: never */
+	int64		dedupe_window;	/* ms */
 	bool		retention_force;	/* also what groups have yet to read */
 	int			cleanup_policy; /* of CLEANUP_DELETE and CLEANUP_COMPACT */
 	int64		tombstone_retention;	/* ms */
@@ -93,6 +105,12 @@ typedef struct Topic
 	char		producer_name[PGQUEUE_MAX_PRODUCER_NAME + 1];
 	uint64		producer_changes;	/* pgqueue_registry_changes before */
 	Producer	producer;
+
+	/* buckets of dedupe keys, ascending (producer/dedupe_bucket.c) */
+	int			nbuckets;		/* -1: not known */
+	DedupeBucket *buckets;
+	uint64		bucket_changes; /* pgqueue_registry_changes before */
+	uint64		keys_stored;	/* dedupe keys that this session has stored */
 } Topic;
 
 extern void pgqueue_catalog_init(void);

@@ -90,6 +90,8 @@ pgqueue_load_row(const char *name, Topic *topic)
 		duration_of(&row, TOPIC_ATTR_TOMBSTONE_RETENTION, "tombstone_retention");
 	topic->group_expiry = duration_of(&row, TOPIC_ATTR_GROUP_EXPIRY,
 									  "group_expiry");
+	topic->dedupe_window = duration_of(&row, TOPIC_ATTR_DEDUPE_WINDOW,
+									   "dedupe_window");
 	strlcpy(topic->tablespace, row.nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
 			NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
 			NAMEDATALEN);

@@ -24,7 +24,8 @@
 #define TOPIC_ATTR_TOMBSTONE_RETENTION 12
 #define TOPIC_ATTR_TABLESPACE		13
 #define TOPIC_ATTR_GROUP_EXPIRY		14
-#define TOPIC_NATTS					14
+#define TOPIC_ATTR_DEDUPE_WINDOW	15
+#define TOPIC_NATTS					15
 
 typedef struct TopicRow
 {
