@@ -71,7 +71,8 @@ CREATE TABLE queue.topic (
     group_expiry     interval,
     dedupe_window    interval    NOT NULL DEFAULT '1 day',
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
-    CONSTRAINT topic_name_key UNIQUE (name)
+    CONSTRAINT topic_name_key UNIQUE (name),
+    CONSTRAINT topic_log_key UNIQUE (log)
 );
 COMMENT ON TABLE queue.topic IS 'Registry of topics. Change it only with queue.create_topic(), queue.alter_topic() and queue.drop_topic().';
 COMMENT ON COLUMN queue.topic.topic_id IS 'Number of the topic, which is part of the names of its table and segments.';

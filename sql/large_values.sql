@@ -80,7 +80,6 @@ SET client_min_messages = error;
 BEGIN;
 DECLARE c CURSOR FOR SELECT m.offset, pg_temp.same(m.offset, value) FROM queue.fetch_typed('used', 0, 0, NULL::text) m;
 FETCH 1 FROM c;
-SELECT segments FROM queue.delete_messages('used', 0, 4, force => true);
 SAVEPOINT s;
 \set VERBOSITY sqlstate
 SELECT queue.drop_topic('used');
@@ -88,18 +87,25 @@ ROLLBACK TO s;
 SELECT next_offset FROM queue.archive_segment('used', 0, 'public.regress_used', force => true);
 ROLLBACK TO s;
 \set VERBOSITY terse
+SELECT log_start, segments FROM queue.delete_messages('used', 0, 4, force => true);
 FETCH ALL FROM c;
+ROLLBACK TO s;
 CLOSE c;
-SELECT segments FROM queue.delete_messages('used', 0, 2, force => true);
+SELECT log_start, segments FROM queue.delete_messages('used', 0, 2, force => true);
 COMMIT;
+BEGIN;
 SELECT m.offset, d.segments, pg_temp.same(m.offset, value) FROM queue.consume_typed('g', 'used', NULL::text) m,
 	LATERAL queue.delete_messages('used', 0, 4, force => m.offset >= 0) d;
+ROLLBACK;
 -- Also if the plan goes over the rows again, without another call.
 SET enable_material = off;
+BEGIN;
 SELECT n, m.offset, d.segments, pg_temp.same(m.offset, value)
   FROM generate_series(1, 2) n LEFT JOIN queue.fetch_typed('used', 0, 2, NULL::text) m ON true,
 	LATERAL queue.delete_messages('used', 0, 4, force => m.offset + n >= 0) d;
+ROLLBACK;
 RESET enable_material;
+BEGIN;
 DO $$
 DECLARE
 	m record;
@@ -108,6 +114,7 @@ BEGIN
 		RAISE INFO 'offset %, segments %, same: %', m.offset, (queue.delete_messages('used', 0, 4, force => true)).segments, pg_temp.same(m.offset, m.value);
 	END LOOP;
 END $$;
+ROLLBACK;
 SELECT segments FROM queue.delete_messages('used', 0, 4, force => true);
 RESET client_min_messages;
 \set VERBOSITY default

@@ -4,9 +4,9 @@
 --
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
--- Remove messages of a partition, whatever groups have yet to read.
+-- Remove whole segments of a partition, whatever groups have yet to read.
 CREATE FUNCTION pg_temp.outrun(topic text, before bigint, partition int DEFAULT 0) RETURNS bigint LANGUAGE sql AS
-	'SELECT log_start FROM queue.delete_messages($1, $3, $2, force => true)';
+	'SELECT log_start FROM queue.delete_messages($1, $3, $2 / 10 * 10, force => true)';
 CREATE VIEW pg_temp.seen AS
 SELECT consumer_group, topic, partition, current_offset, missed FROM queue.consumer_groups WHERE topic IN ('t', 'u') ORDER BY 1, 2, 3;
 CREATE VIEW pg_temp.history AS

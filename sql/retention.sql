@@ -13,19 +13,19 @@ SELECT * FROM pg_temp.kept;
 SELECT segment IS NOT NULL AS there, first_offset, messages, first_time <= last_time AS ordered, sealed, frozen
   FROM queue.segments WHERE topic = 't' AND partition = 0 ORDER BY first_offset LIMIT 12;
 
--- Whole segments that end at or before the offset.
+-- Up to the offset: whole segments go, and the one in which it lies is cut.
 SELECT log_start, segments, bytes > 0 AS bytes FROM queue.delete_messages('t', 0, 35);
 SELECT queue.log_start('t', 0), queue.log_end('t', 0), queue.stable_end('t', 0);
 SELECT * FROM pg_temp.kept;
 SELECT min("offset"), count(*) FROM topic.t;
-SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 30, NULL::text, 100) m;
-SELECT pg_temp.error_of('SELECT * FROM queue.fetch_typed(''t'', 0, 29, NULL::text)');
+SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 35, NULL::text, 100) m;
+SELECT pg_temp.error_of('SELECT * FROM queue.fetch_typed(''t'', 0, 34, NULL::text)');
 SELECT * FROM queue.verify('t');
--- Again: nothing more to go.
+-- Again: nothing more to go, and the call says so.
 SELECT log_start, segments, bytes FROM queue.delete_messages('t', 0, 35);
--- Never the segment in use, nor what was never written.
+-- The segment in use is cut, but never removed; nothing goes that was never written.
 SELECT log_start, segments FROM queue.delete_messages('t', 0, 100);
-SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 90, NULL::text, 100) m;
+SELECT min(m."offset"), count(*) FROM queue.fetch_typed('t', 0, 100, NULL::text, 100) m;
 SELECT log_start, segments FROM queue.delete_messages('t', 1, 0);
 SELECT "offset" FROM queue.produce('t', 'next', partition => 0);
 
@@ -169,18 +169,21 @@ RESET ROLE;
 SELECT queue.drop_topic('edge');
 DROP ROLE regress_heir;
 
--- A relation that the session itself has open is in use, too: it is not removed from under a cursor.
+-- A relation that the session itself has open is in use, too: it is cut, but not removed from
+-- under a cursor.
 SELECT queue.create_topic('open', 1, 'text', segment_messages => 10);
 CALL pg_temp.fill('open', 4);
 BEGIN;
 DECLARE c CURSOR FOR SELECT "offset" FROM topic.open;
 SELECT log_start, segments FROM queue.delete_messages('open', 0, 30);
 FETCH 1 FROM c;
-MOVE 38 FROM c;
+MOVE 8 FROM c;
 FETCH 2 FROM c;
 CLOSE c;
-SELECT log_start, segments FROM queue.delete_messages('open', 0, 30);
+SELECT log_start, segments FROM queue.delete_messages('open', 0, 31);
 COMMIT;
+CALL queue.maintain('open');
+SELECT action, items FROM queue.maintenance_log WHERE topic = 'open' AND action = 'segments dropped';
 SELECT queue.drop_topic('open');
 
 -- Whether a group reads a topic is found at the end of its history: rows that were deleted,

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "base/lock.h"
+#include "log/cut.h"
 #include "log/write.h"
 #include "wait/wait.h"
 #include "topic/topic.h"
@@ -77,6 +78,7 @@ _PG_init(void)
 {
 	define_settings();
 	pgqueue_slot_init();
+	pgqueue_cut_init();
 	pgqueue_wakeup_init();
 	pgqueue_shared_init();
 	pgqueue_maintain_worker_init();

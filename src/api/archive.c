@@ -110,19 +110,35 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 			 errhint("With force => true the group's next call raises an error.")));
 }
 
-/* Return the oldest segment.  Errors: 55000 if none is sealed. */
+/*
+ * Return the oldest segment.
+ *
+ * Errors: 55000 if none is sealed, or if messages of the oldest one were deleted:
+ * an archive is no partition, so it would show them again (log/cut.c).
+ */
 static Segment *
 oldest_sealed(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
+	int64		log_start = pgqueue_log_start(topic, partition);
 
-	pgqueue_check_segments(topic, partition);
 	if (pgqueue_segments_sealed(topic, part) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("partition %d of topic \"%s\" has no sealed segment",
 						partition, topic->name),
 				 errdetail("The one in use cannot be archived.")));
+	if (log_start > part->segments[0].first)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot archive a segment in which messages were deleted"),
+				 errdetail("Messages before offset " INT64_FORMAT
+						   " were deleted; the oldest segment of partition %d begins at offset "
+						   INT64_FORMAT ".",
+						   log_start, partition, part->segments[0].first),
+				 errhint("Copy the segment's messages, and delete the rest of them, up to offset "
+						 INT64_FORMAT ", with queue.delete_messages().",
+						 part->segments[0].end)));
 	return &part->segments[0];
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "base/lock.h"
+#include "log/cut.h"
 #include "log/log.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
@@ -268,6 +269,7 @@ look_at_segment(Topic *topic, void *arg)
 	LogFixed	first = {0};
 	LogTail		tail;
 	BlockNumber nblocks;
+	int64		offsets;
 	int64		counted;
 
 	if (leaf == NULL)
@@ -282,13 +284,15 @@ look_at_segment(Topic *topic, void *arg)
 				 errmsg("\"%s\" is not a segment of a topic",
 						RelationGetRelationName(leaf))));
 	pgqueue_segment_tail(leaf, nblocks, &tail);
-	tail.found = tail.found && pgqueue_segment_first(leaf, &first);
+	tail.found = tail.found &&
+		pgqueue_segment_first(leaf, pgqueue_cut(leaf), &first);
+	offsets = tail.found ? tail.offset - first.offset + 1 : 0;
 	counted = (int64) leaf->rd_rel->reltuples;
 	info->values[3] = BoolGetDatum(pgqueue_is_frozen(leaf));
 	relation_close(leaf, AccessShareLock);
 
-	if (!info->compacted || counted < 0)
-		counted = tail.found ? tail.offset - first.offset + 1 : 0;
+	if (!info->compacted || counted < 0 || counted > offsets)
+		counted = offsets;
 	info->values[0] = Int64GetDatum(counted);
 	info->values[1] = TimestampTzGetDatum(first.timestamp);
 	info->values[2] = TimestampTzGetDatum(tail.timestamp);

@@ -6,7 +6,7 @@
  * Partition by partition, each step in a transaction of its own:
  *
  *	 retention   removes the segments that the topic's limits allow, and drops
- *				 those that are empty (cleanup/retention.c)
+ *				 those before the log start (cleanup/retention.c)
  *	 segments    makes those that are kept ahead (topic/segment_make.c)
  *
  *	 dedupe keys drops the buckets that are behind the topic's window
@@ -87,13 +87,21 @@ apply_retention(Topic *topic, int32 partition, void *arg)
 }
 
 static bool
-drop_emptied(Topic *topic, int32 partition, void *arg)
+drop_removed(Topic *topic, int32 partition, void *arg)
 {
-	if (!pgqueue_lock_log(&topic))
+	int			dropped;
+	int			emptied;
+	int64		bytes;
+
+	if (topic->partitions[partition].nremoved == 0 ||
+		!pgqueue_lock_log(&topic))
 		return false;
-	pgqueue_maintenance_report(topic, partition, "segments dropped",
-							   pgqueue_drop_emptied(topic, partition), 0);
-	return false;
+	dropped = pgqueue_drop_removed(topic, partition, &emptied, &bytes);
+	pgqueue_maintenance_report(topic, partition, "segments removed", emptied,
+							   bytes);
+	pgqueue_maintenance_report(topic, partition, "segments dropped", dropped,
+							   emptied > 0 ? 0 : bytes);
+	return dropped > 0;
 }
 
 static bool
@@ -372,7 +380,8 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n)
 		{
 			while (pgqueue_run_step(name, p, apply_retention, NULL))
 				;
-			pgqueue_run_step(name, p, drop_emptied, NULL);
+			while (pgqueue_run_step(name, p, drop_removed, NULL))
+				;
 			pgqueue_run_step(name, p, make_ahead, NULL);
 		}
 		else

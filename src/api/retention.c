@@ -21,15 +21,52 @@
 PG_FUNCTION_INFO_V1(pgqueue_delete_messages);
 PG_FUNCTION_INFO_V1(pgqueue_retention_list);
 
+/*
+ * Return the offset before which messages can be deleted, at most before, and
+ * raise a NOTICE if that is less.
+ *
+ * Locks: those of pgqueue_held_now(), unless force.
+ */
+static int64
+deletable_before(Topic *topic, int32 partition, int64 before, bool force,
+				 const LogEnds *ends)
+{
+	char	   *name;
+	int64		held = force ? PG_INT64_MAX :
+		pgqueue_held_now(topic, partition, &name);
+
+	/* behind the last committed message there are at most aborted ones */
+	if (Min(held, ends->stable_end) >= before)
+		return Min(before, ends->latest);
+	if (held > ends->stable_end)
+		ereport(NOTICE,
+				(errmsg("messages from offset " INT64_FORMAT
+						" on are kept: they are not committed yet",
+						ends->latest)));
+	else if (name == NULL)
+		ereport(NOTICE,
+				(errmsg("messages are kept: a consumer group is being moved")));
+	else
+		ereport(NOTICE,
+				(errmsg("messages from offset " INT64_FORMAT
+						" on are kept for consumer group \"%s\"", held, name),
+				 errdetail("The group has yet to read them."),
+				 errhint("With force => true the group's next call raises an error.")));
+	return Min(held, ends->latest);
+}
+
 /* (topic, partition, before_offset, force) -> (log_start, segments, bytes) */
 Datum
 pgqueue_delete_messages(PG_FUNCTION_ARGS)
 {
 	int32		partition;
 	Topic	   *topic = pgqueue_owned_partition_arg(fcinfo, &partition);
+	bool		force = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	int64		before;
+	int64		deleted_to;
 	int64		bytes = 0;
-	int			n;
+	int			n = 0;
+	LogEnds		ends;
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
@@ -37,23 +74,21 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	before = PG_GETARG_INT64(2);
 	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
 	topic = pgqueue_topic_refresh(topic);
-	if (before < 0 || before > pgqueue_log_end(topic, partition))
+	pgqueue_log_ends(topic, partition, &ends);
+	if (before < 0 || before > ends.log_end)
 		pgqueue_offset_out_of_range(topic, partition, before, "offset");
-	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))
+	if (before <= ends.log_start)
+		ereport(NOTICE,
+				(errmsg("nothing is deleted: partition %d of topic \"%s\" has no messages before offset "
+						INT64_FORMAT, partition, topic->name, before),
+				 errdetail("The log starts at offset " INT64_FORMAT ".",
+						   ends.log_start)));
+	else
 	{
-		char	   *name;
-		int64		held = pgqueue_held_now(topic, partition, &name);
-
-		if (held < before)
-			ereport(NOTICE,
-					(name == NULL ?
-					 errmsg("messages are kept: a consumer group is being moved") :
-					 errmsg("messages from offset " INT64_FORMAT
-							" on are kept for consumer group \"%s\"",
-							held, name)));
-		before = Min(before, held);
+		deleted_to = deletable_before(topic, partition, before, force, &ends);
+		if (deleted_to > ends.log_start)
+			n = pgqueue_delete_before(topic, partition, deleted_to, &bytes);
 	}
-	n = pgqueue_remove_segments(topic, partition, before, &bytes, NULL);
 
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);

@@ -132,6 +132,14 @@ typedef enum RegistryTable
 #define PGQUEUE_SCHEMA		"queue"
 #define PGQUEUE_VIEW_SCHEMA "topic"
 
+/* Columns that are read in several folders. */
+#define TOPIC_ATTR_ID				1
+#define TOPIC_ATTR_NAME				2
+#define TOPIC_ATTR_LOG				3
+#define CHECKPOINT_ATTR_TOPIC		1
+#define CHECKPOINT_ATTR_PARTITION	2
+#define CHECKPOINT_ATTR_LOG_START	3
+
 extern void pgqueue_registry_changed(Oid relid);
 extern void pgqueue_registry_invalidate(RegistryTable which);
 extern uint64 pgqueue_registry_changes[REGISTRY_TABLES];
@@ -139,6 +147,11 @@ extern Oid	pgqueue_registry(RegistryTable which);
 extern Oid	pgqueue_registry_index(RegistryTable which);
 extern Relation pgqueue_registry_open(RegistryTable which, LOCKMODE lockmode);
 extern int	pgqueue_registry_ncolumns(RegistryTable which);
+
+/* ---------------- registry_log.c ---------------- */
+
+extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
+extern int64 pgqueue_stored_log_start(Oid log, int32 partition);
 
 /* ---------------- registry_row.c ---------------- */
 

@@ -18,7 +18,10 @@ extern int64 pgqueue_retention_limit(Topic *topic, int32 partition);
 extern int	pgqueue_kept_level(void);
 extern int	pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
 									int64 *bytes, int *dropped);
-extern int	pgqueue_drop_emptied(Topic *topic, int32 partition);
+extern int	pgqueue_delete_before(Topic *topic, int32 partition, int64 before,
+								  int64 *bytes);
+extern int	pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied,
+								 int64 *bytes);
 extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
 									int64 log_start);
 
@@ -43,6 +46,7 @@ typedef struct Compaction
 	bool		map_full;		/* later ones did not fit */
 	int64		tombstones_to;	/* all groups have read the offsets below */
 	Topic	   *topic;			/* in the step that rewrites a segment ... */
+	int64		log_start;		/* ... offsets below are deleted, and ... */
 	int64		expired_to;		/* ... after the last tombstone removed */
 	TimestampTz tombstones_before;	/* older ones may be removed */
 

@@ -233,7 +233,10 @@ is_expired(Compaction *compaction, const LogFixed *tombstone)
 	return false;
 }
 
-/* Return true if there is no later message of the key.  A LogReceiver. */
+/*
+ * Return true if a message is not deleted (log/cut.c), and there is no later one
+ * of the key.  A LogReceiver.
+ */
 static bool
 stays(HeapTuple tuple, Relation leaf, void *arg)
 {
@@ -243,6 +246,8 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 	text	   *key;
 	bool		result;
 
+	if (fixed->offset < compaction->log_start)
+		return false;
 	if (fixed->offset >= compaction->map_end)
 		return true;
 	key = key_of(tuple, leaf, &copy);
@@ -325,6 +330,7 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment)
 	pgstat_progress_update_param(PROGRESS_REPACK_PHASE,
 								 PROGRESS_REPACK_PHASE_SEQ_SCAN_HEAP);
 	compaction->topic = topic;
+	compaction->log_start = pgqueue_log_start(topic, compaction->partition);
 	compaction->expired_to = 0;
 	visit = pgqueue_visit_settled(leaf, &compaction->settled, 0, stays,
 								  compaction);

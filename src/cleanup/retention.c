@@ -13,6 +13,10 @@
  * Otherwise, and in queue.delete_messages(), the segment is emptied: that
  * releases its disk space and needs no exclusive lock on the topic's table.
  *
+ * queue.delete_messages() moves the log start to any offset.  The segment in
+ * which that lies is cut (log/cut.c), and a segment before it that is in use
+ * stays on disk until maintenance can remove it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -28,6 +32,7 @@
 #include "storage/predicate.h"
 #include "tcop/pquery.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 
 #include "base/compat_table.h"
@@ -45,18 +50,25 @@
 #define SEGMENTS_PER_CALL 256
 
 /*
- * Move a partition's log start, in this transaction.
+ * Move a partition's log start, in this transaction, once at most in a command:
+ * to the end of a segment or, up to pgqueue_log_ends()'s latest, into one.  All
+ * sessions look up again where the segments before it are cut (log/cut.c).
  *
- * Locks: SHARE UPDATE EXCLUSIVE on the topic's table.
+ * Locks: SHARE UPDATE EXCLUSIVE on the topic's table, since the topic was last
+ * looked up.
  */
 void
 pgqueue_store_log_start(const Topic *topic, int32 partition, int64 log_start)
 {
+	const Partition *part = &topic->partitions[partition];
 	Checkpoint	checkpoint;
 
 	pgqueue_checkpoint_read(topic, partition, &checkpoint);
 	checkpoint.log_start = log_start;
 	pgqueue_checkpoint_write(topic, partition, &checkpoint);
+	for (int i = 0; i < part->nsegments &&
+		 part->segments[i].first < log_start; i++)
+		CacheInvalidateRelcacheByRelid(part->segments[i].relid);
 }
 
 /* Return true if the segment has no message that is as new as that time. */
@@ -202,6 +214,26 @@ drop_segment(Oid relid)
 }
 
 /*
+ * Drop a segment, if that is allowed and nothing depends on it, or empty it; add
+ * its size on disk to *bytes.  Return true if it was dropped.
+ *
+ * Locks: the caller holds ACCESS EXCLUSIVE on the segment and, if it may be
+ * dropped, on the topic's table.
+ */
+static bool
+remove_segment(Oid relid, bool may_drop, int64 *bytes)
+{
+	*bytes += pgqueue_total_bytes(relid);
+	if (may_drop && is_droppable(relid))
+	{
+		drop_segment(relid);
+		return true;
+	}
+	empty_segment(relid);
+	return false;
+}
+
+/*
  * Return how many references to a table the current statement may have: one for
  * each time it has opened the table, and one for the scan.
  */
@@ -230,10 +262,6 @@ used_by_ourselves(Oid relid)
 	bool		result = leaf->rd_refcnt > 1 + held_by_statement(relid) ||
 		AfterTriggerPendingOnRel(relid);
 
-	if (result)
-		ereport(NOTICE,
-				(errmsg("messages are kept: segment \"%s\" is in use by this session",
-						RelationGetRelationName(leaf))));
 	table_close(leaf, NoLock);
 	return result;
 }
@@ -248,34 +276,63 @@ pgqueue_kept_level(void)
 	return MyBgworkerEntry != NULL ? DEBUG1 : NOTICE;
 }
 
-/* Lock a segment exclusively.  Return false, with a message, if it is used. */
+/*
+ * Lock a segment exclusively.  Return false, with a message, if it is used.
+ * deleted: its messages are deleted even so.
+ */
 static bool
-take_segment(Oid relid)
+take_segment(Oid relid, bool deleted)
 {
+	const char *name = get_rel_name(relid);
+
 	if (!pgqueue_lock_segment_soon(relid, AccessExclusiveLock, 0))
 	{
 		ereport(pgqueue_kept_level(),
-				(errmsg("messages are kept: segment \"%s\" is in use",
-						get_rel_name(relid)),
-				 pgqueue_errdetail_relation_holder(relid, AccessExclusiveLock)));
+				(deleted ?
+				 errmsg("the disk space of segment \"%s\" is not released: the segment is in use",
+						name) :
+				 errmsg("messages are kept: segment \"%s\" is in use", name),
+				 pgqueue_errdetail_relation_holder(relid, AccessExclusiveLock),
+				 deleted ? errhint("Maintenance releases it later.") : 0));
 		return false;
 	}
 	if (!used_by_ourselves(relid))
 		return true;
+	ereport(NOTICE,
+			(deleted ?
+			 errmsg("the disk space of segment \"%s\" is not released: the segment is in use by this session",
+					name) :
+			 errmsg("messages are kept: segment \"%s\" is in use by this session",
+					name)));
 	pgqueue_unlock_segment(relid, AccessExclusiveLock);
 	return false;
 }
 
 /*
+ * Lock the sealed segments that end at or before an offset, oldest first, up to
+ * the first that another transaction uses.  Return their number, at most limit.
+ */
+static int
+take_segments(Topic *topic, int32 partition, int64 before, int limit,
+			  bool deleted)
+{
+	Partition  *part = &topic->partitions[partition];
+	int			n = 0;
+
+	limit = Min(limit, pgqueue_segments_sealed(topic, part));
+	while (n < limit && part->segments[n].end <= before &&
+		   take_segment(part->segments[n].relid, deleted))
+		n++;
+	return n;
+}
+
+/*
  * Remove the segments that end at or before an offset, oldest first, up to the
- * first that another transaction uses.  Return their number, and set *bytes to
- * their size on disk.
- *
- * If dropped is NULL they are emptied, at most SEGMENTS_PER_CALL.  Otherwise at
- * most SEGMENTS_AT_ONCE are dropped if the topic's table can be locked at once
- * and nothing depends on them, else emptied; *dropped becomes the number of
- * those dropped, and the caller must end the transaction soon, since no session
- * can use the table until then.
+ * first that another transaction uses.  Return their number, at most
+ * SEGMENTS_AT_ONCE; set *bytes to their size on disk, and *dropped to the number
+ * of those that were dropped since the topic's table could be locked at once and
+ * nothing depends on them; the others were emptied.  The caller must end the
+ * transaction soon, since no session can use the table until then.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table, and
  * pgqueue_positions_tag() if it matters what groups have yet to read.
@@ -285,79 +342,103 @@ pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
 						int64 *bytes, int *dropped)
 {
 	Partition  *part = &topic->partitions[partition];
-	int			sealed = pgqueue_segments_sealed(topic, part);
-	int			limit;
-	int			n = 0;
-	bool		may_drop;
+	int			n = take_segments(topic, partition, before, SEGMENTS_AT_ONCE,
+								  false);
+	bool		may_drop = n > 0 &&
+		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
 
 	*bytes = 0;
-	limit = Min(sealed, dropped != NULL ? SEGMENTS_AT_ONCE : SEGMENTS_PER_CALL);
-	while (n < limit && part->segments[n].end <= before &&
-		   take_segment(part->segments[n].relid))
-		n++;
-	if (n == 0)
-		return 0;
-	if (dropped == NULL && n == limit && n < sealed &&
-		part->segments[n].end <= before)
-		ereport(NOTICE,
-				(errmsg("messages are kept: a call lets at most %d segments go",
-						limit),
-				 errhint("Call it again in another transaction.")));
-	may_drop = dropped != NULL &&
-		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
-	pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
+	*dropped = 0;
+	if (n > 0)
+		pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
 	for (int i = 0; i < n; i++)
-	{
-		Oid			relid = part->segments[i].relid;
-
-		*bytes += pgqueue_total_bytes(relid);
-		if (may_drop && is_droppable(relid))
-		{
-			drop_segment(relid);
-			(*dropped)++;
-		}
-		else
-			empty_segment(relid);
-	}
+		*dropped += remove_segment(part->segments[i].relid, may_drop, bytes);
 	return n;
 }
 
-/* Return true if the table has no block: a user may have attached one. */
-static bool
-is_empty(Oid relid)
+/*
+ * Delete a partition's messages before an offset: move the log start there, and
+ * empty the segments before it, oldest first, up to the first that is in use, at
+ * most SEGMENTS_PER_CALL; maintenance removes the others later.  Return the
+ * number of those emptied, and set *bytes to their size on disk.
+ *
+ * before: greater than the log start, at most pgqueue_log_ends()'s latest.
+ *
+ * Locks: those of pgqueue_remove_segments().
+ */
+int
+pgqueue_delete_before(Topic *topic, int32 partition, int64 before,
+					  int64 *bytes)
 {
-	Relation	leaf = table_open(relid, NoLock);
-	bool		result = RelationGetNumberOfBlocks(leaf) == 0;
+	Partition  *part = &topic->partitions[partition];
+	int			n = take_segments(topic, partition, before, SEGMENTS_PER_CALL,
+								  true);
 
-	table_close(leaf, NoLock);
-	return result;
+	*bytes = 0;
+	pgqueue_store_log_start(topic, partition, before);
+	for (int i = 0; i < n; i++)
+		(void) remove_segment(part->segments[i].relid, false, bytes);
+	return n;
 }
 
 /*
- * Drop the segments that were emptied, if the topic's table and they can be
- * locked at once and nothing depends on them.  Return their number.  The caller
+ * Return true if a locked table before the log start may be removed: it has no
+ * block, or is a segment to which no session appends.  (*has_blocks: the
+ * latter.)  A user may have attached another table there.
+ */
+static bool
+is_removable(const Topic *topic, const Partition *part, Oid relid,
+			 bool *has_blocks)
+{
+	Relation	leaf = table_open(relid, NoLock);
+	const char *flaw;
+	bool		result;
+
+	*has_blocks = RelationGetNumberOfBlocks(leaf) > 0;
+	result = !*has_blocks ||
+		pgqueue_segment_sound(leaf, topic->log, topic->owner,
+							  topic->value_type, &flaw);
+	table_close(leaf, NoLock);
+	return result && (!*has_blocks || (pgqueue_segments_used(topic, part) &&
+									   !used_by_ourselves(relid)));
+}
+
+/*
+ * Drop the segments before the log start that can be locked at once, and on
+ * which nothing depends, if the topic's table can be locked at once, too; else
+ * empty those that are not empty yet.  Return the number of those dropped, set
+ * *emptied to that of the others, and *bytes to what was released.  The caller
  * must end the transaction soon.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.
  */
 int
-pgqueue_drop_emptied(Topic *topic, int32 partition)
+pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied, int64 *bytes)
 {
-	Partition  *part = &topic->partitions[partition];
-	int			n = 0;
+	/* as it is now: the topic may be described anew meanwhile */
+	Partition	part = topic->partitions[partition];
+	bool		may_drop = part.nremoved > 0 &&
+		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
+	int			dropped = 0;
 
-	if (part->nemptied == 0 ||
-		!pgqueue_try_lock_relation(topic->log, AccessExclusiveLock))
-		return 0;
-	for (int i = 0; i < part->nemptied; i++)
+	*emptied = 0;
+	*bytes = 0;
+	for (int i = 0; i < part.nremoved &&
+		 dropped + *emptied < SEGMENTS_AT_ONCE; i++)
 	{
-		Oid			relid = part->emptied[i].relid;
+		Oid			relid = part.removed[i].relid;
+		int64		none = 0;	/* told when the segment was emptied */
+		bool		has_blocks;
 
-		if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock) ||
-			!is_empty(relid) || !is_droppable(relid))
+		if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
 			continue;
-		drop_segment(relid);
-		n++;
+		if (!is_removable(topic, &part, relid, &has_blocks) ||
+			(!has_blocks && !(may_drop && is_droppable(relid))))
+			pgqueue_unlock_segment(relid, AccessExclusiveLock);
+		else if (remove_segment(relid, may_drop, has_blocks ? bytes : &none))
+			dropped++;
+		else
+			(*emptied)++;
 	}
-	return n;
+	return dropped;
 }

@@ -14,6 +14,7 @@
  *	 new file    refused while the old one holds blocks (TRUNCATE), and for
  *				 UNLOGGED and TEMPORARY
  *	 index build on the slot interface (index.c)
+ *	 reading     leaves out deleted records (cut.c)
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +28,7 @@
 
 #include "base/compat_table.h"
 #include "base/base.h"
+#include "log/cut.h"
 #include "log/write.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_log_am_handler);
@@ -261,5 +263,6 @@ pgqueue_log_am_handler(PG_FUNCTION_ARGS)
 	am->relation_copy_for_cluster = log_copy_for_cluster;
 	am->relation_toast_am = log_toast_am;
 	pgqueue_index_methods(am);
+	pgqueue_cut_methods(am);
 	PG_RETURN_POINTER(am);
 }

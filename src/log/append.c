@@ -98,7 +98,8 @@ pgqueue_append_locked(Relation segment, AppendSlot *slot,
 	if (!pgqueue_place_begin(&place, segment, slot))
 		return TAIL_UNKNOWN;
 
-	offset = place.has_tail ? place.tail.offset + 1 : bounds->first;
+	offset = place.has_tail ?
+		Max(place.tail.offset + 1, bounds->first) : bounds->first;
 	if (!place.has_tail && !bounds->has_min_timestamp)
 		outcome = MIN_TIMESTAMP_UNKNOWN;
 	else if (offset >= bounds->end)

@@ -137,7 +137,8 @@ index_build_range_scan(Relation heap, Relation index, IndexInfo *info,
 		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL,
 									 RelationGetNumberOfBlocks(heap));
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, eval.slot))
+	/* all records, also deleted ones (cut.c) */
+	while (heap_getnextslot(scan, ForwardScanDirection, eval.slot))
 	{
 		bool		alive = true;
 		BlockNumber block = ItemPointerGetBlockNumber(&eval.slot->tts_tid);
@@ -194,7 +195,7 @@ index_validate_scan(Relation heap, Relation index, IndexInfo *info,
 	scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, false);
 	next_indexed(state, &indexed);
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, eval.slot))
+	while (heap_getnextslot(scan, ForwardScanDirection, eval.slot))
 	{
 		ItemPointer tid = &eval.slot->tts_tid;
 

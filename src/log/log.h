@@ -102,6 +102,7 @@ typedef struct LogSeek
 {
 	bool		by_time;
 	int64		at;				/* offset or TimestampTz */
+	int64		start;			/* and no record before this offset */
 } LogSeek;
 
 /* The last record of a segment, dead or alive. */
@@ -115,7 +116,8 @@ typedef struct LogTail
 
 extern bool pgqueue_block_first(Relation segment, BlockNumber block,
 								LogFixed *first);
-extern bool pgqueue_segment_first(Relation segment, LogFixed *first);
+extern bool pgqueue_segment_first(Relation segment, int64 from,
+								  LogFixed *first);
 extern BlockNumber pgqueue_seek_block(Relation segment, BlockNumber nblocks,
 									  const LogSeek *seek);
 extern void pgqueue_segment_tail(Relation segment, BlockNumber upto,
@@ -160,8 +162,8 @@ typedef enum ScanEnd
 {
 	SCAN_EXHAUSTED,				/* ran off the end of the log */
 	SCAN_UNSTABLE,				/* stopped at a message that may still appear */
-	SCAN_ENOUGH,				/* the receiver wants no more */
-	SCAN_GONE					/* the next segment was removed meanwhile */
+	SCAN_ENOUGH,				/* the receiver wants no more, or gets no more */
+	SCAN_GONE					/* the log start has passed the place */
 } ScanEnd;
 
 extern Visit pgqueue_visit_settled(Relation segment, Settled *settled,

@@ -41,7 +41,8 @@ judge_page(Relation segment, Buffer buffer, const LogSeek *from,
 		Verdict		verdict = VERDICT_EMIT;
 
 		*has_record = true;
-		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at)
+		if ((from->by_time ? fixed->timestamp : fixed->offset) < from->at ||
+			fixed->offset < from->start)
 			continue;
 
 		if (check)
@@ -135,13 +136,20 @@ pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
 {
 	BlockNumber last = InvalidBlockNumber;
 	BlockNumber nblocks;
+	BlockNumber block;
 	ScanEnd		end;
 
 	PredicateLockRelation(segment, snapshot);
 	nblocks = RelationGetNumberOfBlocks(segment);
-	end = scan_blocks(segment, slot, pgqueue_seek_block(segment, nblocks, from),
-					  nblocks, from, snapshot, receiver, arg, stopped_at,
-					  &last);
+	block = pgqueue_seek_block(segment, nblocks, from);
+	if (from->by_time && from->start > 0)
+	{
+		LogSeek		start = {.by_time = false,.at = from->start};
+
+		block = Max(block, pgqueue_seek_block(segment, nblocks, &start));
+	}
+	end = scan_blocks(segment, slot, block, nblocks, from, snapshot, receiver,
+					  arg, stopped_at, &last);
 	*emitted |= last != InvalidBlockNumber;
 	return end;
 }

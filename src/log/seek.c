@@ -99,7 +99,7 @@ pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)
 void
 pgqueue_segment_tail(Relation segment, BlockNumber upto, LogTail *tail)
 {
-	LogFixed	last;
+	LogFixed	last = {0};
 
 	*tail = (LogTail) {.block = InvalidBlockNumber};
 	while (upto > 0 && !tail->found)
@@ -111,17 +111,32 @@ pgqueue_segment_tail(Relation segment, BlockNumber upto, LogTail *tail)
 		*tail = (LogTail) {true, upto, last.offset, last.timestamp};
 }
 
-/* Find the first record of a segment.  Return false if it has none. */
+/*
+ * Find the first record of a segment from an offset on, dead or alive.  Return
+ * false if there is none.
+ */
 bool
-pgqueue_segment_first(Relation segment, LogFixed *first)
+pgqueue_segment_first(Relation segment, int64 from, LogFixed *first)
 {
+	LogSeek		seek = {.by_time = false,.at = from};
 	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
+	bool		found = false;
 
-	for (BlockNumber block = 0; block < nblocks; block++)
+	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, &seek);
+		 block < nblocks && !found; block++)
 	{
+		Buffer		buffer = ReadBuffer(segment, block);
+		PageWalk	walk;
+
 		CHECK_FOR_INTERRUPTS();
-		if (pgqueue_block_first(segment, block, first))
-			return true;
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		pgqueue_page_begin(&walk, segment, buffer);
+		while (!found && pgqueue_page_next(&walk))
+		{
+			*first = *log_fixed(walk.tuple.t_data);
+			found = first->offset >= from;
+		}
+		UnlockReleaseBuffer(buffer);
 	}
-	return false;
+	return found;
 }

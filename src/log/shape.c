@@ -32,15 +32,8 @@
 #include "utils/partcache.h"
 
 #include "base/base.h"
+#include "log/cut.h"
 #include "log/write.h"
-
-/* What the relation cache keeps for a sound segment: its topic. */
-typedef struct KnownShape
-{
-	Oid			log;
-	Oid			owner;
-	Oid			value_type;
-} KnownShape;
 
 /* The access method queue_log; zeros: not called for in this process (am.c). */
 TableAmRoutine pgqueue_log_methods;
@@ -231,6 +224,19 @@ pgqueue_view_flaw(Relation view, Oid value_type)
 /* ---------------- what is remembered ---------------- */
 
 /*
+ * Return what the relation cache keeps of a table USING queue_log, up to the next
+ * invalidation.
+ */
+KnownSegment *
+pgqueue_known_segment(Relation segment)
+{
+	if (segment->rd_amcache == NULL)
+		segment->rd_amcache = MemoryContextAllocZero(CacheMemoryContext,
+													 sizeof(KnownSegment));
+	return segment->rd_amcache;
+}
+
+/*
  * Check a table that is opened as a segment of a topic's table.  Return false
  * if it cannot be read as one; then *flaw says why, or is NULL if it is no
  * partition any more.  Costs a few comparisons once the shape is known.
@@ -241,7 +247,7 @@ bool
 pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 					  const char **flaw)
 {
-	KnownShape *known = segment->rd_amcache;
+	KnownSegment *known = segment->rd_amcache;
 	uint64		changes;
 
 	if (likely(pgqueue_is_log(segment) && known != NULL &&
@@ -260,11 +266,10 @@ pgqueue_segment_sound(Relation segment, Oid log, Oid owner, Oid value_type,
 	/* an invalidation that has arrived meanwhile may concern the segment */
 	if (pgqueue_relcache_changes != changes)
 		return true;
-	if (segment->rd_amcache == NULL)
-		segment->rd_amcache = MemoryContextAlloc(CacheMemoryContext,
-												 sizeof(KnownShape));
-	known = segment->rd_amcache;
-	*known = (KnownShape) {log, owner, value_type};
+	known = pgqueue_known_segment(segment);
+	known->log = log;
+	known->owner = owner;
+	known->value_type = value_type;
 	return true;
 }
 

@@ -71,7 +71,8 @@ extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation segment);
 /* What an append may assign: the segment's offsets, and no earlier time. */
 typedef struct AppendBounds
 {
-	int64		first;			/* the segment's bounds: [first, end) */
+	int64		first;			/* [first, end): the segment's bounds, but for
+								 * offsets before the log start */
 	int64		end;
 	bool		has_min_timestamp;	/* needed if the segment has no record */
 	TimestampTz min_timestamp;	/* the time of the last record before it */

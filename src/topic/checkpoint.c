@@ -27,10 +27,7 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* Columns of queue.checkpoint. */
-#define CHECKPOINT_ATTR_TOPIC			1
-#define CHECKPOINT_ATTR_PARTITION		2
-#define CHECKPOINT_ATTR_LOG_START		3
+/* Columns of queue.checkpoint; the first ones: base/base.h. */
 #define CHECKPOINT_ATTR_COMPACTED_TO	4
 #define CHECKPOINT_ATTR_OLDEST_TOMBSTONE 5
 #define CHECKPOINT_ATTR_SYSTEM			6

@@ -82,11 +82,13 @@ load_segments(Topic *topic)
 			segment->partition >= topic->npartitions)
 			continue;
 		part = &topic->partitions[segment->partition];
-		/* removed, and emptied; see cleanup/retention.c */
-		if (segment->end <= part->log_start)
+		/* removed, but for the last one; see cleanup/retention.c */
+		if (segment->end <= part->log_start &&
+			segment + 1 < segments + n &&
+			segment[1].partition == segment->partition)
 		{
-			if (part->nemptied++ == 0)
-				part->emptied = segment;
+			if (part->nremoved++ == 0)
+				part->removed = segment;
 		}
 		else if (part->nsegments++ == 0)
 			part->segments = segment;

@@ -19,12 +19,17 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* Return the first offset that is kept. */
+/*
+ * Return the first offset that is kept: the stored log start, which may lie
+ * inside the first segment, or that segment's first offset.
+ */
 int64
 pgqueue_log_start(const Topic *topic, int32 partition)
 {
+	const Partition *part = &topic->partitions[partition];
+
 	pgqueue_check_segments(topic, partition);
-	return topic->partitions[partition].segments[0].first;
+	return Max(part->log_start, part->segments[0].first);
 }
 
 /* Find the last record of a segment; the slot remembers where a hole begins. */
@@ -41,15 +46,18 @@ whole_segment_tail(const Topic *topic, int32 partition, Relation leaf,
 	pgqueue_segment_tail(leaf, nblocks, tail);
 }
 
-/* Return the next offset: the one behind the last record, dead or alive. */
+/*
+ * Return the next offset: the one behind the last record, dead or alive; at
+ * least the log start, before which no record is appended (topic/roll.c).
+ */
 int64
 pgqueue_log_end(Topic *topic, int32 partition)
 {
 	Partition  *part = &topic->partitions[partition];
 	int			i = part->nsegments;
+	int64		start = pgqueue_log_start(topic, partition);
 	Relation	leaf;
 
-	pgqueue_check_segments(topic, partition);
 	while ((leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
 	{
 		bool		used = RelationGetNumberOfBlocks(leaf) > 0;
@@ -58,11 +66,11 @@ pgqueue_log_end(Topic *topic, int32 partition)
 		whole_segment_tail(topic, partition, leaf, &tail);
 		table_close(leaf, AccessShareLock);
 		if (tail.found)
-			return Min(tail.offset + 1, part->segments[i].end);
+			return Max(start, Min(tail.offset + 1, part->segments[i].end));
 		if (used)
-			return part->segments[i].first;
+			return Max(start, part->segments[i].first);
 	}
-	return pgqueue_log_start(topic, partition);
+	return start;
 }
 
 /*

@@ -25,7 +25,7 @@ segment_first(Topic *topic, const Segment *segment, LogFixed *first)
 
 	if (leaf == NULL)
 		return false;
-	found = pgqueue_segment_first(leaf, first);
+	found = pgqueue_segment_first(leaf, 0, first);
 	table_close(leaf, AccessShareLock);
 	return found;
 }
@@ -68,24 +68,39 @@ seek_segment(Topic *topic, int32 partition, const LogSeek *seek)
 }
 
 /*
+ * Return true if the log start has passed the place from which a segment is to
+ * be read.  A time is found behind the log start, if the segment is not gone.
+ */
+static bool
+is_outrun(Topic *topic, int32 partition, const Segment *segment, LogSeek *from)
+{
+	from->start = pgqueue_log_start(pgqueue_topic_refresh(topic), partition);
+	return from->start >= segment->end ||
+		(!from->by_time && from->start > Max(from->at, segment->first));
+}
+
+/*
  * Read a partition's messages at or behind a place, in offset order, as the
  * snapshot shows them, up to the first that may still appear (*stopped_at).
  *
- * SCAN_GONE: a segment that should be read was removed since the topic was looked
- * up.  Those before it gave nothing then, since one that did is held, and what is
- * removed is a prefix (cleanup/retention.c).
+ * SCAN_GONE: the log start has passed the place since the topic was looked up.
+ * If it passes the next segment once messages were read, the scan ends there, as
+ * if the receiver wanted no more.
  *
  * Locks: ACCESS SHARE on each segment read, kept if it gave messages.
  */
 static ScanEnd
-scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
+scan_from(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
 		  LogReceiver receiver, void *arg, int64 *stopped_at)
 {
 	Partition  *part = &topic->partitions[partition];
 	AppendSlot *slot = pgqueue_slot(topic->log, partition);
 	ScanEnd		end = SCAN_EXHAUSTED;
+	bool		any = false;
 
-	pgqueue_check_segments(topic, partition);
+	from->start = pgqueue_log_start(topic, partition);
+	if (!from->by_time && from->at < from->start)
+		return SCAN_GONE;
 	for (int i = seek_segment(topic, partition, from);
 		 i < part->nsegments && end == SCAN_EXHAUSTED; i++)
 	{
@@ -93,18 +108,21 @@ scan_from(Topic *topic, int32 partition, const LogSeek *from, Snapshot snapshot,
 												AccessShareLock);
 		bool		emitted = false;
 
-		/* gone; or emptied, which we have been told with the lock */
+		/*
+		 * Gone; or emptied or cut, which we have been told with the lock.  The
+		 * receiver may have looked the topic up again.
+		 */
 		if (leaf == NULL)
-			return SCAN_GONE;
-		if (!topic->valid &&
-			pgqueue_log_start(pgqueue_topic_refresh(topic), partition) >=
-			part->segments[i].end)
+			return any ? SCAN_ENOUGH : SCAN_GONE;
+		if ((!topic->valid || any) &&
+			is_outrun(topic, partition, &part->segments[i], from))
 		{
 			table_close(leaf, AccessShareLock);
-			return SCAN_GONE;
+			return any ? SCAN_ENOUGH : SCAN_GONE;
 		}
 		end = pgqueue_scan_segment(leaf, slot, from, snapshot, receiver, arg,
 								   stopped_at, &emitted);
+		any |= emitted;
 		/* messages may point to the segment's TOAST table: keep the lock */
 		table_close(leaf, emitted ? NoLock : AccessShareLock);
 	}

@@ -223,7 +223,8 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		checked_in = segment.relid;
 		checked = Max(checked, done + offered);
 		offered = pgqueue_next_chunk(leaf, tuples, offered, stored, xid, cid);
-		bounds.first = segment.first;
+		/* restored without its messages, a segment may begin in the middle */
+		bounds.first = Max(segment.first, part->log_start);
 		bounds.end = segment.end;
 		bounds.has_min_timestamp = (part->active == 0);
 

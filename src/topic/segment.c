@@ -162,17 +162,15 @@ pgqueue_topic_flaw(const Topic *topic)
 	return flaw;
 }
 
-/*
- * Return how many segments of a partition are sealed: those before the last that
- * has a block, or before the first if none has.
- */
-int
-pgqueue_segments_sealed(const Topic *topic, const Partition *part)
+/* Return the number of the last segment, from least on, with a block, or -1. */
+static int
+last_used(const Topic *topic, const Partition *part, int least)
 {
 	int			i = part->nsegments;
 	Relation	leaf;
 
-	while (i > 1 && (leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
+	while (i > least &&
+		   (leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
 	{
 		bool		used = RelationGetNumberOfBlocks(leaf) > 0;
 
@@ -180,5 +178,25 @@ pgqueue_segments_sealed(const Topic *topic, const Partition *part)
 		if (used)
 			return i;
 	}
-	return 0;
+	return -1;
+}
+
+/*
+ * Return how many segments of a partition are sealed: those before the last that
+ * has a block, or before the first if none has.
+ */
+int
+pgqueue_segments_sealed(const Topic *topic, const Partition *part)
+{
+	return Max(last_used(topic, part, 1), 0);
+}
+
+/*
+ * Return true if a segment of a partition has a block, so that no session appends
+ * to those before the log start (README, I4).
+ */
+bool
+pgqueue_segments_used(const Topic *topic, const Partition *part)
+{
+	return last_used(topic, part, 0) >= 0;
 }

@@ -21,6 +21,7 @@ extern const char *pgqueue_topic_flaw(const Topic *topic);
 extern Relation pgqueue_open_previous(const Topic *topic,
 									  const Partition *part, int *i);
 extern int	pgqueue_segments_sealed(const Topic *topic, const Partition *part);
+extern bool pgqueue_segments_used(const Topic *topic, const Partition *part);
 
 /* ---------------- incarnation.c ---------------- */
 

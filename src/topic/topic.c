@@ -188,40 +188,6 @@ pgqueue_wanted_topic_arg(text *name)
 	return topic_arg(name, true);
 }
 
-/*
- * Return the id of the topic that has this table, or 0; name: its name, or NULL.
- * Reads the registry without checking its shape: the guard calls it for any DDL.
- */
-int32
-pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN])
-{
-	Relation	rel = table_open(pgqueue_registry(REGISTRY_TOPIC),
-								 AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	int32		id = 0;
-	bool		isnull;
-
-	ScanKeyInit(&key, TOPIC_ATTR_LOG, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(log));
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		id = DatumGetInt32(heap_getattr(tuple, TOPIC_ATTR_ID, desc, &isnull));
-		if (name != NULL)
-			strlcpy(name,
-					TextDatumGetCString(heap_getattr(tuple, TOPIC_ATTR_NAME,
-													 desc, &isnull)),
-					NAMEDATALEN);
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return id;
-}
-
 /* Return the table of a registered topic, or InvalidOid. */
 Oid
 pgqueue_log_of_topic(const char *name)

@@ -28,10 +28,10 @@ typedef struct Partition
 	int			nsegments;
 	Segment    *segments;		/* ascending */
 	int64		hole;			/* where they do not touch; 0: they do */
-	int64		log_start;		/* as stored; 0: none; see cleanup/retention.c */
+	int64		log_start;		/* as stored; 0: none; see topic/ends.c */
 	int64		compacted_to;	/* offsets below are compacted; see cleanup/compact.c */
-	int			nemptied;		/* before log_start, not dropped yet */
-	Segment    *emptied;
+	int			nremoved;		/* before log_start, not dropped yet */
+	Segment    *removed;
 
 	/* the segment that takes appends, as seen at roll counter active_rolls */
 	int			active;			/* -1: not known */
@@ -120,7 +120,6 @@ extern Topic *pgqueue_topic(const char *name);
 extern Topic *pgqueue_topic_arg(text *name);
 extern Topic *pgqueue_wanted_topic_arg(text *name);
 extern int32 pgqueue_topic_id(const char *name);
-extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
 extern Oid	pgqueue_log_of_topic(const char *name);
 extern Topic *pgqueue_topic_refresh(Topic *topic);
 extern Topic *pgqueue_topic_reload(Topic *topic);

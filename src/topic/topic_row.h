@@ -10,9 +10,7 @@
 
 #include "topic/topic.h"
 
-#define TOPIC_ATTR_ID				1
-#define TOPIC_ATTR_NAME				2
-#define TOPIC_ATTR_LOG				3
+/* Those of the id, the name and the table: base/base.h. */
 #define TOPIC_ATTR_PARTITIONS		4
 #define TOPIC_ATTR_SEGMENT_MESSAGES 5
 #define TOPIC_ATTR_CREATED			6
