@@ -4,9 +4,9 @@
  *	  Before a message becomes a record: its value in the topic's type, checks,
  *	  and the choice of the partition.
  *
- * What converts values may run user code (a domain's CHECK, the function of a cast),
- * so it is called before the append begins, and the topic is looked up again after
- * it.
+ * What converts values may run user code (a domain's CHECK, the function of a
+ * cast), so it is called before the append begins, and the topic is looked up again
+ * after it.
  *
  *-------------------------------------------------------------------------
  */

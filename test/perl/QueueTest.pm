@@ -32,12 +32,16 @@ our @EXPORT = qw(
   copy_server build_library replace_file
 );
 
+# The Makefile sets it for the other suites; a pooler refuses it.
+delete $ENV{PGOPTIONS};
+
 # Settings that every server here gets, before the test's own.
 my $SETTINGS = q{
 log_statement = none
 max_connections = 60
 max_worker_processes = 16
 max_prepared_transactions = 10
+queue.autocommit_warning = off
 };
 
 # new_server(NAME, CONF, PARAM => ...): initialised, started, and with the

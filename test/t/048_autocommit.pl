@@ -12,10 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use QueueTest;
 
-# the Makefile silences the tests
-delete $ENV{PGOPTIONS};
-
-my $node = new_server('autocommit');
+my $node = new_server('autocommit', "queue.autocommit_warning = on\n");
 my $consume = q{SELECT m."offset" FROM queue.consume_typed('g', 't', NULL::text, 1) m;};
 my $warning = qr/WARNING:  messages are consumed outside a transaction block/;
 
