@@ -1539,7 +1539,7 @@ CREATE FUNCTION queue.delete_messages(
 AS 'MODULE_PATHNAME', 'pgqueue_delete_messages'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
-'Removes the segments of a partition that end at or before before_offset, at most 256 in a call, and returns the new log start. Without force it keeps messages that a group has yet to read.';
+'Deletes the messages of a partition before an offset, and returns the new log start. Without force it keeps messages that a group has yet to read.';
 
 CREATE TYPE queue.moved_segment AS (
     partition    int,

@@ -35,9 +35,8 @@ deletable_before(Topic *topic, int32 partition, int64 before, bool force,
 	int64		held = force ? PG_INT64_MAX :
 		pgqueue_held_now(topic, partition, &name);
 
-	/* behind the last committed message there are at most aborted ones */
 	if (Min(held, ends->stable_end) >= before)
-		return Min(before, ends->latest);
+		return before;
 	if (held > ends->stable_end)
 		ereport(NOTICE,
 				(errmsg("messages from offset " INT64_FORMAT
@@ -77,7 +76,9 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 	pgqueue_log_ends(topic, partition, &ends);
 	if (before < 0 || before > ends.log_end)
 		pgqueue_offset_out_of_range(topic, partition, before, "offset");
-	if (before <= ends.log_start)
+	/* behind the last committed message there are at most aborted ones */
+	deleted_to = before > ends.stable_end ? before : Min(before, ends.latest);
+	if (deleted_to <= ends.log_start)
 		ereport(NOTICE,
 				(errmsg("nothing is deleted: partition %d of topic \"%s\" has no messages before offset "
 						INT64_FORMAT, partition, topic->name, before),
@@ -85,7 +86,8 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 						   ends.log_start)));
 	else
 	{
-		deleted_to = deletable_before(topic, partition, before, force, &ends);
+		deleted_to = deletable_before(topic, partition, deleted_to, force,
+									  &ends);
 		if (deleted_to > ends.log_start)
 			n = pgqueue_delete_before(topic, partition, deleted_to, &bytes);
 	}
