@@ -146,6 +146,32 @@ COMMENT ON COLUMN queue.maintenance_log.action IS 'segments removed (their disk 
 COMMENT ON COLUMN queue.maintenance_log.items IS 'Number of segments, messages or rows.';
 COMMENT ON COLUMN queue.maintenance_log.bytes IS 'Disk space that was freed.';
 
+CREATE TABLE queue.maintenance_error (
+    topic_id int         NOT NULL,
+    part     text        COLLATE "C" NOT NULL,
+    since    timestamptz NOT NULL,
+    sqlstate text        NOT NULL,
+    message  text        NOT NULL,
+    CONSTRAINT maintenance_error_pkey PRIMARY KEY (topic_id, part)
+);
+COMMENT ON TABLE queue.maintenance_error IS 'Topics for which the last pass of maintenance failed, a row for each part of the pass (view queue.maintenance_errors). Not dumped.';
+COMMENT ON COLUMN queue.maintenance_error.topic_id IS 'Topic; one that was dropped has its row until the next pass.';
+COMMENT ON COLUMN queue.maintenance_error.part IS 'space or rest.';
+COMMENT ON COLUMN queue.maintenance_error.since IS 'Time of the first pass with this error.';
+COMMENT ON COLUMN queue.maintenance_error.sqlstate IS 'SQLSTATE of the error.';
+COMMENT ON COLUMN queue.maintenance_error.message IS 'Message of the error.';
+
+CREATE TABLE queue.persistent_maintenance (
+    database   oid         NOT NULL,
+    started_by queue.role  NOT NULL,
+    started_at timestamptz NOT NULL,
+    CONSTRAINT persistent_maintenance_pkey PRIMARY KEY (database)
+);
+COMMENT ON TABLE queue.persistent_maintenance IS 'Whether the maintenance worker is started again after a restart of the server. Not dumped.';
+COMMENT ON COLUMN queue.persistent_maintenance.database IS 'Database; the row of another one, of which this is a copy, has no effect.';
+COMMENT ON COLUMN queue.persistent_maintenance.started_by IS 'Role that called queue.start_maintenance(), and must still have the right to.';
+COMMENT ON COLUMN queue.persistent_maintenance.started_at IS 'When it called it.';
+
 CREATE TABLE queue.consumer_group (
     group_id   serial      NOT NULL,
     name       text        COLLATE "C" NOT NULL,
@@ -371,6 +397,7 @@ COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer gr
 COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
 REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenance_log,
+    queue.maintenance_error, queue.persistent_maintenance,
     queue.consumer_group, queue.progress, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
     queue.producer_history, queue.dedupe_bucket FROM PUBLIC;
@@ -1625,19 +1652,81 @@ LANGUAGE C;
 COMMENT ON PROCEDURE queue.maintain(text) IS
 'Does one pass of maintenance (retention, compaction, new segments, history) over a topic, or over all topics that the current role owns. Commits after each step, so it cannot run in a transaction block.';
 
-CREATE FUNCTION queue.start_maintenance() RETURNS int
+CREATE FUNCTION queue.start_maintenance(persistent boolean DEFAULT false) RETURNS int
 AS 'MODULE_PATHNAME', 'pgqueue_start_maintenance'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.start_maintenance() IS
-'Starts the background worker that does the work of queue.maintain() for all topics of the database every queue.maintenance_interval. Returns its process id, also if it was running already.';
-REVOKE ALL ON FUNCTION queue.start_maintenance() FROM PUBLIC;
+COMMENT ON FUNCTION queue.start_maintenance(boolean) IS
+'Starts the background worker that does the work of queue.maintain() for all topics of the database every queue.maintenance_interval, and returns its process id, also if it was running already. With persistent it comes back after a restart of the server.';
+REVOKE ALL ON FUNCTION queue.start_maintenance(boolean) FROM PUBLIC;
 
 CREATE FUNCTION queue.stop_maintenance() RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgqueue_stop_maintenance'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.stop_maintenance() IS
-'Cancels the current step of the database''s maintenance worker and ends the worker; returns false if there was none. If queue is in shared_preload_libraries, another worker starts within a minute.';
+'Cancels the current step of the database''s maintenance worker and ends the worker, for good if it was persistent; returns false if there was none. If queue is in shared_preload_libraries, another worker starts within a minute.';
 REVOKE ALL ON FUNCTION queue.stop_maintenance() FROM PUBLIC;
+
+CREATE FUNCTION queue.maintenance_state(
+    OUT pid           int,
+    OUT started_by    name,
+    OUT started_at    timestamptz,
+    OUT pass_begun    timestamptz,
+    OUT last_pass     timestamptz,
+    OUT last_duration interval,
+    OUT next_pass     timestamptz
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_maintenance_state'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION queue.maintenance_state() IS
+'Row of view queue.maintenance; none if the current role may neither monitor nor start maintenance.';
+
+CREATE VIEW queue.maintenance WITH (security_barrier) AS
+SELECT s.pid,
+       s.started_by,
+       s.started_at,
+       EXISTS (SELECT FROM queue.persistent_maintenance p
+                WHERE p.database = (SELECT oid FROM pg_catalog.pg_database
+                                     WHERE datname = pg_catalog.current_database()))
+           AS persistent,
+       s.pass_begun,
+       s.last_pass,
+       s.last_duration,
+       s.next_pass,
+       (SELECT pg_catalog.count(DISTINCT e.topic_id)
+          FROM queue.maintenance_error e
+          JOIN queue.topic t USING (topic_id)) AS failed_topics
+  FROM queue.maintenance_state() s;
+COMMENT ON VIEW queue.maintenance IS 'State of maintenance in this database, in one row, for members of pg_monitor and roles that may start it. As of now, since the server was started.';
+COMMENT ON COLUMN queue.maintenance.pid IS 'Process of the worker; NULL: none runs.';
+COMMENT ON COLUMN queue.maintenance.started_by IS 'Role that started the worker; NULL: it was started since the library is preloaded, or none runs.';
+COMMENT ON COLUMN queue.maintenance.started_at IS 'When the worker was started.';
+COMMENT ON COLUMN queue.maintenance.persistent IS 'Whether the worker comes back after a restart of the server, without preloading.';
+COMMENT ON COLUMN queue.maintenance.pass_begun IS 'When the worker began its current pass; NULL: it does none at this moment.';
+COMMENT ON COLUMN queue.maintenance.last_pass IS 'When the last pass over all topics ended, of the worker or a call of queue.maintain(); NULL: there was none.';
+COMMENT ON COLUMN queue.maintenance.last_duration IS 'How long that pass took.';
+COMMENT ON COLUMN queue.maintenance.next_pass IS 'When the worker begins its next pass; NULL: no worker waits for that.';
+COMMENT ON COLUMN queue.maintenance.failed_topics IS 'Number of topics for which the last pass failed (view queue.maintenance_errors).';
+
+CREATE VIEW queue.maintenance_errors WITH (security_barrier) AS
+SELECT t.topic,
+       e.part,
+       e.since,
+       e.sqlstate,
+       e.message
+  FROM queue.maintenance_error e
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name
+  LEFT JOIN pg_catalog.pg_roles o ON o.rolname = t.owner
+ -- a message may tell more than a reader of the topic may know
+ WHERE pg_catalog.pg_has_role(o.oid, 'USAGE')
+    OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW queue.maintenance_errors IS 'Topics for which the last pass of maintenance failed, for their owners and members of pg_monitor.';
+COMMENT ON COLUMN queue.maintenance_errors.topic IS 'Topic.';
+COMMENT ON COLUMN queue.maintenance_errors.part IS 'space: retention and new segments; rest: compaction, history of offsets, producers, freezing.';
+COMMENT ON COLUMN queue.maintenance_errors.since IS 'Time of the first pass with this error.';
+COMMENT ON COLUMN queue.maintenance_errors.sqlstate IS 'SQLSTATE of the error.';
+COMMENT ON COLUMN queue.maintenance_errors.message IS 'Message of the error, the first of the pass.';
+GRANT SELECT ON queue.maintenance, queue.maintenance_errors TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Checking and guarding

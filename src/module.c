@@ -80,8 +80,10 @@ _PG_init(void)
 	pgqueue_slot_init();
 	pgqueue_cut_init();
 	pgqueue_wakeup_init();
+	pgqueue_maintain_state_init();
 	pgqueue_shared_init();
 	pgqueue_maintain_worker_init();
+	pgqueue_maintain_persist_init();
 	pgqueue_pin_init();
 	pgqueue_catalog_init();
 	/*

@@ -4,6 +4,12 @@
 --   \i :abs_srcdir/sql/include/helpers.sql
 -- and none of this file but its first line is echoed.
 
+-- A pass was made, so that limits of topics raise no NOTICE that none is.
+SELECT current_setting('client_min_messages') AS helpers_level \gset
+SET client_min_messages = warning;
+CALL queue.maintain();
+SET client_min_messages = :helpers_level;
+
 -- Run a command, and return the SQLSTATE and message of its error.
 CREATE FUNCTION pg_temp.error_of(command text, with_detail boolean DEFAULT false) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

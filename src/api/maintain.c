@@ -62,6 +62,7 @@ maintain_topic(const char *name, MaintainPart part)
 	if (pgqueue_maintain_partitions(name, part, n) &&
 		!pgqueue_maintain_elsewhere(name, log, part))
 		pgqueue_run_step(name, -1, tell_stopped, NULL);
+	pgqueue_failure_store(part);
 }
 
 /* Check that a procedure may commit.  Errors: 2D000. */
@@ -98,9 +99,12 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	List	   *names;
 	ListCell   *lc;
 	CodeRule	rule;
+	TimestampTz begun = GetCurrentTimestamp();
 
 	pgqueue_call_begin(fcinfo);
+	pgqueue_left_out = false;
 	pgqueue_step_begin();
+	pgqueue_failures_begin();
 	if (PG_ARGISNULL(0))
 		names = pgqueue_topic_names();
 	else
@@ -124,6 +128,9 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	SPI_finish();
+	/* only a pass over all topics counts for all */
+	if (PG_ARGISNULL(0) && !pgqueue_left_out)
+		pgqueue_pass_ended(begun, -1);
 	PG_RETURN_VOID();
 }
 
@@ -131,7 +138,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 
 /*
  * After an error: log it, unless the process is to end, and abort the
- * transaction.  What failed is left to the next pass.
+ * transaction.  What failed is left to the next pass, and noted.
  */
 void
 pgqueue_report_failure(MemoryContext context)
@@ -139,11 +146,34 @@ pgqueue_report_failure(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	HOLD_INTERRUPTS();
 	if (!ShutdownRequestPending)
+	{
+		ErrorData  *error = CopyErrorData();
+
 		EmitErrorReport();
+		pgqueue_failure_note(error->sqlerrcode, error->message);
+		FreeErrorData(error);
+	}
 	AbortCurrentTransaction();
 	FlushErrorState();
 	RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(context);
+}
+
+/* Store why a part of a pass ended early, which may fail as well. */
+static void
+store_safely(MaintainPart part)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		pgqueue_failure_store(part);
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -158,6 +188,7 @@ maintain_safely(const char *name, MaintainPart part)
 	PG_CATCH();
 	{
 		pgqueue_report_failure(context);
+		store_safely(part);
 	}
 	PG_END_TRY();
 }
@@ -178,7 +209,10 @@ topics_safely(MemoryContext context, bool *there)
 		MemoryContextSwitchTo(context);
 		*there = OidIsValid(get_extension_oid("queue", true));
 		if (*there)
+		{
 			names = pgqueue_topic_names();
+			pgqueue_failures_begin();
+		}
 		pgqueue_step_end();
 	}
 	PG_CATCH();
@@ -213,7 +247,9 @@ pass(MemoryContext context)
 	bool		there;
 	List	   *names;
 	ListCell   *lc;
+	TimestampTz begun = GetCurrentTimestamp();
 
+	pgqueue_pass_began();
 	MemoryContextReset(context);
 	MemoryContextSwitchTo(context);
 	take_costs();
@@ -228,6 +264,8 @@ pass(MemoryContext context)
 		}
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	if (there && !ShutdownRequestPending)
+		pgqueue_pass_ended(begun, pgqueue_maintenance_interval);
 	return there;
 }
 
@@ -283,8 +321,9 @@ void
 pgqueue_maintenance_main(Datum arg)
 {
 	MemoryContext context;
-	LOCKTAG		tag;
+	WorkerStart start;
 
+	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
 	pgqueue_set_up_signals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
@@ -294,9 +333,11 @@ pgqueue_maintenance_main(Datum arg)
 	 * raise an error: then the postmaster would start the worker again.
 	 */
 	HOLD_INTERRUPTS();
-	pgqueue_begin_transaction();
-	tag = pgqueue_tag_of_database(PGQUEUE_LOCK_WORKER, MyDatabaseId);
-	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (!start.persistent)
+		pgqueue_begin_transaction();
+	else if (!pgqueue_persistent_worker_begin(&start.started_by))
+		proc_exit(0);
+	if (!pgqueue_worker_begin(start.started_by))
 		proc_exit(0);
 	CommitTransactionCommand();
 	RESUME_INTERRUPTS();

@@ -54,12 +54,59 @@ extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
 extern bool pgqueue_needs_process;
 extern int32 pgqueue_maintenance_begin(const char *name, bool tell, Oid *log);
+extern bool pgqueue_left_out;
 extern void pgqueue_begin_transaction(void);
 extern void pgqueue_step_begin(void);
 extern void pgqueue_step_end(void);
 
+/* ---------------- maintain_failure.c ---------------- */
+
+#define PGQUEUE_FAILURE_LENGTH 512
+
+/* Why a part of a pass over a topic failed, first. */
+typedef struct Failure
+{
+	bool		failed;
+	int			sqlstate;
+	char		message[PGQUEUE_FAILURE_LENGTH];
+} Failure;
+
+extern void pgqueue_failures_begin(void);
+extern void pgqueue_failure_begin(int32 topic_id);
+extern void pgqueue_failure_note(int sqlstate, const char *message);
+extern const Failure *pgqueue_failure(void);
+extern void pgqueue_failure_store(MaintainPart part);
+
+/* ---------------- maintain_state.c ---------------- */
+
+extern void pgqueue_maintain_state_init(void);
+extern bool pgqueue_worker_begin(Oid started_by);
+extern void pgqueue_pass_began(void);
+extern void pgqueue_pass_ended(TimestampTz begun, int next);
+extern bool pgqueue_persistent_begin(void);
+extern void pgqueue_persistent_undo(void);
+extern void pgqueue_remind_of_maintenance(const Topic *topic);
+
 /* ---------------- maintain_start.c ---------------- */
 
+/* What the maintenance worker is told, in bgw_extra. */
+typedef struct WorkerStart
+{
+	bool		persistent;		/* begin only if maintenance is persistent */
+	Oid			started_by;		/* else: which role asked; invalid: launcher */
+} WorkerStart;
+
+extern bool pgqueue_register_persistent(void);
+extern bool pgqueue_may_start_maintenance(Oid role);
+extern bool pgqueue_has_launcher(void);
 extern void pgqueue_maintain_worker_init(void);
+
+/* ---------------- maintain_persist.c ---------------- */
+
+extern void pgqueue_persistent_store(void);
+extern bool pgqueue_persistent_delete(void);
+extern bool pgqueue_maintenance_expected(void);
+extern bool pgqueue_persistent_worker_begin(Oid *role);
+extern void pgqueue_maintain_persist_init(void);
 
 #endif							/* QUEUE_MAINTAIN_H */

@@ -60,28 +60,56 @@ starter_tag(Oid database)
 }
 
 /*
+ * Register a worker.  Return false if the server has no room for it.  restart:
+ * seconds after its death, or BGW_NEVER_RESTART.  handle: NULL if the caller does
+ * not wait.
+ */
+static bool
+register_worker(Oid database, int restart, WorkerStart start,
+				BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker;
+
+	StaticAssertStmt(sizeof(WorkerStart) <= BGW_EXTRALEN,
+					 "no room for the start");
+	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
+						"pgqueue_maintenance_main", NULL);
+	worker.bgw_restart_time = restart;
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = handle == NULL ? 0 : MyProcPid;
+	memcpy(worker.bgw_extra, &start, sizeof(start));
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+/*
+ * Register a worker of this database that begins if maintenance is persistent.
+ * Return false if the server has no room for it.
+ */
+bool
+pgqueue_register_persistent(void)
+{
+	return register_worker(MyDatabaseId, RESTART_SECONDS,
+						   (WorkerStart) {.persistent = true}, NULL);
+}
+
+/*
  * Start a worker and wait until it is ready.  Return its process, or 0 if it
  * does not get ready; it is then ended, since it might start later.  restart:
- * seconds after its death, or BGW_NEVER_RESTART.
+ * as above.
  *
  * Locks: the caller holds that of starter_tag().
  * Errors: 53400 if the server has no room for it.
  */
 static int
-start_worker(Oid database, int restart)
+start_worker(Oid database, int restart, Oid started_by)
 {
-	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	BgwHandleStatus status;
 	pid_t		ignored;
 	volatile int pid = 0;
 
-	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
-						"pgqueue_maintenance_main", NULL);
-	worker.bgw_restart_time = restart;
-	worker.bgw_main_arg = ObjectIdGetDatum(database);
-	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	if (!register_worker(database, restart,
+						 (WorkerStart) {.started_by = started_by}, &handle))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker is available"),
@@ -106,11 +134,18 @@ start_worker(Oid database, int restart)
 	return pid;
 }
 
+/* Return true if a role may start and stop the worker. */
+bool
+pgqueue_may_start_maintenance(Oid role)
+{
+	return superuser_arg(role) || role == pgqueue_extension_owner();
+}
+
 /* Check that the user may run the worker; lock its start.  Errors: 42501. */
 static void
 begin_command(void)
 {
-	if (!superuser() && GetUserId() != pgqueue_extension_owner())
+	if (!pgqueue_may_start_maintenance(GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be superuser or owner of schema \"%s\" to start or stop maintenance",
@@ -118,23 +153,28 @@ begin_command(void)
 	(void) pgqueue_lock(starter_tag(MyDatabaseId), ExclusiveLock, true);
 }
 
-/* () -> process of the worker */
+/* (persistent) -> process of the worker */
 Datum
 pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 {
+	bool		persistent = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
 	int			pid;
 
 	pgqueue_check_writable(fcinfo);
 	begin_command();
 	pid = worker_pid(MyDatabaseId);
 	if (pid == 0)
-		pid = start_worker(MyDatabaseId, RESTART_SECONDS);
+		pid = start_worker(MyDatabaseId, RESTART_SECONDS, GetUserId());
 	if (pid == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("the maintenance worker did not start"),
 				 errhint("The server's log may tell why.")));
-	pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
+	/* the lock stays with the row */
+	if (persistent)
+		pgqueue_persistent_store();
+	else
+		pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
 	PG_RETURN_INT32(pid);
 }
 
@@ -144,6 +184,7 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 {
 	int			pid;
 
+	pgqueue_check_writable(fcinfo);
 	begin_command();
 	pid = worker_pid(MyDatabaseId);
 	if (pid != 0 && kill(pid, SIGTERM) != 0)
@@ -151,7 +192,9 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 				(errmsg("could not send signal to process %d: %m", pid)));
 	while (pid != 0 && worker_pid(MyDatabaseId) == pid)
 		pgqueue_lock_pause();
-	pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
+	/* the lock stays with what is deleted */
+	if (!pgqueue_persistent_delete())
+		pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
 	PG_RETURN_BOOL(pid != 0);
 }
 
@@ -195,7 +238,7 @@ launch(Oid database, MemoryContext context)
 	{
 		if (pgqueue_lock(starter_tag(database), ExclusiveLock, false) &&
 			worker_pid(database) == 0)
-			(void) start_worker(database, BGW_NEVER_RESTART);
+			(void) start_worker(database, BGW_NEVER_RESTART, InvalidOid);
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -236,6 +279,15 @@ pgqueue_launcher_main(Datum arg)
 	proc_exit(1);
 }
 
+/* The library was preloaded, so the launcher starts workers. */
+static bool has_launcher = false;
+
+bool
+pgqueue_has_launcher(void)
+{
+	return has_launcher;
+}
+
 void
 pgqueue_maintain_worker_init(void)
 {
@@ -243,6 +295,7 @@ pgqueue_maintain_worker_init(void)
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
+	has_launcher = true;
 	pgqueue_worker_init(&launcher, "queue launcher", "pgqueue_launcher_main",
 						NULL);
 	launcher.bgw_restart_time = RESTART_SECONDS;

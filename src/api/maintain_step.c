@@ -71,6 +71,9 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
  */
 static bool waited_in_vain;
 
+/* A topic was left out, since another role owns it. */
+bool		pgqueue_left_out = false;
+
 /* A step of the current topic is left to another process (topic_worker.c). */
 bool		pgqueue_needs_process;
 
@@ -147,12 +150,15 @@ try_step(Topic *topic, StepTask *task)
 	if (pgqueue_code_refused())
 		pgqueue_needs_process = true;
 	else
+	{
+		pgqueue_failure_note(error->sqlerrcode, error->message);
 		/* one WARNING that the topic's tables are locked is enough */
 		ereport(is_lock && waited_in_vain ? DEBUG1 : WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("maintenance of topic \"%s\" failed: %s",
 						topic->name, error->message),
 				 error->detail ? errdetail_internal("%s", error->detail) : 0));
+	}
 	waited_in_vain = waited_in_vain || is_lock;
 	return false;
 }
@@ -184,6 +190,29 @@ pgqueue_run_step(const char *name, int32 partition, Step step, void *arg)
 	return more;
 }
 
+static void
+tell_locked(const char *name)
+{
+	pgqueue_failure_note(ERRCODE_LOCK_NOT_AVAILABLE,
+						 "another transaction has locked its table");
+	ereport(WARNING,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("topic \"%s\" is not maintained: another transaction has locked its table",
+					name)));
+}
+
+static void
+tell_broken(const Topic *topic)
+{
+	pgqueue_failure_note(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						 topic->broken);
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("topic \"%s\" cannot be used and is not maintained",
+					topic->name),
+			 errdetail_internal("%s", topic->broken)));
+}
+
 /*
  * Begin with a topic.  Return its number of partitions if the user owns it, and
  * set *log to its table; return 0 if there is nothing to do.  tell: raise a
@@ -194,30 +223,29 @@ pgqueue_maintenance_begin(const char *name, bool tell, Oid *log)
 {
 	Topic	   *topic;
 	bool		locked;
+	bool		owned;
 	int32		n = 0;
 
 	waited_in_vain = pgqueue_needs_process = false;
 	pgqueue_step_begin();
 	topic = pgqueue_attempt_find(name, &locked);
-	if (locked && tell &&
-		has_privs_of_role(GetUserId(),
-						  pgqueue_owner_of(pgqueue_log_of_topic(name))))
-		ereport(WARNING,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("topic \"%s\" is not maintained: another transaction has locked its table",
-						name)));
-	if (topic != NULL && pgqueue_owns_topic(topic))
+	owned = locked ? has_privs_of_role(GetUserId(),
+									   pgqueue_owner_of(pgqueue_log_of_topic(name))) :
+		topic != NULL && pgqueue_owns_topic(topic);
+	pgqueue_failure_begin(!owned ? 0 :
+						  topic != NULL ? topic->id : pgqueue_topic_id(name));
+	if (owned && locked && tell)
+		tell_locked(name);
+	if (owned && !locked)
 	{
 		*log = topic->log;
 		if (topic->broken == NULL)
 			n = topic->npartitions;
 		else if (tell)
-			ereport(WARNING,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("topic \"%s\" cannot be used and is not maintained",
-							topic->name),
-					 errdetail_internal("%s", topic->broken)));
+			tell_broken(topic);
 	}
+	if (!owned && (locked || topic != NULL))
+		pgqueue_left_out = true;
 	pgqueue_step_end();
 	return n;
 }

@@ -80,6 +80,7 @@ typedef struct Shared
 	TimestampTz code_begun;		/* see pgqueue_code_begun */
 	bool		done;			/* all that it was told to do */
 	bool		expired;		/* the topic's code ran too long */
+	Failure		failure;		/* of a step */
 } Shared;
 
 static shm_mq *
@@ -208,17 +209,23 @@ static void
 warn_of_end(const char *topic, const char *failure, bool expired)
 {
 	if (expired)
+	{
+		pgqueue_failure_note(ERRCODE_QUERY_CANCELED,
+							 "functions in constraints or indexes ran too long");
 		ereport(WARNING,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("maintenance of topic \"%s\" was stopped", topic),
 				 errdetail("Functions in its constraints or indexes ran longer than %d ms.",
 						   pgqueue_code_timeout),
 				 errhint("See setting \"queue.code_timeout\".")));
-	else
-		ereport(WARNING,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("maintenance of topic \"%s\" failed: %s", topic,
-						failure != NULL ? failure : "its process ended early")));
+		return;
+	}
+	if (failure == NULL)
+		failure = "its process ended early";
+	pgqueue_failure_note(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, failure);
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("maintenance of topic \"%s\" failed: %s", topic, failure)));
 }
 
 /*
@@ -244,6 +251,8 @@ run_worker(dsm_segment *segment)
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
+		pgqueue_failure_note(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+							 "no background worker is available");
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("topic \"%s\" is not maintained: no background worker is available",
@@ -264,6 +273,9 @@ run_worker(dsm_segment *segment)
 		TerminateBackgroundWorker(handle);
 	}
 	PG_END_TRY();
+	if (shared->failure.failed)
+		pgqueue_failure_note(shared->failure.sqlstate,
+							 shared->failure.message);
 	if (shared->done)
 		return true;
 	warn_of_end(shared->topic, failure, shared->expired || !ended);
@@ -356,6 +368,7 @@ pgqueue_topic_worker_main(Datum arg)
 	n = pgqueue_maintenance_begin(shared->topic, false, &log);
 	if (n > 0 && log == shared->log)
 		(void) pgqueue_maintain_partitions(shared->topic, shared->part, n);
+	shared->failure = *pgqueue_failure();
 	shared->done = true;
 	proc_exit(0);
 }

@@ -25,6 +25,7 @@
 #include "topic/topic.h"
 #include "topic/topic_row.h"
 #include "api/api.h"
+#include "api/maintain.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_topic);
 PG_FUNCTION_INFO_V1(pgqueue_alter_topic);
@@ -423,6 +424,7 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	pgqueue_topic_row_write(&row);
 	CommandCounterIncrement();
 	pgqueue_create_first_segments(pgqueue_topic(name), 0);
+	pgqueue_remind_of_maintenance(pgqueue_topic(name));
 	PG_RETURN_OID(relation_of(PGQUEUE_VIEW_SCHEMA, name));
 }
 
@@ -471,5 +473,6 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_create_first_segments(topic, old_partitions);
+	pgqueue_remind_of_maintenance(pgqueue_topic_refresh(topic));
 	PG_RETURN_VOID();
 }

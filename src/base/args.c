@@ -33,7 +33,10 @@ pgqueue_check_writable(FunctionCallInfo fcinfo)
 	const char *function;
 
 	if (likely(!XactReadOnly && !RecoveryInProgress() && !IsInParallelMode()))
+	{
+		pgqueue_note_use();
 		return;
+	}
 	function = pgqueue_called(fcinfo);
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);

@@ -70,13 +70,15 @@ typedef struct SharedPart
  * base/shmem.c.  A test sets another one.
  */
 #ifndef PGQUEUE_SHARED_VERSION
-#define PGQUEUE_SHARED_VERSION 2
+#define PGQUEUE_SHARED_VERSION 3
 #endif
 
 extern bool pgqueue_shared_attached;
 extern void pgqueue_shared_init(void);
 extern void pgqueue_shared_add(const SharedPart *part);
 extern void pgqueue_shared_attach(void);
+extern void (*pgqueue_first_use) (void);
+extern void pgqueue_note_use(void);
 
 /* ---------------- worker.c ---------------- */
 
@@ -114,6 +116,8 @@ typedef enum RegistryTable
 	REGISTRY_CHECKPOINT,
 	REGISTRY_INCARNATION,
 	REGISTRY_MAINTENANCE_LOG,
+	REGISTRY_MAINTENANCE_ERROR,
+	REGISTRY_PERSISTENT_MAINTENANCE,
 	REGISTRY_GROUP,
 	REGISTRY_PROGRESS,
 	REGISTRY_MEMBER,

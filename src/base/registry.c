@@ -84,6 +84,17 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(partition, INT4OID), REQUIRED(action, TEXTOID),
 			REQUIRED(items, INT8OID), REQUIRED(bytes, INT8OID)
 	}},
+	[REGISTRY_MAINTENANCE_ERROR] = {"maintenance_error",
+		"maintenance_error_pkey", 5, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(part, TEXTOID),
+			REQUIRED(since, TIMESTAMPTZOID), REQUIRED(sqlstate, TEXTOID),
+			REQUIRED(message, TEXTOID)
+	}},
+	[REGISTRY_PERSISTENT_MAINTENANCE] = {"persistent_maintenance",
+		"persistent_maintenance_pkey", 3, {
+			REQUIRED(database, OIDOID), REQUIRED(started_by, QUEUE_ROLE),
+			REQUIRED(started_at, TIMESTAMPTZOID)
+	}},
 	[REGISTRY_GROUP] = {"consumer_group", "consumer_group_name_key", 7, {
 			REQUIRED(group_id, INT4OID), REQUIRED(name, TEXTOID),
 			REQUIRED(owner, QUEUE_ROLE), REQUIRED(created_at, TIMESTAMPTZOID),

@@ -8,10 +8,10 @@
  * for ever, say which layout is in use:
  *
  *    "queue"                    "queue state"
- *    +---------+--------+       +--------------+---------------+
- *    | version | unused |       | append slots | waiters       |
- *    | u32     | 60 B   |       | log/slot.c   | waiters.c     |
- *    +---------+--------+       +--------------+---------------+
+ *    +---------+--------+       +--------------+---------------+------------------+
+ *    | version | unused |       | append slots | waiters       | maintenance      |
+ *    | u32     | 60 B   |       | log/slot.c   | waiters.c     | maintain_state.c |
+ *    +---------+--------+       +--------------+---------------+------------------+
  *
  * version 0: the state is not made yet.  A library that needs another version
  * than it finds refuses to work until the server is restarted.  "queue" has one
@@ -27,6 +27,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -113,6 +114,27 @@ pgqueue_shared_attach(void)
 		place += CACHELINEALIGN(parts[i]->size);
 	}
 	pgqueue_shared_attached = true;
+	pgqueue_note_use();
+}
+
+/*
+ * Called once in a session that may write and is attached; NULL: it was, or is
+ * not to be.  May not raise errors, nor take heavyweight locks: the session may be
+ * in the middle of anything.
+ */
+void		(*pgqueue_first_use) (void) = NULL;
+
+/* Note that the session uses the library. */
+void
+pgqueue_note_use(void)
+{
+	void		(*first_use) (void) = pgqueue_first_use;
+
+	if (likely(first_use == NULL) || !pgqueue_shared_attached ||
+		RecoveryInProgress())
+		return;
+	pgqueue_first_use = NULL;
+	first_use();
 }
 
 /* ---------------- when the library is loaded ---------------- */
