@@ -26,7 +26,6 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "utils/memutils.h"
 
 #include "base/base.h"
@@ -136,27 +135,16 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 
 /* ---------------- the worker ---------------- */
 
-/*
- * After an error: log it, unless the process is to end, and abort the
- * transaction.  What failed is left to the next pass, and noted.
- */
-void
-pgqueue_report_failure(MemoryContext context)
+/* Note the error that is being handled, for queue.maintenance_errors. */
+static void
+note_error(MemoryContext context)
 {
-	MemoryContextSwitchTo(context);
-	HOLD_INTERRUPTS();
-	if (!ShutdownRequestPending)
-	{
-		ErrorData  *error = CopyErrorData();
+	ErrorData  *error;
 
-		EmitErrorReport();
-		pgqueue_failure_note(error->sqlerrcode, error->message);
-		FreeErrorData(error);
-	}
-	AbortCurrentTransaction();
-	FlushErrorState();
-	RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	pgqueue_failure_note(error->sqlerrcode, error->message);
+	FreeErrorData(error);
 }
 
 /* Store why a part of a pass ended early, which may fail as well. */
@@ -187,6 +175,7 @@ maintain_safely(const char *name, MaintainPart part)
 	}
 	PG_CATCH();
 	{
+		note_error(context);
 		pgqueue_report_failure(context);
 		store_safely(part);
 	}
@@ -267,54 +256,6 @@ pass(MemoryContext context)
 	if (there && !ShutdownRequestPending)
 		pgqueue_pass_ended(begun, pgqueue_maintenance_interval);
 	return there;
-}
-
-/*
- * Handle SIGTERM: cancel the current step, and end with success, so that the
- * postmaster does not start the worker again.
- */
-static void
-end_soon(SIGNAL_ARGS)
-{
-	int			save_errno = errno;
-
-	ShutdownRequestPending = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
-	errno = save_errno;
-}
-
-void
-pgqueue_set_up_signals(void)
-{
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, end_soon);
-	BackgroundWorkerUnblockSignals();
-}
-
-/* Sleep so many ms, or until SIGTERM or SIGHUP; others set the latch, too. */
-void
-pgqueue_nap(long ms)
-{
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
-
-	while (!ShutdownRequestPending && !ConfigReloadPending &&
-		   (ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-												 until)) > 0)
-	{
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 ms, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		if (!ShutdownRequestPending)
-			CHECK_FOR_INTERRUPTS();
-	}
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
 }
 
 void

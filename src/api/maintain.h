@@ -8,6 +8,8 @@
 #ifndef QUEUE_MAINTAIN_H
 #define QUEUE_MAINTAIN_H
 
+#include "postmaster/bgworker.h"
+
 #include "topic/topic.h"
 
 /* ---------------- maintain_pass.c ---------------- */
@@ -26,9 +28,6 @@ extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
 
 extern void pgqueue_check_may_commit(FunctionCallInfo fcinfo, const char *hint);
 extern void pgqueue_call_begin(FunctionCallInfo fcinfo);
-extern void pgqueue_report_failure(MemoryContext context);
-extern void pgqueue_set_up_signals(void);
-extern void pgqueue_nap(long ms);
 extern int	pgqueue_maintenance_interval;
 
 /* ---------------- topic_worker.c ---------------- */
@@ -45,7 +44,6 @@ extern bool pgqueue_maintain_elsewhere(const char *topic, Oid log,
 typedef bool (*Step) (Topic *topic, int32 partition, void *arg);
 
 extern bool pgqueue_report_to_user;
-extern void pgqueue_maintenance_process(void);
 extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
 									   const char *action, int64 items,
 									   int64 bytes);
@@ -55,9 +53,16 @@ extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 extern bool pgqueue_needs_process;
 extern int32 pgqueue_maintenance_begin(const char *name, bool tell, Oid *log);
 extern bool pgqueue_left_out;
+
+/* ---------------- maintain_process.c ---------------- */
+
+extern void pgqueue_maintenance_process(void);
 extern void pgqueue_begin_transaction(void);
 extern void pgqueue_step_begin(void);
 extern void pgqueue_step_end(void);
+extern void pgqueue_report_failure(MemoryContext context);
+extern void pgqueue_set_up_signals(void);
+extern void pgqueue_nap(long ms);
 
 /* ---------------- maintain_failure.c ---------------- */
 
@@ -79,15 +84,36 @@ extern void pgqueue_failure_store(MaintainPart part);
 
 /* ---------------- maintain_state.c ---------------- */
 
+typedef struct Maintenance
+{
+	Oid			database;		/* invalid: the entry is free */
+	TimestampTz written_at;
+	int			pid;			/* of the worker; 0: none runs */
+	Oid			started_by;		/* invalid: by the launcher */
+	TimestampTz started_at;
+	TimestampTz pass_begun;		/* the worker's current pass; 0: it does none */
+	TimestampTz pass_ended;		/* the last pass, of any process; 0: none */
+	TimestampTz pass_length;	/* of that, in microseconds */
+	TimestampTz next_pass;		/* the worker's; 0: not known */
+	bool		looked;			/* see maintain_persist.c */
+} Maintenance;
+
 extern void pgqueue_maintain_state_init(void);
+extern void pgqueue_maintenance_read(Maintenance *copy);
 extern bool pgqueue_worker_begin(Oid started_by);
 extern void pgqueue_pass_began(void);
 extern void pgqueue_pass_ended(TimestampTz begun, int next);
 extern bool pgqueue_persistent_begin(void);
 extern void pgqueue_persistent_undo(void);
+
+/* ---------------- maintain_view.c ---------------- */
+
 extern void pgqueue_remind_of_maintenance(const Topic *topic);
 
-/* ---------------- maintain_start.c ---------------- */
+/* ---------------- maintain_register.c ---------------- */
+
+/* Seconds after which a worker that died is started again. */
+#define PGQUEUE_RESTART_SECONDS 10
 
 /* What the maintenance worker is told, in bgw_extra. */
 typedef struct WorkerStart
@@ -96,9 +122,14 @@ typedef struct WorkerStart
 	Oid			started_by;		/* else: which role asked; invalid: launcher */
 } WorkerStart;
 
-extern bool pgqueue_register_persistent(void);
+extern bool pgqueue_has_launcher;
 extern bool pgqueue_may_start_maintenance(Oid role);
-extern bool pgqueue_has_launcher(void);
+extern bool pgqueue_register_maintenance(Oid database, int restart,
+										 WorkerStart start,
+										 BackgroundWorkerHandle **handle);
+
+/* ---------------- maintain_start.c ---------------- */
+
 extern void pgqueue_maintain_worker_init(void);
 
 /* ---------------- maintain_persist.c ---------------- */

@@ -110,7 +110,7 @@ pgqueue_maintenance_expected(void)
 {
 	RoleRef		role;
 
-	return pgqueue_has_launcher() ||
+	return pgqueue_has_launcher ||
 		(read_role(&role) &&
 		 pgqueue_may_start_maintenance(pgqueue_role_oid(&role)));
 }
@@ -128,14 +128,15 @@ look_for_persistent(void)
 	if (MyBgworkerEntry != NULL || !OidIsValid(MyDatabaseId) ||
 		!pgqueue_persistent_begin())
 		return;
-	if (!pgqueue_register_persistent())
+	if (!pgqueue_register_maintenance(MyDatabaseId, PGQUEUE_RESTART_SECONDS,
+									  (WorkerStart) {.persistent = true}, NULL))
 		pgqueue_persistent_undo();
 }
 
 void
 pgqueue_maintain_persist_init(void)
 {
-	if (!pgqueue_has_launcher() && !IsBinaryUpgrade)
+	if (!pgqueue_has_launcher && !IsBinaryUpgrade)
 		pgqueue_first_use = look_for_persistent;
 }
 

@@ -26,9 +26,6 @@ PG_FUNCTION_INFO_V1(pgqueue_stop_maintenance);
 
 PGDLLEXPORT void pgqueue_launcher_main(Datum arg);
 
-/* Seconds after which a worker that died is started again. */
-#define RESTART_SECONDS		10
-
 /* The launcher looks for new databases so often, in milliseconds. */
 #define LAUNCHER_INTERVAL	60000
 
@@ -60,42 +57,9 @@ starter_tag(Oid database)
 }
 
 /*
- * Register a worker.  Return false if the server has no room for it.  restart:
- * seconds after its death, or BGW_NEVER_RESTART.  handle: NULL if the caller does
- * not wait.
- */
-static bool
-register_worker(Oid database, int restart, WorkerStart start,
-				BackgroundWorkerHandle **handle)
-{
-	BackgroundWorker worker;
-
-	StaticAssertStmt(sizeof(WorkerStart) <= BGW_EXTRALEN,
-					 "no room for the start");
-	pgqueue_worker_init(&worker, PGQUEUE_MAINTENANCE_WORKER,
-						"pgqueue_maintenance_main", NULL);
-	worker.bgw_restart_time = restart;
-	worker.bgw_main_arg = ObjectIdGetDatum(database);
-	worker.bgw_notify_pid = handle == NULL ? 0 : MyProcPid;
-	memcpy(worker.bgw_extra, &start, sizeof(start));
-	return RegisterDynamicBackgroundWorker(&worker, handle);
-}
-
-/*
- * Register a worker of this database that begins if maintenance is persistent.
- * Return false if the server has no room for it.
- */
-bool
-pgqueue_register_persistent(void)
-{
-	return register_worker(MyDatabaseId, RESTART_SECONDS,
-						   (WorkerStart) {.persistent = true}, NULL);
-}
-
-/*
  * Start a worker and wait until it is ready.  Return its process, or 0 if it
  * does not get ready; it is then ended, since it might start later.  restart:
- * as above.
+ * seconds after its death, or BGW_NEVER_RESTART.
  *
  * Locks: the caller holds that of starter_tag().
  * Errors: 53400 if the server has no room for it.
@@ -108,8 +72,8 @@ start_worker(Oid database, int restart, Oid started_by)
 	pid_t		ignored;
 	volatile int pid = 0;
 
-	if (!register_worker(database, restart,
-						 (WorkerStart) {.started_by = started_by}, &handle))
+	if (!pgqueue_register_maintenance(database, restart,
+									  (WorkerStart) {.started_by = started_by}, &handle))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no background worker is available"),
@@ -132,13 +96,6 @@ start_worker(Oid database, int restart, Oid started_by)
 	PG_END_TRY();
 	pfree(handle);
 	return pid;
-}
-
-/* Return true if a role may start and stop the worker. */
-bool
-pgqueue_may_start_maintenance(Oid role)
-{
-	return superuser_arg(role) || role == pgqueue_extension_owner();
 }
 
 /* Check that the user may run the worker; lock its start.  Errors: 42501. */
@@ -164,7 +121,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 	begin_command();
 	pid = worker_pid(MyDatabaseId);
 	if (pid == 0)
-		pid = start_worker(MyDatabaseId, RESTART_SECONDS, GetUserId());
+		pid = start_worker(MyDatabaseId, PGQUEUE_RESTART_SECONDS, GetUserId());
 	if (pid == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -279,15 +236,6 @@ pgqueue_launcher_main(Datum arg)
 	proc_exit(1);
 }
 
-/* The library was preloaded, so the launcher starts workers. */
-static bool has_launcher = false;
-
-bool
-pgqueue_has_launcher(void)
-{
-	return has_launcher;
-}
-
 void
 pgqueue_maintain_worker_init(void)
 {
@@ -295,9 +243,9 @@ pgqueue_maintain_worker_init(void)
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	has_launcher = true;
+	pgqueue_has_launcher = true;
 	pgqueue_worker_init(&launcher, "queue launcher", "pgqueue_launcher_main",
 						NULL);
-	launcher.bgw_restart_time = RESTART_SECONDS;
+	launcher.bgw_restart_time = PGQUEUE_RESTART_SECONDS;
 	RegisterBackgroundWorker(&launcher);
 }

@@ -18,40 +18,17 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/lock.h"
-#include "topic/topic.h"
 #include "api/maintain.h"
-
-PG_FUNCTION_INFO_V1(pgqueue_maintenance_state);
 
 #define STATE_TRANCHE "QueueMaintenance"
 #define DATABASES 64
-
-/* Users are told of limits without maintenance if no pass has ended for so long. */
-#define PASS_SECONDS (60 * 60)
-
-typedef struct Maintenance
-{
-	Oid			database;		/* invalid: the entry is free */
-	TimestampTz written_at;
-	int			pid;			/* of the worker; 0: none runs */
-	Oid			started_by;		/* invalid: by the launcher */
-	TimestampTz started_at;
-	TimestampTz pass_begun;		/* the worker's current pass; 0: it does none */
-	TimestampTz pass_ended;		/* the last pass, of any process; 0: none */
-	TimestampTz pass_length;	/* of that, in microseconds */
-	TimestampTz next_pass;		/* the worker's; 0: not known */
-	bool		looked;			/* see maintain_persist.c */
-} Maintenance;
 
 typedef struct SharedMaintenance
 {
@@ -121,8 +98,8 @@ entry_to_write(void)
 }
 
 /* Copy the entry of this database; all is 0 if there is none. */
-static void
-read_entry(Maintenance *copy)
+void
+pgqueue_maintenance_read(Maintenance *copy)
 {
 	*copy = (Maintenance) {0};
 	pgqueue_shared_attach();
@@ -255,73 +232,4 @@ pgqueue_persistent_undo(void)
 	if (entry != NULL)
 		entry->looked = false;
 	LWLockRelease(&shared->lock);
-}
-
-/* ---------------- what users are told ---------------- */
-
-/*
- * Raise a NOTICE if the topic has limits that only maintenance applies, and
- * there is none: no worker runs, or is about to, and no pass was made in an hour.
- */
-void
-pgqueue_remind_of_maintenance(const Topic *topic)
-{
-	Maintenance state;
-
-	if (topic->retention == 0 && topic->retention_bytes == 0 &&
-		!(topic->cleanup_policy & CLEANUP_COMPACT))
-		return;
-	read_entry(&state);
-	if (state.pid != 0 ||
-		(state.pass_ended != 0 &&
-		 GetCurrentTimestamp() - state.pass_ended < PASS_SECONDS * USECS_PER_SEC) ||
-		pgqueue_maintenance_expected())
-		return;
-	ereport(NOTICE,
-			(errmsg("the limits of topic \"%s\" have no effect yet: maintenance is not running in this database",
-					topic->name),
-			 errhint("Start it with queue.start_maintenance(), or CALL queue.maintain() regularly.")));
-}
-
-static void
-set_time(TimestampTz time, Datum *value, bool *null)
-{
-	*value = TimestampTzGetDatum(time);
-	*null = time == 0;
-}
-
-/*
- * () -> (pid, started_by, started_at, pass_begun, last_pass, last_duration,
- * next_pass); no row if the user is neither a monitor nor may start the worker.
- */
-Datum
-pgqueue_maintenance_state(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Maintenance state;
-	Datum		values[7];
-	bool		nulls[7];
-	Interval   *length = palloc0(sizeof(Interval));
-	char	   *role;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (!pgqueue_is_monitor() && !pgqueue_may_start_maintenance(GetUserId()))
-		return (Datum) 0;
-	read_entry(&state);
-	role = OidIsValid(state.started_by) ?
-		GetUserNameFromId(state.started_by, true) : NULL;
-	length->time = state.pass_length;
-	values[0] = Int32GetDatum(state.pid);
-	nulls[0] = state.pid == 0;
-	values[1] = role == NULL ? (Datum) 0 :
-		DirectFunctionCall1(namein, CStringGetDatum(role));
-	nulls[1] = role == NULL || state.pid == 0;
-	set_time(state.pid == 0 ? 0 : state.started_at, &values[2], &nulls[2]);
-	set_time(state.pass_begun, &values[3], &nulls[3]);
-	set_time(state.pass_ended, &values[4], &nulls[4]);
-	values[5] = IntervalPGetDatum(length);
-	nulls[5] = state.pass_ended == 0;
-	set_time(state.next_pass, &values[6], &nulls[6]);
-	pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
-	return (Datum) 0;
 }

@@ -12,11 +12,9 @@
  */
 #include "postgres.h"
 
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 #include "base/base.h"
 #include "base/lock.h"
@@ -248,56 +246,4 @@ pgqueue_maintenance_begin(const char *name, bool tell, Oid *log)
 		pgqueue_left_out = true;
 	pgqueue_step_end();
 	return n;
-}
-
-/* ---------------- transactions ---------------- */
-
-/* This process was started for maintenance; else a CALL does it. */
-static bool in_worker = false;
-
-/* What is current between transactions. */
-static MemoryContext outside;
-
-/* Begin a transaction that pg_stat_activity shows with its own time. */
-void
-pgqueue_begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-}
-
-/* Begin a transaction with a snapshot; in a CALL it has begun already. */
-void
-pgqueue_step_begin(void)
-{
-	outside = CurrentMemoryContext;
-	if (in_worker)
-		pgqueue_begin_transaction();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-void
-pgqueue_step_end(void)
-{
-	PopActiveSnapshot();
-	if (in_worker)
-		CommitTransactionCommand();
-	else
-		SPI_commit();
-	MemoryContextSwitchTo(outside);
-}
-
-/* Make this a process for maintenance, with the settings that it needs. */
-void
-pgqueue_maintenance_process(void)
-{
-	in_worker = true;
-	SetConfigOption("application_name", "queue maintenance", PGC_USERSET,
-					PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,
-					PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed",
-					PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", psprintf("%d", PGQUEUE_LOCK_PATIENCE),
-					PGC_SUSET, PGC_S_OVERRIDE);
 }
