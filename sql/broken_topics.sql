@@ -1,11 +1,16 @@
 -- A fault of one topic does not stop the others: views leave it out, commands
 -- over all topics warn once and go on, queue.topics says what is wrong, and
 -- queue.drop_topic() drops whatever is left.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE ROLE regress_broken;
 GRANT CREATE ON SCHEMA topic TO regress_broken;
 SET ROLE regress_broken;
 SELECT name, queue.create_topic(name, 2, value_type => 'text', segment_messages => 10) IS NOT NULL AS made
   FROM unnest(ARRAY['column', 'fine', 'foreign', 'heap', 'hole', 'none', 'policy', 'row', 'second', 'table', 'view']) name;
+RESET ROLE;
+SELECT count(pg_temp.use_all(name)) FROM queue.topic;
+SET ROLE regress_broken;
 SELECT queue.create_group('broken', name), (queue.produce(name, 'a', partition => 0)).offset
   FROM unnest(ARRAY['column', 'fine', 'foreign', 'heap', 'hole', 'none', 'policy', 'row', 'second', 'table', 'view']) name;
 RESET ROLE;

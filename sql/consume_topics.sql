@@ -8,6 +8,9 @@ SELECT queue.create_topic('b', 1, 'text');
 SELECT queue.create_topic('c', 3, 'text');
 SELECT queue.create_topic('numbers', 1, 'int');
 SELECT queue.create_topic('documents');
+SELECT FROM pg_temp.use_all('a');
+SELECT FROM pg_temp.use_all('b');
+SELECT FROM pg_temp.use_all('c');
 SELECT sum(count) FROM unnest(ARRAY['a', 'b', 'c']) topic,
 	queue.produce_batch(topic, ARRAY(SELECT topic || n FROM generate_series(1, 60) n), partition => 0);
 

@@ -59,6 +59,10 @@ SELECT count(*), min("offset"), max("offset") FROM topic.f;
 -- Large values: frozen means TOAST, too.
 SELECT queue.create_topic('large', 1, 'text', segment_messages => 10);
 SELECT log AS large FROM queue.topic WHERE name = 'large' \gset
+SELECT "offset" FROM queue.produce('large', 'first');
+SET queue.allow_ddl = on;
+TRUNCATE :large;
+RESET queue.allow_ddl;
 DO $$ DECLARE s regclass; BEGIN FOR s IN SELECT segment FROM queue.segments WHERE topic = 'large' LOOP EXECUTE format('ALTER TABLE %s ALTER value SET STORAGE EXTERNAL', s); END LOOP; END $$;
 CALL pg_temp.fill('large', 2, 10, 5000);
 SELECT segment AS seg, c.reltoastrelid::regclass AS toast
@@ -73,6 +77,11 @@ SELECT * FROM pg_temp.state WHERE topic = 'large';
 
 -- Neither file is shortened, which would take an exclusive lock.
 SELECT queue.create_topic('tail', 1, 'text');
+SELECT log AS tail FROM queue.topic WHERE name = 'tail' \gset
+SELECT "offset" FROM queue.produce('tail', 'first');
+SET queue.allow_ddl = on;
+TRUNCATE :tail;
+RESET queue.allow_ddl;
 SELECT segment AS seg, c.reltoastrelid::regclass AS toast
   FROM queue.segments JOIN pg_class c ON c.oid = segment
  WHERE topic = 'tail' AND first_offset = 0 \gset tail_

@@ -1,7 +1,10 @@
 --
 -- Offsets that a row brings, as a restore does: they must ascend in a segment.
 --
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('o', 2, 'text', segment_messages => 100);
+SELECT FROM pg_temp.use_all('o');
 SELECT log FROM queue.topic WHERE name = 'o' \gset
 SELECT segment FROM queue.segments WHERE topic = 'o' AND partition = 0 AND first_offset = 0 \gset
 SELECT segment AS next FROM queue.segments WHERE topic = 'o' AND partition = 0 AND first_offset = 100 \gset
@@ -54,6 +57,7 @@ SELECT queue.drop_topic('o');
 
 -- Times never go back, also over a segment's bound and when the clock does.
 SELECT queue.create_topic('time', 1, 'text', segment_messages => 100);
+SELECT FROM pg_temp.use_all('time');
 SELECT segment FROM queue.segments WHERE topic = 'time' ORDER BY first_offset LIMIT 1 \gset
 INSERT INTO :segment VALUES (97, '2999-01-01 00:00:00+00', 0, NULL, 'a', NULL);
 SELECT "offset", "timestamp" = '2999-01-01 00:00:00+00' AS not_back FROM queue.produce('time', 'b');
@@ -64,11 +68,13 @@ SELECT queue.drop_topic('time');
 
 -- Many, with values that are toasted.
 SELECT queue.create_topic('l', 1, 'text');
+SELECT FROM pg_temp.use_all('l');
 SELECT count FROM queue.produce_batch('l', ARRAY(SELECT repeat(md5(n::text), n % 200) FROM generate_series(1, 3000) n));
 CREATE TEMP TABLE saved AS SELECT "offset", "timestamp", partition, key, value, headers FROM topic.l;
 SELECT md5(string_agg(value, '' ORDER BY "offset")) AS sum FROM saved \gset
 SELECT queue.drop_topic('l');
 SELECT queue.create_topic('l', 1, 'text');
+SELECT FROM pg_temp.use_all('l');
 SELECT log FROM queue.topic WHERE name = 'l' \gset
 INSERT INTO :log SELECT * FROM saved ORDER BY "offset";
 SELECT count(*), md5(string_agg(value, '' ORDER BY m.offset)) = :'sum' AS same, max(m.offset) FROM queue.fetch_typed('l', 0, 0, NULL::text, 10000) m;
@@ -77,6 +83,7 @@ SELECT * FROM queue.verify('l');
 SELECT queue.drop_topic('l');
 -- In another order.
 SELECT queue.create_topic('l', 1, 'text');
+SELECT FROM pg_temp.use_all('l');
 SELECT log FROM queue.topic WHERE name = 'l' \gset
 \set VERBOSITY sqlstate
 INSERT INTO :log SELECT * FROM saved ORDER BY "offset" DESC;
@@ -86,6 +93,7 @@ SELECT queue.drop_topic('l');
 -- FREEZE is ignored: other sessions must not see rows that may be rolled back.
 BEGIN;
 SELECT queue.create_topic('fr', 1, 'text');
+SELECT FROM pg_temp.use_all('fr');
 SELECT segment FROM queue.segments WHERE topic = 'fr' ORDER BY first_offset LIMIT 1 \gset
 COPY :segment FROM STDIN (FREEZE);
 0	2001-01-01	0	\N	a	\N

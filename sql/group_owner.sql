@@ -11,6 +11,7 @@ CREATE ROLE regress_queue_ops IN ROLE regress_queue_app;
 GRANT CREATE ON SCHEMA topic TO regress_queue_owner;
 SET ROLE regress_queue_owner;
 SELECT queue.create_topic('mine', 2, 'text', segment_messages => 5, retention => '1 millisecond');
+SELECT FROM pg_temp.use_all('mine');
 GRANT SELECT, INSERT ON topic.mine TO regress_queue_reader, regress_queue_app;
 RESET ROLE;
 SELECT queue.create_topic('other', 1, 'text');

@@ -10,6 +10,8 @@ SELECT attname FROM pg_attribute WHERE attrelid = 'queue.group_summary'::regclas
 
 -- Several groups, topics and partitions.
 SELECT queue.create_topic('v', 2, 'text'), queue.create_topic('w', 3, 'text');
+SELECT FROM pg_temp.use_all('v');
+SELECT FROM pg_temp.use_all('w');
 SELECT log AS v FROM queue.topic WHERE name = 'v' \gset
 INSERT INTO :v SELECT n, now() - interval '1 hour' + n * interval '10 minutes', 0, NULL, 'x', NULL FROM generate_series(0, 4) n;
 SELECT count FROM queue.produce_batch('w', ARRAY['a', 'b', 'c'], partition => 0);
@@ -29,6 +31,7 @@ SELECT consumer_group, partition, oldest_unread_age >= '0' AS known FROM queue.c
 SELECT consumer_group, oldest_unread_age BETWEEN '39 minutes' AND '45 minutes' AS "40 minutes" FROM queue.group_summary ORDER BY 1;
 -- As the statement's time goes, not the transaction's; never negative.
 SELECT queue.create_topic('ahead', 1, 'text');
+SELECT FROM pg_temp.use_all('ahead');
 SELECT log AS ahead FROM queue.topic WHERE name = 'ahead' \gset
 INSERT INTO :ahead VALUES (0, '2999-01-01', 0, NULL, 'x', NULL);
 SELECT queue.create_group('one', 'ahead');
@@ -97,6 +100,11 @@ SELECT queue.alter_group('two', owner => current_user);
 DROP ROLE regress_views;
 -- One with members and no offsets, in the topics of its members.
 SELECT queue.create_topic('v', 2, 'text');
+SELECT count(*) FROM queue.poll_typed('two', 'v', 'member', NULL::text, 0);
+SELECT consumer_group, topic, partition, current_offset, lag, member FROM queue.consumer_groups WHERE consumer_group = 'two' ORDER BY 3;
+SELECT consumer_group, topics, partitions, members, lag FROM queue.group_summary WHERE consumer_group = 'two';
+-- ... and in their partitions, when these are used.
+SELECT FROM pg_temp.use_all('v');
 SELECT count(*) FROM queue.poll_typed('two', 'v', 'member', NULL::text, 0);
 SELECT consumer_group, topic, partition, current_offset, lag, member FROM queue.consumer_groups WHERE consumer_group = 'two' ORDER BY 3;
 SELECT consumer_group, topics, partitions, members, lag FROM queue.group_summary WHERE consumer_group = 'two';
@@ -222,6 +230,7 @@ SELECT queue.drop_group('all');
 
 -- Times that a topic's owner has stored himself, for which there is no age.
 SELECT queue.create_topic('timeless', 2, 'text');
+SELECT FROM pg_temp.use_all('timeless');
 SELECT queue.create_group('late', 'timeless');
 SELECT log AS timeless FROM queue.topic WHERE name = 'timeless' \gset
 INSERT INTO :timeless (partition, "offset", "timestamp", value) VALUES (0, 0, 'infinity', 'x'), (1, 0, '-infinity', 'x');

@@ -104,9 +104,9 @@ SELECT queue.drop_topic('c');
 -- UNIQUE, on a segment (on the table the key would have to hold the partition
 -- and the offset): the message is refused, others are not.
 SELECT queue.create_topic('u', 1, 'text');
+SELECT "offset" FROM queue.produce('u', '1', key => 'a');
 SELECT segment FROM queue.segments WHERE topic = 'u' ORDER BY first_offset LIMIT 1 \gset
 CREATE UNIQUE INDEX u_key ON :segment (key);
-SELECT "offset" FROM queue.produce('u', '1', key => 'a');
 \set VERBOSITY sqlstate
 SELECT queue.produce('u', '2', key => 'a');
 SELECT queue.produce_batch('u', ARRAY['3', '4', '5'], ARRAY['b', 'c', 'b']);

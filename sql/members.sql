@@ -30,6 +30,7 @@ CREATE VIEW pg_temp.owners AS
 	SELECT member, partitions, in_hand, alive FROM queue.members WHERE consumer_group = 'g' ORDER BY topic, member;
 
 SELECT queue.create_topic('t', 6);
+SELECT FROM pg_temp.use_all('t');
 -- The first has all; the second takes half, from the end; the third takes from both.
 SELECT pg_temp.live('a');
 SELECT * FROM pg_temp.owners;
@@ -132,6 +133,7 @@ SELECT sum(count) FROM generate_series(0, 5) p, queue.produce_batch('t', ARRAY['
 SELECT pg_temp.take('b');
 SELECT * FROM pg_temp.owners;
 \c -
+\i :abs_srcdir/sql/include/helpers.sql
 CREATE FUNCTION pg_temp.live(member text, topic text DEFAULT 't') RETURNS bigint LANGUAGE sql AS $$
 	SELECT count(*) FROM queue.poll('g', topic, $1, 0)
 $$;
@@ -164,8 +166,11 @@ UPDATE queue.member SET expires_at = now() + interval '59 minutes' WHERE name = 
 SELECT count(*) FROM queue.poll('g', 't', 'b', 0, lease => '1 hour');
 SELECT expires_at > now() + interval '1 hour 20 minutes' AS renewed FROM queue.members WHERE member = 'b';
 
--- Partitions that are added have no owner; then they are shared.
+-- Partitions that are added have no owner; they are shared when they are used.
 SELECT queue.alter_topic('t', 9);
+SELECT pg_temp.live('a');
+SELECT * FROM pg_temp.owners;
+SELECT FROM pg_temp.use_all('t', 6);
 SELECT * FROM pg_temp.owners;
 SELECT pg_temp.live('a');
 SELECT * FROM pg_temp.owners;
@@ -192,6 +197,7 @@ SELECT (SELECT count(*) FROM queue.poll('g', 't', 'x', 0)) + (SELECT count(*) FR
 	queue.leave('g', 't', 'x'), queue.leave('g', 't', 'z');
 SELECT member, partitions FROM pg_temp.owners;
 SELECT queue.create_topic('v', 2);
+SELECT FROM pg_temp.use_all('v');
 SELECT (SELECT count(*) FROM queue.poll('g', 'v', 'x', 0)) + (SELECT count(*) FROM queue.poll('g', 'v', 'y', 0)) AS polls;
 SELECT member, partitions FROM queue.members WHERE topic = 'v' ORDER BY 1;
 SELECT queue.drop_topic('v');
@@ -210,6 +216,7 @@ SELECT count(*) FROM queue.member;
 -- 64 partitions, eight members, of which one dies: exactly its partitions change
 -- hands, each once.
 SELECT queue.create_topic('wide', 64);
+SELECT FROM pg_temp.use_all('wide');
 SELECT count(*) FROM generate_series(1, 8) m, generate_series(1, 3) round, LATERAL (SELECT pg_temp.live('m' || m + 0 * round, 'wide')) x;
 SELECT member, cardinality(partitions) FROM queue.members ORDER BY 1;
 SELECT count(*), count(DISTINCT p) FROM queue.members, unnest(partitions) p;

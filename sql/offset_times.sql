@@ -7,6 +7,7 @@
 SET timezone = 'UTC';
 -- A message each minute over two segments; all of one time; none.
 SELECT queue.create_topic('t', 3, 'text', segment_messages => 4);
+SELECT FROM pg_temp.use_all('t');
 SELECT log FROM queue.topic WHERE name = 't' \gset
 INSERT INTO :log SELECT n, timestamptz '2001-01-01' + n * interval '1 minute', 0, NULL, 'm' || n, NULL FROM generate_series(0, 7) n;
 INSERT INTO :log SELECT n, timestamptz '2001-01-01 00:03', 1, NULL, 'm' || n, NULL FROM generate_series(1, 6) n;
@@ -168,6 +169,7 @@ BEGIN
 		END;
 	END LOOP;
 END $$;
+SELECT FROM pg_temp.use_all('p');
 SELECT pg_temp.load_all();
 SELECT count(*), bool_and(ok) AS ascending FROM (SELECT "timestamp" >= coalesce(lag("timestamp") OVER (ORDER BY "offset"), '-infinity') AS ok FROM topic.p) t;
 CREATE INDEX ON :p (partition, "timestamp", "offset");

@@ -191,6 +191,7 @@ UPDATE queue.assignment SET partitions = '{NULL,0}' WHERE group_id = (SELECT gro
 SELECT DISTINCT partition FROM queue.poll('assigned', 't', 'm') ORDER BY 1;
 -- Nor does it matter that two own the same, which only a superuser can say.
 SELECT queue.create_topic('four', 4);
+SELECT FROM pg_temp.use_all('four');
 SELECT count(*) FROM queue.poll('four', 'four', 'a', 0);
 SELECT count(*) FROM queue.poll('four', 'four', 'b', 0);
 UPDATE queue.assignment SET partitions = CASE name WHEN 'a' THEN '{1,2,3,0}' ELSE '{0}' END::int[]

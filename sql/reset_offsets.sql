@@ -6,6 +6,7 @@
 \i :abs_srcdir/sql/include/helpers.sql
 -- Two partitions, five and three messages; a minute between two messages.
 SELECT queue.create_topic('r', 2, 'text');
+SELECT FROM pg_temp.use_all('r');
 SELECT log FROM queue.topic WHERE name = 'r' \gset
 INSERT INTO :log
 SELECT n, timestamptz '2001-01-01 00:00:00+00' + n * interval '1 minute', 0, NULL, 'm' || n, NULL FROM generate_series(0, 4) n;

@@ -8,6 +8,7 @@ SELECT topic, partition, min(first_offset) AS first_segment, sum(messages) AS me
   FROM queue.segments GROUP BY 1, 2 ORDER BY 1, 2;
 
 SELECT queue.create_topic('t', 2, 'text', segment_messages => 10);
+SELECT FROM pg_temp.use_all('t');
 CALL pg_temp.fill('t', 10);
 SELECT * FROM pg_temp.kept;
 SELECT segment IS NOT NULL AS there, first_offset, messages, first_time <= last_time AS ordered, sealed, frozen
@@ -91,8 +92,8 @@ SELECT left(pg_temp.error_of('SELECT * FROM queue.consume_typed(''held'', ''size
 SELECT DISTINCT action FROM queue.maintenance_log WHERE action <> 'segments made' AND topic IN (SELECT topic FROM queue.topics) ORDER BY 1;
 -- It is forgotten after a while, by the maintenance of any topic: also what was done
 -- to a topic that was dropped.
-SELECT queue.create_topic('gone', value_type => 'text');
-SELECT (queue.produce('gone', 'm')).offset;
+SELECT queue.create_topic('gone', value_type => 'text', segment_messages => 10, retention => '1 millisecond');
+CALL pg_temp.fill('gone', 2);
 CALL queue.maintain('gone');
 SELECT queue.drop_topic('gone');
 UPDATE queue.maintenance_log SET done_at = done_at - interval '8 days';

@@ -1,6 +1,8 @@
 --
 -- Segments: bursts over many bounds, width, names, holes.
 --
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 
 -- A burst over many segments within one call, one message at a time, INSERT and
 -- COPY: nothing fails, nothing is missing, nothing lies in the wrong segment.
@@ -111,12 +113,14 @@ SELECT queue.drop_topic('locked');
 
 -- Adaptive by default: wide from the start.
 SELECT queue.create_topic('wide', 1, 'int');
+SELECT "offset" FROM queue.produce('wide', 0);
 SELECT count(*) >= 2 AS ahead, min(end_offset - first_offset) >= 100000 AS wide FROM queue.segments WHERE topic = 'wide';
 SELECT queue.drop_topic('wide');
 
 -- A segment removed without the extension is an error, XX001, not a log that goes on
 -- without it.
 SELECT queue.create_topic('hole', 2, 'int', segment_messages => 10);
+SELECT FROM pg_temp.use_all('hole');
 SELECT log FROM queue.topic WHERE name = 'hole' \gset
 SELECT count FROM queue.produce_batch('hole', ARRAY(SELECT generate_series(0, 34)), partition => 0);
 SELECT segment FROM queue.segments WHERE topic = 'hole' AND partition = 0 AND first_offset = 10 \gset
@@ -192,6 +196,7 @@ SELECT queue.create_topic('space2', 1, 'text', segment_messages => 4);
 SELECT count FROM queue.produce_batch('space2', array_fill('inline'::text, ARRAY[20]));
 COMMIT;
 SELECT queue.alter_topic('space', 3);
+SELECT "offset" FROM queue.produce('space', 'first', partition => 2);
 SHOW default_tablespace;
 RESET default_tablespace;
 RESET ROLE;

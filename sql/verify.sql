@@ -1,6 +1,8 @@
 --
 -- queue.verify: no row for a log that keeps its rules, whatever was done to it.
 --
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('v', 2, 'text', segment_messages => 100);
 SELECT log FROM queue.topic WHERE name = 'v' \gset
 SELECT * FROM queue.verify('v');
@@ -31,6 +33,7 @@ SELECT queue.drop_topic('v');
 
 -- What can be done wrong with given times is found: they must not go back.
 SELECT queue.create_topic('w', 1, 'text');
+SELECT FROM pg_temp.use_all('w');
 SELECT segment FROM queue.segments WHERE topic = 'w' ORDER BY first_offset LIMIT 1 \gset
 INSERT INTO :segment VALUES
   (0, '2001-01-01 00:00:02', 0, NULL, 'a', NULL),
@@ -41,6 +44,7 @@ SELECT queue.drop_topic('w');
 
 -- A table in another order does not become a log.
 SELECT queue.create_topic('x', 1, 'text', segment_messages => 10);
+SELECT FROM pg_temp.use_all('x');
 SELECT log FROM queue.topic WHERE name = 'x' \gset
 SELECT count FROM queue.produce_batch('x', ARRAY['a', 'b', 'c']);
 SELECT segment FROM queue.segments WHERE topic = 'x' ORDER BY first_offset LIMIT 1 \gset

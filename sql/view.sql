@@ -1,6 +1,8 @@
 --
 -- A topic's view topic.<name>: INSERT and COPY.
 --
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
 SELECT queue.create_topic('sale', partitions => 2);
 
 -- INSERT answers with what the log assigned.
@@ -132,6 +134,7 @@ SELECT "offset", value FROM topic.audit ORDER BY "offset";
 -- A constraint's function runs once for each message, in whatever chunks they are
 -- written.
 SELECT queue.create_topic('checked', 1, 'text');
+SELECT FROM pg_temp.use_all('checked');
 SELECT log FROM queue.topic WHERE name = 'checked' \gset checked_
 CREATE SEQUENCE checks;
 CREATE FUNCTION counted(v text) RETURNS boolean LANGUAGE sql AS $$SELECT nextval('checks') > 0$$;

@@ -52,6 +52,7 @@ CALL queue.wait('billing', 'orders');
 SELECT "offset", value FROM queue.consume('billing', 'orders');
 
 -- No session sleeps over an offset that lies outside the log: consume tells.
+SELECT "offset" FROM queue.produce('words', 'first');
 SELECT queue.create_group('lost', 'words');
 INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, generation, committed_offset, committed_at)
 	SELECT group_id, topic_id, 0, false, 'c', 1000, 77, now()

@@ -56,6 +56,15 @@ BEGIN
 	CALL pg_temp.settle(topic, partition, least(n, 2));
 END $$;
 
+-- Make the first segments of all partitions of a topic from a number on, and leave
+-- them empty.
+CREATE FUNCTION pg_temp.use_all(topic text, first int DEFAULT 0) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET queue.allow_ddl = on AS $$
+BEGIN
+	EXECUTE format('INSERT INTO topic.%I (partition, key) SELECT generate_series(%s, partitions - 1), ''k'' FROM queue.topic WHERE name = %L',
+		topic, first, topic);
+	EXECUTE (SELECT 'TRUNCATE ' || string_agg(segment::text, ', ') FROM queue.segments s WHERE s.topic = use_all.topic AND partition >= first);
+END $$;
+
 -- Let the lease of a member expire.
 CREATE FUNCTION pg_temp.expire(member text) RETURNS void LANGUAGE sql AS $$
 	UPDATE queue.member SET expires_at = now() - interval '1 hour' WHERE name = $1

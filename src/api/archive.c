@@ -119,7 +119,7 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 static Segment *
 oldest_sealed(Topic *topic, int32 partition)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int64		log_start = pgqueue_log_start(topic, partition);
 
 	if (pgqueue_segments_sealed(topic, part) == 0)

@@ -66,12 +66,15 @@ static bool
 anything_to_read(const Taker *taker, Topic *topic)
 {
 	const WaitTarget *target = &taker->target;
-	int			n = target->partitions != NULL ? target->npartitions :
-		topic->npartitions;
+	const int32 *partitions = target->partitions;
+	int			n = target->npartitions;
 
+	topic = pgqueue_topic_refresh(topic);
+	if (partitions == NULL)
+		partitions = pgqueue_used_partitions(topic, &n);
 	for (int i = 0; i < n; i++)
 	{
-		int32		p = target->partitions ? target->partitions[i] : i;
+		int32		p = partitions[i];
 		Found		place;
 
 		/* removed meanwhile: look again from the new log start */
@@ -97,9 +100,7 @@ consume_topic(Taker *taker, Topic *topic)
 		if (!pgqueue_group_ensure(&target->group, NULL))
 			taker->patience = PATIENCE;
 	}
-	return pgqueue_take(taker, topic, target->partitions,
-						target->partitions ? target->npartitions :
-						topic->npartitions);
+	return pgqueue_take(taker, topic, target->partitions, target->npartitions);
 }
 
 /*

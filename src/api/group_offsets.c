@@ -9,7 +9,7 @@
  * or RATE_ROWS moves of the offset, give the rate.  The rest of the history is
  * skipped.  The ends of a partition are looked up once for all groups.
  *
- * Partitions that the group has not begun to read have no row in
+ * Used partitions that the group has not begun to read have no row in
  * queue.progress.  They have one in the result, without an offset: the group
  * will begin them at the log start, so all their messages count as lag.  So do
  * the partitions of a topic in which the group has members, and no row at all.
@@ -197,15 +197,24 @@ put_row(Walk *walk, const Newest *newest, const float8 *rate)
 	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
 }
 
-/* Put out rows of partitions without progress, from one down to until + 1. */
+/*
+ * Put out rows of used partitions without progress: those behind a partition of
+ * the first *n, the last one first.  Leave in *n those before it.
+ */
 static void
-put_unseen(Walk *walk, int32 from, int32 until)
+put_unseen(Walk *walk, int *n, int32 partition)
 {
+	const int32 *used = walk->topic->used;
 	Newest		none;
 
 	memset(none.nulls, true, sizeof(none.nulls));
-	for (none.partition = from; none.partition > until; none.partition--)
+	for (; *n > 0 && used[*n - 1] > partition; --*n)
+	{
+		none.partition = used[*n - 1];
 		put_row(walk, &none, NULL);
+	}
+	if (*n > 0 && used[*n - 1] == partition)
+		--*n;
 }
 
 /* ---------------- the walk ---------------- */
@@ -339,26 +348,39 @@ static void
 put_pair(Walk *walk)
 {
 	const Place pair = walk->place;
-	int32		unseen;
+	int			unseen;
 
 	if (!pgqueue_begin_pair(walk))
 	{
 		skip(walk, 1);
 		return;
 	}
-	unseen = walk->topic->npartitions - 1;
+	unseen = walk->topic->nused;
 	while (is_at(walk, &pair, false))
 	{
-		int32		partition = walk->place.partition;
-
-		put_unseen(walk, unseen, partition);
-		unseen = partition - 1;
+		put_unseen(walk, &unseen, walk->place.partition);
 		put_place(walk);
 	}
-	put_unseen(walk, unseen, -1);
+	put_unseen(walk, &unseen, -1);
 }
 
-/* Put out the rows of groups and topics that have members, and no offset. */
+/* Put out the row of a group without partitions.  topic: its name, or 0: none. */
+static void
+put_bare(Walk *walk, Datum group, Datum topic)
+{
+	Datum		values[OUT_COLUMNS] = {[OUT_GROUP] = group,[OUT_TOPIC] = topic};
+	bool		nulls[OUT_COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	nulls[OUT_GROUP] = false;
+	nulls[OUT_TOPIC] = topic == 0;
+	pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
+}
+
+/*
+ * Put out the rows of groups and topics that have members, and no offset: one
+ * without a partition if no partition is used.
+ */
 static void
 put_members_only(Walk *walk)
 {
@@ -371,7 +393,13 @@ put_members_only(Walk *walk)
 	{
 		walk->place = (Place) {pair->group, pair->topic};
 		if (pgqueue_begin_pair(walk))
-			put_unseen(walk, walk->topic->npartitions - 1, -1);
+		{
+			int			unseen = walk->topic->nused;
+
+			if (unseen == 0)
+				put_bare(walk, walk->group->name, walk->topic->name);
+			put_unseen(walk, &unseen, -1);
+		}
 	}
 }
 
@@ -385,15 +413,9 @@ put_lone_groups(Walk *walk)
 	hash_seq_init(&scan, walk->groups);
 	while ((listed = hash_seq_search(&scan)) != NULL)
 	{
-		Datum		values[OUT_COLUMNS] = {listed->name};
-		bool		nulls[OUT_COLUMNS];
-
-		if (listed->has_topic ||
-			!(pgqueue_is_monitor() || pgqueue_belongs(&listed->group.owner)))
-			continue;
-		memset(nulls, true, sizeof(nulls));
-		nulls[OUT_GROUP] = false;
-		pgqueue_put_row(walk->rsinfo, values, nulls, OUT_COLUMNS);
+		if (!listed->has_topic &&
+			(pgqueue_is_monitor() || pgqueue_belongs(&listed->group.owner)))
+			put_bare(walk, listed->name, 0);
 	}
 }
 

@@ -46,6 +46,8 @@ typedef struct ListedTopic
 	int			npartitions;
 	KnownEnds  *partitions;
 	bool		has_metadata;	/* the user may see what applications stored */
+	int			nused;
+	int32	   *used;			/* partitions, as pgqueue_used_partitions() */
 	bool		warned;			/* a WARNING was raised for it */
 } ListedTopic;
 

@@ -52,6 +52,7 @@ list_topics(Walk *walk)
 		listed->topic = topic;
 		listed->name = CStringGetTextDatum(topic->name);
 		listed->npartitions = topic->npartitions;
+		listed->used = pgqueue_used_partitions(topic, &listed->nused);
 		listed->partitions = palloc0(topic->npartitions * sizeof(KnownEnds));
 		listed->has_metadata = pgqueue_may_use(topic);
 		listed->warned = false;

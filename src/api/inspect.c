@@ -132,16 +132,17 @@ static void
 look_at_partition(Topic *topic, void *arg)
 {
 	PartitionTask *task = arg;
-	Partition  *part = &topic->partitions[task->partition];
+	Partition  *part = pgqueue_partition(topic, task->partition);
 
 	task->segments = part->nsegments;
+	task->has_ends = false;
 	if (!pgqueue_partition_broken(topic, task->partition))
 	{
 		pgqueue_log_ends(topic, task->partition, &task->ends);
 		task->has_ends = true;
 	}
 	/* the description may be another one by now */
-	part = &topic->partitions[task->partition];
+	part = pgqueue_partition(topic, task->partition);
 	for (int i = 0; i < part->nsegments; i++)
 		task->bytes += pgqueue_total_bytes(part->segments[i].relid);
 }
@@ -158,9 +159,9 @@ list_partitions(Topic *topic, ReturnSetInfo *rsinfo)
 	/* the name may stand for another topic by then */
 	for (int32 p = 0; p < npartitions && topic->id == id; p++)
 	{
-		PartitionTask task = {.partition = p};
-		bool		read = pgqueue_attempt(topic, look_at_partition, &task,
-										   &warned);
+		PartitionTask task = {.partition = p,.has_ends = true};
+		bool		read = pgqueue_partition_unused(topic, p) ||
+			pgqueue_attempt(topic, look_at_partition, &task, &warned);
 		Datum		values[] = {
 			name,
 			Int32GetDatum(p),
@@ -190,9 +191,9 @@ list_segments(Topic *topic, ReturnSetInfo *rsinfo)
 {
 	Datum		name = CStringGetTextDatum(topic->name);
 
-	for (int32 p = 0; p < topic->npartitions; p++)
+	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
 	{
-		Partition  *part = &topic->partitions[p];
+		Partition  *part = pgqueue_partition(topic, p);
 
 		for (int i = 0; i < part->nsegments; i++)
 		{

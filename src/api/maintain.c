@@ -55,10 +55,11 @@ static void
 maintain_topic(const char *name, MaintainPart part)
 {
 	Oid			log;
-	int32		n = pgqueue_maintenance_begin(name, part == MAINTAIN_SPACE,
-											  &log);
+	List	   *partitions;
 
-	if (pgqueue_maintain_partitions(name, part, n) &&
+	if (pgqueue_maintenance_begin(name, part == MAINTAIN_SPACE, &log,
+								  &partitions) &&
+		pgqueue_maintain_partitions(name, part, partitions) &&
 		!pgqueue_maintain_elsewhere(name, log, part))
 		pgqueue_run_step(name, -1, tell_stopped, NULL);
 	pgqueue_failure_store(part);

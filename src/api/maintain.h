@@ -22,7 +22,7 @@ typedef enum MaintainPart
 
 extern int	pgqueue_history_retention;
 extern bool pgqueue_maintain_partitions(const char *name, MaintainPart part,
-										int32 n);
+										const List *partitions);
 
 /* ---------------- maintain.c ---------------- */
 
@@ -51,7 +51,8 @@ extern bool pgqueue_lock_log(Topic **topic);
 extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
 extern bool pgqueue_needs_process;
-extern int32 pgqueue_maintenance_begin(const char *name, bool tell, Oid *log);
+extern bool pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
+									  List **partitions);
 extern bool pgqueue_left_out;
 
 /* ---------------- maintain_process.c ---------------- */

@@ -93,7 +93,7 @@ drop_removed(Topic *topic, int32 partition, void *arg)
 	int			emptied;
 	int64		bytes;
 
-	if (topic->partitions[partition].nremoved == 0 ||
+	if (pgqueue_partition(topic, partition)->nremoved == 0 ||
 		!pgqueue_lock_log(&topic))
 		return false;
 	dropped = pgqueue_drop_removed(topic, partition, &emptied, &bytes);
@@ -111,11 +111,11 @@ make_ahead(Topic *topic, int32 partition, void *arg)
 
 	if (!pgqueue_lock_log(&topic))
 		return false;
-	before = topic->partitions[partition].nsegments;
+	before = pgqueue_partition(topic, partition)->nsegments;
 	pgqueue_make_segments(topic, partition, 0);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_maintenance_report(topic, partition, "segments made",
-							   topic->partitions[partition].nsegments - before,
+							   pgqueue_partition(topic, partition)->nsegments - before,
 							   0);
 	return false;
 }
@@ -186,7 +186,7 @@ prune_history(Topic *topic, int32 partition, void *arg)
 static bool
 remind_autovacuum(Topic *topic, int32 partition, void *arg)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			sealed = AutoVacuumingActive() ?
 		pgqueue_segments_sealed(topic, part) : 0;
 
@@ -357,25 +357,29 @@ compact_partition(const char *name, int32 partition)
 }
 
 /*
- * Do a part of a pass over n partitions of a topic.  Return true if a step was
- * left to another process.
+ * Do a part of a pass over a topic, and over partitions of it.  Return true if a
+ * step was left to another process.
  */
 bool
-pgqueue_maintain_partitions(const char *name, MaintainPart part, int32 n)
+pgqueue_maintain_partitions(const char *name, MaintainPart part,
+							const List *partitions)
 {
 	int32		group = 0;
+	ListCell   *lc;
 
-	if (n > 0 && part == MAINTAIN_REST)
+	if (part == MAINTAIN_REST)
 	{
 		while (pgqueue_run_step(name, -1, prune_history, &group))
 			;
 		merge_all_producers(name);
 		pgqueue_run_step(name, -1, prune_log, NULL);
 	}
-	if (n > 0 && part == MAINTAIN_SPACE)
+	if (part == MAINTAIN_SPACE)
 		pgqueue_run_step(name, -1, drop_buckets, NULL);
-	for (int32 p = 0; p < n; p++)
+	foreach(lc, partitions)
 	{
+		int32		p = lfirst_int(lc);
+
 		if (part == MAINTAIN_SPACE)
 		{
 			while (pgqueue_run_step(name, p, apply_retention, NULL))

@@ -212,17 +212,19 @@ tell_broken(const Topic *topic)
 }
 
 /*
- * Begin with a topic.  Return its number of partitions if the user owns it, and
- * set *log to its table; return 0 if there is nothing to do.  tell: raise a
- * WARNING if the topic is broken or locked.
+ * Begin with a topic.  Return true if the user owns it and it can be used; *log:
+ * its table; *partitions: its used partitions, in the memory of the pass.  tell:
+ * raise a WARNING if the topic is broken or locked.
  */
-int32
-pgqueue_maintenance_begin(const char *name, bool tell, Oid *log)
+bool
+pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
+						  List **partitions)
 {
 	Topic	   *topic;
 	bool		locked;
 	bool		owned;
-	int32		n = 0;
+	bool		usable = false;
+	MemoryContext context = CurrentMemoryContext;
 
 	waited_in_vain = pgqueue_needs_process = false;
 	pgqueue_step_begin();
@@ -238,12 +240,20 @@ pgqueue_maintenance_begin(const char *name, bool tell, Oid *log)
 	{
 		*log = topic->log;
 		if (topic->broken == NULL)
-			n = topic->npartitions;
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			*partitions = NIL;
+			for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
+				*partitions = lappend_int(*partitions, p);
+			MemoryContextSwitchTo(old);
+			usable = true;
+		}
 		else if (tell)
 			tell_broken(topic);
 	}
 	if (!owned && (locked || topic != NULL))
 		pgqueue_left_out = true;
 	pgqueue_step_end();
-	return n;
+	return usable;
 }

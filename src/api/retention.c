@@ -104,7 +104,7 @@ pgqueue_delete_messages(PG_FUNCTION_ARGS)
 static int64
 bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int64		bytes = 0;
 
 	for (int i = 0; i < part->nsegments; i++)
@@ -149,13 +149,13 @@ list_partition(Topic *topic, void *arg)
 static void
 list_topic(Topic *topic, ReturnSetInfo *rsinfo)
 {
-	RetentionTask task = {.rsinfo = rsinfo};
+	RetentionTask task = {.partition = -1,.rsinfo = rsinfo};
 	bool		warned = false;
-	int			npartitions = topic->npartitions;
 	int32		id = topic->id;
 
 	/* the name may stand for another topic by then */
-	for (; task.partition < npartitions && topic->id == id; task.partition++)
+	while (topic->id == id &&
+		   (task.partition = pgqueue_next_used(topic, task.partition)) >= 0)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!pgqueue_partition_broken(topic, task.partition))

@@ -99,7 +99,7 @@ move_segment(const Move *move, int32 partition, const Segment *segment)
 static void
 move_partition(Topic *topic, int32 partition, const Move *move)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			sealed;
 
 	pgqueue_check_segments(topic, partition);
@@ -123,8 +123,7 @@ pgqueue_move_segments(PG_FUNCTION_ARGS)
 	static const Oid types[] = {INT4OID, REGCLASSOID, INT8OID, INT8OID, BOOLOID};
 	Topic	   *topic = pgqueue_owned_topic_arg(fcinfo);
 	Move		move;
-	int32		first = 0;
-	int32		last = topic->npartitions - 1;
+	int32		partition = -1;
 
 	pgqueue_check_not_null(fcinfo, 1, "tablespace");
 	move.name = text_to_cstring(PG_GETARG_TEXT_PP(1));
@@ -136,17 +135,20 @@ pgqueue_move_segments(PG_FUNCTION_ARGS)
 	move.before = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT64(3);
 	if (!PG_ARGISNULL(2))
 	{
-		first = last = PG_GETARG_INT32(2);
-		pgqueue_check_partition(topic, first);
+		partition = PG_GETARG_INT32(2);
+		pgqueue_check_partition(topic, partition);
 	}
 
 	InitMaterializedSRF(fcinfo, 0);
 	move.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	pgqueue_check_result(move.rsinfo->setDesc, types, lengthof(types));
-	for (int32 p = first; p <= last; p++)
-	{
-		topic = pgqueue_topic_refresh(topic);
-		move_partition(topic, p, &move);
-	}
+	if (partition >= 0)
+		move_partition(topic, partition, &move);
+	else
+		for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
+		{
+			move_partition(topic, p, &move);
+			topic = pgqueue_topic_refresh(topic);
+		}
 	return (Datum) 0;
 }

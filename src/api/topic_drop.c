@@ -61,9 +61,9 @@ lock_for_drop(Topic *topic)
 
 	if (OidIsValid(view))
 		tags = add_tag(tags, view);
-	for (int p = 0; p < topic->npartitions; p++)
-		for (int i = 0; i < topic->partitions[p].nsegments; i++)
-			tags = add_tag(tags, topic->partitions[p].segments[i].relid);
+	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
+		for (int i = 0; i < pgqueue_partition(topic, p)->nsegments; i++)
+			tags = add_tag(tags, pgqueue_partition(topic, p)->segments[i].relid);
 	WaitForLockersMultiple(tags, AccessExclusiveLock, false);
 
 	if (OidIsValid(view))
@@ -78,9 +78,9 @@ lock_for_drop(Topic *topic)
 static void
 lock_segments(const Topic *topic)
 {
-	for (int p = 0; p < topic->npartitions; p++)
-		for (int i = 0; i < topic->partitions[p].nsegments; i++)
-			pgqueue_lock_relation(topic->partitions[p].segments[i].relid,
+	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
+		for (int i = 0; i < pgqueue_partition(topic, p)->nsegments; i++)
+			pgqueue_lock_relation(pgqueue_partition(topic, p)->segments[i].relid,
 								  AccessExclusiveLock);
 }
 

@@ -349,7 +349,7 @@ void
 pgqueue_topic_worker_main(Datum arg)
 {
 	Oid			log;
-	int32		n;
+	List	   *partitions;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -365,9 +365,10 @@ pgqueue_topic_worker_main(Datum arg)
 						PGC_S_OVERRIDE);
 	pgqueue_set_code_rule(CODE_LIMITED);
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance of a topic");
-	n = pgqueue_maintenance_begin(shared->topic, false, &log);
-	if (n > 0 && log == shared->log)
-		(void) pgqueue_maintain_partitions(shared->topic, shared->part, n);
+	if (pgqueue_maintenance_begin(shared->topic, false, &log, &partitions) &&
+		log == shared->log)
+		(void) pgqueue_maintain_partitions(shared->topic, shared->part,
+										   partitions);
 	shared->failure = *pgqueue_failure();
 	shared->done = true;
 	proc_exit(0);

@@ -423,7 +423,6 @@ pgqueue_create_topic(PG_FUNCTION_ARGS)
 	set_options(&row, fcinfo, 4, GetUserId());
 	pgqueue_topic_row_write(&row);
 	CommandCounterIncrement();
-	pgqueue_create_first_segments(pgqueue_topic(name), 0);
 	pgqueue_remind_of_maintenance(pgqueue_topic(name));
 	PG_RETURN_OID(relation_of(PGQUEUE_VIEW_SCHEMA, name));
 }
@@ -433,7 +432,6 @@ Datum
 pgqueue_alter_topic(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
-	int32		old_partitions;
 	Oid			log;
 	TopicRow	row;
 
@@ -443,7 +441,6 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	/* alters and segment makers one at a time; producers go on */
 	pgqueue_lock_relation(log, ShareUpdateExclusiveLock);
 	topic = pgqueue_topic_refresh(topic);
-	old_partitions = topic->npartitions;
 	pgqueue_topic_row_read(&row, topic->name);
 
 	if (!PG_ARGISNULL(2))
@@ -456,11 +453,11 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 		int32		partitions = PG_GETARG_INT32(1);
 
 		check_partitions(partitions);
-		if (partitions < old_partitions)
+		if (partitions < topic->npartitions)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("topic \"%s\" has %d partitions already",
-							topic->name, old_partitions),
+							topic->name, topic->npartitions),
 					 errdetail("Partitions can be added, not removed.")));
 		pgqueue_topic_row_set(&row, TOPIC_ATTR_PARTITIONS,
 							  Int32GetDatum(partitions));
@@ -471,8 +468,6 @@ pgqueue_alter_topic(PG_FUNCTION_ARGS)
 	CacheInvalidateRelcacheByRelid(log);
 	pgqueue_note_topic_changed(topic->id);
 	CommandCounterIncrement();
-	topic = pgqueue_topic_refresh(topic);
-	pgqueue_create_first_segments(topic, old_partitions);
 	pgqueue_remind_of_maintenance(pgqueue_topic_refresh(topic));
 	PG_RETURN_VOID();
 }

@@ -114,7 +114,7 @@ static void
 check_partition(Checker *checker, Topic *topic)
 {
 	/* as it is now: the topic may be described anew while segments are read */
-	Partition	part = topic->partitions[checker->partition];
+	Partition	part = *pgqueue_partition(topic, checker->partition);
 
 	checker->has_last = false;
 	checker->segment = NULL;
@@ -145,7 +145,6 @@ pgqueue_verify(PG_FUNCTION_ARGS)
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Topic	   *topic = pgqueue_topic_find(name);
 	Checker		checker = {0};
-	int			npartitions;
 	int32		id;
 
 	if (topic == NULL)
@@ -160,13 +159,13 @@ pgqueue_verify(PG_FUNCTION_ARGS)
 	}
 
 	id = topic->id;
-	npartitions = topic->npartitions;
-	for (checker.partition = 0; checker.partition < npartitions;
-		 checker.partition++)
+	checker.partition = -1;
+	while ((checker.partition =
+			pgqueue_next_used(topic, checker.partition)) >= 0)
 	{
+		check_partition(&checker, topic);
 		topic = pgqueue_topic_refresh(topic);
 		pgqueue_check_same(topic, id);
-		check_partition(&checker, topic);
 	}
 	return (Datum) 0;
 }

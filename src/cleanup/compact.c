@@ -112,7 +112,7 @@ stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
 static int
 with_successor(Compaction *compaction, Topic *topic, int upto)
 {
-	Partition  *part = &topic->partitions[compaction->partition];
+	Partition  *part = pgqueue_partition(topic, compaction->partition);
 
 	for (; upto > 0; upto--)
 	{
@@ -138,7 +138,7 @@ with_successor(Compaction *compaction, Topic *topic, int upto)
 static int
 read_keys(Compaction *compaction, Topic *topic, int upto)
 {
-	Partition  *part = &topic->partitions[compaction->partition];
+	Partition  *part = pgqueue_partition(topic, compaction->partition);
 
 	for (int i = 0; i < upto && !compaction->map_full; i++)
 	{
@@ -175,7 +175,7 @@ read_keys(Compaction *compaction, Topic *topic, int upto)
 static bool
 plan(Compaction *compaction, Topic *topic)
 {
-	Partition  *part = &topic->partitions[compaction->partition];
+	Partition  *part = pgqueue_partition(topic, compaction->partition);
 	int			sealed = pgqueue_segments_sealed(topic, part);
 	int			memory = pgqueue_compaction_memory >= 0 ?
 		pgqueue_compaction_memory : maintenance_work_mem;
@@ -357,7 +357,7 @@ compact_segment(Compaction *compaction, Topic *topic, const Segment *segment)
 static const Segment *
 find_segment(const Topic *topic, int32 partition, Oid relid)
 {
-	const Partition *part = &topic->partitions[partition];
+	const Partition *part = pgqueue_partition(topic, partition);
 
 	for (int i = 0; i < part->nsegments; i++)
 		if (part->segments[i].relid == relid)

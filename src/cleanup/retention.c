@@ -60,7 +60,7 @@
 void
 pgqueue_store_log_start(const Topic *topic, int32 partition, int64 log_start)
 {
-	const Partition *part = &topic->partitions[partition];
+	const Partition *part = pgqueue_partition(topic, partition);
 	Checkpoint	checkpoint;
 
 	pgqueue_checkpoint_read(topic, partition, &checkpoint);
@@ -89,7 +89,7 @@ is_older(Topic *topic, const Segment *segment, TimestampTz time)
 int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			sealed = pgqueue_segments_sealed(topic, part);
 	int64		limit = pgqueue_log_start(topic, partition);
 	int64		bytes = 0;
@@ -316,7 +316,7 @@ static int
 take_segments(Topic *topic, int32 partition, int64 before, int limit,
 			  bool deleted)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			n = 0;
 
 	limit = Min(limit, pgqueue_segments_sealed(topic, part));
@@ -341,7 +341,7 @@ int
 pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
 						int64 *bytes, int *dropped)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			n = take_segments(topic, partition, before, SEGMENTS_AT_ONCE,
 								  false);
 	bool		may_drop = n > 0 &&
@@ -370,7 +370,7 @@ int
 pgqueue_delete_before(Topic *topic, int32 partition, int64 before,
 					  int64 *bytes)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			n = take_segments(topic, partition, before, SEGMENTS_PER_CALL,
 								  true);
 
@@ -416,7 +416,7 @@ int
 pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied, int64 *bytes)
 {
 	/* as it is now: the topic may be described anew meanwhile */
-	Partition	part = topic->partitions[partition];
+	Partition	part = *pgqueue_partition(topic, partition);
 	bool		may_drop = part.nremoved > 0 &&
 		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
 	int			dropped = 0;

@@ -3,7 +3,7 @@
  * assignment.c
  *	  Balance the partitions of a topic over the live members of a group.
  *
- * Of n partitions each of m members gets n / m, and n % m of them one more:
+ * Of n used partitions each of m members gets n / m, and n % m of them one more:
  * those that own the most already, so that as few as possible move.
  * (Kafka's cooperative sticky assignor aims at the same.)  The quotas add up
  * to n, so what some members own above their quotas is what others lack, less
@@ -12,6 +12,10 @@
  * A member that polls, and owns too few or too many partitions, balances.  A
  * partition moves only when its owner has none of its messages in hand, or is
  * dead.
+ *
+ * Partitions that are not used have no owner: so the members share those that have
+ * messages.  When one becomes used the number only grows, and no quota falls; a
+ * member that waits is woken by the first message there (ready.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -40,8 +44,29 @@ typedef struct AssignmentPlan
 	const ConsumerGroup *group;
 	const Topic *topic;
 	const Members *members;
-	Member	  **owners;			/* of each partition, or NULL */
+	int			n;
+	int32	   *numbers;		/* of the used partitions, ascending */
+	Member	  **owners;			/* of each of these, or NULL */
 } AssignmentPlan;
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Return where the plan has a partition's owner, or NULL if it is not used. */
+static Member **
+owner_in(const AssignmentPlan *plan, int32 partition)
+{
+	int32	   *number = bsearch(&partition, plan->numbers, plan->n,
+								 sizeof(int32), compare_numbers);
+
+	return number == NULL ? NULL : &plan->owners[number - plan->numbers];
+}
 
 /*
  * Return the quota of a live member.  Members agree on the order of the array,
@@ -74,7 +99,8 @@ make_plan(const ConsumerGroup *group, const Topic *topic, Members *members,
 	plan->group = group;
 	plan->topic = topic;
 	plan->members = members;
-	plan->owners = palloc0(topic->npartitions * sizeof(Member *));
+	plan->numbers = pgqueue_used_partitions(topic, &plan->n);
+	plan->owners = palloc0(plan->n * sizeof(Member *) + 1);
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
@@ -83,15 +109,19 @@ make_plan(const ConsumerGroup *group, const Topic *topic, Members *members,
 			continue;
 		nalive++;
 		for (int k = 0; k < member->npartitions; k++)
-			if (member->partitions[k] < topic->npartitions)
-				plan->owners[member->partitions[k]] = member;
+		{
+			Member	  **owner = owner_in(plan, member->partitions[k]);
+
+			if (owner != NULL)
+				*owner = member;
+		}
 	}
 	for (int i = 0; i < members->n; i++)
 	{
 		Member	   *member = &members->members[i];
 
 		member->quota = !member->alive ? 0 :
-			quota_of(members, member, nalive, topic->npartitions);
+			quota_of(members, member, nalive, plan->n);
 	}
 }
 
@@ -118,9 +148,9 @@ one_to_lose(const AssignmentPlan *plan, const Member *owner, const Member *me)
 	for (int k = owner->npartitions - 1; k >= 0; k--)
 	{
 		int32		p = owner->partitions[k];
+		Member	  **planned = owner_in(plan, p);
 
-		if (p < plan->topic->npartitions &&
-			(owner == me || plan->owners[p] == owner) &&
+		if (planned != NULL && (owner == me || *planned == owner) &&
 			!has_in_hand(plan->group, plan->topic, owner, p))
 			return p;
 	}
@@ -135,9 +165,9 @@ one_to_take(const AssignmentPlan *plan, const Member *me)
 
 	if (me->npartitions >= me->quota)
 		return -1;
-	for (int32 p = 0; p < plan->topic->npartitions; p++)
-		if (plan->owners[p] == NULL)
-			return p;
+	for (int i = 0; i < plan->n; i++)
+		if (plan->owners[i] == NULL)
+			return plan->numbers[i];
 	for (int i = 0; i < plan->members->n && taken < 0; i++)
 	{
 		const Member *owner = &plan->members->members[i];
@@ -191,18 +221,20 @@ balance(const ConsumerGroup *group, const Topic *topic, Members *members,
 	make_plan(group, topic, members, &plan);
 	while ((p = one_to_take(&plan, me)) >= 0)
 	{
-		if (plan.owners[p] != NULL)
+		Member	  **owner = owner_in(&plan, p);
+
+		if (*owner != NULL)
 		{
-			remove_partition(plan.owners[p], p);
-			*donors = list_append_unique_ptr(*donors, plan.owners[p]);
+			remove_partition(*owner, p);
+			*donors = list_append_unique_ptr(*donors, *owner);
 		}
-		plan.owners[p] = me;
+		*owner = me;
 		add_partition(me, p);
 	}
 	while ((p = one_to_give(&plan, me)) >= 0)
 	{
 		remove_partition(me, p);
-		plan.owners[p] = NULL;
+		*owner_in(&plan, p) = NULL;
 		gave = true;
 	}
 	return gave;
@@ -275,7 +307,7 @@ pgqueue_member_should_poll(const ConsumerGroup *group, const Topic *topic,
 static void
 add_held(const ConsumerGroup *group, const Topic *topic, Member *me)
 {
-	for (int32 p = 0; p < topic->npartitions; p++)
+	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
 		if (!pgqueue_member_owns(me, p) && has_in_hand(group, topic, me, p))
 			add_partition(me, p);
 }

@@ -43,7 +43,7 @@ last_used(const ConsumerGroup *group, const Topic *topic)
 	pgqueue_members_read(group->id, topic->id, &members);
 	for (int i = 0; i < members.n; i++)
 		used = Max(used, members.members[i].expires_at);
-	for (int32 p = 0; p < topic->npartitions; p++)
+	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
 	{
 		Progress	progress;
 

@@ -400,7 +400,7 @@ pgqueue_member_leave(ConsumerGroup *group, Topic *topic, const char *name)
 
 	/* its assignment is removed when another member balances */
 	pgqueue_member_delete(REGISTRY_MEMBER, &me->lease_tid);
-	for (int32 p = 0; p < topic->npartitions; p++)
+	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
 	{
 		Progress	progress;
 

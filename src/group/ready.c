@@ -94,6 +94,22 @@ bits_of(const int32 *partitions, int n)
 }
 
 /*
+ * Return the bits of the partitions that are not used: no member owns them, and
+ * the first message there concerns all.
+ */
+static uint64
+unused_bits(const Topic *topic)
+{
+	uint64		bits = 0;
+
+	for (int32 p = 0; p < topic->npartitions &&
+		 bits != PGQUEUE_ALL_PARTITIONS; p++)
+		if (pgqueue_partition_unused(topic, p))
+			bits |= PGQUEUE_PARTITION_BIT(p);
+	return bits;
+}
+
+/*
  * Return true if a partition of a topic is ready, or if a member should poll.
  * Set *wanted to the partitions that the waiter may read, or come to own.
  */
@@ -103,7 +119,8 @@ topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 {
 	const int32 *partitions = target->partitions;
 	bool		wants_all = partitions == NULL;
-	int			n = wants_all ? topic->npartitions : target->npartitions;
+	uint64		unused = 0;
+	int			n = target->npartitions;
 
 	if (target->member != NULL)
 	{
@@ -118,15 +135,18 @@ topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 		partitions = member->partitions;
 		n = member->npartitions;
 		wants_all = member->npartitions < member->quota;
+		unused = unused_bits(topic);
 	}
-	*wanted = wants_all ? PGQUEUE_ALL_PARTITIONS : bits_of(partitions, n);
+	else if (wants_all)
+		partitions = pgqueue_used_partitions(topic, &n);
+	*wanted = wants_all ? PGQUEUE_ALL_PARTITIONS :
+		bits_of(partitions, n) | unused;
 	for (int i = 0; i < n; i++)
 	{
-		int32		p = partitions != NULL ? partitions[i] : i;
-
 		CHECK_FOR_INTERRUPTS();
-		if (p < topic->npartitions &&
-			partition_ready(target, topic, p, snapshot, blocked))
+		/* one may have been assigned that this session does not know yet */
+		if (!pgqueue_partition_unused(topic, partitions[i]) &&
+			partition_ready(target, topic, partitions[i], snapshot, blocked))
 			return true;
 	}
 	return false;

@@ -243,16 +243,18 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 	MessageSink *sink = &taker->sink;
 	uint32		start = topic->rotation++;
 
+	topic = pgqueue_topic_refresh(topic);
+	if (partitions == NULL)
+		partitions = pgqueue_used_partitions(topic, &n);
 	if (taker->target.topics.n > 1)
 		pgqueue_sink_topic(sink, topic, taker->typed_call);
 	for (int i = 0;
 		 i < n && sink->messages_left > 0 && sink->bytes_left > 0; i++)
 	{
-		uint32		k = (start + i) % n;
-		int32		p = partitions != NULL ? partitions[k] : k;
+		int32		p = partitions[(start + i) % n];
 
-		/* assigned by a session that knows of more partitions than this one */
-		if (p >= topic->npartitions)
+		/* or assigned by a session that knows of more than this one */
+		if (pgqueue_partition_unused(topic, p))
 			continue;
 		if (take_partition(taker, topic, p) && taker->target.member == NULL)
 			return true;

@@ -74,22 +74,38 @@ next_row(RegistryScan *scan, const Topic *topic, int32 *partition,
 	return true;
 }
 
-/* Fill in the checkpoints of a topic that is being loaded. */
-void
-pgqueue_load_checkpoints(Topic *topic)
+/*
+ * Return the partitions of a topic that have a checkpoint, ascending, with nothing
+ * but their checkpoints; *n: their number.
+ */
+Partition *
+pgqueue_load_checkpoints(const Topic *topic, int *n)
 {
 	RegistryScan scan;
 	Checkpoint	checkpoint;
 	int32		partition;
+	int			room = 16;
+	Partition  *result = palloc(room * sizeof(Partition));
 
+	*n = 0;
 	begin_scan(&scan, topic, -1, AccessShareLock, NULL);
 	while (next_row(&scan, topic, &partition, &checkpoint))
-		if (partition < topic->npartitions)
+	{
+		if (*n == room)
 		{
-			topic->partitions[partition].log_start = checkpoint.log_start;
-			topic->partitions[partition].compacted_to = checkpoint.compacted_to;
+			room *= 2;
+			result = repalloc(result, room * sizeof(Partition));
 		}
+		result[(*n)++] = (Partition) {
+			.number = partition,
+			.checkpointed = true,
+			.log_start = checkpoint.log_start,
+			.compacted_to = checkpoint.compacted_to,
+			.active = -1
+		};
+	}
 	pgqueue_registry_end(&scan);
+	return result;
 }
 
 /* Read a partition's checkpoint, as of now; zeros if there is none. */

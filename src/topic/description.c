@@ -62,40 +62,130 @@ pgqueue_topic_forget_old(Topic *topic)
 		MemoryContextDelete(topic->old);
 }
 
+/* ---------------- partitions ---------------- */
+
+/* Return the place of a partition, or of the next one, in topic->used. */
+static int
+place_of(const Topic *topic, int32 number)
+{
+	int			low = 0;
+	int			high = topic->nused;
+
+	while (low < high)
+	{
+		int			mid = (low + high) / 2;
+
+		if (topic->used[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Return a partition; all that are unused are one, which is not changed. */
+Partition *
+pgqueue_partition(const Topic *topic, int32 number)
+{
+	static Partition unused = {.active = -1};
+	int			i = number;
+
+	/* mostly all before it are used */
+	if (i < 0 || i >= topic->nused || topic->used[i].number != number)
+		i = place_of(topic, number);
+	return i < topic->nused && topic->used[i].number == number ?
+		&topic->used[i] : &unused;
+}
+
+/* Return true if no message has ever been stored in a partition. */
+bool
+pgqueue_partition_unused(const Topic *topic, int32 number)
+{
+	const Partition *part = pgqueue_partition(topic, number);
+
+	return part->nsegments == 0 && !part->checkpointed;
+}
+
 /*
- * Fill topic->partitions from the bounds of the table's partitions, which ascend,
- * in the current memory context.
+ * Return the first used partition behind a number (-1: the first), or -1 if there
+ * is none.  So loops go on if the description is replaced meanwhile.
+ */
+int32
+pgqueue_next_used(const Topic *topic, int32 after)
+{
+	int			i = place_of(topic, after + 1);
+
+	return i < topic->nused ? topic->used[i].number : -1;
+}
+
+/* Return the numbers of the used partitions, ascending; *n: how many. */
+int32 *
+pgqueue_used_partitions(const Topic *topic, int *n)
+{
+	int32	   *numbers = palloc(topic->nused * sizeof(int32) + 1);
+
+	*n = topic->nused;
+	for (int i = 0; i < topic->nused; i++)
+		numbers[i] = topic->used[i].number;
+	return numbers;
+}
+
+/* Add a segment, the last one of a partition or not. */
+static void
+add_segment(Partition *part, Segment *segment, bool last)
+{
+	/* removed, but for the last one; see cleanup/retention.c */
+	if (segment->end <= part->log_start && !last)
+	{
+		if (part->nremoved++ == 0)
+			part->removed = segment;
+	}
+	else if (part->nsegments++ == 0)
+		part->segments = segment;
+	else if (segment->first != segment[-1].end)
+		part->hole = segment[-1].end;
+}
+
+/*
+ * Fill topic->used from the checkpoints and from the bounds of the table's
+ * partitions, in the current memory context.  Both ascend.  The checkpoints are
+ * read first: a maker of a partition's first segments commits them together, and so
+ * there is no checkpoint for which the segments are not seen.
  */
 static void
-load_segments(Topic *topic)
+load_partitions(Topic *topic)
 {
-	Segment    *segments;
-	int			n;
+	int			nknown;
+	Partition  *known = pgqueue_load_checkpoints(topic, &nknown);
+	Segment    *segment;
+	int			n = pgqueue_list_segments(topic->log, &segment);
+	Segment    *end = segment + n;
+	int			room = nknown;
 
-	pgqueue_load_checkpoints(topic);
-	n = pgqueue_list_segments(topic->log, &segments);
-	for (Segment *segment = segments; segment < segments + n; segment++)
+	for (int i = 0; i < n; i++)
+		if (i == 0 || segment[i].partition != segment[i - 1].partition)
+			room++;
+	topic->nused = 0;
+	topic->used = palloc(room * sizeof(Partition) + 1);
+	for (Partition *next = known; next < known + nknown || segment < end;)
 	{
-		Partition  *part;
+		Partition	part = {.active = -1};
 
-		if (segment->partition < 0 ||
-			segment->partition >= topic->npartitions)
-			continue;
-		part = &topic->partitions[segment->partition];
-		/* removed, but for the last one; see cleanup/retention.c */
-		if (segment->end <= part->log_start &&
-			segment + 1 < segments + n &&
-			segment[1].partition == segment->partition)
-		{
-			if (part->nremoved++ == 0)
-				part->removed = segment;
-		}
-		else if (part->nsegments++ == 0)
-			part->segments = segment;
-		else if (segment->first != segment[-1].end)
-			part->hole = segment[-1].end;
+		if (segment == end ||
+			(next < known + nknown && next->number <= segment->partition))
+			part = *next++;
+		else
+			part.number = segment->partition;
+		for (; segment < end && segment->partition == part.number; segment++)
+			add_segment(&part, segment, segment + 1 == end ||
+						segment[1].partition != part.number);
+		if (part.number >= 0 && part.number < topic->npartitions)
+			topic->used[topic->nused++] = part;
 	}
+	pfree(known);
 }
+
+/* ---------------- the description ---------------- */
 
 /*
  * Find the topic's view, and check it.  A relation of that name which is no view,
@@ -146,9 +236,8 @@ load_relations(Topic *topic, Topic *target)
 	topic->broken = "The table of the topic is missing.";
 	topic->view = topic->owner = topic->value_type = InvalidOid;
 	topic->desc = NULL;
-	topic->partitions = palloc0(topic->npartitions * sizeof(Partition));
-	for (int p = 0; p < topic->npartitions; p++)
-		topic->partitions[p].active = -1;
+	topic->used = NULL;
+	topic->nused = 0;
 
 	/* an invalidation that arrives from here on sets target->changed */
 	log = pgqueue_open_to_look(topic->log);
@@ -164,7 +253,7 @@ load_relations(Topic *topic, Topic *target)
 		target->view = topic->view;
 		if (topic->broken == NULL)
 		{
-			load_segments(topic);
+			load_partitions(topic);
 			topic->broken = view_flaw;
 		}
 		relation_close(log, AccessShareLock);

@@ -21,15 +21,17 @@
 
 /*
  * Return the first offset that is kept: the stored log start, which may lie
- * inside the first segment, or that segment's first offset.
+ * inside the first segment, or that segment's first offset; 0 in an unused
+ * partition.
  */
 int64
 pgqueue_log_start(const Topic *topic, int32 partition)
 {
-	const Partition *part = &topic->partitions[partition];
+	const Partition *part = pgqueue_partition(topic, partition);
 
 	pgqueue_check_segments(topic, partition);
-	return Max(part->log_start, part->segments[0].first);
+	return part->nsegments == 0 ? 0 :
+		Max(part->log_start, part->segments[0].first);
 }
 
 /* Find the last record of a segment; the slot remembers where a hole begins. */
@@ -53,7 +55,7 @@ whole_segment_tail(const Topic *topic, int32 partition, Relation leaf,
 int64
 pgqueue_log_end(Topic *topic, int32 partition)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			i = part->nsegments;
 	int64		start = pgqueue_log_start(topic, partition);
 	Relation	leaf;
@@ -112,7 +114,7 @@ first_disputed_segment(const Partition *part)
 static int64
 last_visible(const Topic *topic, int32 partition, int64 end, Snapshot snapshot)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			i = part->nsegments;
 	int64		last = -1;
 	Relation	leaf;
@@ -157,7 +159,7 @@ static bool
 first_unstable_from(Topic *topic, int32 partition, int segment,
 					Snapshot snapshot, int64 *offset)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	bool		found = false;
 
 	for (int i = segment; i < part->nsegments && !found; i++)
@@ -190,11 +192,14 @@ pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
 	Snapshot	snapshot;
 	int64		stopped_at;
 
+	*ends = (LogEnds) {0};
+	if (pgqueue_partition_unused(topic, partition))
+		return;
 	ends->log_start = pgqueue_log_start(topic, partition);
 	ends->log_end = pgqueue_log_end(topic, partition);
 	ends->stable_end = ends->log_end;
 
-	disputed = first_disputed_segment(&topic->partitions[partition]);
+	disputed = first_disputed_segment(pgqueue_partition(topic, partition));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (first_unstable_from(topic, partition, disputed, snapshot, &stopped_at))
 		ends->stable_end = Min(stopped_at, ends->log_end);

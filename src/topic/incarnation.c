@@ -127,17 +127,20 @@ write_row(const Topic *topic, int32 partition, int32 ordinal, int64 first)
 /*
  * Make sure that a row says where the incarnation at hand began, before this
  * transaction appends to the partition or stores an offset in it: a committed
- * row, or one of its own.  Of transactions that come first at the same time each
+ * row, or one of its own.  Offset 0, the only one of an unused partition, needs
+ * none.  Of transactions that come first at the same time each
  * writes one, and none waits for another.
  */
 void
 pgqueue_incarnation_begin(const Topic *topic, int32 partition)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	Incarnations rows;
 
 	if (likely(part->begun == FrozenTransactionId) ||
 		TransactionIdIsCurrentTransactionId(part->begun))
+		return;
+	if (pgqueue_partition_unused(topic, partition))
 		return;
 	read_rows(topic, partition, 0, &rows);
 	if (!rows.begun)

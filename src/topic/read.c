@@ -37,7 +37,7 @@ segment_first(Topic *topic, const Segment *segment, LogFixed *first)
 static int
 seek_segment(Topic *topic, int32 partition, const LogSeek *seek)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	int			low = 0;
 	int			high = part->nsegments;
 
@@ -93,7 +93,7 @@ static ScanEnd
 scan_from(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
 		  LogReceiver receiver, void *arg, int64 *stopped_at)
 {
-	Partition  *part = &topic->partitions[partition];
+	Partition  *part = pgqueue_partition(topic, partition);
 	AppendSlot *slot = pgqueue_slot(topic->log, partition);
 	ScanEnd		end = SCAN_EXHAUSTED;
 	bool		any = false;

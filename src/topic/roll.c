@@ -71,20 +71,20 @@ timestamp_before(const Topic *topic, const Partition *part, int segment)
 /*
  * Make sure that part->active is the segment that takes appends, as of roll
  * counter part->active_rolls.  Returns the topic, which may be a new
- * description.
+ * description.  An unused partition gets its first segments, for n messages.
  *
  * The counter is read before the list.  If the segment in use is the last one
  * that we see, a later one may exist that is not committed yet (made inside a
  * producer's transaction); its maker holds the table's lock, so wait for that.
  */
 static Topic *
-choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
+choose_segment(Topic *topic, int32 partition, AppendSlot *slot, int n)
 {
 	bool		waited = false;
 
 	for (;;)
 	{
-		Partition  *part = &topic->partitions[partition];
+		Partition  *part = pgqueue_partition(topic, partition);
 		uint64		rolls = pgqueue_slot_rolls(slot);
 		int			active;
 
@@ -93,7 +93,12 @@ choose_segment(Topic *topic, int32 partition, AppendSlot *slot)
 
 		topic = pgqueue_topic_refresh(topic);
 		pgqueue_check_segments(topic, partition);
-		part = &topic->partitions[partition];
+		part = pgqueue_partition(topic, partition);
+		if (part->nsegments == 0)
+		{
+			pgqueue_need_segment(topic, partition, n);
+			continue;
+		}
 		active = pgqueue_segments_sealed(topic, part);
 		if (!topic->valid)
 			continue;			/* a segment went away: list again */
@@ -158,7 +163,7 @@ roll(Topic *topic, int32 partition, Partition *part, int64 upto)
 	part->active++;
 	/* the first roll of many: have the next ones made meanwhile */
 	if (part->nsegments - 1 - part->active < SEGMENTS_AHEAD)
-		pgqueue_segment_worker(topic, partition, 0, false);
+		pgqueue_make_segments_soon(topic, partition);
 }
 
 /*
@@ -196,10 +201,10 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		int			written;
 		Outcome		outcome;
 
-		topic = choose_segment(topic, partition, slot);
+		topic = choose_segment(topic, partition, slot, nrecords - done);
 		if (unlikely(topic->old != NULL))
 			pgqueue_topic_forget_old(topic);
-		part = &topic->partitions[partition];
+		part = pgqueue_partition(topic, partition);
 		pgqueue_incarnation_begin(topic, partition);
 		segment = part->segments[part->active];
 		leaf = pgqueue_open_segment(topic, &segment, RowExclusiveLock);
@@ -254,6 +259,25 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 }
 
 /*
+ * Have the first segments made of those partitions that get messages, and are not
+ * used yet, if there are several.  end: as in pgqueue_append_all().
+ */
+static void
+begin_use(const Topic *topic, const int *end, int npartitions)
+{
+	int32	   *unused = palloc(npartitions * sizeof(int32));
+	int			begin = 0;
+	int			n = 0;
+
+	for (int32 p = 0; p < npartitions; begin = end[p++])
+		if (begin != end[p] && pgqueue_partition_unused(topic, p))
+			unused[n++] = p;
+	if (n > 1)
+		pgqueue_need_first_segments(topic, unused, n);
+	pfree(unused);
+}
+
+/*
  * Append records of several partitions, their order kept within each: append locks
  * are taken one partition at a time, in ascending order.
  */
@@ -272,6 +296,8 @@ pgqueue_append_all(Topic *topic, HeapTuple *records, int n)
 	/* end[p] is where partition p begins until its records are there */
 	for (int i = 0; i < n; i++)
 		grouped[end[log_fixed(records[i]->t_data)->partition]++] = records[i];
+	if (topic->nused < npartitions)
+		begin_use(topic, end, npartitions);
 	for (int32 p = 0; p < npartitions; p++)
 	{
 		if (begin == end[p])

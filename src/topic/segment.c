@@ -19,11 +19,14 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 
-/* Check that a partition has segments, without a hole.  Errors: XX001. */
+/*
+ * Check that a used partition has segments, without a hole.  An unused one has
+ * none, and is sound.  Errors: XX001.
+ */
 void
 pgqueue_check_segments(const Topic *topic, int32 partition)
 {
-	const Partition *part = &topic->partitions[partition];
+	const Partition *part = pgqueue_partition(topic, partition);
 
 	if (likely(!pgqueue_partition_broken(topic, partition)))
 		return;
@@ -97,10 +100,10 @@ pgqueue_open_previous(const Topic *topic, const Partition *part, int *i)
 bool
 pgqueue_partition_broken(const Topic *topic, int32 partition)
 {
-	const Partition *part = &topic->partitions[partition];
+	const Partition *part = pgqueue_partition(topic, partition);
 
 	return partition < 0 || partition >= topic->npartitions ||
-		part->nsegments == 0 || part->hole != 0;
+		(part->nsegments == 0 && part->checkpointed) || part->hole != 0;
 }
 
 /* Return why a partition cannot be read, as a sentence, or NULL if it can. */
@@ -110,11 +113,11 @@ pgqueue_partition_flaw(const Topic *topic, int32 partition)
 	if (!pgqueue_partition_broken(topic, partition))
 		return NULL;
 	if (partition >= topic->npartitions ||
-		topic->partitions[partition].nsegments == 0)
+		pgqueue_partition(topic, partition)->nsegments == 0)
 		return psprintf("Partition %d has no segment.", partition);
 	return psprintf("The segments of partition %d have a hole at offset "
 					INT64_FORMAT ".",
-					partition, topic->partitions[partition].hole);
+					partition, pgqueue_partition(topic, partition)->hole);
 }
 
 /*
@@ -151,9 +154,10 @@ pgqueue_topic_flaw(const Topic *topic)
 {
 	const char *flaw = topic->broken;
 
-	for (int p = 0; flaw == NULL && p < topic->npartitions; p++)
+	for (int32 p = -1;
+		 flaw == NULL && (p = pgqueue_next_used(topic, p)) >= 0;)
 	{
-		const Partition *part = &topic->partitions[p];
+		const Partition *part = pgqueue_partition(topic, p);
 
 		flaw = pgqueue_partition_flaw(topic, p);
 		for (int i = 0; flaw == NULL && i < part->nsegments; i++)

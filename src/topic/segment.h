@@ -47,12 +47,15 @@ pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 	" headers jsonb"
 
 extern Oid	pgqueue_tablespace(const char *name, Oid role);
-extern void pgqueue_create_first_segments(Topic *topic, int32 from_partition);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);
+
+/* ---------------- segment_worker.c ---------------- */
+
 extern bool pgqueue_made_in_this_transaction(Oid log);
 extern void pgqueue_need_segment(Topic *topic, int32 partition, int64 upto);
-extern void pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto,
-								   bool wait);
+extern void pgqueue_need_first_segments(const Topic *topic,
+										const int32 *partitions, int n);
+extern void pgqueue_make_segments_soon(const Topic *topic, int32 partition);
 
 /* ---------------- checkpoint.c ---------------- */
 
@@ -64,7 +67,7 @@ typedef struct Checkpoint
 	TimestampTz oldest_tombstone;	/* none older than this */
 } Checkpoint;
 
-extern void pgqueue_load_checkpoints(Topic *topic);
+extern Partition *pgqueue_load_checkpoints(const Topic *topic, int *n);
 extern void pgqueue_checkpoint_read(const Topic *topic, int32 partition,
 									Checkpoint *checkpoint);
 extern void pgqueue_checkpoint_write(const Topic *topic, int32 partition,

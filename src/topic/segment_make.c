@@ -3,10 +3,7 @@
  * segment_make.c
  *	  Make segments: DDL that the extension runs for appenders and maintenance.
  *
- * A segment is made in a transaction of its own, by a background worker: made
- * inside a producer's transaction it would stop every other producer of the topic
- * at the same bound until that transaction ends.  It is made there all the same if
- * the topic was made in the same transaction, or if no worker can be had.
+ * segment_worker.c says in which transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +43,8 @@
 /* What an adaptive segment aims at. */
 #define SEGMENT_BYTES			(INT64CONST(1) << 30)
 #define MIN_SEGMENT_MESSAGES	1024
+/* How many empty segments a partition has behind its first one. */
+#define FIRST_SEGMENTS_AHEAD	1
 /* How many segments one call makes at most. */
 #define SEGMENTS_PER_CALL		64
 
@@ -251,21 +250,6 @@ make_segment(Topic *topic, int32 partition, int64 first, int64 end)
 	pgqueue_code_end();
 }
 
-/* Make the first segments from from_partition on, one ahead of need. */
-void
-pgqueue_create_first_segments(Topic *topic, int32 from_partition)
-{
-	int64		width = topic->segment_messages > 0 ?
-		topic->segment_messages : FIRST_SEGMENT_MESSAGES;
-
-	for (int32 p = from_partition; p < topic->npartitions; p++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		make_segment(topic, p, 0, width);
-		make_segment(topic, p, width, width * 2);
-	}
-}
-
 /*
  * Give the segments of a partition that REASSIGN OWNED has missed to the owner of
  * the topic (README, section 18).
@@ -276,7 +260,7 @@ pgqueue_create_first_segments(Topic *topic, int32 from_partition)
 static void
 own_segments(const Topic *topic, int32 partition)
 {
-	const Partition *part = &topic->partitions[partition];
+	const Partition *part = pgqueue_partition(topic, partition);
 
 	for (int i = 0; i < part->nsegments; i++)
 	{
@@ -290,165 +274,45 @@ own_segments(const Topic *topic, int32 partition)
 }
 
 /*
- * Make the segments that a partition lacks: those up to offset upto, and
- * SEGMENTS_AHEAD empty ones.  The caller holds SHARE UPDATE EXCLUSIVE on the
- * topic's table, so two makers do not meet.
+ * Return true if a partition has enough empty segments behind the one in use: most
+ * partitions of a topic that has many never fill their first.
+ */
+static bool
+has_ahead(const Topic *topic, const Partition *part)
+{
+	int			active = pgqueue_segments_sealed(topic, part);
+
+	return part->nsegments > 0 && part->nsegments - 1 - active >=
+		(part->segments[active].first == 0 ? FIRST_SEGMENTS_AHEAD :
+		 SEGMENTS_AHEAD);
+}
+
+/*
+ * Make the segments that a partition lacks: those up to offset upto, and some empty
+ * ones; in an unused partition from offset 0 on, with its checkpoint.  The caller
+ * holds SHARE UPDATE EXCLUSIVE on the topic's table, so two makers do not meet.
  */
 void
 pgqueue_make_segments(Topic *topic, int32 partition, int64 upto)
 {
 	topic = pgqueue_topic_refresh(topic);
+	pgqueue_check_segments(topic, partition);
+	if (!pgqueue_partition(topic, partition)->checkpointed)
+		pgqueue_checkpoint_write(topic, partition, &(Checkpoint) {0});
 	own_segments(topic, partition);
 	for (int i = 0; i < SEGMENTS_PER_CALL; i++)
 	{
 		Partition  *part;
-		int64		first;
+		int64		first = 0;
 
 		CommandCounterIncrement();
 		topic = pgqueue_topic_refresh(topic);
-		part = &topic->partitions[partition];
-		pgqueue_check_segments(topic, partition);
-		first = part->segments[part->nsegments - 1].end;
-		if (first >= upto && part->nsegments - 1 -
-			pgqueue_segments_sealed(topic, part) >= SEGMENTS_AHEAD)
+		part = pgqueue_partition(topic, partition);
+		if (part->nsegments > 0)
+			first = part->segments[part->nsegments - 1].end;
+		if (first >= upto && has_ahead(topic, part))
 			return;
 		make_segment(topic, partition, first,
 					 first + segment_width(topic, part));
 	}
-}
-
-/* Return true if the transaction under way has made the topic. */
-bool
-pgqueue_made_in_this_transaction(Oid log)
-{
-	Relation	rel = table_open(log, AccessShareLock);
-	bool		result = rel->rd_createSubid != InvalidSubTransactionId;
-
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
-static bool
-has_segment_after(Topic **topic, int32 partition, int64 end)
-{
-	Partition  *part;
-
-	*topic = pgqueue_topic_refresh(*topic);
-	part = &(*topic)->partitions[partition];
-	return part->nsegments > 0 && part->segments[part->nsegments - 1].end > end;
-}
-
-/*
- * Wait until a partition has another segment, after a producer has used up the
- * last one.  upto: how far the producer's messages reach.  One session per
- * partition asks a worker, the others wait for it.
- *
- * Locks: none of the extension's may be held.
- */
-void
-pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
-{
-	Partition  *part = &topic->partitions[partition];
-	int64		end = part->segments[part->nsegments - 1].end;
-	LOCKTAG		tag;
-
-	if (!pgqueue_made_in_this_transaction(topic->log))
-	{
-		tag = pgqueue_tag(PGQUEUE_LOCK_SEGMENT, topic->id, partition);
-		(void) LockAcquire(&tag, ExclusiveLock, false, false);
-		if (!has_segment_after(&topic, partition, end))
-			pgqueue_segment_worker(topic, partition, upto, true);
-		LockRelease(&tag, ExclusiveLock, false);
-		if (has_segment_after(&topic, partition, end))
-			return;
-	}
-
-	/* no worker, or one that our own transaction keeps from working */
-	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
-	if (!has_segment_after(&topic, partition, end))
-		pgqueue_make_segments(topic, partition, upto);
-}
-
-/* What the worker is told, in bgw_extra. */
-typedef struct WorkerTask
-{
-	Oid			database;
-	Oid			log;
-	int32		partition;
-	int64		upto;
-	char		topic[NAMEDATALEN];
-} WorkerTask;
-
-StaticAssertDecl(sizeof(WorkerTask) <= BGW_EXTRALEN,
-				 "worker task must fit bgw_extra");
-
-PGDLLEXPORT void pgqueue_segment_worker_main(Datum arg);
-
-/*
- * Start a worker for one partition, if one can be had; wait: until it is done.
- * Whether it succeeded shows in the segment list.
- */
-void
-pgqueue_segment_worker(Topic *topic, int32 partition, int64 upto, bool wait)
-{
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-	WorkerTask	task = {
-		.database = MyDatabaseId,
-		.log = topic->log,
-		.partition = partition,
-		.upto = upto
-	};
-
-	strlcpy(task.topic, topic->name, NAMEDATALEN);
-
-	pgqueue_worker_init(&worker, PGQUEUE_SEGMENT_WORKER,
-						"pgqueue_segment_worker_main", topic->name);
-	memcpy(worker.bgw_extra, &task, sizeof(task));
-	worker.bgw_notify_pid = wait ? MyProcPid : 0;
-
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-		return;
-	if (wait && WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
-		ereport(FATAL,
-				(errcode(ERRCODE_ADMIN_SHUTDOWN),
-				 errmsg("postmaster exited while a segment was made")));
-	pfree(handle);
-}
-
-void
-pgqueue_segment_worker_main(Datum arg)
-{
-	WorkerTask	task;
-	Topic	   *topic;
-
-	memcpy(&task, MyBgworkerEntry->bgw_extra, sizeof(task));
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(task.database, InvalidOid,
-											  BGWORKER_BYPASS_ALLOWCONN);
-	/* the task is from a session that may have another library */
-	pgqueue_shared_attach();
-
-	pgqueue_set_code_rule(CODE_LIMITED);
-	SetConfigOption("lock_timeout", CppAsString2(PGQUEUE_LOCK_PATIENCE),
-					PGC_SUSET, PGC_S_OVERRIDE);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	pgstat_report_activity(STATE_RUNNING, "making queue segments");
-	if (pgqueue_lock_relation_soon(task.log, ShareUpdateExclusiveLock,
-								   PGQUEUE_LOCK_PATIENCE))
-	{
-		topic = pgqueue_topic_find(task.topic);
-		/* the topic may have been dropped meanwhile, or another one made */
-		if (topic != NULL && topic->log == task.log &&
-			topic->broken == NULL &&
-			task.partition < topic->npartitions)
-			pgqueue_make_segments(topic, task.partition, task.upto);
-	}
-	if (ActiveSnapshotSet())
-		PopActiveSnapshot();
-	CommitTransactionCommand();
-	proc_exit(0);
 }

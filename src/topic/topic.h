@@ -23,8 +23,15 @@
 /* One segment of the topic's table: the offsets [first, end) of a partition. */
 typedef SegmentBounds Segment;
 
+/*
+ * A partition that is used: messages have been stored in it, or were about to be.
+ * An unused one has neither segments nor a row of queue.checkpoint; its log starts
+ * and ends at 0 (README, section 8).
+ */
 typedef struct Partition
 {
+	int32		number;
+	bool		checkpointed;	/* has a row of queue.checkpoint */
 	int			nsegments;
 	Segment    *segments;		/* ascending */
 	int64		hole;			/* where they do not touch; 0: they do */
@@ -86,7 +93,8 @@ typedef struct Topic
 	int64		tombstone_retention;	/* ms */
 	char		tablespace[NAMEDATALEN];	/* of new segments; "": default */
 	int			npartitions;
-	Partition  *partitions;
+	int			nused;
+	Partition  *used;			/* ascending; pgqueue_partition() finds one */
 	TupleDesc	desc;			/* the log's columns */
 	MemoryContext context;		/* owns the description's pointers */
 	MemoryContext old;			/* owns those that this transaction replaced */
@@ -130,6 +138,10 @@ extern void pgqueue_check_partition(const Topic *topic, int32 partition);
 
 /* ---------------- description.c ---------------- */
 
+extern Partition *pgqueue_partition(const Topic *topic, int32 number);
+extern bool pgqueue_partition_unused(const Topic *topic, int32 number);
+extern int32 pgqueue_next_used(const Topic *topic, int32 after);
+extern int32 *pgqueue_used_partitions(const Topic *topic, int *n);
 extern void pgqueue_topic_forget_old(Topic *topic);
 extern bool pgqueue_load_topic(Topic *topic);
 extern const char *pgqueue_load_view(Topic *topic);
