@@ -23,6 +23,7 @@ SELECT queue.create_topic('r', 2, 'text', segment_messages => 20);
 SELECT topic, owner FROM queue.topics;
 RESET ROLE;
 DROP TYPE secret;
+SELECT FROM pg_temp.use_all('r');
 SELECT log FROM queue.topic WHERE name = 'r' \gset
 SELECT relkind, pg_get_userbyid(relowner) AS owner, count(*) > 0 AS "any"
   FROM pg_class WHERE oid IN ('topic.r'::regclass, :'log'::regclass) OR oid IN (SELECT segment FROM queue.segments)
@@ -263,6 +264,7 @@ SELECT count FROM queue.produce_batch('r', ARRAY(SELECT n::text FROM generate_se
 SET ROLE regress_queue_owner;
 SELECT queue.alter_topic('r', 3);
 SELECT queue.create_topic('r2', 1, 'text', 3);
+SELECT "offset" FROM queue.produce('r2', '0');
 SELECT log AS log2 FROM (SELECT 'queue.' || relname AS log FROM pg_class WHERE oid = (SELECT max(inhparent) FROM pg_inherits JOIN queue.segments ON segment = inhrelid WHERE topic = 'r2')) l \gset
 ALTER TABLE :log2 ADD CHECK (public.innocent(1) OR partition < 0);
 SELECT count FROM queue.produce_batch('r2', ARRAY(SELECT n::text FROM generate_series(1, 50) n));
