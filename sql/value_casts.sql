@@ -139,6 +139,25 @@ SELECT count(*), count(*) FILTER (WHERE value < 0) AS converted FROM topic.t_num
 SELECT queue.produce('t_numeric', 'sad'::casts.mood);
 SELECT queue.produce_batch('t_numeric', ARRAY['ok', 'sad', 'ok']::casts.mood[]);
 SELECT value_type FROM queue.topics WHERE topic = 't_numeric';
+-- So may a domain's CHECK, which is called without a cast, too.
+CREATE FUNCTION casts.is_lucky(int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF $1 = 13 THEN
+		PERFORM queue.drop_topic('t_lucky');
+		PERFORM queue.create_topic('t_lucky', 1, 'text');
+	END IF;
+	RETURN true;
+END $$;
+CREATE DOMAIN casts.lucky AS int CHECK (casts.is_lucky(VALUE));
+SELECT queue.create_topic('t_lucky', 1, 'casts.lucky');
+SELECT queue.produce('t_lucky', '13');
+SELECT queue.produce('t_lucky', 13);
+SELECT queue.produce('t_lucky', 13::bigint);
+SELECT queue.produce_batch('t_lucky', '{12,13}');
+SELECT queue.produce_batch('t_lucky', ARRAY[12, 13]);
+SELECT queue.produce_batch('t_lucky', ARRAY[12, 13]::bigint[]);
+SELECT queue.produce_batch('t_lucky', ARRAY[12, 13, 14]);
+SELECT queue.drop_topic('t_lucky');
 
 -- A place of a query that serves several topics and types; casts and domains that
 -- are made, dropped and changed in between.

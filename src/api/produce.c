@@ -160,6 +160,7 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	pgqueue_check_message(topic, values, nulls);
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
+	pgqueue_check_same(topic, id);
 	if (is_stored(fcinfo, topic, &producer, &claim, &dedupe, &place))
 		return produce_result(fcinfo, place.partition, place.offset, NULL);
 	topic = pgqueue_topic_refresh(topic);

@@ -229,11 +229,15 @@ typedef struct BatchArgs
 	const Datum *watermark;		/* or NULL */
 } BatchArgs;
 
-/* Append those messages of a batch that are new, and return the rows. */
+/*
+ * Append those messages of a batch that are new, and return the rows.
+ *
+ * id: of the topic whose values they are.  Errors: 55006 if it is another one now.
+ */
 static void
-append_batch(Topic *topic, const BatchArgs *args, ReturnSetInfo *rsinfo)
+append_batch(Topic *topic, int32 id, const BatchArgs *args,
+			 ReturnSetInfo *rsinfo)
 {
-	int32		id = topic->id;
 	int			n = args->batch.n;
 	ProducerClaim claim = {0};
 	KeyClaim	dedupe = {0};
@@ -298,6 +302,7 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 	bool		has_watermark = !PG_ARGISNULL(8);
 	Datum		watermark = has_watermark ? PG_GETARG_DATUM(8) : (Datum) 0;
 	BatchArgs	args = {.partition = -1};
+	int32		id;
 
 	pgqueue_check_writable(fcinfo);
 	pgqueue_check_not_null(fcinfo, 0, "topic");
@@ -329,9 +334,11 @@ pgqueue_produce_batch(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 
+	id = topic->id;
 	convert_batch(topic, &args.batch);
 	/* the conversion may have run anything */
 	pgqueue_view_flush();
-	append_batch(topic, &args, rsinfo);
+	pgqueue_check_same(topic, id);
+	append_batch(topic, id, &args, rsinfo);
 	return (Datum) 0;
 }
