@@ -23,6 +23,7 @@
 #include "base/base.h"
 #include "log/log.h"
 #include "topic/topic.h"
+#include "producer/dedupe.h"
 #include "api/api.h"
 
 /* Triggers of a topic's view, and what they must be. */
@@ -43,16 +44,24 @@ static const struct
 	TRIGGER_TYPE_DELETE},
 };
 
-/* Return true if it is log_<number>, or log_<number>_... */
+/* Return true if it is <prefix><number>, or <prefix><number>_... */
+static bool
+is_numbered(const char *name, const char *prefix)
+{
+	const char *rest = name + strlen(prefix);
+	size_t		digits;
+
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
+		return false;
+	digits = strspn(rest, "0123456789");
+	return digits > 0 && (rest[digits] == '\0' || rest[digits] == '_');
+}
+
+/* Return true if a table of this name may be a topic's storage. */
 static bool
 is_storage_name(const char *name)
 {
-	size_t		digits;
-
-	if (strncmp(name, "log_", 4) != 0)
-		return false;
-	digits = strspn(name + 4, "0123456789");
-	return digits > 0 && (name[4 + digits] == '\0' || name[4 + digits] == '_');
+	return is_numbered(name, "log_") || is_numbered(name, "dedupe_");
 }
 
 /*
@@ -360,6 +369,17 @@ check_foreign_keys(Relation rel)
 }
 
 /*
+ * Check a bucket of dedupe keys.  Its index may be missing: it is restored later.
+ */
+static void
+check_bucket(Relation rel)
+{
+	if (is_numbered(RelationGetRelationName(rel), "dedupe_") &&
+		RelationGetNamespace(rel) == get_namespace_oid(PGQUEUE_SCHEMA, false))
+		refuse_flaw(RelationGetRelationName(rel), pgqueue_bucket_flaw(rel));
+}
+
+/*
  * Check a table after a command.  A partitioned table of any origin may have a
  * topic's table among its partitions now.
  */
@@ -389,6 +409,8 @@ pgqueue_check_relation(Relation rel)
 				refuse_flaw(get_rel_name(lfirst_oid(lc)),
 							 "A topic's table cannot be a partition.");
 	}
+	if (topic_id == 0)
+		check_bucket(rel);
 	if (topic_id == 0 && rel->trigdesc != NULL)
 		check_foreign_keys(rel);
 }

@@ -89,16 +89,10 @@ typedef int TableAmOptions;
 typedef uint32 TableAmOptions;
 #endif
 
-/* 18 counts an index scan's searches, and 19 hands its table scan flags */
-#if PG_VERSION_NUM >= 190000
-#define pgqueue_index_beginscan(rel, index, snapshot, nkeys) \
-	index_beginscan((rel), (index), (snapshot), NULL, (nkeys), 0, 0)
-#elif PG_VERSION_NUM >= 180000
-#define pgqueue_index_beginscan(rel, index, snapshot, nkeys) \
-	index_beginscan((rel), (index), (snapshot), NULL, (nkeys), 0)
-#else
-#define pgqueue_index_beginscan(rel, index, snapshot, nkeys) \
-	index_beginscan((rel), (index), (snapshot), (nkeys), 0)
+/* 18 can count an index scan's searches */
+#if PG_VERSION_NUM >= 180000
+#define index_beginscan_bitmap(index, snapshot, nkeys) \
+	index_beginscan_bitmap((index), (snapshot), NULL, (nkeys))
 #endif
 
 #endif							/* QUEUE_COMPAT_TABLE_H */

@@ -24,8 +24,10 @@ typedef struct KeyHash
 /* A bucket that is open, to look keys up or to store them. */
 typedef struct OpenBucket
 {
-	Relation	rel;
-	Relation	index;			/* or NULL: opened to store */
+	const Topic *topic;
+	Oid			keys;
+	Relation	rel;			/* NULL: not needed yet */
+	Relation	index;
 	IndexScanDesc scan;
 	SnapshotData dirty;
 } OpenBucket;
@@ -44,7 +46,7 @@ extern bool pgqueue_bucket_is_live(const Topic *topic,
 extern const DedupeBucket *pgqueue_bucket_current(const Topic *topic);
 extern void pgqueue_bucket_check_late(const DedupeBucket *bucket);
 extern void pgqueue_bucket_look(OpenBucket *open, const Topic *topic,
-								const DedupeBucket *bucket);
+								DedupeBucket *bucket);
 extern KeyState pgqueue_bucket_find(OpenBucket *open, const KeyHash *hash,
 									MessageAddress *place,
 									TransactionId *xmin);

@@ -181,6 +181,7 @@ pgqueue_buckets_load(Topic *topic)
 			MemoryContextAlloc(topic->context, sizeof(DedupeBucket)) :
 			repalloc(buckets, (n + 1) * sizeof(DedupeBucket));
 		bucket = &buckets[n++];
+		bucket->index = InvalidOid;
 		bucket->number =
 			DatumGetInt32(pgqueue_registry_column(&scan, tuple,
 												  BUCKET_ATTR_NUMBER));
@@ -244,42 +245,73 @@ pgqueue_bucket_check_late(const DedupeBucket *bucket)
 
 /* ---------------- looking keys up ---------------- */
 
-/*
- * Open a bucket to look keys up.
- *
- * Locks: ACCESS SHARE, until it is closed.  The caller holds one of the topic's
- * key locks, so the bucket is not dropped.
- */
-void
-pgqueue_bucket_look(OpenBucket *open, const Topic *topic,
-					const DedupeBucket *bucket)
+/* Find the index of a bucket.  Errors: 55000. */
+static Oid
+find_index(const Topic *topic, Oid keys)
 {
+	Relation	rel;
 	List	   *indexes;
 	ListCell   *lc;
+	Oid			result = InvalidOid;
 
-	LockRelationOid(bucket->keys, AccessShareLock);
-	open->rel = open_keys(topic, bucket->keys);
-	open->index = NULL;
-	indexes = RelationGetIndexList(open->rel);
+	pgqueue_lock_relation(keys, AccessShareLock);
+	rel = open_keys(topic, keys);
+	indexes = RelationGetIndexList(rel);
 	foreach(lc, indexes)
 	{
-		open->index = open_index(topic, lfirst_oid(lc), AccessShareLock);
-		if (open->index->rd_index->indisvalid)
-			break;
-		index_close(open->index, AccessShareLock);
-		open->index = NULL;
+		Relation	index = open_index(topic, lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indisvalid)
+			result = lfirst_oid(lc);
+		index_close(index, NoLock);
 	}
 	list_free(indexes);
-	if (open->index == NULL)
+	table_close(rel, NoLock);
+	if (!OidIsValid(result))
 		refuse_bucket(topic, _("Its index is missing, or not valid."));
+	return result;
+}
+
+/*
+ * Open a bucket to look keys up: its index alone, which mostly says that there is
+ * no such key.
+ *
+ * Locks: ACCESS SHARE on the index, to the end of the transaction.  The caller holds
+ * the keys' locks, so that no session stores one of them in an index that has taken
+ * the place of this one (REINDEX CONCURRENTLY) since it was opened.
+ */
+void
+pgqueue_bucket_look(OpenBucket *open, const Topic *topic, DedupeBucket *bucket)
+{
+	open->topic = topic;
+	open->keys = bucket->keys;
+	open->rel = NULL;
+	for (;;)
+	{
+		if (!OidIsValid(bucket->index))
+			bucket->index = find_index(topic, bucket->keys);
+		pgqueue_lock_relation(bucket->index, AccessShareLock);
+		open->index = try_relation_open(bucket->index, NoLock);
+		if (open->index != NULL && open->index->rd_index != NULL &&
+			open->index->rd_index->indrelid == bucket->keys &&
+			open->index->rd_index->indisvalid)
+			break;
+		if (open->index != NULL)
+			relation_close(open->index, NoLock);
+		bucket->index = InvalidOid;
+	}
 	InitDirtySnapshot(open->dirty);
-	open->scan = pgqueue_index_beginscan(open->rel, open->index, &open->dirty, 1);
+	/* one that needs no table */
+	open->scan = index_beginscan_bitmap(open->index, &open->dirty, 1);
 }
 
 /*
  * Look a key up.  A row counts if it is committed as of now, or written by this
  * transaction: *place then is what it says, and *xmin wrote it.  If another
  * transaction has written it and has not ended, that is *xmin.
+ *
+ * Locks: ACCESS SHARE on the table if the index knows the hash, to the end of the
+ * transaction.
  */
 KeyState
 pgqueue_bucket_find(OpenBucket *open, const KeyHash *hash, MessageAddress *place,
@@ -297,12 +329,18 @@ pgqueue_bucket_find(OpenBucket *open, const KeyHash *hash, MessageAddress *place
 	{
 		HeapTupleData tuple = {.t_self = *tid};
 		Buffer		buffer;
+		KeyRow	   *row;
 
+		if (open->rel == NULL)
+		{
+			pgqueue_lock_relation(open->keys, AccessShareLock);
+			open->rel = open_keys(open->topic, open->keys);
+		}
 		if (!heap_fetch(open->rel, &open->dirty, &tuple, &buffer, false))
 			continue;
-		if (((KeyRow *) GETSTRUCT(&tuple))->more == hash->more)
+		row = (KeyRow *) GETSTRUCT(&tuple);
+		if (row->more == hash->more)
 		{
-			KeyRow	   *row = (KeyRow *) GETSTRUCT(&tuple);
 			uint32		high = HeapTupleHasNulls(&tuple) ? 0 : row->offset_high;
 
 			place->partition = row->partition;
@@ -320,12 +358,10 @@ pgqueue_bucket_find(OpenBucket *open, const KeyHash *hash, MessageAddress *place
 void
 pgqueue_bucket_close(OpenBucket *open)
 {
-	Oid			keys = RelationGetRelid(open->rel);
-
 	index_endscan(open->scan);
-	index_close(open->index, AccessShareLock);
-	table_close(open->rel, NoLock);
-	UnlockRelationOid(keys, AccessShareLock);
+	index_close(open->index, NoLock);
+	if (open->rel != NULL)
+		table_close(open->rel, NoLock);
 }
 
 /* ---------------- storing keys ---------------- */

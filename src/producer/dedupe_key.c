@@ -168,7 +168,7 @@ check_reached(Topic *topic, const DedupeBucket *bucket, MessageAddress place)
  * Errors: 40001, QU001.
  */
 static TransactionId
-look_in_bucket(Topic *topic, const DedupeBucket *bucket, KeyClaim *claim)
+look_in_bucket(Topic *topic, DedupeBucket *bucket, KeyClaim *claim)
 {
 	OpenBucket	open;
 	TransactionId xid = InvalidTransactionId;
@@ -212,7 +212,7 @@ static TransactionId
 look_up(Topic *topic, KeyClaim *claim)
 {
 	/* stays if the description is built again */
-	const DedupeBucket *buckets = topic->buckets;
+	DedupeBucket *buckets = topic->buckets;
 
 	memset(claim->stored, false, claim->n * sizeof(bool));
 	for (int i = topic->nbuckets - 1; i >= 0; i--)

@@ -36,7 +36,10 @@
 #include "topic/topic.h"
 #include "producer/dedupe.h"
 
-/* Milliseconds that a bucket takes keys for, at least. */
+/*
+ * Milliseconds that a bucket takes keys for, at least; else it is the window: then a
+ * key is looked up in two buckets, and kept for two windows at the most.
+ */
 #define MIN_SPAN 60000
 
 /* Columns of queue.dedupe_bucket. */
@@ -196,7 +199,7 @@ make_table(const char *name)
 static void
 make_bucket(Topic *topic)
 {
-	int64		span = Max(topic->dedupe_window / 2, MIN_SPAN);
+	int64		span = Max(topic->dedupe_window, MIN_SPAN);
 	TimestampTz now;
 	int32		number;
 	Datum		values[BUCKET_NATTS];

@@ -66,7 +66,8 @@ typedef struct Producer
 typedef struct DedupeBucket
 {
 	int32		number;
-	Oid			keys;			/* the table */
+	Oid			keys;			/* the table ... */
+	Oid			index;			/* ... and its index, if it was found */
 	TimestampTz ends_at;		/* takes no new keys from then on */
 	int64		incarnation;	/* of the log, for the places in it */
 } DedupeBucket;
