@@ -113,7 +113,9 @@ CREATE PROCEDURE take_and_commit() LANGUAGE plpgsql AS $$
 DECLARE
 	v text;
 BEGIN
-	FOR v IN SELECT value FROM queue.consume_typed('g', 't', NULL::text, 2) LOOP
+	-- the COMMIT reads the query to its end, so it calls the second one
+	FOR v IN SELECT value FROM queue.consume_typed('g', 't', NULL::text, 100)
+		UNION ALL SELECT value FROM queue.consume_typed('g', 't', NULL::text, 1) LOOP
 		COMMIT;
 		INSERT INTO work VALUES (v);
 	END LOOP;

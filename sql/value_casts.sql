@@ -29,9 +29,8 @@ DECLARE
 	source text;
 	inserted text;
 BEGIN
-	FOREACH topic_type IN ARRAY ARRAY['smallint', 'int', 'bigint', 'numeric', 'float4', 'text', 'varchar', 'jsonb',
-		'json', 'bytea', 'date', 'timestamptz', 'interval', 'bool', 'bigint[]', 'casts.positive', 'casts.label',
-		'casts.mood', 'casts.item', 'casts.base', 'xml', 'regclass', 'oid', '"char"', 'inet']
+	FOREACH topic_type IN ARRAY ARRAY['smallint', 'int', 'numeric', 'text', 'varchar', 'jsonb', 'bytea', 'date',
+		'timestamptz', 'bigint[]', 'casts.positive', 'casts.label', 'casts.mood', 'casts.item', 'casts.base', 'regclass']
 	LOOP
 		EXECUTE format('CREATE TEMP TABLE plain (value %s)', topic_type);
 		PERFORM queue.create_topic('c', 1, topic_type::regtype);
@@ -181,13 +180,15 @@ EXECUTE put;
 DROP CAST (casts.mood AS smallint);
 EXECUTE put;
 DEALLOCATE put;
--- A function that compares text knows the collation.
+-- The function gets the collation of the value's type.
+CREATE DOMAIN casts.code AS bpchar COLLATE "POSIX";
 CREATE FUNCTION casts.to_mood(bpchar) RETURNS casts.mood LANGUAGE plpgsql AS $$
 BEGIN
-	RETURN CASE WHEN $1 > 'm' THEN 'ok' ELSE 'sad' END;
+	RETURN CASE pg_collation_for($1) WHEN '"POSIX"' THEN 'ok' ELSE 'sad' END;
 END $$;
 CREATE CAST (bpchar AS casts.mood) WITH FUNCTION casts.to_mood(bpchar) AS ASSIGNMENT;
-SELECT first_offset, count FROM queue.produce_batch('t_mood', ARRAY['x', 'a']::bpchar[]);
+SELECT count FROM queue.produce_batch('t_mood', ARRAY['a']::casts.code[]);
+SELECT count FROM queue.produce_batch('t_mood', ARRAY['a']::bpchar[]);
 SELECT value FROM topic.t_mood ORDER BY "offset";
 DROP CAST (bpchar AS casts.mood);
 
