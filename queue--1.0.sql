@@ -70,6 +70,7 @@ CREATE TABLE queue.topic (
     tablespace       name,
     group_expiry     interval,
     dedupe_window    interval    NOT NULL DEFAULT '1 day',
+    segment_age      interval,
     CONSTRAINT topic_pkey PRIMARY KEY (topic_id),
     CONSTRAINT topic_name_key UNIQUE (name),
     CONSTRAINT topic_log_key UNIQUE (log)
@@ -90,6 +91,7 @@ COMMENT ON COLUMN queue.topic.tombstone_retention IS 'How long compaction keeps 
 COMMENT ON COLUMN queue.topic.tablespace IS 'Name of the tablespace of new segments, which need not exist after a restore; NULL: the database''s default.';
 COMMENT ON COLUMN queue.topic.group_expiry IS 'Expiry, in this topic, of groups that were made by their first consume or poll; NULL: never.';
 COMMENT ON COLUMN queue.topic.dedupe_window IS 'How long a message with the dedupe_key of an earlier one is a duplicate, at least.';
+COMMENT ON COLUMN queue.topic.segment_age IS 'Age of its first message at which a segment is closed though it is not full; NULL: by the limits.';
 
 CREATE TABLE queue.checkpoint (
     topic_id         int    NOT NULL,
@@ -106,7 +108,7 @@ COMMENT ON COLUMN queue.checkpoint.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.checkpoint.partition IS 'Partition.';
 COMMENT ON COLUMN queue.checkpoint.log_start IS 'First offset that is retained; 0: all are.';
 COMMENT ON COLUMN queue.checkpoint.compacted_to IS 'Below this offset a key has at most one message.';
-COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Time of the oldest tombstone below compacted_to; NULL: there is none.';
+COMMENT ON COLUMN queue.checkpoint.oldest_tombstone IS 'Time of the oldest tombstone below compacted_to; -infinity: only the last message of the partition, which is due. NULL: there is none.';
 COMMENT ON COLUMN queue.checkpoint.system IS 'System identifier of the server that compacted; in another server compacted_to and oldest_tombstone are not valid.';
 COMMENT ON COLUMN queue.checkpoint.log IS 'Table that was compacted; for another table compacted_to and oldest_tombstone are not valid.';
 
@@ -496,11 +498,12 @@ CREATE FUNCTION queue.create_topic(
     tombstone_retention interval DEFAULT '1 day',
     tablespace       text     DEFAULT NULL,
     group_expiry     interval DEFAULT NULL,
-    dedupe_window    interval DEFAULT '1 day'
+    dedupe_window    interval DEFAULT '1 day',
+    segment_age      interval DEFAULT NULL
 ) RETURNS regclass
 AS 'MODULE_PATHNAME', 'pgqueue_create_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text, interval, interval) IS
+COMMENT ON FUNCTION queue.create_topic(text, int, regtype, bigint, boolean, interval, bigint, boolean, text, interval, text, interval, interval, interval) IS
 'Creates a topic and its view topic.<name>, and returns the view. Messages are kept until the topic is dropped, unless retention, retention_bytes or cleanup_policy is given.';
 
 CREATE FUNCTION queue.alter_topic(
@@ -515,11 +518,12 @@ CREATE FUNCTION queue.alter_topic(
     tombstone_retention interval DEFAULT NULL,
     tablespace       text     DEFAULT NULL,
     group_expiry     interval DEFAULT NULL,
-    dedupe_window    interval DEFAULT NULL
+    dedupe_window    interval DEFAULT NULL,
+    segment_age      interval DEFAULT NULL
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'pgqueue_alter_topic'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text, interval, interval) IS
+COMMENT ON FUNCTION queue.alter_topic(text, int, bigint, boolean, interval, bigint, boolean, text, interval, text, interval, interval, interval) IS
 'Changes properties of a topic; NULL leaves a property as it is. 0 removes a limit, '''' stands for the database''s default tablespace, and partitions can only be added.';
 
 CREATE FUNCTION queue.drop_topic(
@@ -1078,8 +1082,12 @@ SELECT t.name AS topic,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
        t.created_at,
        t.notify,
+       t.retention,
+       t.retention_bytes,
+       t.retention_force,
        t.cleanup_policy,
        t.tombstone_retention,
+       t.segment_age,
        t.tablespace,
        t.group_expiry,
        t.dedupe_window,
@@ -1105,8 +1113,12 @@ COMMENT ON COLUMN queue.topics.segment_messages IS 'Offsets per segment; NULL: a
 COMMENT ON COLUMN queue.topics.owner IS 'Role that may alter and drop the topic.';
 COMMENT ON COLUMN queue.topics.created_at IS 'When the topic was created.';
 COMMENT ON COLUMN queue.topics.notify IS 'Whether each transaction that produces sends NOTIFY on the channel of the topic''s name.';
+COMMENT ON COLUMN queue.topics.retention IS 'How long messages are kept; NULL: no limit.';
+COMMENT ON COLUMN queue.topics.retention_bytes IS 'Bytes of each partition that are kept at least; NULL: no limit.';
+COMMENT ON COLUMN queue.topics.retention_force IS 'Whether the limits apply also to messages that groups have yet to read.';
 COMMENT ON COLUMN queue.topics.cleanup_policy IS 'delete, compact or compact,delete.';
 COMMENT ON COLUMN queue.topics.tombstone_retention IS 'How long compaction keeps tombstones.';
+COMMENT ON COLUMN queue.topics.segment_age IS 'Age of its first message at which a segment is closed though it is not full; NULL: by the limits.';
 COMMENT ON COLUMN queue.topics.tablespace IS 'Where new segments are made; NULL: the database''s default.';
 COMMENT ON COLUMN queue.topics.group_expiry IS 'Expiry, in this topic, of groups that were made by their first consume or poll; NULL: never.';
 COMMENT ON COLUMN queue.topics.dedupe_window IS 'How long a message with the dedupe_key of an earlier one is a duplicate, at least.';
@@ -1120,7 +1132,8 @@ CREATE FUNCTION queue.segment_info(
     OUT last_time  timestamptz,
     OUT frozen     boolean,
     OUT bytes      bigint,
-    OUT used       boolean
+    OUT used       boolean,
+    OUT filled     boolean
 ) RETURNS record
 AS 'MODULE_PATHNAME', 'pgqueue_segment_info'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
@@ -1138,7 +1151,7 @@ SELECT s.topic,
        i.first_time,
        i.last_time,
        -- unknown if none of those behind is known to be used, and one is locked
-       CASE WHEN coalesce(pg_catalog.bool_or(i.used) OVER later, false) THEN true
+       CASE WHEN i.filled OR coalesce(pg_catalog.bool_or(i.used) OVER later, false) THEN true
             WHEN pg_catalog.count(i.used) OVER later
                = pg_catalog.count(*) OVER later THEN false END AS sealed,
        i.frozen
@@ -1156,7 +1169,7 @@ COMMENT ON COLUMN queue.segments.bytes IS 'Size on disk with TOAST and indexes.'
 COMMENT ON COLUMN queue.segments.messages IS 'Offsets in use, including those of messages that were rolled back; of a compacted segment, messages.';
 COMMENT ON COLUMN queue.segments.first_time IS 'Timestamp of the first message.';
 COMMENT ON COLUMN queue.segments.last_time IS 'Timestamp of the last message.';
-COMMENT ON COLUMN queue.segments.sealed IS 'Whether a later segment is in use, so that no message is appended to this one; NULL: not known, since a later segment is locked.';
+COMMENT ON COLUMN queue.segments.sealed IS 'Whether no message is appended to this one any more: it is full or closed, or a later one is in use. NULL: not known, since a later segment is locked.';
 COMMENT ON COLUMN queue.segments.frozen IS 'Whether all pages are frozen, also those of the TOAST table, so that VACUUM has no work to do.';
 
 CREATE VIEW queue.compaction_progress WITH (security_barrier) AS
@@ -1567,6 +1580,27 @@ AS 'MODULE_PATHNAME', 'pgqueue_delete_messages'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.delete_messages(text, int, bigint, boolean) IS
 'Deletes the messages of a partition before an offset, and returns the new log start. Without force it keeps messages that a group has yet to read.';
+
+CREATE FUNCTION queue.roll_segments(
+    topic     text,
+    partition int DEFAULT NULL
+) RETURNS int
+AS 'MODULE_PATHNAME', 'pgqueue_roll_segments'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.roll_segments(text, int) IS
+'Closes the segment in use of a partition, or of each, though it is not full, so that retention, compaction and archive_segment reach its messages. Returns how many segments were closed.';
+
+CREATE FUNCTION queue.truncate_topic(
+    topic         text,
+    OUT partition int,
+    OUT log_start bigint,
+    OUT segments  int,
+    OUT bytes     bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pgqueue_truncate_topic'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.truncate_topic(text) IS
+'Removes all messages of a topic, also those that groups have yet to read, and returns what was removed from each partition. Offsets go on.';
 
 CREATE TYPE queue.moved_segment AS (
     partition    int,

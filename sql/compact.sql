@@ -147,7 +147,7 @@ CALL pg_temp.settle('many');
 SET queue.compaction_memory = '128kB';
 CALL queue.maintain('many');
 SELECT count(*) > 3 AS rounds, sum(items) FROM queue.maintenance_log WHERE topic = 'many' AND action = 'messages compacted';
-SELECT count(*), count(DISTINCT key), min("offset") FROM topic.many WHERE "offset" < 16000;
+SELECT count(*), count(DISTINCT key), min("offset") FROM topic.many;
 SET queue.compaction_memory = 0;
 SELECT queue.produce('many', '1', key => 'k1') IS NOT NULL AS ok;
 RESET queue.compaction_memory;

@@ -8,7 +8,7 @@
 -- a topic of five messages for each entry in each partition, so many hours ago
 CREATE FUNCTION pg_temp.make(topic text, hours_ago float8[], partitions int DEFAULT 1) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM queue.create_topic(topic, partitions, 'text', segment_messages => 10, retention => '1 millisecond');
+	PERFORM queue.create_topic(topic, partitions, 'text', segment_messages => 10, retention => '1 millisecond', segment_age => '1000 days');
 	PERFORM pg_temp.use_all(topic);
 	EXECUTE format('INSERT INTO %s SELECT n, now() - make_interval(secs => 3600 * ($1)[1 + n / 5]), p, NULL, n, NULL
 		FROM generate_series(0, $2 - 1) p, generate_series(0, 5 * cardinality($1) - 1) n',

@@ -63,7 +63,7 @@ RESET queue.allow_ddl;
 GRANT USAGE, CREATE ON SCHEMA regress_archive TO regress_heir;
 GRANT CREATE ON TABLESPACE regress_slow TO regress_heir;
 SET ROLE regress_heir;
-SELECT first_offset, moved FROM queue.move_segments('t', 'regress_slow', before_offset => 40);
+SELECT first_offset, moved FROM queue.move_segments('t', 'regress_slow', before_offset => 50);
 SELECT archive, first_offset FROM queue.archive_segment('t', 0, 'regress_archive.b', force => true);
 SELECT tableowner = current_user AS mine FROM pg_tables WHERE schemaname = 'regress_archive' AND tablename = 'b';
 RESET ROLE;

@@ -40,6 +40,7 @@ SELECT topic, tablespace FROM queue.topics ORDER BY 1;
 
 -- Sealed ones are moved, the one in use is not.
 CALL pg_temp.fill('t', 2, 1, first => :'large');
+SELECT partition, "offset" FROM (SELECT (queue.produce('t', 'in use', partition => p)).* FROM generate_series(0, 1) p) m;
 SELECT md5(string_agg(m::text, ' ' ORDER BY partition, "offset")) AS before FROM topic.t m \gset
 SELECT partition, segment IS NOT NULL AS segment, first_offset, bytes > 0 AS bytes, moved
   FROM queue.move_segments('t', 'regress Cold', before_offset => 19);

@@ -98,6 +98,11 @@ typedef void (*TopicVisitor) (Topic *topic, ReturnSetInfo *rsinfo);
 
 extern Datum pgqueue_visit_topics(FunctionCallInfo fcinfo, TopicVisitor visit);
 
+/* ---------------- topic_drop.c ---------------- */
+
+extern void pgqueue_lock_for_drop(Topic *topic);
+extern void pgqueue_lock_segments(const Topic *topic);
+
 /* ---------------- topics.c ---------------- */
 
 extern Topic *pgqueue_owned_topic_arg(FunctionCallInfo fcinfo);

@@ -113,21 +113,22 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 /*
  * Return the oldest segment.
  *
- * Errors: 55000 if none is sealed, or if messages of the oldest one were deleted:
+ * Errors: 55000 if none is closed, or if messages of the oldest one were deleted:
  * an archive is no partition, so it would show them again (log/cut.c).
  */
 static Segment *
-oldest_sealed(Topic *topic, int32 partition)
+oldest_closed(Topic *topic, int32 partition)
 {
 	Partition  *part = pgqueue_partition(topic, partition);
 	int64		log_start = pgqueue_log_start(topic, partition);
 
-	if (pgqueue_segments_sealed(topic, part) == 0)
+	if (pgqueue_segments_closed(topic, part) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("partition %d of topic \"%s\" has no sealed segment",
 						partition, topic->name),
-				 errdetail("The one in use cannot be archived.")));
+				 errdetail("The one in use cannot be archived."),
+				 errhint("queue.roll_segments() closes it.")));
 	if (log_start > part->segments[0].first)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -215,7 +216,7 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 	nest = NewGUCNestLevel();
 	pgqueue_wait_shortly(GUC_ACTION_SAVE);
 	topic = pgqueue_topic_refresh(topic);
-	segment = *oldest_sealed(topic, partition);
+	segment = *oldest_closed(topic, partition);
 	if (!pgqueue_lock_segment_soon(segment.relid, AccessExclusiveLock,
 								   PGQUEUE_LOCK_PATIENCE))
 		ereport(ERROR,
@@ -225,6 +226,8 @@ pgqueue_archive_segment(PG_FUNCTION_ARGS)
 				 pgqueue_errdetail_relation_holder(segment.relid,
 												   AccessExclusiveLock),
 				 errhint("Retry when that transaction has ended.")));
+	/* VACUUM may have made room in it before it was locked */
+	(void) oldest_closed(topic, partition);
 	schema = find_place(topic, partition, segment.first,
 						PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), &name);
 	if (PG_ARGISNULL(3) || !PG_GETARG_BOOL(3))

@@ -257,8 +257,8 @@ typedef struct SegmentInfo
 {
 	Oid			relid;
 	bool		compacted;
-	Datum		values[6];
-	bool		nulls[6];
+	Datum		values[7];
+	bool		nulls[7];
 } SegmentInfo;
 
 /* A TopicTask; the topic does not matter. */
@@ -272,6 +272,7 @@ look_at_segment(Topic *topic, void *arg)
 	BlockNumber nblocks;
 	int64		offsets;
 	int64		counted;
+	SegmentBounds bounds;
 
 	if (leaf == NULL)
 		return;					/* removed meanwhile */
@@ -290,6 +291,10 @@ look_at_segment(Topic *topic, void *arg)
 	offsets = tail.found ? tail.offset - first.offset + 1 : 0;
 	counted = (int64) leaf->rd_rel->reltuples;
 	info->values[3] = BoolGetDatum(pgqueue_is_frozen(leaf));
+	info->values[6] = BoolGetDatum(tail.found &&
+								   pgqueue_segment_bounds(info->relid, &bounds) &&
+								   tail.offset + 1 >= bounds.end);
+	info->nulls[6] = false;
 	relation_close(leaf, AccessShareLock);
 
 	if (!info->compacted || counted < 0 || counted > offsets)

@@ -50,6 +50,7 @@ extern void pgqueue_maintenance_report(const Topic *topic, int32 partition,
 extern bool pgqueue_lock_log(Topic **topic);
 extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
+extern bool pgqueue_waited_in_vain;
 extern bool pgqueue_needs_process;
 extern bool pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
 									  List **partitions);

@@ -5,6 +5,7 @@
  *
  * Partition by partition, each step in a transaction of its own:
  *
+ *	 closing     ends the segment in use if it is old enough (cleanup/close.c)
  *	 retention   removes the segments that the topic's limits allow, and drops
  *				 those before the log start (cleanup/retention.c)
  *	 segments    makes those that are kept ahead (topic/segment_make.c)
@@ -52,6 +53,29 @@
 
 /* queue.history_retention, in minutes */
 int			pgqueue_history_retention = 7 * 24 * 60;
+
+static bool
+close_old_segment(Topic *topic, int32 partition, void *arg)
+{
+	CloseOutcome outcome = CLOSE_BUSY;
+
+	if (!pgqueue_close_due(topic, partition))
+		return false;
+	if (pgqueue_lock_log(&topic))
+	{
+		outcome = pgqueue_close_segment(topic, partition,
+										pgqueue_waited_in_vain ?
+										CLOSE_AT_ONCE : CLOSE_QUEUE);
+		pgqueue_waited_in_vain |= outcome == CLOSE_BUSY;
+	}
+	if (outcome == CLOSE_BUSY)
+		ereport(pgqueue_kept_level(),
+				(errmsg("topic \"%s\", partition %d: the segment in use is not closed: other transactions use it",
+						topic->name, partition)));
+	pgqueue_maintenance_report(topic, partition, "segments closed",
+							   outcome == CLOSE_DONE, 0);
+	return false;
+}
 
 static bool
 apply_retention(Topic *topic, int32 partition, void *arg)
@@ -187,10 +211,10 @@ static bool
 remind_autovacuum(Topic *topic, int32 partition, void *arg)
 {
 	Partition  *part = pgqueue_partition(topic, partition);
-	int			sealed = AutoVacuumingActive() ?
-		pgqueue_segments_sealed(topic, part) : 0;
+	int			closed = AutoVacuumingActive() ?
+		pgqueue_segments_closed(topic, part) : 0;
 
-	for (int i = 0; i < sealed; i++)
+	for (int i = 0; i < closed; i++)
 	{
 		Oid			relid = part->segments[i].relid;
 		Relation	segment;
@@ -382,6 +406,7 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part,
 
 		if (part == MAINTAIN_SPACE)
 		{
+			pgqueue_run_step(name, p, close_old_segment, NULL);
 			while (pgqueue_run_step(name, p, apply_retention, NULL))
 				;
 			while (pgqueue_run_step(name, p, drop_removed, NULL))

@@ -67,7 +67,7 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
  * A step of the current topic waited for a lock and did not get it.  Then no
  * later step of the topic waits: there may be thousands, and other topics.
  */
-static bool waited_in_vain;
+bool		pgqueue_waited_in_vain;
 
 /* A topic was left out, since another role owns it. */
 bool		pgqueue_left_out = false;
@@ -84,9 +84,9 @@ bool
 pgqueue_lock_log(Topic **topic)
 {
 	if (!pgqueue_lock_relation_soon((*topic)->log, ShareUpdateExclusiveLock,
-									waited_in_vain ? -1 : 0))
+									pgqueue_waited_in_vain ? -1 : 0))
 	{
-		waited_in_vain = true;
+		pgqueue_waited_in_vain = true;
 		return false;
 	}
 	*topic = pgqueue_topic_refresh(*topic);
@@ -129,7 +129,7 @@ try_step(Topic *topic, StepTask *task)
 	ErrorData  *error;
 	bool		is_lock;
 
-	pgqueue_attempting = waited_in_vain;
+	pgqueue_attempting = pgqueue_waited_in_vain;
 	PG_TRY();
 	{
 		error = pgqueue_any_error_of(topic, do_step, task);
@@ -151,13 +151,13 @@ try_step(Topic *topic, StepTask *task)
 	{
 		pgqueue_failure_note(error->sqlerrcode, error->message);
 		/* one WARNING that the topic's tables are locked is enough */
-		ereport(is_lock && waited_in_vain ? DEBUG1 : WARNING,
+		ereport(is_lock && pgqueue_waited_in_vain ? DEBUG1 : WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("maintenance of topic \"%s\" failed: %s",
 						topic->name, error->message),
 				 error->detail ? errdetail_internal("%s", error->detail) : 0));
 	}
-	waited_in_vain = waited_in_vain || is_lock;
+	pgqueue_waited_in_vain = pgqueue_waited_in_vain || is_lock;
 	return false;
 }
 
@@ -226,7 +226,7 @@ pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
 	bool		usable = false;
 	MemoryContext context = CurrentMemoryContext;
 
-	waited_in_vain = pgqueue_needs_process = false;
+	pgqueue_waited_in_vain = pgqueue_needs_process = false;
 	pgqueue_step_begin();
 	topic = pgqueue_attempt_find(name, &locked);
 	owned = locked ? has_privs_of_role(GetUserId(),

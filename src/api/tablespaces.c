@@ -100,11 +100,11 @@ static void
 move_partition(Topic *topic, int32 partition, const Move *move)
 {
 	Partition  *part = pgqueue_partition(topic, partition);
-	int			sealed;
+	int			closed;
 
 	pgqueue_check_segments(topic, partition);
-	sealed = pgqueue_segments_sealed(topic, part);
-	for (int i = 0; i < sealed && part->segments[i].end <= move->before; i++)
+	closed = pgqueue_segments_closed(topic, part);
+	for (int i = 0; i < closed && part->segments[i].end <= move->before; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!lies_there(part->segments[i].relid, move->tablespace))

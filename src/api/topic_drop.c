@@ -49,11 +49,12 @@ add_tag(List *tags, Oid relid)
 }
 
 /*
- * Take the locks that DROP needs.  First wait, without any, for transactions
- * that use view and segments: to end, they may need what is to be locked.
+ * Take the locks on a topic's view and table that DROP needs.  First wait, without
+ * any, for transactions that use view and segments: to end, they may need what is to
+ * be locked.
  */
-static void
-lock_for_drop(Topic *topic)
+void
+pgqueue_lock_for_drop(Topic *topic)
 {
 	Oid			log = topic->log;
 	Oid			view = topic->view;
@@ -72,16 +73,24 @@ lock_for_drop(Topic *topic)
 }
 
 /*
- * Lock the segments of now, too: a transaction that consumes or polls holds one
- * to the end.  None of them can go while the topic's table is locked.
+ * Lock the segments of now, too, with their TOAST tables: a transaction that
+ * consumes or polls holds one to the end.  None of them can go while the topic's
+ * table is locked.
  */
-static void
-lock_segments(const Topic *topic)
+void
+pgqueue_lock_segments(const Topic *topic)
 {
 	for (int32 p = -1; (p = pgqueue_next_used(topic, p)) >= 0;)
 		for (int i = 0; i < pgqueue_partition(topic, p)->nsegments; i++)
-			pgqueue_lock_relation(pgqueue_partition(topic, p)->segments[i].relid,
-								  AccessExclusiveLock);
+		{
+			Oid			relid = pgqueue_partition(topic, p)->segments[i].relid;
+			Oid			toast;
+
+			pgqueue_lock_relation(relid, AccessExclusiveLock);
+			toast = pgqueue_toast_of(relid);
+			if (OidIsValid(toast))
+				pgqueue_lock_relation(toast, AccessExclusiveLock);
+		}
 }
 
 /*
@@ -176,12 +185,12 @@ pgqueue_drop_topic(PG_FUNCTION_ARGS)
 	pgqueue_check_owner(topic);
 	id = topic->id;
 
-	lock_for_drop(topic);
+	pgqueue_lock_for_drop(topic);
 	topic = find_to_drop(name, if_exists);
 	if (topic == NULL)
 		PG_RETURN_VOID();
 	pgqueue_check_same(topic, id);
-	lock_segments(topic);
+	pgqueue_lock_segments(topic);
 	forget_users(topic);
 	pgqueue_note_topic_changed(topic->id);
 	drop_relations(topic, cascade);

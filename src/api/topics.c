@@ -310,7 +310,7 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 		TOPIC_ATTR_RETENTION_BYTES, TOPIC_ATTR_RETENTION_FORCE,
 		TOPIC_ATTR_CLEANUP_POLICY, TOPIC_ATTR_TOMBSTONE_RETENTION,
 	TOPIC_ATTR_TABLESPACE, TOPIC_ATTR_GROUP_EXPIRY,
-	TOPIC_ATTR_DEDUPE_WINDOW};
+	TOPIC_ATTR_DEDUPE_WINDOW, TOPIC_ATTR_SEGMENT_AGE};
 
 	for (int arg = first; arg < first + lengthof(attrs); arg++)
 	{
@@ -347,6 +347,9 @@ set_options(TopicRow *row, FunctionCallInfo fcinfo, int first, Oid owner)
 				break;
 			case TOPIC_ATTR_DEDUPE_WINDOW:
 				check_window(pgqueue_duration_arg(fcinfo, arg, "dedupe_window", 0));
+				break;
+			case TOPIC_ATTR_SEGMENT_AGE:
+				has_limit = pgqueue_duration_arg(fcinfo, arg, "segment_age", 0) != 0;
 				break;
 		}
 		pgqueue_topic_row_set_limit(row, attr, has_limit, value);

@@ -54,7 +54,7 @@ typedef struct RegistryShape
 
 /* Columns in the order of queue--1.0.sql.  Those of later versions: NULLABLE. */
 static const RegistryShape shapes[REGISTRY_TABLES] = {
-	[REGISTRY_TOPIC] = {"topic", "topic_name_key", 15, {
+	[REGISTRY_TOPIC] = {"topic", "topic_name_key", 16, {
 			REQUIRED(topic_id, INT4OID), REQUIRED(name, TEXTOID),
 			REQUIRED(log, REGCLASSOID), REQUIRED(partitions, INT4OID),
 			NULLABLE(segment_messages, INT8OID),
@@ -65,7 +65,8 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(cleanup_policy, TEXTOID),
 			REQUIRED(tombstone_retention, INTERVALOID),
 			NULLABLE(tablespace, NAMEOID), NULLABLE(group_expiry, INTERVALOID),
-			REQUIRED(dedupe_window, INTERVALOID)
+			REQUIRED(dedupe_window, INTERVALOID),
+			NULLABLE(segment_age, INTERVALOID)
 	}},
 	[REGISTRY_CHECKPOINT] = {"checkpoint", "checkpoint_pkey", 7, {
 			REQUIRED(topic_id, INT4OID), REQUIRED(partition, INT4OID),

@@ -25,6 +25,32 @@ extern int	pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied,
 extern void pgqueue_store_log_start(const Topic *topic, int32 partition,
 									int64 log_start);
 
+extern void pgqueue_empty_segment(Oid relid);
+
+/* ---------------- close.c ---------------- */
+
+/* How a caller waits for the locks that closing a segment takes. */
+typedef enum ClosePatience
+{
+	CLOSE_AT_ONCE,				/* not at all */
+	CLOSE_QUEUE,				/* in the table's queue, for a moment */
+	CLOSE_TRY					/* it tries for PGQUEUE_LOCK_PATIENCE */
+} ClosePatience;
+
+typedef enum CloseOutcome
+{
+	CLOSE_DONE,
+	CLOSE_NOTHING,				/* the segment has no message, or no room */
+	CLOSE_BUSY					/* another transaction is in the way */
+} CloseOutcome;
+
+extern int64 pgqueue_segment_age(const Topic *topic);
+extern bool pgqueue_segment_is_aged(const Topic *topic, const Segment *segment);
+extern bool pgqueue_close_due(const Topic *topic, int32 partition);
+extern void pgqueue_check_unused(const Topic *topic, Oid relid);
+extern CloseOutcome pgqueue_close_segment(Topic *topic, int32 partition,
+										  ClosePatience patience);
+
 /* ---------------- held.c ---------------- */
 
 extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
@@ -43,6 +69,7 @@ typedef struct Compaction
 	Settled		settled;
 	KeyMap	   *map;
 	int64		map_end;		/* offsets below are in the map */
+	int64		kept;			/* this message stays, for the log end's sake */
 	bool		map_full;		/* later ones did not fit */
 	int64		tombstones_to;	/* all groups have read the offsets below */
 	Topic	   *topic;			/* in the step that rewrites a segment ... */

@@ -4,10 +4,10 @@
  *	  Log compaction: remove the messages that have a later one of their key.
  *
  * For topics that have cleanup_policy compact.  A partition is clean up to its
- * checkpoint (compacted_to): there a key has at most one message.  Sealed
- * segments after it are dirty.
+ * checkpoint (compacted_to): there a key has at most one message.  Closed
+ * segments after it (topic/ends.c) are dirty.
  *
- *	 log start        compacted_to         map end            active segment
+ *	 log start        compacted_to         map end            segment in use
  *	 |------ clean -----|------ mapped ----|------------------|-----------
  *
  *	 1  Read the keys of dirty messages into a map, key to latest offset
@@ -38,6 +38,12 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "cleanup/cleanup.h"
+
+/*
+ * As the time of the oldest tombstone: there is one alone, which is due.  It is kept
+ * since it is the partition's last message.
+ */
+#define TOMBSTONE_IS_LAST DT_NOBEGIN
 
 /* queue.compaction_memory, in kB; -1: maintenance_work_mem */
 int			pgqueue_compaction_memory = -1;
@@ -86,28 +92,56 @@ map_message(HeapTuple tuple, Relation leaf, void *arg)
 	return !compaction->map_full;
 }
 
-/* Return true if enough of the first upto segments is dirty. */
+/*
+ * Return true if enough of the first upto segments is dirty, or if any dirty one is
+ * as old as a segment that is closed by its age: else the messages that a tombstone
+ * deletes would stay for any time in a topic of little traffic.
+ */
 static bool
-is_dirty(const Partition *part, int upto, int64 compacted_to)
+is_dirty(const Topic *topic, const Partition *part, int upto, int64 compacted_to)
 {
 	int64		bytes[2] = {0, 0};	/* clean, dirty */
 
 	for (int i = 0; i < upto; i++)
-		bytes[part->segments[i].end > compacted_to] +=
-			pgqueue_total_bytes(part->segments[i].relid);
+	{
+		const Segment *segment = &part->segments[i];
+		bool		dirty = segment->end > compacted_to;
+
+		bytes[dirty] += pgqueue_total_bytes(segment->relid);
+		if (dirty && pgqueue_segment_is_aged(topic, segment))
+			return true;
+	}
 	return bytes[1] > 0 &&
 		bytes[1] >= pgqueue_compaction_min_dirty_ratio * (bytes[0] + bytes[1]);
 }
 
+/* Return false, to stop, if a message is at an offset or behind it. */
 static bool
-stop_at_once(HeapTuple tuple, Relation leaf, void *arg)
+lies_before(HeapTuple tuple, Relation leaf, void *arg)
 {
-	return false;
+	return log_fixed(tuple->t_data)->offset < *(const int64 *) arg;
+}
+
+/* Return true if a segment has a settled message at an offset or behind it. */
+static bool
+has_message_from(Compaction *compaction, Topic *topic, const Segment *segment,
+				 int64 from)
+{
+	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	Visit		visit;
+
+	if (leaf == NULL)
+		return false;
+	visit = pgqueue_visit_settled(leaf, &compaction->settled, from, lies_before,
+								  &from);
+	table_close(leaf, AccessShareLock);
+	return visit == VISIT_STOPPED;
 }
 
 /*
- * Return how many of the first segments may be compacted, at most upto: the
- * segment after them must hold a message that stays (README, section 14).
+ * Return how many of the first segments may be compacted, at most upto: a message
+ * that stays must follow (README, section 14).  It is in the segment after them; or
+ * it is the one with their last offset, which is kept then.
  */
 static int
 with_successor(Compaction *compaction, Topic *topic, int upto)
@@ -116,16 +150,13 @@ with_successor(Compaction *compaction, Topic *topic, int upto)
 
 	for (; upto > 0; upto--)
 	{
-		Relation	leaf = pgqueue_open_segment(topic, &part->segments[upto],
-												AccessShareLock);
-		Visit		visit;
+		const Segment *last = &part->segments[upto - 1];
 
-		if (leaf == NULL)
-			return 0;
-		visit = pgqueue_visit_settled(leaf, &compaction->settled, 0,
-									  stop_at_once, NULL);
-		table_close(leaf, AccessShareLock);
-		if (visit == VISIT_STOPPED)
+		compaction->kept = -1;
+		if (has_message_from(compaction, topic, last + 1, last->end))
+			return upto;
+		compaction->kept = last->end - 1;
+		if (has_message_from(compaction, topic, last, compaction->kept))
 			return upto;
 	}
 	return 0;
@@ -168,6 +199,19 @@ read_keys(Compaction *compaction, Topic *topic, int upto)
 	return upto;
 }
 
+/* Return true if tombstones of the clean part are to be removed. */
+static bool
+has_due_tombstones(Compaction *compaction, const Topic *topic,
+				   const Checkpoint *checkpoint)
+{
+	return checkpoint->has_tombstones &&
+		checkpoint->oldest_tombstone < compaction->tombstones_before &&
+		checkpoint->compacted_to <= compaction->tombstones_to &&
+		(checkpoint->oldest_tombstone != TOMBSTONE_IS_LAST ||
+		 pgqueue_committed_end(topic, compaction->partition) >
+		 checkpoint->compacted_to);
+}
+
 /*
  * Choose the segments to compact, and read the keys.  Return false if there are
  * none.  The map is made in the current memory context.
@@ -176,7 +220,7 @@ static bool
 plan(Compaction *compaction, Topic *topic)
 {
 	Partition  *part = pgqueue_partition(topic, compaction->partition);
-	int			sealed = pgqueue_segments_sealed(topic, part);
+	int			closed = pgqueue_segments_closed(topic, part);
 	int			memory = pgqueue_compaction_memory >= 0 ?
 		pgqueue_compaction_memory : maintenance_work_mem;
 	Checkpoint	checkpoint;
@@ -190,15 +234,12 @@ plan(Compaction *compaction, Topic *topic)
 	compaction->tombstones_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 									-topic->tombstone_retention);
-	/* tombstones of the clean part may be due, too */
-	if (!is_dirty(part, sealed, checkpoint.compacted_to) &&
-		!(checkpoint.has_tombstones &&
-		  checkpoint.oldest_tombstone < compaction->tombstones_before &&
-		  checkpoint.compacted_to <= compaction->tombstones_to))
+	if (!is_dirty(topic, part, closed, checkpoint.compacted_to) &&
+		!has_due_tombstones(compaction, topic, &checkpoint))
 		return false;
 
 	/* before the keys are read */
-	for (int i = 0; i < sealed; i++)
+	for (int i = 0; i < closed; i++)
 		pgqueue_check_code(part->segments[i].relid, false);
 	/* of a leaf: a partitioned table has no records, and no horizon */
 	leaf = pgqueue_open_segment(topic, &part->segments[0], AccessShareLock);
@@ -208,7 +249,7 @@ plan(Compaction *compaction, Topic *topic)
 	table_close(leaf, AccessShareLock);
 	compaction->map = pgqueue_key_map((Size) memory * 1024);
 	compaction->map_end = checkpoint.compacted_to;
-	n = read_keys(compaction, topic, with_successor(compaction, topic, sealed));
+	n = read_keys(compaction, topic, with_successor(compaction, topic, closed));
 	n = with_successor(compaction, topic, n);
 	compaction->nsegments = n;
 	compaction->segments = palloc(n * sizeof(Segment) + 1);
@@ -216,7 +257,10 @@ plan(Compaction *compaction, Topic *topic)
 	return n > 0;
 }
 
-/* Return true if a tombstone may be removed (README, section 14). */
+/*
+ * Return true if a tombstone may be removed (README, section 14); else remember that
+ * it is there.
+ */
 static bool
 is_expired(Compaction *compaction, const LogFixed *tombstone)
 {
@@ -231,6 +275,16 @@ is_expired(Compaction *compaction, const LogFixed *tombstone)
 		compaction->oldest_tombstone = tombstone->timestamp;
 	compaction->has_tombstones = true;
 	return false;
+}
+
+/* Remember a tombstone that may be removed as soon as a message follows it. */
+static bool
+keep_last(Compaction *compaction)
+{
+	if (!compaction->has_tombstones)
+		compaction->oldest_tombstone = TOMBSTONE_IS_LAST;
+	compaction->has_tombstones = true;
+	return true;
 }
 
 /*
@@ -254,12 +308,14 @@ stays(HeapTuple tuple, Relation leaf, void *arg)
 	if (key == NULL)
 		return true;
 	result = pgqueue_key_map_get(compaction->map, VARDATA_ANY(key),
-								 VARSIZE_ANY_EXHDR(key)) <= fixed->offset &&
-		!(heap_attisnull(tuple, LOG_ATTR_VALUE, RelationGetDescr(leaf)) &&
-		  is_expired(compaction, fixed));
+								 VARSIZE_ANY_EXHDR(key)) <= fixed->offset;
 	if (copy != NULL)
 		pfree(copy);
-	return result;
+	if (!result ||
+		!heap_attisnull(tuple, LOG_ATTR_VALUE, RelationGetDescr(leaf)) ||
+		!is_expired(compaction, fixed))
+		return result;
+	return fixed->offset == compaction->kept && keep_last(compaction);
 }
 
 /*

@@ -4,8 +4,8 @@
  *	  Retention: choose segments that a topic no longer needs, and remove them.
  *
  * README, section 13, has the rules and the proofs.  A segment may be removed
- * if it is sealed and the topic's limits are reached: its last message is older
- * than retention, or the partition's newer segments alone have retention_bytes.
+ * if it is closed (topic/ends.c) and the topic's limits are reached: its last
+ * message is older than retention, or the partition's newer segments alone have retention_bytes.
  * Unless the topic forces it, groups must have read it: the callers pass the
  * limit that held.c finds.
  *
@@ -90,23 +90,25 @@ int64
 pgqueue_retention_limit(Topic *topic, int32 partition)
 {
 	Partition  *part = pgqueue_partition(topic, partition);
-	int			sealed = pgqueue_segments_sealed(topic, part);
+	int			closed;
 	int64		limit = pgqueue_log_start(topic, partition);
 	int64		bytes = 0;
 	TimestampTz time;
 
-	if (!(topic->cleanup_policy & CLEANUP_DELETE))
+	if (!(topic->cleanup_policy & CLEANUP_DELETE) ||
+		(topic->retention <= 0 && topic->retention_bytes <= 0))
 		return limit;
+	closed = pgqueue_segments_closed(topic, part);
 	time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 									   -topic->retention);
 	if (topic->retention > 0)
-		for (int i = 0; i < sealed &&
+		for (int i = 0; i < closed &&
 			 is_older(topic, &part->segments[i], time); i++)
 			limit = Max(limit, part->segments[i].end);
 	if (topic->retention_bytes > 0)
-		for (int i = part->nsegments - 1; i >= 0; i--)
+		for (int i = pgqueue_segments_sealed(topic, part); i >= 0; i--)
 		{
-			if (bytes >= topic->retention_bytes && i < sealed)
+			if (bytes >= topic->retention_bytes && i < closed)
 			{
 				limit = Max(limit, part->segments[i].end);
 				break;
@@ -122,8 +124,8 @@ pgqueue_retention_limit(Topic *topic, int32 partition)
  *
  * Locks: the caller holds ACCESS EXCLUSIVE on the segment and its TOAST table.
  */
-static void
-empty_segment(Oid relid)
+void
+pgqueue_empty_segment(Oid relid)
 {
 	Relation	leaf = table_open(relid, NoLock);
 	Oid			toast = leaf->rd_rel->reltoastrelid;
@@ -229,7 +231,7 @@ remove_segment(Oid relid, bool may_drop, int64 *bytes)
 		drop_segment(relid);
 		return true;
 	}
-	empty_segment(relid);
+	pgqueue_empty_segment(relid);
 	return false;
 }
 
@@ -309,7 +311,7 @@ take_segment(Oid relid, bool deleted)
 }
 
 /*
- * Lock the sealed segments that end at or before an offset, oldest first, up to
+ * Lock the closed segments that end at or before an offset, oldest first, up to
  * the first that another transaction uses.  Return their number, at most limit.
  */
 static int
@@ -319,11 +321,12 @@ take_segments(Topic *topic, int32 partition, int64 before, int limit,
 	Partition  *part = pgqueue_partition(topic, partition);
 	int			n = 0;
 
-	limit = Min(limit, pgqueue_segments_sealed(topic, part));
+	limit = Min(limit, pgqueue_segments_closed(topic, part));
 	while (n < limit && part->segments[n].end <= before &&
 		   take_segment(part->segments[n].relid, deleted))
 		n++;
-	return n;
+	/* VACUUM may have made room in the last one before it was locked */
+	return Min(n, pgqueue_segments_closed(topic, part));
 }
 
 /*
@@ -383,12 +386,11 @@ pgqueue_delete_before(Topic *topic, int32 partition, int64 before,
 
 /*
  * Return true if a locked table before the log start may be removed: it has no
- * block, or is a segment to which no session appends.  (*has_blocks: the
- * latter.)  A user may have attached another table there.
+ * block, or is a segment.  (*has_blocks: the latter.)  A user may have attached
+ * another table there.
  */
 static bool
-is_removable(const Topic *topic, const Partition *part, Oid relid,
-			 bool *has_blocks)
+is_removable(const Topic *topic, Oid relid, bool *has_blocks)
 {
 	Relation	leaf = table_open(relid, NoLock);
 	const char *flaw;
@@ -399,8 +401,7 @@ is_removable(const Topic *topic, const Partition *part, Oid relid,
 		pgqueue_segment_sound(leaf, topic->log, topic->owner,
 							  topic->value_type, &flaw);
 	table_close(leaf, NoLock);
-	return result && (!*has_blocks || (pgqueue_segments_used(topic, part) &&
-									   !used_by_ourselves(relid)));
+	return result && (!*has_blocks || !used_by_ourselves(relid));
 }
 
 /*
@@ -432,7 +433,7 @@ pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied, int64 *bytes)
 
 		if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
 			continue;
-		if (!is_removable(topic, &part, relid, &has_blocks) ||
+		if (!is_removable(topic, relid, &has_blocks) ||
 			(!has_blocks && !(may_drop && is_droppable(relid))))
 			pgqueue_unlock_segment(relid, AccessExclusiveLock);
 		else if (remove_segment(relid, may_drop, has_blocks ? bytes : &none))

@@ -62,6 +62,8 @@ typedef struct SegmentBounds
 extern void pgqueue_segment_changed(Oid relid);
 extern uint64 pgqueue_relcache_changes;
 extern bool pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds);
+extern void pgqueue_set_segment_bounds(Oid log, Oid relid, int64 first,
+									   int64 end);
 extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 
 /* ---------------- record.c ---------------- */
@@ -143,6 +145,7 @@ typedef struct Settled
 
 extern Verdict pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
 							 Snapshot snapshot);
+extern bool pgqueue_has_aborted(HeapTuple tuple, Buffer buffer);
 extern Verdict pgqueue_judge_settled(Settled *settled, HeapTuple tuple,
 									 Buffer buffer);
 

@@ -16,13 +16,16 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "log/log.h"
 
@@ -140,6 +143,53 @@ pgqueue_segment_bounds(Oid relid, SegmentBounds *bounds)
 		*known = *bounds;
 	}
 	return true;
+}
+
+/* Set the offset in one of the bounds that read_bounds() reads. */
+static void
+set_bound(List *bound, int64 value)
+{
+	PartitionRangeDatum *datum = lsecond(bound);
+
+	castNode(Const, datum->value)->constvalue = Int64GetDatum(value);
+}
+
+/*
+ * Give a segment other bounds, in this transaction: the offsets [first, end) of
+ * the partition that it has.  Those of the partition's other segments must be
+ * changed with it, before the next command, so that all touch each other.
+ *
+ * Nothing is checked, and no file is read: what is outside must be no message.
+ *
+ * Locks: ACCESS EXCLUSIVE on the topic's table, since the server reads bounds of
+ * several segments one by one; SHARE ROW EXCLUSIVE or more on the segment.
+ */
+void
+pgqueue_set_segment_bounds(Oid log, Oid relid, int64 first, int64 end)
+{
+	Relation	rel = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+	Datum		values[Natts_pg_class];
+	bool		nulls[Natts_pg_class];
+	bool		replace[Natts_pg_class] = {false};
+	const AttrNumber attr = Anum_pg_class_relpartbound;
+	PartitionBoundSpec *spec;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	if (nulls[attr - 1])
+		elog(ERROR, "relation %u is not a partition", relid);
+	spec = stringToNode(TextDatumGetCString(values[attr - 1]));
+	set_bound(spec->lowerdatums, first);
+	set_bound(spec->upperdatums, end);
+	values[attr - 1] = CStringGetTextDatum(nodeToString(spec));
+	replace[attr - 1] = true;
+	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
+							  replace);
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	CacheInvalidateRelcacheByRelid(log);
+	table_close(rel, RowExclusiveLock);
 }
 
 static int

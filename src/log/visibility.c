@@ -39,6 +39,15 @@ pgqueue_judge(HeapTuple tuple, Buffer buffer, Relation segment,
 	return VERDICT_SKIP;		/* aborted or crashed, for good */
 }
 
+/* Return true if a record has aborted.  The buffer is locked. */
+bool
+pgqueue_has_aborted(HeapTuple tuple, Buffer buffer)
+{
+	/* the horizon matters only for records that were deleted */
+	return HeapTupleSatisfiesVacuum(tuple, FirstNormalTransactionId,
+									buffer) == HEAPTUPLE_DEAD;
+}
+
 /* Decide whether a record is settled (EMIT), aborted (SKIP) or neither (STOP). */
 Verdict
 pgqueue_judge_settled(Settled *settled, HeapTuple tuple, Buffer buffer)

@@ -48,14 +48,11 @@ whole_segment_tail(const Topic *topic, int32 partition, Relation leaf,
 	pgqueue_segment_tail(leaf, nblocks, tail);
 }
 
-/*
- * Return the next offset: the one behind the last record, dead or alive; at
- * least the log start, before which no record is appended (topic/roll.c).
- */
-int64
-pgqueue_log_end(Topic *topic, int32 partition)
+/* Return the same as pgqueue_log_end(), by a description that may be old. */
+static int64
+known_log_end(const Topic *topic, int32 partition)
 {
-	Partition  *part = pgqueue_partition(topic, partition);
+	const Partition *part = pgqueue_partition(topic, partition);
 	int			i = part->nsegments;
 	int64		start = pgqueue_log_start(topic, partition);
 	Relation	leaf;
@@ -73,6 +70,61 @@ pgqueue_log_end(Topic *topic, int32 partition)
 			return Max(start, part->segments[i].first);
 	}
 	return start;
+}
+
+/*
+ * Return the next offset: the one behind the last record, dead or alive; at
+ * least the log start, before which no record is appended (topic/roll.c).
+ *
+ * A segment without records is where its bounds say, which may change until it is
+ * locked.  If it has, the topic is looked up again.
+ */
+int64
+pgqueue_log_end(Topic *topic, int32 partition)
+{
+	int64		end = known_log_end(topic, partition);
+
+	while (unlikely(!topic->valid))
+	{
+		topic = pgqueue_topic_refresh(topic);
+		end = known_log_end(topic, partition);
+	}
+	return end;
+}
+
+/*
+ * Return true if a segment has no place for another message.  A segment that ends
+ * in aborted messages has one again when VACUUM has removed these, unless
+ * cleanup/close.c has set its end before them.
+ */
+bool
+pgqueue_segment_is_full(const Topic *topic, const Segment *segment)
+{
+	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	LogTail		tail;
+
+	if (leaf == NULL)
+		return false;
+	whole_segment_tail(topic, segment->partition, leaf, &tail);
+	table_close(leaf, AccessShareLock);
+	return tail.found && tail.offset + 1 >= segment->end;
+}
+
+/*
+ * Return how many segments of a partition take no appends: the sealed ones, and
+ * the one behind them if it is full.  The partition's last segment is not counted,
+ * so that the partition always keeps one.
+ *
+ * A caller that changes the last of them looks at pgqueue_segment_is_full() again
+ * when it has it locked exclusively.
+ */
+int
+pgqueue_segments_closed(const Topic *topic, const Partition *part)
+{
+	int			n = pgqueue_segments_sealed(topic, part);
+
+	return n < part->nsegments - 1 &&
+		pgqueue_segment_is_full(topic, &part->segments[n]) ? n + 1 : n;
 }
 
 /*
@@ -154,6 +206,18 @@ pgqueue_committed_end(const Topic *topic, int32 partition)
 	return Max(log_start, last + 1);
 }
 
+/*
+ * Return the offset behind the last message that is committed or written by this
+ * transaction, or the log start: messages behind it have aborted, if no other
+ * transaction that has appended is open.
+ */
+int64
+pgqueue_written_end(const Topic *topic, int32 partition)
+{
+	return Max(pgqueue_log_start(topic, partition),
+			   last_visible(topic, partition, PG_INT64_MAX, SnapshotSelf) + 1);
+}
+
 /* Find the first record, from a segment on, that may still appear. */
 static bool
 first_unstable_from(Topic *topic, int32 partition, int segment,
@@ -195,8 +259,8 @@ pgqueue_log_ends(Topic *topic, int32 partition, LogEnds *ends)
 	*ends = (LogEnds) {0};
 	if (pgqueue_partition_unused(topic, partition))
 		return;
-	ends->log_start = pgqueue_log_start(topic, partition);
 	ends->log_end = pgqueue_log_end(topic, partition);
+	ends->log_start = pgqueue_log_start(topic, partition);
 	ends->stable_end = ends->log_end;
 
 	disputed = first_disputed_segment(pgqueue_partition(topic, partition));

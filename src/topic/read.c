@@ -69,29 +69,33 @@ seek_segment(Topic *topic, int32 partition, const LogSeek *seek)
 
 /*
  * Return true if the log start has passed the place from which a segment is to
- * be read.  A time is found behind the log start, if the segment is not gone.
+ * be read, or the segment is gone.  A time is found behind the log start.
+ *
+ * segment: in a list that may be old; its bounds may have been moved down since
+ * then (cleanup/close.c).
  */
 static bool
 is_outrun(Topic *topic, int32 partition, const Segment *segment, LogSeek *from)
 {
-	from->start = pgqueue_log_start(pgqueue_topic_refresh(topic), partition);
-	return from->start >= segment->end ||
-		(!from->by_time && from->start > Max(from->at, segment->first));
+	const Partition *part;
+
+	topic = pgqueue_topic_refresh(topic);
+	from->start = pgqueue_log_start(topic, partition);
+	part = pgqueue_partition(topic, partition);
+	for (int i = 0; i < part->nsegments; i++)
+		if (part->segments[i].relid == segment->relid)
+			return !from->by_time &&
+				from->start > Max(from->at, part->segments[i].first);
+	return true;
 }
 
 /*
- * Read a partition's messages at or behind a place, in offset order, as the
- * snapshot shows them, up to the first that may still appear (*stopped_at).
- *
- * SCAN_GONE: the log start has passed the place since the topic was looked up.
- * If it passes the next segment once messages were read, the scan ends there, as
- * if the receiver wanted no more.
- *
- * Locks: ACCESS SHARE on each segment read, kept if it gave messages.
+ * Do what scan_from() does, with the segments as the topic was last looked up.
+ * SCAN_GONE, too: one of them is gone, of which the place is at the end.
  */
 static ScanEnd
-scan_from(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
-		  LogReceiver receiver, void *arg, int64 *stopped_at)
+scan_listed(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
+			LogReceiver receiver, void *arg, int64 *stopped_at)
 {
 	Partition  *part = pgqueue_partition(topic, partition);
 	AppendSlot *slot = pgqueue_slot(topic->log, partition);
@@ -125,6 +129,32 @@ scan_from(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
 		any |= emitted;
 		/* messages may point to the segment's TOAST table: keep the lock */
 		table_close(leaf, emitted ? NoLock : AccessShareLock);
+	}
+	return end;
+}
+
+/*
+ * Read a partition's messages at or behind a place, in offset order, as the
+ * snapshot shows them, up to the first that may still appear (*stopped_at).
+ *
+ * SCAN_GONE: the log start has passed the place since the topic was looked up.
+ * If it passes the next segment once messages were read, the scan ends there, as
+ * if the receiver wanted no more.
+ *
+ * Locks: ACCESS SHARE on each segment read, kept if it gave messages.
+ */
+static ScanEnd
+scan_from(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
+		  LogReceiver receiver, void *arg, int64 *stopped_at)
+{
+	ScanEnd		end;
+
+	while ((end = scan_listed(topic, partition, from, snapshot, receiver, arg,
+							  stopped_at)) == SCAN_GONE && !from->by_time)
+	{
+		topic = pgqueue_topic_reload(topic);
+		if (pgqueue_log_start(topic, partition) > from->at)
+			break;
 	}
 	return end;
 }

@@ -208,8 +208,11 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		pgqueue_incarnation_begin(topic, partition);
 		segment = part->segments[part->active];
 		leaf = pgqueue_open_segment(topic, &segment, RowExclusiveLock);
-		if (leaf == NULL)
+		/* gone, emptied or closed: we have been told with the lock */
+		if (leaf == NULL || unlikely(!topic->valid))
 		{
+			if (leaf != NULL)
+				table_close(leaf, NoLock);
 			part->active = -1;
 			continue;
 		}

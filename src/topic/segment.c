@@ -166,23 +166,16 @@ pgqueue_topic_flaw(const Topic *topic)
 	return flaw;
 }
 
-/* Return the number of the last segment, from least on, with a block, or -1. */
-static int
-last_used(const Topic *topic, const Partition *part, int least)
+/* Return true if a segment, which may be gone, has a block. */
+bool
+pgqueue_segment_has_blocks(const Topic *topic, const Segment *segment)
 {
-	int			i = part->nsegments;
-	Relation	leaf;
+	Relation	leaf = pgqueue_open_segment(topic, segment, AccessShareLock);
+	bool		result = leaf != NULL && RelationGetNumberOfBlocks(leaf) > 0;
 
-	while (i > least &&
-		   (leaf = pgqueue_open_previous(topic, part, &i)) != NULL)
-	{
-		bool		used = RelationGetNumberOfBlocks(leaf) > 0;
-
+	if (leaf != NULL)
 		table_close(leaf, AccessShareLock);
-		if (used)
-			return i;
-	}
-	return -1;
+	return result;
 }
 
 /*
@@ -192,15 +185,9 @@ last_used(const Topic *topic, const Partition *part, int least)
 int
 pgqueue_segments_sealed(const Topic *topic, const Partition *part)
 {
-	return Max(last_used(topic, part, 1), 0);
-}
+	int			i = part->nsegments - 1;
 
-/*
- * Return true if a segment of a partition has a block, so that no session appends
- * to those before the log start (README, I4).
- */
-bool
-pgqueue_segments_used(const Topic *topic, const Partition *part)
-{
-	return last_used(topic, part, 0) >= 0;
+	while (i > 0 && !pgqueue_segment_has_blocks(topic, &part->segments[i]))
+		i--;
+	return Max(i, 0);
 }

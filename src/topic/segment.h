@@ -20,8 +20,14 @@ extern const char *pgqueue_partition_flaw(const Topic *topic, int32 partition);
 extern const char *pgqueue_topic_flaw(const Topic *topic);
 extern Relation pgqueue_open_previous(const Topic *topic,
 									  const Partition *part, int *i);
+extern bool pgqueue_segment_has_blocks(const Topic *topic,
+									   const Segment *segment);
 extern int	pgqueue_segments_sealed(const Topic *topic, const Partition *part);
-extern bool pgqueue_segments_used(const Topic *topic, const Partition *part);
+
+/* ---------------- ends.c ---------------- */
+
+extern bool pgqueue_segment_is_full(const Topic *topic, const Segment *segment);
+extern int	pgqueue_segments_closed(const Topic *topic, const Partition *part);
 
 /* ---------------- incarnation.c ---------------- */
 

@@ -89,6 +89,7 @@ typedef struct Topic
 	int64		retention_bytes;	/* of a partition; 0: without limit */
 	int64		group_expiry;	/* ms, of implicit groups; 0: never */
 	int64		dedupe_window;	/* ms */
+	int64		segment_age;	/* ms, as given; 0: see pgqueue_segment_age() */
 	bool		retention_force;	/* also what groups have yet to read */
 	int			cleanup_policy; /* of CLEANUP_DELETE and CLEANUP_COMPACT */
 	int64		tombstone_retention;	/* ms */
@@ -171,6 +172,7 @@ typedef struct LogEnds
 
 extern int64 pgqueue_log_start(const Topic *topic, int32 partition);
 extern int64 pgqueue_committed_end(const Topic *topic, int32 partition);
+extern int64 pgqueue_written_end(const Topic *topic, int32 partition);
 extern int64 pgqueue_log_end(Topic *topic, int32 partition);
 extern bool pgqueue_behind_log_end(Topic *topic, int32 partition,
 								   int64 offset);

@@ -92,6 +92,8 @@ pgqueue_load_row(const char *name, Topic *topic)
 									  "group_expiry");
 	topic->dedupe_window = duration_of(&row, TOPIC_ATTR_DEDUPE_WINDOW,
 									   "dedupe_window");
+	topic->segment_age = duration_of(&row, TOPIC_ATTR_SEGMENT_AGE,
+									 "segment_age");
 	strlcpy(topic->tablespace, row.nulls[TOPIC_ATTR_TABLESPACE - 1] ? "" :
 			NameStr(*DatumGetName(values[TOPIC_ATTR_TABLESPACE - 1])),
 			NAMEDATALEN);

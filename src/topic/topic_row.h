@@ -23,7 +23,8 @@
 #define TOPIC_ATTR_TABLESPACE		13
 #define TOPIC_ATTR_GROUP_EXPIRY		14
 #define TOPIC_ATTR_DEDUPE_WINDOW	15
-#define TOPIC_NATTS					15
+#define TOPIC_ATTR_SEGMENT_AGE		16
+#define TOPIC_NATTS					16
 
 typedef struct TopicRow
 {
