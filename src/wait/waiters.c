@@ -22,8 +22,8 @@
  *           that has messages, or has produced before them.
  * filtered  the waiter may read some partitions only: it is a member, or has
  *           named them.
- * wanted    these: bit for number % 64; none for a member beyond the number of
- *           partitions, which only a note about all of them concerns.
+ * wanted    these: bit for number % 64; for a member also those that are not used
+ *           yet, which it may come to own.
  *
  * No wake-up is lost.  A waiter registers, then looks (snapshot, locks), then
  * sleeps.  A producer becomes visible to new snapshots, then reads waiting.

@@ -147,11 +147,23 @@ fresh_heap()
 	sql CHECKPOINT
 }
 
+# use_partitions topic: make the first segments, which is not measured, and leave
+# them empty
+use_partitions()
+{
+	sql "INSERT INTO topic.$1 (partition, key)
+		SELECT generate_series(0, partitions - 1), 'k' FROM queue.topic WHERE name = '$1'"
+	sql "SET queue.allow_ddl = on;
+		DO \$\$ BEGIN EXECUTE format('TRUNCATE %s',
+			(SELECT log FROM queue.topic WHERE name = '$1')); END \$\$"
+}
+
 # fresh_topic name [partitions]
 fresh_topic()
 {
 	sql "SELECT queue.drop_topic('$1', true)" >/dev/null
 	sql "SELECT queue.create_topic('$1', ${2:-1}, 'text')" >/dev/null
+	use_partitions "$1"
 	sql CHECKPOINT
 }
 

@@ -26,6 +26,7 @@ fresh_topic_with()
 {
 	sql "SELECT queue.drop_topic('$1', true)" >/dev/null
 	sql "SELECT queue.create_topic('$1', 1, 'text', $2)" >/dev/null
+	use_partitions "$1"
 	sql CHECKPOINT
 }
 

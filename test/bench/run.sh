@@ -15,7 +15,7 @@ rounds=${ROUNDS:-5}
 
 # shellcheck source=../lib.sh
 . "$bench_dir/../lib.sh"
-for part in lib produce consume wal hold sequence groups maintenance compact; do
+for part in lib produce consume wal hold sequence groups partitions maintenance compact; do
 	# shellcheck source=/dev/null
 	. "$bench_dir/$part.sh"
 done
@@ -30,6 +30,7 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	wakeup_p50 wakeup_p99 wakeup_read_p50 wakeup_flush_p50 wakeup_flush_p99
 	produce_waiters produce_consumers produce_consumers_drained
 	poll_commit poll_commit_client rebalance
+	partitions_empty partitions_plan partitions_create
 	group_list_small group_list group_list_columns group_list_client
 	drop_segments drop_old drop_floor drop_small drop_wal roll_p999 roll_p999_async roll_p999_default
 	maintain_produce maintain_consume
