@@ -1644,7 +1644,8 @@ CREATE FUNCTION queue.retention_list(
     OUT limit_offset bigint,
     OUT held_by      text,
     OUT held_offset  bigint,
-    OUT held_bytes   bigint
+    OUT held_bytes   bigint,
+    OUT reason       text
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_retention_list'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
@@ -1663,7 +1664,8 @@ SELECT l.topic,
        l.held_offset,
        greatest(l.limit_offset - CASE WHEN l.held_offset IS NOT NULL
                 THEN greatest(l.held_offset, l.log_start) END, 0) AS behind,
-       CASE WHEN t.retention_force THEN 0 ELSE l.held_bytes END AS held_bytes
+       CASE WHEN t.retention_force THEN 0 ELSE l.held_bytes END AS held_bytes,
+       l.reason
   FROM queue.retention_list() l
   JOIN queue.topic t ON t.name = l.topic;
 COMMENT ON VIEW queue.retention IS 'Messages of each partition that the topic''s limits allow to remove, and the group that keeps them.';
@@ -1678,6 +1680,7 @@ COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is farthest behi
 COMMENT ON COLUMN queue.retention.held_offset IS 'Next offset that this group reads.';
 COMMENT ON COLUMN queue.retention.behind IS 'Number of retained offsets from held_offset to limit_offset.';
 COMMENT ON COLUMN queue.retention.held_bytes IS 'Bytes of segments that are kept for groups only.';
+COMMENT ON COLUMN queue.retention.reason IS 'Why the oldest segment is kept, or that the next pass of maintenance removes it.';
 GRANT SELECT ON queue.retention TO PUBLIC;
 
 CREATE PROCEDURE queue.maintain(topic text DEFAULT NULL)

@@ -131,6 +131,51 @@ SELECT count(*) FROM queue.maintenance_error;
 RESET queue.allow_ddl;
 RESET client_min_messages;
 
+-- Why nothing goes.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
+SELECT queue.create_topic('kept', value_type => 'text', segment_messages => 2);
+DO $$ BEGIN FOR i IN 1 .. 5 LOOP PERFORM queue.produce('kept', i::text); COMMIT; END LOOP; END $$;
+CREATE FUNCTION reason() RETURNS text LANGUAGE sql AS
+$$ SELECT regexp_replace(reason, '[0-9]+', 'N') FROM queue.retention WHERE topic = 'kept' $$;
+SELECT reason();
+SELECT queue.alter_topic('kept', cleanup_policy => 'compact', retention => '1 hour');
+SELECT reason();
+SELECT queue.alter_topic('kept', cleanup_policy => 'delete');
+SELECT reason();
+SELECT queue.alter_topic('kept', retention => '1 millisecond');
+SELECT pg_sleep(0.01);
+SELECT queue.create_group('slow', 'kept');
+SELECT reason();
+CALL pg_temp.settle('kept');
+CALL queue.maintain('kept');
+SELECT queue.alter_topic('kept', retention_force => true);
+SELECT reason();
+SELECT queue.alter_topic('kept', retention_force => false);
+SELECT count(*) FROM queue.consume_typed('slow', 'kept', NULL::text);
+SELECT reason();
+BEGIN;
+SELECT count(*) FROM topic.kept;
+PREPARE TRANSACTION 'reads';
+SELECT reason();
+ROLLBACK PREPARED 'reads';
+SET client_min_messages = warning;
+CALL queue.maintain('kept');
+RESET client_min_messages;
+SELECT reason(), (SELECT log_start FROM queue.retention WHERE topic = 'kept');
+-- In a database in which no pass was made.
+CREATE DATABASE regress_maintenance_2;
+\c regress_maintenance_2
+SET client_min_messages = error;
+CREATE EXTENSION queue;
+SELECT queue.create_topic('kept', value_type => 'text', segment_messages => 2, retention => '1 millisecond');
+DO $$ BEGIN FOR i IN 1 .. 5 LOOP PERFORM queue.produce('kept', i::text); COMMIT; END LOOP; END $$;
+SELECT pg_sleep(0.01);
+SELECT reason FROM queue.retention;
+\c regress_maintenance
+DROP DATABASE regress_maintenance_2;
+SELECT queue.drop_topic('kept'), queue.drop_group('slow');
+
 -- The owner of the extension may start a worker, and see it.
 ALTER SCHEMA queue OWNER TO regress_reader;
 GRANT EXECUTE ON FUNCTION queue.start_maintenance, queue.stop_maintenance TO regress_reader, regress_owner;

@@ -110,6 +110,7 @@ extern void pgqueue_persistent_undo(void);
 
 /* ---------------- maintain_view.c ---------------- */
 
+extern bool pgqueue_is_maintained(void);
 extern void pgqueue_remind_of_maintenance(const Topic *topic);
 
 /* ---------------- maintain_register.c ---------------- */

@@ -54,6 +54,28 @@
 /* queue.history_retention, in minutes */
 int			pgqueue_history_retention = 7 * 24 * 60;
 
+/*
+ * Return the offset before which groups let segments go, at most limit; tell the
+ * user if they keep all of them.  Locks: those of pgqueue_held_now().
+ */
+static int64
+limit_by_groups(Topic *topic, int32 partition, int64 limit)
+{
+	char	   *name;
+	int64		held = pgqueue_held_now(topic, partition, &name);
+
+	if (held < Min(limit, pgqueue_partition(topic, partition)->segments[0].end))
+		ereport(pgqueue_kept_level(),
+				name == NULL ?
+				(errmsg("topic \"%s\", partition %d: segments are kept: a consumer group is being moved",
+						topic->name, partition)) :
+				(errmsg("topic \"%s\", partition %d: segments are kept for consumer group \"%s\"",
+						topic->name, partition, name),
+				 errdetail("It has yet to read messages from offset " INT64_FORMAT " on.",
+						   held)));
+	return Min(limit, held);
+}
+
 static bool
 close_old_segment(Topic *topic, int32 partition, void *arg)
 {
@@ -82,7 +104,6 @@ apply_retention(Topic *topic, int32 partition, void *arg)
 {
 	int64		limit;
 	int64		bytes;
-	char	   *name;
 	int			n;
 	int			dropped = 0;
 
@@ -103,7 +124,7 @@ apply_retention(Topic *topic, int32 partition, void *arg)
 	if (limit <= pgqueue_log_start(topic, partition))
 		return false;
 	if (!topic->retention_force)
-		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
+		limit = limit_by_groups(topic, partition, limit);
 	n = pgqueue_remove_segments(topic, partition, limit, &bytes, &dropped);
 	pgqueue_maintenance_report(topic, partition, "segments removed", n, bytes);
 	pgqueue_maintenance_report(topic, partition, "segments dropped", dropped, 0);

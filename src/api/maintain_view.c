@@ -23,22 +23,31 @@ PG_FUNCTION_INFO_V1(pgqueue_maintenance_state);
 #define PASS_SECONDS (60 * 60)
 
 /*
+ * Return true if topics are maintained: a worker runs, or is about to, or a pass
+ * was made in the last hour.
+ */
+bool
+pgqueue_is_maintained(void)
+{
+	Maintenance state;
+
+	pgqueue_maintenance_read(&state);
+	return state.pid != 0 ||
+		(state.pass_ended != 0 &&
+		 GetCurrentTimestamp() - state.pass_ended < PASS_SECONDS * USECS_PER_SEC) ||
+		pgqueue_maintenance_expected();
+}
+
+/*
  * Raise a NOTICE if the topic has limits that only maintenance applies, and
- * there is none: no worker runs, or is about to, and no pass was made in an hour.
+ * there is none.
  */
 void
 pgqueue_remind_of_maintenance(const Topic *topic)
 {
-	Maintenance state;
-
-	if (topic->retention == 0 && topic->retention_bytes == 0 &&
-		!(topic->cleanup_policy & CLEANUP_COMPACT))
-		return;
-	pgqueue_maintenance_read(&state);
-	if (state.pid != 0 ||
-		(state.pass_ended != 0 &&
-		 GetCurrentTimestamp() - state.pass_ended < PASS_SECONDS * USECS_PER_SEC) ||
-		pgqueue_maintenance_expected())
+	if ((topic->retention == 0 && topic->retention_bytes == 0 &&
+		 !(topic->cleanup_policy & CLEANUP_COMPACT)) ||
+		pgqueue_is_maintained())
 		return;
 	ereport(NOTICE,
 			(errmsg("the limits of topic \"%s\" have no effect yet: maintenance is not running in this database",

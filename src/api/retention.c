@@ -17,6 +17,7 @@
 #include "topic/topic.h"
 #include "cleanup/cleanup.h"
 #include "api/api.h"
+#include "api/maintain.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_delete_messages);
 PG_FUNCTION_INFO_V1(pgqueue_retention_list);
@@ -113,6 +114,38 @@ bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 	return bytes;
 }
 
+/*
+ * Return why no segment of a partition is removed, or when the oldest is.
+ * limit: where the topic's limits allow it; held: where groups do, name being the
+ * last of them.
+ */
+static const char *
+reason(Topic *topic, int32 partition, int64 limit, int64 held,
+	   const char *name)
+{
+	const Partition *part = pgqueue_partition(topic, partition);
+	LockHolder	holder;
+
+	if (!(topic->cleanup_policy & CLEANUP_DELETE))
+		return "the topic is compacted, and its limits do not apply";
+	if (topic->retention == 0 && topic->retention_bytes == 0)
+		return "the topic has no limit";
+	if (limit <= pgqueue_log_start(topic, partition))
+		return pgqueue_segments_sealed(topic, part) == 0 ?
+			"the segment in use is not closed yet" :
+			"the limits are not reached";
+	if (!topic->retention_force && held < part->segments[0].end)
+		return psprintf("consumer group \"%s\" has yet to read", name);
+	if (!pgqueue_is_maintained())
+		return "maintenance is not running";
+	if (pgqueue_find_relation_holder(part->segments[0].relid,
+									 AccessExclusiveLock, &holder) &&
+		!holder.ends_soon)
+		return holder.pid == 0 ? "a prepared transaction uses the segment" :
+			psprintf("process %d uses the segment", holder.pid);
+	return "the next pass removes segments";
+}
+
 typedef struct RetentionTask
 {
 	int32		partition;
@@ -121,7 +154,7 @@ typedef struct RetentionTask
 
 /*
  * Return (topic, partition, log_start, limit_offset, held_by, held_offset,
- * held_bytes).  A TopicTask.
+ * held_bytes, reason).  A TopicTask.
  */
 static void
 list_partition(Topic *topic, void *arg)
@@ -138,7 +171,8 @@ list_partition(Topic *topic, void *arg)
 		Int64GetDatum(limit),
 		name == NULL ? (Datum) 0 : CStringGetTextDatum(name),
 		Int64GetDatum(held),
-		Int64GetDatum(bytes_between(topic, partition, held, limit))
+		Int64GetDatum(bytes_between(topic, partition, held, limit)),
+		CStringGetTextDatum(reason(topic, partition, limit, held, name))
 	};
 	bool		nulls[lengthof(values)] = {[4] = name == NULL,
 	[5] = name == NULL};
