@@ -46,7 +46,7 @@ SELECT queue.alter_topic('sized', retention => '1 day');
 
 -- A running worker.
 SELECT queue.start_maintenance() > 0 AS started;
-SELECT pid = (SELECT a.pid FROM pg_stat_activity a WHERE backend_type = 'queue maintenance worker' AND datname = current_database()) AS worker,
+SELECT pid IN (SELECT a.pid FROM pg_stat_activity a WHERE backend_type = 'queue maintenance worker' AND datname = current_database()) AS worker,
        started_by = current_user AS mine, started_at <= clock_timestamp() AS at, persistent FROM queue.maintenance;
 DO $$ BEGIN
 	WHILE NOT EXISTS (SELECT FROM queue.maintenance WHERE last_pass > started_at AND pass_begun IS NULL) LOOP
@@ -147,7 +147,10 @@ SELECT queue.alter_topic('kept', retention => '1 millisecond');
 SELECT pg_sleep(0.01);
 SELECT queue.create_group('slow', 'kept');
 SELECT reason();
+SET client_min_messages = warning;
 CALL pg_temp.settle('kept');
+CALL queue.maintain('kept');
+RESET client_min_messages;
 CALL queue.maintain('kept');
 SELECT queue.alter_topic('kept', retention_force => true);
 SELECT reason();

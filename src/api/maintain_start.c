@@ -98,10 +98,15 @@ start_worker(Oid database, int restart, Oid started_by)
 	return pid;
 }
 
-/* Check that the user may run the worker; lock its start.  Errors: 42501. */
+/*
+ * Check that the user may run the worker; lock its start.  This session need not
+ * look for a persistent one.  Errors: 42501, 25006.
+ */
 static void
-begin_command(void)
+begin_command(FunctionCallInfo fcinfo)
 {
+	pgqueue_first_use = NULL;
+	pgqueue_check_writable(fcinfo);
 	if (!pgqueue_may_start_maintenance(GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -117,8 +122,7 @@ pgqueue_start_maintenance(PG_FUNCTION_ARGS)
 	bool		persistent = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
 	int			pid;
 
-	pgqueue_check_writable(fcinfo);
-	begin_command();
+	begin_command(fcinfo);
 	pid = worker_pid(MyDatabaseId);
 	if (pid == 0)
 		pid = start_worker(MyDatabaseId, PGQUEUE_RESTART_SECONDS, GetUserId());
@@ -141,8 +145,7 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 {
 	int			pid;
 
-	pgqueue_check_writable(fcinfo);
-	begin_command();
+	begin_command(fcinfo);
 	pid = worker_pid(MyDatabaseId);
 	if (pid != 0 && kill(pid, SIGTERM) != 0)
 		ereport(WARNING,
@@ -151,7 +154,11 @@ pgqueue_stop_maintenance(PG_FUNCTION_ARGS)
 		pgqueue_lock_pause();
 	/* the lock stays with what is deleted */
 	if (!pgqueue_persistent_delete())
+	{
+		/* no session needs to look for a row */
+		(void) pgqueue_persistent_begin();
 		pgqueue_unlock(starter_tag(MyDatabaseId), ExclusiveLock);
+	}
 	PG_RETURN_BOOL(pid != 0);
 }
 
