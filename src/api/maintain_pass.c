@@ -8,6 +8,7 @@
  *	 closing     ends the segment in use if it is old enough (cleanup/close.c)
  *	 retention   removes the segments that the topic's limits allow, and drops
  *				 those before the log start (cleanup/retention.c)
+ *				 and deletes in the segment in use what it should have removed
  *	 segments    makes those that are kept ahead (topic/segment_make.c)
  *
  *	 dedupe keys drops the buckets that are behind the topic's window
@@ -129,6 +130,30 @@ apply_retention(Topic *topic, int32 partition, void *arg)
 	pgqueue_maintenance_report(topic, partition, "segments removed", n, bytes);
 	pgqueue_maintenance_report(topic, partition, "segments dropped", dropped, 0);
 	return n > 0;
+}
+
+/* Delete what retention should have removed, but could not for locks of others. */
+static bool
+delete_overdue(Topic *topic, int32 partition, void *arg)
+{
+	int64		start = pgqueue_log_start(topic, partition);
+	int64		limit;
+	int64		bytes;
+	char	   *name;
+
+	if (pgqueue_overdue_limit(topic, partition) <= start ||
+		!pgqueue_lock_log(&topic))
+		return false;
+	start = pgqueue_log_start(topic, partition);
+	limit = pgqueue_overdue_limit(topic, partition);
+	if (!topic->retention_force)
+		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
+	if (limit <= start)
+		return false;
+	(void) pgqueue_delete_before(topic, partition, limit, &bytes);
+	pgqueue_maintenance_report(topic, partition, "messages deleted",
+							   limit - start, bytes);
+	return false;
 }
 
 static bool
@@ -430,6 +455,7 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part,
 			pgqueue_run_step(name, p, close_old_segment, NULL);
 			while (pgqueue_run_step(name, p, apply_retention, NULL))
 				;
+			pgqueue_run_step(name, p, delete_overdue, NULL);
 			while (pgqueue_run_step(name, p, drop_removed, NULL))
 				;
 			pgqueue_run_step(name, p, make_ahead, NULL);

@@ -46,6 +46,7 @@ typedef enum CloseOutcome
 
 extern int64 pgqueue_segment_age(const Topic *topic);
 extern bool pgqueue_segment_is_aged(const Topic *topic, const Segment *segment);
+extern int64 pgqueue_overdue_limit(Topic *topic, int32 partition);
 extern bool pgqueue_close_due(const Topic *topic, int32 partition);
 extern void pgqueue_check_unused(const Topic *topic, Oid relid);
 extern CloseOutcome pgqueue_close_segment(Topic *topic, int32 partition,

@@ -25,11 +25,13 @@
 #include "commands/trigger.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/base.h"
 #include "base/lock.h"
 #include "log/log.h"
+#include "topic/message.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "cleanup/cleanup.h"
@@ -78,6 +80,58 @@ pgqueue_segment_is_aged(const Topic *topic, const Segment *segment)
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -age);
 	table_close(leaf, AccessShareLock);
 	return result;
+}
+
+/* Return true if the first message that is kept is older than a time. */
+static bool
+starts_before(Topic *topic, int32 partition, TimestampTz time)
+{
+	Partition  *part = pgqueue_partition(topic, partition);
+	int64		log_start = pgqueue_log_start(topic, partition);
+
+	for (int i = 0; i < part->nsegments; i++)
+	{
+		Relation	leaf = pgqueue_open_segment(topic, &part->segments[i],
+												AccessShareLock);
+		LogFixed	first;
+		bool		found;
+
+		if (leaf == NULL)
+			continue;
+		found = pgqueue_segment_first(leaf, log_start, &first);
+		table_close(leaf, AccessShareLock);
+		if (found)
+			return first.timestamp < time;
+	}
+	return false;
+}
+
+/*
+ * Return the offset before which messages are older than retention, if some are so
+ * much older that their segment should have been closed and removed long ago; else
+ * the log start.  Other transactions keep that from being done, but not the log
+ * start from being moved.
+ */
+int64
+pgqueue_overdue_limit(Topic *topic, int32 partition)
+{
+	int64		log_start = pgqueue_log_start(topic, partition);
+	TimestampTz time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   -topic->retention);
+	LogEnds		ends;
+	Snapshot	snapshot;
+	Found		place;
+
+	if (!(topic->cleanup_policy & CLEANUP_DELETE) || topic->retention <= 0 ||
+		!starts_before(topic, partition,
+					   TimestampTzPlusMilliseconds(time,
+												   -2 * pgqueue_segment_age(topic))))
+		return log_start;
+	pgqueue_log_ends(topic, partition, &ends);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	pgqueue_find_time(topic, partition, time, snapshot, &place);
+	UnregisterSnapshot(snapshot);
+	return place.found ? Min(place.offset, ends.latest) : ends.latest;
 }
 
 /* Return true if a partition has a segment to be closed by its age. */
