@@ -215,6 +215,26 @@ my %promise = (
 		}
 	},
 
+	'A request with an idempotency key' => sub {
+		my @handler = statements_with(qr/INSERT INTO charge/);
+		my $both = q{SELECT (SELECT count(*) FROM charge) || ' ' ||
+			(SELECT count(*) FROM topic.charges)};
+		my $request = 1;
+
+		is(query($both), '1 1', 'request: one charge, one message');
+		foreach my $dies_at (0 .. $#handler)
+		{
+			my $set = sprintf "\\set amount 1\n\\set idempotency_key '8e03978e-40d5-43e8-bc93-%012d'", ++$request;
+
+			run_apart(\@handler, $dies_at, $set);
+			like(run_apart(\@handler, undef, $set),
+				qr/\| f$/m, "request: stored by the retry, killed at $dies_at");
+			like(run_apart(\@handler, undef, $set),
+				qr/\| t$/m, 'request: known to the second retry');
+			is(query($both), "$request $request", 'request: one of each more');
+		}
+	},
+
 	'A file loader that dies and starts over' => sub {
 		my @round = statements_with(qr/SELECT b\.count.*300/s);
 		my @copy = statements_with(qr/^Fairbanks$/m);
