@@ -97,14 +97,21 @@ SELECT * FROM pg_temp.places WHERE topic = 'mine';
 SELECT pg_temp.error_of($$SELECT queue.alter_topic('mine', tablespace => 'regress Cold')$$);
 -- A right that is taken away, and a tablespace that is gone, fail no producer.
 REVOKE CREATE ON TABLESPACE regress_hot FROM regress_tier;
+-- The transaction has the lock that a worker would need, so it makes the segments.
+BEGIN;
 SELECT queue.alter_topic('mine', partitions => 2);
+SELECT "offset" FROM queue.produce('mine', 'x', partition => 1);
+COMMIT;
 SELECT count(*), bool_and(reltablespace = 0) AS all_default
   FROM queue.segments JOIN pg_class c ON c.oid = segment WHERE topic = 'mine' AND partition = 1;
 CREATE TABLESPACE regress_gone LOCATION '';
 SELECT queue.create_topic('gone', 1, 'text', segment_messages => 10);
 SELECT queue.alter_topic('gone', tablespace => 'regress_gone');
 DROP TABLESPACE regress_gone;
+BEGIN;
 SELECT queue.alter_topic('gone', partitions => 2);
+SELECT "offset" FROM queue.produce('gone', 'x', partition => 1);
+COMMIT;
 SELECT tablespace FROM queue.topics WHERE topic = 'gone';
 
 SELECT queue.drop_topic(name) FROM unnest(ARRAY['t', 'plain', 'mine', 'gone']) name;

@@ -164,11 +164,26 @@ typedef struct BatchPart
 	int64		duplicates;
 } BatchPart;
 
-static void
-count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
+/* The partitions of a batch: of a topic that has many it concerns a few. */
+typedef struct BatchResult
 {
-	BatchPart  *part = &parts[partition];
+	int32		low;
+	int32		high;
+	BatchPart  *parts;			/* from low to high; NULL: these are sought */
+} BatchResult;
 
+static void
+count_message(BatchResult *result, int32 partition, int64 offset, bool duplicate)
+{
+	BatchPart  *part;
+
+	if (result->parts == NULL)
+	{
+		result->low = Min(result->low, partition);
+		result->high = Max(result->high, partition);
+		return;
+	}
+	part = &result->parts[partition - result->low];
 	if (part->count + part->duplicates == 0)
 		part->first = part->last = offset;
 	part->first = Min(part->first, offset);
@@ -181,31 +196,31 @@ count_message(BatchPart *parts, int32 partition, int64 offset, bool duplicate)
 
 /* Count the messages of a batch: duplicates and new ones. */
 static void
-count_batch(BatchPart *parts, const ProducerClaim *claim,
+count_batch(BatchResult *result, const ProducerClaim *claim,
 			const KeyClaim *dedupe, HeapTuple *records, int n)
 {
 	for (int i = 0; i < dedupe->n; i++)
 		if (dedupe->stored[i])
-			count_message(parts, dedupe->places[i].partition,
+			count_message(result, dedupe->places[i].partition,
 						  dedupe->places[i].offset, true);
 	for (int i = 0; i < claim->nduplicates; i++)
-		count_message(parts, claim->places[i].partition,
+		count_message(result, claim->places[i].partition,
 					  claim->places[i].offset, true);
 	for (int i = 0; i < n; i++)
 	{
 		LogFixed   *fixed = log_fixed(records[i]->t_data);
 
-		count_message(parts, fixed->partition, fixed->offset, false);
+		count_message(result, fixed->partition, fixed->offset, false);
 	}
 }
 
 /* Return a row per partition that holds messages of the batch. */
 static void
-return_parts(ReturnSetInfo *rsinfo, const BatchPart *parts, int npartitions)
+return_parts(ReturnSetInfo *rsinfo, const BatchResult *result)
 {
-	for (int32 p = 0; p < npartitions; p++)
+	for (int32 p = result->low; p <= result->high; p++)
 	{
-		const BatchPart *part = &parts[p];
+		const BatchPart *part = &result->parts[p - result->low];
 		const Datum values[] = {Int32GetDatum(p), Int64GetDatum(part->first),
 			Int64GetDatum(part->last), Int64GetDatum(part->count),
 		Int64GetDatum(part->duplicates)};
@@ -242,8 +257,7 @@ append_batch(Topic *topic, int32 id, const BatchArgs *args,
 	ProducerClaim claim = {0};
 	KeyClaim	dedupe = {0};
 	HeapTuple  *records;
-	BatchPart  *parts;
-	int			npartitions;
+	BatchResult result = {.low = PGQUEUE_MAX_PARTITIONS,.high = -1};
 
 	if (args->producer.name != NULL)
 		pgqueue_claim(topic, args->producer.name, args->producer.epoch,
@@ -253,8 +267,6 @@ append_batch(Topic *topic, int32 id, const BatchArgs *args,
 						   args->dedupe_keys.nulls, n, &dedupe);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_check_same(topic, id);
-	npartitions = topic->npartitions;
-	parts = palloc0(npartitions * sizeof(BatchPart));
 	records = form_batch(topic, claim.nduplicates, dedupe.stored,
 						 args->partition, &args->batch, &args->keys,
 						 &args->headers);
@@ -264,8 +276,12 @@ append_batch(Topic *topic, int32 id, const BatchArgs *args,
 		pgqueue_claim_complete(&claim, records, args->watermark);
 	if (dedupe.n > 0)
 		pgqueue_keys_complete(topic, &dedupe, records);
-	count_batch(parts, &claim, &dedupe, records, n);
-	return_parts(rsinfo, parts, npartitions);
+	count_batch(&result, &claim, &dedupe, records, n);
+	if (result.high < 0)
+		return;
+	result.parts = palloc0((result.high - result.low + 1) * sizeof(BatchPart));
+	count_batch(&result, &claim, &dedupe, records, n);
+	return_parts(rsinfo, &result);
 }
 
 /* Read the arguments that are arrays.  Errors: 22023, 22004. */

@@ -18,6 +18,7 @@
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
 
+#include "base/data.h"
 #include "log/log.h"
 #include "log/write.h"
 #include "wait/wait.h"
@@ -262,19 +263,19 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 }
 
 /*
- * Have the first segments made of those partitions that get messages, and are not
- * used yet, if there are several.  end: as in pgqueue_append_all().
+ * Have the first segments made of those partitions, from low on, that get messages,
+ * and are not used yet, if there are several.  end: as in pgqueue_append_all().
  */
 static void
-begin_use(const Topic *topic, const int *end, int npartitions)
+begin_use(const Topic *topic, int32 low, const int *end, int npartitions)
 {
 	int32	   *unused = palloc(npartitions * sizeof(int32));
 	int			begin = 0;
 	int			n = 0;
 
-	for (int32 p = 0; p < npartitions; begin = end[p++])
-		if (begin != end[p] && pgqueue_partition_unused(topic, p))
-			unused[n++] = p;
+	for (int i = 0; i < npartitions; begin = end[i++])
+		if (begin != end[i] && pgqueue_partition_unused(topic, low + i))
+			unused[n++] = low + i;
 	if (n > 1)
 		pgqueue_need_first_segments(topic, unused, n);
 	pfree(unused);
@@ -287,26 +288,35 @@ begin_use(const Topic *topic, const int *end, int npartitions)
 void
 pgqueue_append_all(Topic *topic, HeapTuple *records, int n)
 {
-	int			npartitions = topic->npartitions;
 	HeapTuple  *grouped = palloc(n * sizeof(HeapTuple));
-	int		   *end = palloc0((npartitions + 1) * sizeof(int));
+	int32		low = PGQUEUE_MAX_PARTITIONS;
+	int32		high = -1;
+	int			npartitions;
+	int		   *end;
 	int			begin = 0;
 
 	for (int i = 0; i < n; i++)
-		end[log_fixed(records[i]->t_data)->partition + 1]++;
-	for (int p = 0; p < npartitions; p++)
-		end[p + 1] += end[p];
-	/* end[p] is where partition p begins until its records are there */
-	for (int i = 0; i < n; i++)
-		grouped[end[log_fixed(records[i]->t_data)->partition]++] = records[i];
-	if (topic->nused < npartitions)
-		begin_use(topic, end, npartitions);
-	for (int32 p = 0; p < npartitions; p++)
 	{
-		if (begin == end[p])
+		low = Min(low, log_fixed(records[i]->t_data)->partition);
+		high = Max(high, log_fixed(records[i]->t_data)->partition);
+	}
+	npartitions = Max(high - low + 1, 0);
+	end = palloc0((npartitions + 1) * sizeof(int));
+	for (int i = 0; i < n; i++)
+		end[log_fixed(records[i]->t_data)->partition - low + 1]++;
+	for (int i = 0; i < npartitions; i++)
+		end[i + 1] += end[i];
+	/* end[i] is where partition low + i begins until its records are there */
+	for (int i = 0; i < n; i++)
+		grouped[end[log_fixed(records[i]->t_data)->partition - low]++] = records[i];
+	if (topic->nused < topic->npartitions)
+		begin_use(topic, low, end, npartitions);
+	for (int i = 0; i < npartitions; i++)
+	{
+		if (begin == end[i])
 			continue;
 		topic = pgqueue_topic_refresh(topic);
-		pgqueue_append(topic, p, grouped + begin, end[p] - begin);
-		begin = end[p];
+		pgqueue_append(topic, low + i, grouped + begin, end[i] - begin);
+		begin = end[i];
 	}
 }
