@@ -123,13 +123,16 @@ static const char *
 reason(Topic *topic, int32 partition, int64 limit, int64 held,
 	   const char *name)
 {
-	const Partition *part = pgqueue_partition(topic, partition);
+	const Partition *part;
 	LockHolder	holder;
 
 	if (!(topic->cleanup_policy & CLEANUP_DELETE))
 		return "the topic is compacted, and its limits do not apply";
 	if (topic->retention == 0 && topic->retention_bytes == 0)
 		return "the topic has no limit";
+	if (pgqueue_log_end(topic, partition) <= pgqueue_log_start(topic, partition))
+		return "the partition has no messages";
+	part = pgqueue_partition(topic, partition);
 	if (limit <= pgqueue_log_start(topic, partition))
 		return pgqueue_segments_sealed(topic, part) == 0 ?
 			"the segment in use is not closed yet" :
