@@ -102,7 +102,7 @@ CREATE TABLE queue.checkpoint (
     system           bigint,
     log              oid,
     CONSTRAINT checkpoint_pkey PRIMARY KEY (topic_id, partition)
-);
+) WITH (fillfactor = 50);       -- removing messages updates a row, and needs no disk space
 COMMENT ON TABLE queue.checkpoint IS 'Log start of partitions that have lost messages, and how far partitions are compacted.';
 COMMENT ON COLUMN queue.checkpoint.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.checkpoint.partition IS 'Partition.';
@@ -158,7 +158,7 @@ CREATE TABLE queue.maintenance_error (
 );
 COMMENT ON TABLE queue.maintenance_error IS 'Topics for which the last pass of maintenance failed, a row for each part of the pass (view queue.maintenance_errors). Not dumped.';
 COMMENT ON COLUMN queue.maintenance_error.topic_id IS 'Topic; one that was dropped has its row until the next pass.';
-COMMENT ON COLUMN queue.maintenance_error.part IS 'space or rest.';
+COMMENT ON COLUMN queue.maintenance_error.part IS 'space, segments or rest.';
 COMMENT ON COLUMN queue.maintenance_error.since IS 'Time of the first pass with this error.';
 COMMENT ON COLUMN queue.maintenance_error.sqlstate IS 'SQLSTATE of the error.';
 COMMENT ON COLUMN queue.maintenance_error.message IS 'Message of the error.';
@@ -1759,7 +1759,7 @@ SELECT t.topic,
     OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW queue.maintenance_errors IS 'Topics for which the last pass of maintenance failed, for their owners and members of pg_monitor.';
 COMMENT ON COLUMN queue.maintenance_errors.topic IS 'Topic.';
-COMMENT ON COLUMN queue.maintenance_errors.part IS 'space: retention and new segments; rest: compaction, history of offsets, producers, freezing.';
+COMMENT ON COLUMN queue.maintenance_errors.part IS 'space: retention, dedupe keys; segments: new segments; rest: compaction, history of offsets, producers, freezing.';
 COMMENT ON COLUMN queue.maintenance_errors.since IS 'Time of the first pass with this error.';
 COMMENT ON COLUMN queue.maintenance_errors.sqlstate IS 'SQLSTATE of the error.';
 COMMENT ON COLUMN queue.maintenance_errors.message IS 'Message of the error, the first of the pass.';

@@ -48,8 +48,9 @@ tell_stopped(Topic *topic, int32 partition, void *arg)
 }
 
 /*
- * Do one of the two parts of a pass over a topic.  A caller that maintains
- * several topics does the first part for all of them, then the second.
+ * Do one of the parts of a pass over a topic.  A caller that maintains several
+ * topics does the first part for all of them, then the second, and so on: what
+ * frees disk space comes before all that needs some.
  */
 static void
 maintain_topic(const char *name, MaintainPart part)
@@ -57,7 +58,7 @@ maintain_topic(const char *name, MaintainPart part)
 	Oid			log;
 	List	   *partitions;
 
-	if (pgqueue_maintenance_begin(name, part == MAINTAIN_SPACE, &log,
+	if (pgqueue_maintenance_begin(name, part == MAINTAIN_REMOVE, &log,
 								  &partitions) &&
 		pgqueue_maintain_partitions(name, part, partitions) &&
 		!pgqueue_maintain_elsewhere(name, log, part))
@@ -118,7 +119,7 @@ pgqueue_maintain(PG_FUNCTION_ARGS)
 	rule = pgqueue_set_code_rule(CODE_ELSEWHERE);
 	PG_TRY();
 	{
-		for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
+		for (MaintainPart part = MAINTAIN_REMOVE; part <= MAINTAIN_REST; part++)
 			foreach(lc, names)
 				maintain_topic(lfirst(lc), part);
 	}
@@ -245,7 +246,7 @@ pass(MemoryContext context)
 	take_costs();
 	pgstat_report_activity(STATE_RUNNING, "queue maintenance");
 	names = topics_safely(context, &there);
-	for (MaintainPart part = MAINTAIN_SPACE; part <= MAINTAIN_REST; part++)
+	for (MaintainPart part = MAINTAIN_REMOVE; part <= MAINTAIN_REST; part++)
 		foreach(lc, names)
 		{
 			if (ShutdownRequestPending)

@@ -16,7 +16,8 @@
 
 typedef enum MaintainPart
 {
-	MAINTAIN_SPACE,				/* short: retention, segments ahead */
+	MAINTAIN_REMOVE,			/* retention: frees disk space, needs none */
+	MAINTAIN_AHEAD,				/* short: segments ahead */
 	MAINTAIN_REST				/* may take long: compaction, history ... */
 } MaintainPart;
 
@@ -52,6 +53,7 @@ extern bool pgqueue_run_step(const char *name, int32 partition, Step step,
 							 void *arg);
 extern bool pgqueue_waited_in_vain;
 extern bool pgqueue_needs_process;
+extern bool pgqueue_disk_was_full;
 extern bool pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
 									  List **partitions);
 extern bool pgqueue_left_out;
@@ -62,6 +64,7 @@ extern void pgqueue_maintenance_process(void);
 extern void pgqueue_begin_transaction(void);
 extern void pgqueue_step_begin(void);
 extern void pgqueue_step_end(void);
+extern void pgqueue_write_if_room(void (*write) (void *arg), void *arg);
 extern void pgqueue_report_failure(MemoryContext context);
 extern void pgqueue_set_up_signals(void);
 extern void pgqueue_nap(long ms);

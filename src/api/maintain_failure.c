@@ -32,7 +32,8 @@
 #define ERROR_NATTS			5
 
 static const char *const part_names[] = {
-	[MAINTAIN_SPACE] = "space",
+	[MAINTAIN_REMOVE] = "space",
+	[MAINTAIN_AHEAD] = "segments",
 	[MAINTAIN_REST] = "rest"
 };
 
@@ -161,8 +162,9 @@ is_same(const RegistryScan *scan, HeapTuple tuple)
 
 /* Write or delete the row of the current topic and a part, if that is news. */
 static void
-store(MaintainPart part)
+store(void *arg)
 {
+	MaintainPart part = *(MaintainPart *) arg;
 	RegistryScan scan;
 	HeapTuple	tuple;
 	ItemPointerData tid;
@@ -203,6 +205,6 @@ pgqueue_failure_store(MaintainPart part)
 		(!failure.failed && !list_member_int(known, topic_id)))
 		return;
 	pgqueue_step_begin();
-	store(part);
+	pgqueue_write_if_room(store, &part);
 	pgqueue_step_end();
 }

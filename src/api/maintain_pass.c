@@ -1,20 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * maintain_pass.c
- *	  The two parts of a pass of maintenance over one topic.
+ *	  The parts of a pass of maintenance over one topic.
  *
  * Partition by partition, each step in a transaction of its own:
  *
  *	 closing     ends the segment in use if it is old enough (cleanup/close.c)
  *	 retention   removes the segments that the topic's limits allow, and drops
  *				 those before the log start (cleanup/retention.c)
- *				 and deletes in the segment in use what it should have removed
- *	 segments    makes those that are kept ahead (topic/segment_make.c)
- *
  *	 dedupe keys drops the buckets that are behind the topic's window
  *				 (producer/dedupe_make.c)
  *
  * and, when that is done for all topics,
+ *
+ *	 segments    makes those that are kept ahead (topic/segment_make.c)
+ *
+ * and then
  *
  *	 history     deletes rows of queue.progress older than
  *				 queue.history_retention, never the newest; and of
@@ -23,6 +24,10 @@
  *	 compaction  keeps the latest message of each key (cleanup/compact.c)
  *	 freezing    makes autovacuum visit sealed segments that are not frozen
  *				 (log/frozen.c)
+ *
+ * The first part needs no disk space, except some pages for a segment that it
+ * cannot drop.  The others may need some; so they come later, and steps that write
+ * much are left to the next pass if one of the topic's steps found the disk full.
  *
  *-------------------------------------------------------------------------
  */
@@ -171,7 +176,7 @@ drop_removed(Topic *topic, int32 partition, void *arg)
 							   bytes);
 	pgqueue_maintenance_report(topic, partition, "segments dropped", dropped,
 							   emptied > 0 ? 0 : bytes);
-	return dropped > 0;
+	return dropped > 0 || emptied > 0;
 }
 
 static bool
@@ -330,7 +335,7 @@ merge_all_producers(const char *name)
 			strlcpy(run.after, from, sizeof(run.after));
 			run.limit = 1;
 		}
-	} while (run.n > 0);
+	} while (run.n > 0 && !pgqueue_disk_was_full);
 	if (run.saved > 0)
 		pgqueue_run_step(name, -1, tell_merged, &run);
 }
@@ -444,26 +449,31 @@ pgqueue_maintain_partitions(const char *name, MaintainPart part,
 		merge_all_producers(name);
 		pgqueue_run_step(name, -1, prune_log, NULL);
 	}
-	if (part == MAINTAIN_SPACE)
+	if (part == MAINTAIN_REMOVE)
 		pgqueue_run_step(name, -1, drop_buckets, NULL);
 	foreach(lc, partitions)
 	{
 		int32		p = lfirst_int(lc);
 
-		if (part == MAINTAIN_SPACE)
+		switch (part)
 		{
-			pgqueue_run_step(name, p, close_old_segment, NULL);
-			while (pgqueue_run_step(name, p, apply_retention, NULL))
-				;
-			pgqueue_run_step(name, p, delete_overdue, NULL);
-			while (pgqueue_run_step(name, p, drop_removed, NULL))
-				;
-			pgqueue_run_step(name, p, make_ahead, NULL);
-		}
-		else
-		{
-			compact_partition(name, p);
-			pgqueue_run_step(name, p, remind_autovacuum, NULL);
+			case MAINTAIN_REMOVE:
+				pgqueue_run_step(name, p, close_old_segment, NULL);
+				while (pgqueue_run_step(name, p, apply_retention, NULL))
+					;
+				pgqueue_run_step(name, p, delete_overdue, NULL);
+				while (pgqueue_run_step(name, p, drop_removed, NULL))
+					;
+				break;
+			case MAINTAIN_AHEAD:
+				if (!pgqueue_disk_was_full)
+					pgqueue_run_step(name, p, make_ahead, NULL);
+				break;
+			case MAINTAIN_REST:
+				if (!pgqueue_disk_was_full)
+					compact_partition(name, p);
+				pgqueue_run_step(name, p, remind_autovacuum, NULL);
+				break;
 		}
 	}
 	return pgqueue_needs_process;

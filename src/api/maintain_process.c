@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "base/lock.h"
+#include "topic/topic.h"
 #include "api/maintain.h"
 
 /* ---------------- transactions ---------------- */
@@ -56,6 +57,27 @@ pgqueue_step_end(void)
 	else
 		SPI_commit();
 	MemoryContextSwitchTo(outside);
+}
+
+/*
+ * Write a row that a pass can do without, in the current transaction.  If the
+ * disk is full, a WARNING tells, and the transaction goes on.
+ */
+void
+pgqueue_write_if_room(void (*write) (void *arg), void *arg)
+{
+	ErrorData  *error;
+
+	CommandCounterIncrement();
+	error = pgqueue_any_error(write, arg);
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode != ERRCODE_DISK_FULL)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("maintenance is not recorded: %s", error->message)));
+	FreeErrorData(error);
 }
 
 /* Make this a process for maintenance, with the settings that it needs. */

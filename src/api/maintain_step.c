@@ -25,6 +25,36 @@
 /* The worker works for a session, and reports to its user. */
 bool		pgqueue_report_to_user = false;
 
+/* What a step did. */
+typedef struct Report
+{
+	const char *topic;
+	int32		partition;
+	const char *action;
+	int64		items;
+	int64		bytes;
+} Report;
+
+/* Store a row of queue.maintenance_log. */
+static void
+store_report(void *arg)
+{
+	Report	   *report = arg;
+	/* the columns of queue.maintenance_log */
+	Datum		values[] = {
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+		CStringGetTextDatum(report->topic),
+		Int32GetDatum(report->partition),
+		CStringGetTextDatum(report->action),
+		Int64GetDatum(report->items),
+		Int64GetDatum(report->bytes)
+	};
+	bool		nulls[lengthof(values)] = {[2] = report->partition < 0};
+
+	pgqueue_registry_insert(REGISTRY_MAINTENANCE_LOG, lengthof(values), values,
+							nulls);
+}
+
 /*
  * Report and store an action, if it was done to any items.  partition -1: it
  * concerns the whole topic.
@@ -33,23 +63,13 @@ void
 pgqueue_maintenance_report(const Topic *topic, int32 partition,
 						   const char *action, int64 items, int64 bytes)
 {
-	/* the columns of queue.maintenance_log */
-	Datum		values[] = {
-		TimestampTzGetDatum(GetCurrentTimestamp()),
-		CStringGetTextDatum(topic->name),
-		Int32GetDatum(partition),
-		CStringGetTextDatum(action),
-		Int64GetDatum(items),
-		Int64GetDatum(bytes)
-	};
-	bool		nulls[lengthof(values)] = {[2] = partition < 0};
+	Report		report = {topic->name, partition, action, items, bytes};
 	int			level = MyBgworkerEntry != NULL && !pgqueue_report_to_user ?
 		LOG : NOTICE;
 
 	if (items <= 0)
 		return;
-	pgqueue_registry_insert(REGISTRY_MAINTENANCE_LOG, lengthof(values), values,
-							nulls);
+	pgqueue_write_if_room(store_report, &report);
 	if (partition < 0)
 		ereport(level,
 				(errmsg("topic \"%s\": %s " INT64_FORMAT, topic->name, action,
@@ -71,6 +91,12 @@ bool		pgqueue_waited_in_vain;
 
 /* A topic was left out, since another role owns it. */
 bool		pgqueue_left_out = false;
+
+/*
+ * A step of the current topic found the disk full.  Then steps that need disk
+ * space are left to the next pass: there may be thousands.
+ */
+bool		pgqueue_disk_was_full;
 
 /* A step of the current topic is left to another process (topic_worker.c). */
 bool		pgqueue_needs_process;
@@ -145,6 +171,8 @@ try_step(Topic *topic, StepTask *task)
 	if (is_cancellation(error))
 		ReThrowError(error);
 	is_lock = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	if (error->sqlerrcode == ERRCODE_DISK_FULL)
+		pgqueue_disk_was_full = true;
 	if (pgqueue_code_refused())
 		pgqueue_needs_process = true;
 	else
@@ -227,6 +255,7 @@ pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
 	MemoryContext context = CurrentMemoryContext;
 
 	pgqueue_waited_in_vain = pgqueue_needs_process = false;
+	pgqueue_disk_was_full = false;
 	pgqueue_step_begin();
 	topic = pgqueue_attempt_find(name, &locked);
 	owned = locked ? has_privs_of_role(GetUserId(),

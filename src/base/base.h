@@ -25,6 +25,7 @@
 
 extern bool pgqueue_allow_ddl;
 extern Oid	pgqueue_extension_owner(void);
+extern bool pgqueue_is_droppable(Oid relid);
 extern char *pgqueue_type_name(Oid type);
 pg_noreturn extern void pgqueue_rethrow_conflict(MemoryContext context);
 extern void pgqueue_run_ddl(Oid role, const char *sql);
@@ -86,11 +87,6 @@ struct BackgroundWorker;
 extern void pgqueue_worker_init(struct BackgroundWorker *worker,
 								const char *type, const char *function,
 								const char *topic);
-
-/* ---------------- client.c ---------------- */
-
-extern void pgqueue_check_client(void);
-extern void pgqueue_sleep(long ms, uint32 event);
 
 /* ---------------- role.c ---------------- */
 

@@ -14,7 +14,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 
-#include "base/base.h"
+#include "base/client.h"
 
 /*
  * From libpq/libpq.h, which includes headers of libraries that need not be

@@ -21,17 +21,14 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
-#include "catalog/pg_depend.h"
 #include "commands/trigger.h"
 #include "postmaster/bgworker.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "tcop/pquery.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -162,40 +159,6 @@ pgqueue_empty_segment(Oid relid)
 	pgqueue_unpin();
 }
 
-/* Return true if an object depends on this one, other than as a part of it. */
-static bool
-is_depended_on(Oid class, Oid object)
-{
-	Relation	rel = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		result = false;
-
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(class));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(object));
-	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, keys);
-	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		result = ((Form_pg_depend) GETSTRUCT(tuple))->deptype ==
-			DEPENDENCY_NORMAL;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
-/* Return true if no object of a user depends on the segment. */
-static bool
-is_droppable(Oid relid)
-{
-	Oid			type = get_rel_type_id(relid);
-
-	return !is_depended_on(RelationRelationId, relid) &&
-		!is_depended_on(TypeRelationId, type) &&
-		!is_depended_on(TypeRelationId, get_array_type(type));
-}
-
 /* Locks: the caller holds ACCESS EXCLUSIVE on topic's table and segment. */
 static void
 drop_segment(Oid relid)
@@ -226,7 +189,7 @@ static bool
 remove_segment(Oid relid, bool may_drop, int64 *bytes)
 {
 	*bytes += pgqueue_total_bytes(relid);
-	if (may_drop && is_droppable(relid))
+	if (may_drop && pgqueue_is_droppable(relid))
 	{
 		drop_segment(relid);
 		return true;
@@ -330,11 +293,32 @@ take_segments(Topic *topic, int32 partition, int64 before, int limit,
 }
 
 /*
+ * Return how many of the first n segments maintenance drops in one transaction:
+ * none if the topic's table cannot be locked at once, and none behind the first
+ * on which an object of a user depends.
+ *
+ * Locks: takes ACCESS EXCLUSIVE on the topic's table.
+ */
+static int
+droppable_at_once(const Topic *topic, const Segment *segments, int n)
+{
+	int			droppable = 0;
+
+	if (n == 0 || !pgqueue_is_droppable(segments[0].relid) ||
+		!pgqueue_try_lock_relation(topic->log, AccessExclusiveLock))
+		return 0;
+	while (droppable < n && pgqueue_is_droppable(segments[droppable].relid))
+		droppable++;
+	return droppable;
+}
+
+/*
  * Remove the segments that end at or before an offset, oldest first, up to the
  * first that another transaction uses.  Return their number, at most
  * SEGMENTS_AT_ONCE; set *bytes to their size on disk, and *dropped to the number
  * of those that were dropped since the topic's table could be locked at once and
- * nothing depends on them; the others were emptied.  The caller must end the
+ * nothing depends on them.  If none can be dropped, one is emptied: that needs
+ * some disk space before it releases its own.  The caller must end the
  * transaction soon, since no session can use the table until then.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table, and
@@ -347,23 +331,40 @@ pgqueue_remove_segments(Topic *topic, int32 partition, int64 before,
 	Partition  *part = pgqueue_partition(topic, partition);
 	int			n = take_segments(topic, partition, before, SEGMENTS_AT_ONCE,
 								  false);
-	bool		may_drop = n > 0 &&
-		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
 
 	*bytes = 0;
-	*dropped = 0;
+	*dropped = droppable_at_once(topic, part->segments, n);
+	n = Min(n, Max(*dropped, 1));
 	if (n > 0)
 		pgqueue_store_log_start(topic, partition, part->segments[n - 1].end);
 	for (int i = 0; i < n; i++)
-		*dropped += remove_segment(part->segments[i].relid, may_drop, bytes);
+		(void) remove_segment(part->segments[i].relid, *dropped > 0, bytes);
 	return n;
+}
+
+typedef struct EmptyTask
+{
+	Oid		   *relids;
+	int			n;
+	int64		bytes;
+} EmptyTask;
+
+/* Empty segments.  A TopicTask. */
+static void
+empty_segments(Topic *topic, void *arg)
+{
+	EmptyTask  *task = arg;
+
+	for (int i = 0; i < task->n; i++)
+		(void) remove_segment(task->relids[i], false, &task->bytes);
 }
 
 /*
  * Delete a partition's messages before an offset: move the log start there, and
  * empty the segments before it, oldest first, up to the first that is in use, at
- * most SEGMENTS_PER_CALL; maintenance removes the others later.  Return the
- * number of those emptied, and set *bytes to their size on disk.
+ * most SEGMENTS_PER_CALL; maintenance removes the others later, and all of them
+ * if the disk is too full to empty one.  Return the number of those emptied, and
+ * set *bytes to their size on disk.
  *
  * before: greater than the log start, at most pgqueue_log_ends()'s latest.
  *
@@ -374,14 +375,31 @@ pgqueue_delete_before(Topic *topic, int32 partition, int64 before,
 					  int64 *bytes)
 {
 	Partition  *part = pgqueue_partition(topic, partition);
-	int			n = take_segments(topic, partition, before, SEGMENTS_PER_CALL,
-								  true);
+	EmptyTask	task = {.n = take_segments(topic, partition, before,
+										   SEGMENTS_PER_CALL, true)};
+	ErrorData  *error;
 
 	*bytes = 0;
+	task.relids = palloc(task.n * sizeof(Oid));
+	for (int i = 0; i < task.n; i++)
+		task.relids[i] = part->segments[i].relid;
 	pgqueue_store_log_start(topic, partition, before);
-	for (int i = 0; i < n; i++)
-		(void) remove_segment(part->segments[i].relid, false, bytes);
-	return n;
+	if (task.n == 0)
+		return 0;
+	CommandCounterIncrement();
+	error = pgqueue_any_error_of(topic, empty_segments, &task);
+	if (error == NULL)
+	{
+		*bytes = task.bytes;
+		return task.n;
+	}
+	if (error->sqlerrcode != ERRCODE_DISK_FULL)
+		ReThrowError(error);
+	ereport(NOTICE,
+			(errmsg("the disk space of the deleted messages is not released: %s",
+					error->message),
+			 errhint("Maintenance releases it later.")));
+	return 0;
 }
 
 /*
@@ -404,12 +422,25 @@ is_removable(const Topic *topic, Oid relid, bool *has_blocks)
 	return result && (!*has_blocks || !used_by_ourselves(relid));
 }
 
+/* Return true if nothing depends on one of n segments, as far as is known now. */
+static bool
+any_droppable(const Segment *segments, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (pgqueue_is_droppable(segments[i].relid))
+			return true;
+	return false;
+}
+
 /*
  * Drop the segments before the log start that can be locked at once, and on
  * which nothing depends, if the topic's table can be locked at once, too; else
- * empty those that are not empty yet.  Return the number of those dropped, set
+ * empty one that is not empty yet.  Return the number of those dropped, set
  * *emptied to that of the others, and *bytes to what was released.  The caller
  * must end the transaction soon.
+ *
+ * The table is not locked for segments that cannot be dropped, since each such
+ * lock cancels queries on a standby.
  *
  * Locks: the caller holds SHARE UPDATE EXCLUSIVE on the topic's table.
  */
@@ -418,14 +449,14 @@ pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied, int64 *bytes)
 {
 	/* as it is now: the topic may be described anew meanwhile */
 	Partition	part = *pgqueue_partition(topic, partition);
-	bool		may_drop = part.nremoved > 0 &&
+	bool		may_drop = any_droppable(part.removed, part.nremoved) &&
 		pgqueue_try_lock_relation(topic->log, AccessExclusiveLock);
 	int			dropped = 0;
 
 	*emptied = 0;
 	*bytes = 0;
-	for (int i = 0; i < part.nremoved &&
-		 dropped + *emptied < SEGMENTS_AT_ONCE; i++)
+	for (int i = 0; i < part.nremoved && *emptied == 0 &&
+		 dropped < SEGMENTS_AT_ONCE; i++)
 	{
 		Oid			relid = part.removed[i].relid;
 		int64		none = 0;	/* told when the segment was emptied */
@@ -434,7 +465,7 @@ pgqueue_drop_removed(Topic *topic, int32 partition, int *emptied, int64 *bytes)
 		if (!pgqueue_try_lock_segment(relid, AccessExclusiveLock))
 			continue;
 		if (!is_removable(topic, relid, &has_blocks) ||
-			(!has_blocks && !(may_drop && is_droppable(relid))))
+			(!has_blocks && !(may_drop && pgqueue_is_droppable(relid))))
 			pgqueue_unlock_segment(relid, AccessExclusiveLock);
 		else if (remove_segment(relid, may_drop, has_blocks ? bytes : &none))
 			dropped++;

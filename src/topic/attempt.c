@@ -98,12 +98,11 @@ pgqueue_attempt_topic(const char *name)
 }
 
 /*
- * Do something with a topic in a subtransaction.  The topic is looked up again
- * before, so it can be used, and is the same.  Return NULL if that succeeded;
- * else the error, after the subtransaction was rolled back.
+ * Do something in a subtransaction.  Return NULL if that succeeded; else the
+ * error, after the subtransaction was rolled back.
  */
 ErrorData *
-pgqueue_any_error_of(Topic *topic, TopicTask run, void *arg)
+pgqueue_any_error(void (*run) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -113,7 +112,7 @@ pgqueue_any_error_of(Topic *topic, TopicTask run, void *arg)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		run(pgqueue_topic_refresh(topic), arg);
+		run(arg);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -127,6 +126,32 @@ pgqueue_any_error_of(Topic *topic, TopicTask run, void *arg)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+typedef struct Attempt
+{
+	Topic	   *topic;
+	TopicTask	run;
+	void	   *arg;
+} Attempt;
+
+static void
+run_task(void *arg)
+{
+	Attempt    *attempt = arg;
+
+	attempt->run(pgqueue_topic_refresh(attempt->topic), attempt->arg);
+}
+
+/*
+ * Do something with a topic in a subtransaction.  The topic is looked up again
+ * before, so it can be used, and is the same.  The result is that of
+ * pgqueue_any_error().
+ */
+ErrorData *
+pgqueue_any_error_of(Topic *topic, TopicTask run, void *arg)
+{
+	return pgqueue_any_error(run_task, &(Attempt) {topic, run, arg});
 }
 
 /* Do the same.  Errors: those that concern the session or its transaction. */

@@ -192,6 +192,7 @@ typedef void (*TopicTask) (Topic *topic, void *arg);
 extern Topic *pgqueue_attempt_find(const char *name, bool *locked);
 extern Topic *pgqueue_attempt_topic(const char *name);
 extern bool pgqueue_may_see_locked(const char *name);
+extern ErrorData *pgqueue_any_error(void (*run) (void *arg), void *arg);
 extern ErrorData *pgqueue_any_error_of(Topic *topic, TopicTask run, void *arg);
 extern ErrorData *pgqueue_error_of(Topic *topic, TopicTask run, void *arg);
 extern bool pgqueue_attempt(Topic *topic, TopicTask run, void *arg,

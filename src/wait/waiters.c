@@ -51,6 +51,7 @@
 #include "storage/proc.h"
 
 #include "base/base.h"
+#include "base/client.h"
 #include "wait/wait.h"
 
 #define WAKEUP_TRANCHE	"QueueWaiters"

@@ -161,11 +161,12 @@ sub wait_for_server
 }
 
 # A psql that stays open (PostgreSQL::Test::BackgroundPsql), whose time limit is one
-# for each query: the default is one for its whole life.
+# for each query: the default is one for its whole life. dbname: default postgres.
 sub open_session
 {
 	my ($node, %params) = @_;
-	my $session = $node->background_psql('postgres', %params);
+	my $dbname = delete $params{dbname} // 'postgres';
+	my $session = $node->background_psql($dbname, %params);
 
 	$session->set_query_timer_restart;
 	return $session;
