@@ -12,7 +12,9 @@
  *
  * The cut is looked up when a table is first read, and remembered with the
  * relation cache entry (rd_amcache) up to the next invalidation; moving the log
- * start sends one (cleanup/retention.c).  README, section 13.
+ * start sends one (cleanup/retention.c).  A table that is not cut is given the
+ * methods of the heap to read with, which cost nothing; the invalidation resets
+ * them, too.  README, section 13.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +36,9 @@
 
 static const TableAmRoutine *heap;
 
+/* The methods of a table that is known to have no cut. */
+TableAmRoutine pgqueue_uncut_methods;
+
 /* ---------------- the cut ---------------- */
 
 /* Read a table's cut, as of now. */
@@ -50,11 +55,11 @@ read_cut(Relation segment)
 														   true) ||
 		!pgqueue_has_log_columns(segment) ||
 		!pgqueue_segment_bounds(relid, &bounds))
-		return 0;
+		return PGQUEUE_NO_CUT;
 	log = get_partition_parent(relid, true);
 	start = OidIsValid(log) ?
 		pgqueue_stored_log_start(log, bounds.partition) : 0;
-	return start > bounds.first ? start : 0;
+	return start > bounds.first ? start : PGQUEUE_NO_CUT;
 }
 
 /* Look up a table's cut, and remember it; see pgqueue_cut(). */
@@ -70,37 +75,37 @@ pgqueue_cut_look(Relation segment)
 		KnownSegment *known = pgqueue_known_segment(segment);
 
 		known->cut = cut;
-		known->cut_known = true;
+		if (cut == PGQUEUE_NO_CUT &&
+			segment->rd_tableam == &pgqueue_log_methods)
+			segment->rd_tableam = &pgqueue_uncut_methods;
 	}
 	return cut;
 }
 
 /* ---------------- reading ---------------- */
 
-/* Return true if a record in a slot is deleted. */
-static bool
-is_deleted(Relation segment, TupleTableSlot *slot)
+/* Return true if a record is not deleted. */
+static inline bool
+is_kept(Relation segment, TupleTableSlot *slot)
 {
 	HeapTuple	tuple = ((HeapTupleTableSlot *) slot)->tuple;
 
-	return log_fixed(tuple->t_data)->offset < pgqueue_cut(segment);
+	return log_fixed(tuple->t_data)->offset >= pgqueue_cut(segment);
 }
 
-/* Return true if a query that reads with the snapshot is shown all records. */
+/* Return true if a query that reads with the snapshot is shown a record. */
 static inline bool
-shows_all(Relation segment, Snapshot snapshot)
+is_shown(Relation segment, Snapshot snapshot, TupleTableSlot *slot)
 {
-	return likely(pgqueue_cut(segment) == 0) || !IsMVCCSnapshot(snapshot);
+	return likely(is_kept(segment, slot)) || !IsMVCCSnapshot(snapshot);
 }
 
 static bool
 cut_getnextslot(TableScanDesc scan, ScanDirection direction,
 				TupleTableSlot *slot)
 {
-	if (shows_all(scan->rs_rd, scan->rs_snapshot))
-		return heap->scan_getnextslot(scan, direction, slot);
-	while (heap->scan_getnextslot(scan, direction, slot))
-		if (!is_deleted(scan->rs_rd, slot))
+	while (heap_getnextslot(scan, direction, slot))
+		if (is_shown(scan->rs_rd, scan->rs_snapshot, slot))
 			return true;
 	return false;
 }
@@ -110,8 +115,7 @@ cut_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction,
 						 TupleTableSlot *slot)
 {
 	while (heap->scan_getnextslot_tidrange(scan, direction, slot))
-		if (shows_all(scan->rs_rd, scan->rs_snapshot) ||
-			!is_deleted(scan->rs_rd, slot))
+		if (is_shown(scan->rs_rd, scan->rs_snapshot, slot))
 			return true;
 	return false;
 }
@@ -123,7 +127,7 @@ cut_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid,
 {
 	return heap->index_fetch_tuple(scan, tid, snapshot, slot, call_again,
 								   all_dead) &&
-		(shows_all(scan->rel, snapshot) || !is_deleted(scan->rel, slot));
+		is_shown(scan->rel, snapshot, slot);
 }
 
 static bool
@@ -132,7 +136,7 @@ cut_fetch_row_version(Relation segment, ItemPointer tid, Snapshot snapshot,
 {
 	if (!heap->tuple_fetch_row_version(segment, tid, snapshot, slot))
 		return false;
-	if (shows_all(segment, snapshot) || !is_deleted(segment, slot))
+	if (is_shown(segment, snapshot, slot))
 		return true;
 	ExecClearTuple(slot);
 	return false;
@@ -152,8 +156,7 @@ cut_bitmap_next_tuple(TableScanDesc scan, struct TBMIterateResult *tbmres,
 {
 	while (heap->scan_bitmap_next_tuple(scan, tbmres, slot))
 #endif
-		if (shows_all(scan->rs_rd, scan->rs_snapshot) ||
-			!is_deleted(scan->rs_rd, slot))
+		if (is_shown(scan->rs_rd, scan->rs_snapshot, slot))
 			return true;
 	return false;
 }
@@ -163,8 +166,7 @@ cut_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state,
 					  TupleTableSlot *slot)
 {
 	while (heap->scan_sample_next_tuple(scan, state, slot))
-		if (shows_all(scan->rs_rd, scan->rs_snapshot) ||
-			!is_deleted(scan->rs_rd, slot))
+		if (is_shown(scan->rs_rd, scan->rs_snapshot, slot))
 			return true;
 	return false;
 }
@@ -184,7 +186,7 @@ cut_analyze_next_tuple(TableScanDesc scan, TransactionId horizon,
 	while (heap->scan_analyze_next_tuple(scan, horizon, live, dead, slot))
 #endif
 	{
-		if (!is_deleted(scan->rs_rd, slot))
+		if (is_kept(scan->rs_rd, slot))
 			return true;
 		*live -= 1;
 		*dead += 1;
@@ -192,10 +194,14 @@ cut_analyze_next_tuple(TableScanDesc scan, TransactionId horizon,
 	return false;
 }
 
-/* Set the callbacks of an access method that are defined here. */
+/*
+ * Set the callbacks of an access method that are defined here: last, since a table
+ * without a cut has the others only.
+ */
 void
 pgqueue_cut_methods(TableAmRoutine *am)
 {
+	pgqueue_uncut_methods = *am;
 	heap = GetHeapamTableAmRoutine();
 	am->scan_getnextslot = cut_getnextslot;
 	am->scan_getnextslot_tidrange = cut_getnextslot_tidrange;
@@ -252,7 +258,7 @@ cut_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 		Relation	table = RelationIdGetRelation(rte->relid);
 		bool		skips = false;
 
-		if (table != NULL && pgqueue_is_log(table) && pgqueue_cut(table) > 0)
+		if (table != NULL && pgqueue_is_log(table) && pgqueue_cut(table) != PGQUEUE_NO_CUT)
 		{
 			rel->pathlist = reading_paths(rel->pathlist, &skips);
 			rel->partial_pathlist = reading_paths(rel->partial_pathlist,

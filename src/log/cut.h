@@ -19,20 +19,24 @@ typedef struct KnownSegment
 	Oid			log;			/* the topic of a sound segment; or invalid */
 	Oid			owner;
 	Oid			value_type;
-	bool		cut_known;
-	int64		cut;			/* see cut.c */
+	int64		cut;			/* see cut.c; 0: not looked up yet */
 } KnownSegment;
 
 extern KnownSegment *pgqueue_known_segment(Relation segment);
 
 /* ---------------- cut.c ---------------- */
 
+/* The cut of a table that has none: all offsets are behind it. */
+#define PGQUEUE_NO_CUT PG_INT64_MIN
+
+extern TableAmRoutine pgqueue_uncut_methods;
 extern int64 pgqueue_cut_look(Relation segment);
 extern void pgqueue_cut_init(void);
 extern void pgqueue_cut_methods(TableAmRoutine *am);
 
 /*
- * Return the offset before which a table's records are deleted; 0: none is.
+ * Return the offset before which a table's records are deleted, or
+ * PGQUEUE_NO_CUT.
  *
  * Locks: any on it.
  */
@@ -41,7 +45,7 @@ pgqueue_cut(Relation segment)
 {
 	const KnownSegment *known = segment->rd_amcache;
 
-	if (likely(known != NULL && known->cut_known))
+	if (likely(known != NULL && known->cut != 0))
 		return known->cut;
 	return pgqueue_cut_look(segment);
 }

@@ -42,7 +42,8 @@ TableAmRoutine pgqueue_log_methods;
 bool
 pgqueue_is_log(Relation rel)
 {
-	return rel->rd_tableam == &pgqueue_log_methods;
+	return rel->rd_tableam == &pgqueue_log_methods ||
+		rel->rd_tableam == &pgqueue_uncut_methods;
 }
 
 /* ---------------- flaws ---------------- */
