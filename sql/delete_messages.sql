@@ -155,8 +155,8 @@ SELECT count(*), min("offset") FROM topic.d;
 -- An index that is made afterwards.
 SELECT queue.create_topic('u', 1, 'text', segment_messages => 100);
 SELECT log AS u FROM queue.topic WHERE name = 'u' \gset
-SELECT segment AS u_first FROM queue.segments WHERE topic = 'u' AND first_offset = 0 \gset
 SELECT sum(count) FROM queue.produce_batch('u', ARRAY(SELECT 'v' || n FROM generate_series(0, 9) n), ARRAY(SELECT 'k' || n FROM generate_series(0, 9) n));
+SELECT segment AS u_first FROM queue.segments WHERE topic = 'u' AND first_offset = 0 \gset
 SELECT log_start FROM queue.delete_messages('u', 0, 5);
 CREATE INDEX u_key ON :u (key);
 SET enable_seqscan = off;

@@ -36,9 +36,6 @@
 
 static const TableAmRoutine *heap;
 
-/* The methods of a table that is known to have no cut. */
-TableAmRoutine pgqueue_uncut_methods;
-
 /* ---------------- the cut ---------------- */
 
 /* Read a table's cut, as of now. */

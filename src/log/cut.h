@@ -29,7 +29,6 @@ extern KnownSegment *pgqueue_known_segment(Relation segment);
 /* The cut of a table that has none: all offsets are behind it. */
 #define PGQUEUE_NO_CUT PG_INT64_MIN
 
-extern TableAmRoutine pgqueue_uncut_methods;
 extern int64 pgqueue_cut_look(Relation segment);
 extern void pgqueue_cut_init(void);
 extern void pgqueue_cut_methods(TableAmRoutine *am);

@@ -34,6 +34,7 @@ extern const char *pgqueue_segment_flaw(Relation segment, Oid owner,
 										Oid value_type, bool strict);
 extern const char *pgqueue_view_flaw(Relation view, Oid value_type);
 extern TableAmRoutine pgqueue_log_methods;
+extern TableAmRoutine pgqueue_uncut_methods;
 extern bool pgqueue_is_log(Relation rel);
 extern bool pgqueue_segment_sound(Relation segment, Oid log, Oid owner,
 								  Oid value_type, const char **flaw);

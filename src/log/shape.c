@@ -38,6 +38,9 @@
 /* The access method queue_log; zeros: not called for in this process (am.c). */
 TableAmRoutine pgqueue_log_methods;
 
+/* The same without the callbacks of cut.c, for a table that has no cut. */
+TableAmRoutine pgqueue_uncut_methods;
+
 /* Return true if the access method of a relation is queue_log. */
 bool
 pgqueue_is_log(Relation rel)
