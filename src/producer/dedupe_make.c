@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
@@ -27,6 +28,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -84,8 +87,37 @@ drop_bucket(const Topic *topic, const DedupeBucket *bucket)
 }
 
 /*
- * Drop the buckets whose keys are all behind the window, but those whose table is
- * in use.  Return their number.
+ * Lock a bucket to drop it, with its indexes: a session may have locked one of them
+ * alone.  Return false if it is in use, or a user's view depends on it, whose lock
+ * would have to be waited for.  Locks that were acquired stay: no session needs a
+ * bucket that has expired.
+ */
+static bool
+lock_to_drop(Oid keys)
+{
+	Relation	rel;
+	List	   *indexes;
+	ListCell   *lc;
+	bool		locked;
+
+	if (!pgqueue_try_lock_relation(keys, AccessExclusiveLock))
+		return false;
+	rel = try_relation_open(keys, NoLock);
+	if (rel == NULL)
+		return true;
+	indexes = RelationGetIndexList(rel);
+	relation_close(rel, NoLock);
+	locked = pgqueue_is_droppable(keys);
+	foreach(lc, indexes)
+		locked = locked &&
+			pgqueue_try_lock_relation(lfirst_oid(lc), AccessExclusiveLock);
+	list_free(indexes);
+	return locked;
+}
+
+/*
+ * Drop the buckets whose keys are all behind the window, but those that are in use.
+ * Return their number.
  *
  * Locks: all key locks of the topic.
  */
@@ -101,7 +133,7 @@ drop_expired(Topic *topic)
 	for (int i = 0; i < n; i++)
 	{
 		if (pgqueue_bucket_is_live(topic, &buckets[i]) ||
-			!pgqueue_try_lock_relation(buckets[i].keys, AccessExclusiveLock))
+			!lock_to_drop(buckets[i].keys))
 			continue;
 		drop_bucket(topic, &buckets[i]);
 		dropped++;
