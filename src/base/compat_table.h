@@ -9,6 +9,7 @@
 #ifndef QUEUE_COMPAT_TABLE_H
 #define QUEUE_COMPAT_TABLE_H
 
+#include "access/genam.h"
 #include "catalog/index.h"
 #include "commands/vacuum.h"
 #include "utils/relcache.h"
