@@ -148,10 +148,6 @@ extern Oid	pgqueue_registry_index(RegistryTable which);
 extern Relation pgqueue_registry_open(RegistryTable which, LOCKMODE lockmode);
 extern int	pgqueue_registry_ncolumns(RegistryTable which);
 
-/* ---------------- depend.c ---------------- */
-
-extern bool pgqueue_is_droppable(Oid relid);
-
 /* ---------------- registry_log.c ---------------- */
 
 extern int32 pgqueue_topic_of_log(Oid log, char name[NAMEDATALEN]);
