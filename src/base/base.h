@@ -25,6 +25,7 @@
 
 extern bool pgqueue_allow_ddl;
 extern Oid	pgqueue_extension_owner(void);
+extern bool pgqueue_is_droppable(Oid relid);
 extern char *pgqueue_type_name(Oid type);
 pg_noreturn extern void pgqueue_rethrow_conflict(MemoryContext context);
 extern void pgqueue_run_ddl(Oid role, const char *sql);

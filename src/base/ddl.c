@@ -10,10 +10,16 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "base/base.h"
@@ -164,4 +170,38 @@ pgqueue_type_name(Oid type)
 {
 	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
 								FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/* Return true if an object depends on this one, other than as a part of it. */
+static bool
+is_depended_on(Oid class, Oid object)
+{
+	Relation	rel = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(class));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(object));
+	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, keys);
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		result = ((Form_pg_depend) GETSTRUCT(tuple))->deptype ==
+			DEPENDENCY_NORMAL;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* Return true if no object of a user depends on a table. */
+bool
+pgqueue_is_droppable(Oid relid)
+{
+	Oid			type = get_rel_type_id(relid);
+
+	return !is_depended_on(RelationRelationId, relid) &&
+		!is_depended_on(TypeRelationId, type) &&
+		!is_depended_on(TypeRelationId, get_array_type(type));
 }
