@@ -58,6 +58,23 @@ pgqueue_made_in_this_transaction(Oid log)
 	return result;
 }
 
+/*
+ * Return true if the transaction under way keeps a worker from making segments: it
+ * has made the topic, or it holds the table in a mode that conflicts with the worker's
+ * lock, mostly since it has made a segment itself.
+ */
+static bool
+keeps_worker_away(Oid log)
+{
+	LOCKTAG		tag = pgqueue_tag_of_relation(log);
+
+	for (LOCKMODE mode = ShareUpdateExclusiveLock;
+		 mode <= AccessExclusiveLock; mode++)
+		if (PGQUEUE_LOCK_HELD_BY_ME(&tag, mode))
+			return true;
+	return pgqueue_made_in_this_transaction(log);
+}
+
 static bool
 has_segment_after(Topic **topic, int32 partition, int64 end)
 {
@@ -110,7 +127,7 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 	WorkerTask	task = {.partition = partition,.upto = upto};
 	LOCKTAG		tag;
 
-	if (!pgqueue_made_in_this_transaction(topic->log))
+	if (!keeps_worker_away(topic->log))
 	{
 		tag = pgqueue_tag(PGQUEUE_LOCK_SEGMENT, topic->id, partition);
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -121,7 +138,7 @@ pgqueue_need_segment(Topic *topic, int32 partition, int64 upto)
 			return;
 	}
 
-	/* no worker, or one that our own transaction keeps from working */
+	/* no worker, or none that gets the table's lock */
 	pgqueue_lock_relation(topic->log, ShareUpdateExclusiveLock);
 	if (!has_segment_after(&topic, partition, end))
 		pgqueue_make_segments(topic, partition, upto);
@@ -147,7 +164,7 @@ pgqueue_need_first_segments(const Topic *topic, const int32 *partitions, int n)
 	WorkerTask	task = {0};
 	int			i = 0;
 
-	if (pgqueue_made_in_this_transaction(topic->log))
+	if (keeps_worker_away(topic->log))
 		return;
 	while (i < n)
 	{
