@@ -12,7 +12,7 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -47,14 +47,20 @@ StaticAssertDecl(sizeof(WorkerTask) <= BGW_EXTRALEN,
 
 PGDLLEXPORT void pgqueue_segment_worker_main(Datum arg);
 
-/* Return true if the transaction under way has made the topic. */
+/*
+ * Return true if the transaction under way has made the topic; false if the topic was
+ * dropped, which the caller is told when it looks it up again.
+ */
 bool
 pgqueue_made_in_this_transaction(Oid log)
 {
-	Relation	rel = table_open(log, AccessShareLock);
-	bool		result = rel->rd_createSubid != InvalidSubTransactionId;
+	Relation	rel = pgqueue_open_to_look(log);
+	bool		result;
 
-	table_close(rel, AccessShareLock);
+	if (rel == NULL)
+		return false;
+	result = rel->rd_createSubid != InvalidSubTransactionId;
+	relation_close(rel, AccessShareLock);
 	return result;
 }
 
