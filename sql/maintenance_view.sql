@@ -177,6 +177,9 @@ SELECT pg_sleep(0.01);
 SELECT queue.create_topic('open', retention => '1 hour');
 SELECT (queue.produce('open', '1')).offset;
 SELECT topic, reason FROM queue.retention ORDER BY 1;
+-- A closed segment is kept since its messages are young.
+SELECT queue.roll_segments('open');
+SELECT reason FROM queue.retention WHERE topic = 'open';
 \c regress_maintenance
 DROP DATABASE regress_maintenance_2;
 SELECT queue.drop_topic('kept'), queue.drop_group('slow');

@@ -239,7 +239,7 @@ pgqueue_refuse_change(PG_FUNCTION_ARGS)
 					RelationGetRelationName(trigger->tg_relation)),
 			 errdetail("A topic is a log: messages are appended and never changed."),
 			 TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? 0 :
-			 errhint("queue.delete_messages() removes the oldest messages of a partition.")));
+			 errhint("queue.delete_messages() removes the oldest messages of a partition, queue.truncate_topic() all messages.")));
 }
 
 /*

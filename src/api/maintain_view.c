@@ -52,7 +52,7 @@ pgqueue_remind_of_maintenance(const Topic *topic)
 	ereport(NOTICE,
 			(errmsg("the limits of topic \"%s\" have no effect yet: maintenance is not running in this database",
 					topic->name),
-			 errhint("Start it with queue.start_maintenance(), or CALL queue.maintain() regularly.")));
+			 errhint("A superuser can start it with queue.start_maintenance(persistent => true). Or CALL queue.maintain() regularly.")));
 }
 
 static void

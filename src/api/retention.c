@@ -134,7 +134,7 @@ reason(Topic *topic, int32 partition, int64 limit, int64 held,
 		return "the partition has no messages";
 	part = pgqueue_partition(topic, partition);
 	if (limit <= pgqueue_log_start(topic, partition))
-		return pgqueue_segments_sealed(topic, part) == 0 ?
+		return pgqueue_segments_closed(topic, part) == 0 ?
 			"the segment in use is not closed yet" :
 			"the limits are not reached";
 	if (!topic->retention_force && held < part->segments[0].end)

@@ -204,7 +204,7 @@ check_order(ProducerClaim *claim, const char *name, bool strict)
 						 errmsg("sequence " INT64_FORMAT " of producer \"%s\" is out of order",
 								sequence, name),
 						 errdetail("Expected sequence " INT64_FORMAT ".", last + 1),
-						 errhint("A message before it was rolled back or never sent; queue.producer_state() tells where to go on.")));
+						 errhint("A message before it was rolled back, never sent, or lost in a failover or restore. Go on behind last_sequence of queue.producer_state().")));
 			claim->state.gaps++;
 		}
 		known = true;
