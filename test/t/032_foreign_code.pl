@@ -127,6 +127,7 @@ sub fill_zeal
 #
 # The maintenance worker.
 #
+produce('hostile', 1);
 set_mode('stubborn');
 want_segments();
 my $pid = $node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
@@ -161,7 +162,8 @@ foreach my $mode ('stubborn', 'raise')
 	is($code, 0, "$mode: the call ends well");
 	like($err, qr/WARNING:  maintenance of topic "hostile" (was stopped|failed: canceling)/,
 		"$mode: it tells of the topic");
-	is($node->safe_psql('postgres', "SELECT $zeal"), $upto, "$mode: topics behind it are maintained");
+	cmp_ok($node->safe_psql('postgres', "SELECT $zeal"),
+		'>=', $upto, "$mode: topics behind it are maintained");
 }
 
 set_mode('quick');
