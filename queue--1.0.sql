@@ -845,18 +845,18 @@ COMMENT ON FUNCTION queue.consume_topics_typed(text, text[], anyelement, int, in
 CREATE PROCEDURE queue.wait(
     consumer_group text,
     topic          text,
-    timeout        interval DEFAULT NULL,
+    timeout        interval DEFAULT '30 seconds',
     member         text     DEFAULT NULL
 )
 AS 'MODULE_PATHNAME', 'pgqueue_wait'
 LANGUAGE C;
 COMMENT ON PROCEDURE queue.wait(text, text, interval, text) IS
-'Commits, then waits without a snapshot until the group, or with member that member, has messages to read in the topic, or until timeout. A following consume or poll may still return no rows.';
+'Commits, then waits without a snapshot until the group, or with member that member, has messages to read in the topic, or until timeout, 30 seconds by default, NULL for none. A following consume or poll may still return no rows.';
 
 CREATE PROCEDURE queue.wait_topics(
     consumer_group text,
     topics         text[],
-    timeout        interval DEFAULT NULL,
+    timeout        interval DEFAULT '30 seconds',
     member         text     DEFAULT NULL
 )
 AS 'MODULE_PATHNAME', 'pgqueue_wait_topics'

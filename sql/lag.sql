@@ -88,9 +88,9 @@ END $$;
 SELECT dblink_connect('other', format('host=%s port=%s dbname=%s user=%s',
     split_part(current_setting('unix_socket_directories'), ', ', 1), current_setting('port'), current_database(), session_user));
 SELECT dblink_exec('other', $$SET queue.recheck_interval = '1h'$$);
-SELECT dblink_send_query('other', $$CALL queue.wait('none', 't')$$);
+SELECT dblink_send_query('other', $$CALL queue.wait('none', 't', timeout => NULL)$$);
 SELECT pg_temp.waits('none', true);
-SELECT dblink_send_query('other', $$CALL queue.wait('jumps', 't')$$);
+SELECT dblink_send_query('other', $$CALL queue.wait('jumps', 't', timeout => NULL)$$);
 SELECT pg_temp.waits('jumps', true);
 SELECT (queue.produce('t', 26, partition => 0)).offset;
 SELECT pg_temp.waits('jumps', false);

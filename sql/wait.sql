@@ -20,18 +20,18 @@ SELECT count(*) FROM queue.consume('billing', 'orders', max_wait => '0');
 
 -- Something is there.
 SELECT "offset" FROM queue.produce('orders', '1', partition => 1);
-CALL queue.wait('billing', 'orders');
-CALL queue.wait_topics('billing', ARRAY['words', 'orders']);
+CALL queue.wait('billing', 'orders', timeout => NULL);
+CALL queue.wait_topics('billing', ARRAY['words', 'orders'], timeout => NULL);
 SELECT "offset" FROM queue.consume('billing', 'orders', max_wait => '1 h');
 CALL queue.wait('billing', 'orders', '0');
 
 -- A group that does not exist yet: everything is new to it.  It is not made.
-CALL queue.wait('new', 'orders');
+CALL queue.wait('new', 'orders', timeout => NULL);
 CALL queue.wait('new', 'words', '0');
 SELECT count(*) FROM queue.consumer_group WHERE name = 'new';
 
 -- A member that is unknown should poll.
-CALL queue.wait('billing', 'orders', member => 'worker');
+CALL queue.wait('billing', 'orders', member => 'worker', timeout => NULL);
 SELECT count(*) FROM queue.poll('billing', 'orders', 'worker', max_wait => '1 h');
 CALL queue.wait('billing', 'orders', '10 ms', member => 'worker');
 SELECT count(*) FROM queue.poll('billing', 'orders', 'worker', max_wait => '10 ms');
@@ -39,16 +39,16 @@ SELECT count(*) FROM queue.poll('billing', 'orders', 'worker', 0, max_wait => '1
 
 -- What is paused is not waited for, and what is in a member's hand neither.
 SELECT "offset" FROM queue.produce('orders', '2', partition => 1);
-CALL queue.wait('billing', 'orders', member => 'worker');
+CALL queue.wait('billing', 'orders', member => 'worker', timeout => NULL);
 SELECT "offset", value FROM queue.poll('billing', 'orders', 'worker', max_wait => '1 h');
 CALL queue.wait('billing', 'orders', '0');
-CALL queue.wait('billing', 'orders', member => 'worker');
+CALL queue.wait('billing', 'orders', member => 'worker', timeout => NULL);
 SELECT queue.leave('billing', 'orders', 'worker');
-CALL queue.wait('billing', 'orders');
+CALL queue.wait('billing', 'orders', timeout => NULL);
 SELECT queue.pause('billing', 'orders', 1);
 CALL queue.wait('billing', 'orders', '0');
 SELECT queue.resume('billing', 'orders', 1);
-CALL queue.wait('billing', 'orders');
+CALL queue.wait('billing', 'orders', timeout => NULL);
 SELECT "offset", value FROM queue.consume('billing', 'orders');
 
 -- No session sleeps over an offset that lies outside the log: consume tells.
@@ -58,7 +58,7 @@ INSERT INTO queue.progress (group_id, topic_id, partition, paused, action, gener
 	SELECT group_id, topic_id, 0, false, 'c', 1000, 77, now()
 	  FROM queue.consumer_group g, queue.topic t
 	 WHERE g.name = 'lost' AND t.name = 'words';
-CALL queue.wait('lost', 'words');
+CALL queue.wait('lost', 'words', timeout => NULL);
 \set VERBOSITY sqlstate
 SELECT * FROM queue.consume_typed('lost', 'words', NULL::text, max_wait => '1 h');
 
@@ -145,7 +145,7 @@ CREATE TABLE deferred (i int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 DO $$
 BEGIN
 	INSERT INTO deferred VALUES (1), (1);
-	CALL queue.wait('billing', 'orders');
+	CALL queue.wait('billing', 'orders', timeout => NULL);
 END $$;
 \set VERBOSITY default
 

@@ -13,7 +13,7 @@
 # Jobs: a topic and its group, or a table, read when there is something
 # ----------------------------------------------------------------------
 
-job_wait="CALL queue.wait('job', 'job')"
+job_wait="CALL queue.wait('job', 'job', NULL)"
 job_consume="SELECT key, value FROM queue.consume_typed('job', 'job', NULL::text, 100)"
 job_delete='DELETE FROM job WHERE id = ANY (ARRAY(
 	SELECT id FROM job ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED))
@@ -149,7 +149,7 @@ make_waiting_topics()
 		queue.create_group('waiting', 'waiting' || n)" >/dev/null
 }
 
-waiting_call="CALL queue.wait('waiting', 'waiting{client}')"
+waiting_call="CALL queue.wait('waiting', 'waiting{client}', NULL)"
 
 # No session produces there, so no waiter may have been woken in the end.
 singles_beside_waiters()

@@ -50,7 +50,7 @@ sub wait_for
 	my $procedure = $arguments =~ /ARRAY/ ? 'wait_topics' : 'wait';
 
 	$session->{timeout}->start;
-	$session->{stdin} .= "CALL queue.$procedure($arguments);\n\\echo woken\n";
+	$session->{stdin} .= "CALL queue.$procedure($arguments, timeout => NULL);\n\\echo woken\n";
 	$session->{run}->pump_nb;
 	return;
 }

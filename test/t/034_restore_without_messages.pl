@@ -101,7 +101,7 @@ foreach my $group ('some', 'all')
 	is(answer('without', qq{SELECT count(*) FROM queue.poll_typed('$group', 't', 'm', NULL::text)}),
 		'QU001', "$group: polling too");
 }
-is(answer('without', q{SET statement_timeout = '1min'; CALL queue.wait('some', 't')}), '', 'a waiter is woken to be told');
+is(answer('without', q{SET statement_timeout = '1min'; CALL queue.wait('some', 't', NULL)}), '', 'a waiter is woken to be told');
 is(answer('without', q{SELECT new_offset FROM queue.reset_offsets('some', 't', shift_by => -5)}),
 	'QU001', 'a lost offset cannot be shifted');
 is(answer('without', $commit), 'QU004', 'a member is still told');

@@ -244,6 +244,7 @@ sub as_documented
 	$text =~ s/\binteger\b/int/g;
 	$text =~ s/timestamp with time zone/timestamptz/g;
 	$text =~ s/'00:01:00'/'1 minute'/g;
+	$text =~ s/'00:00:30'/'30 seconds'/g;
 	return $text;
 }
 
