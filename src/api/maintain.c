@@ -166,6 +166,7 @@ store_safely(MaintainPart part)
 	PG_END_TRY();
 }
 
+/* Maintain a topic; an error is reported and stored, unless the worker is stopped. */
 static void
 maintain_safely(const char *name, MaintainPart part)
 {
@@ -177,9 +178,13 @@ maintain_safely(const char *name, MaintainPart part)
 	}
 	PG_CATCH();
 	{
-		note_error(context);
+		bool		failed = !ShutdownRequestPending;
+
+		if (failed)
+			note_error(context);
 		pgqueue_report_failure(context);
-		store_safely(part);
+		if (failed)
+			store_safely(part);
 	}
 	PG_END_TRY();
 }

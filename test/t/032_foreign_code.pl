@@ -149,6 +149,23 @@ is($node->safe_psql('postgres', 'SELECT queue.start_maintenance()'),
 	$pid, 'code cannot release the lock of the worker');
 is($node->safe_psql('postgres', 'SELECT queue.stop_maintenance()'), 't', 'which can be stopped');
 
+# A worker that is stopped in the middle of a topic has not failed there.
+my $failures = q{SELECT count(*) FROM queue.maintenance_errors WHERE topic = 'hostile'};
+set_mode('quick');
+$node->safe_psql('postgres', q{CALL queue.maintain()});
+is($node->safe_psql('postgres', $failures), 0, 'a pass that succeeds ends the failure');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET queue.code_timeout = '1h'});
+$node->reload;
+set_mode('stubborn');
+want_segments();
+$node->safe_psql('postgres', 'SELECT queue.start_maintenance()');
+wait_for('the code runs', worker_of('topic') . ' = 1');
+is($node->safe_psql('postgres', 'SELECT queue.stop_maintenance()'), 't', 'it is stopped meanwhile');
+wait_for('nothing is left of it', worker_of('topic') . ' = 0');
+is($node->safe_psql('postgres', $failures), 0, 'which is no failure of the topic');
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET queue.code_timeout});
+$node->reload;
+
 #
 # A superuser's call.
 #
