@@ -39,7 +39,7 @@ sub maintained
 	my ($topic) = @_;
 
 	return $node->poll_query_until('postgres',
-		"SELECT queue.log_start('$topic', 0) = 90");
+		"SELECT queue.log_start('$topic', 0) = 100");
 }
 
 is($node->safe_psql('postgres', $worker), 0, 'none was asked for');

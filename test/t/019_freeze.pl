@@ -17,9 +17,12 @@ my $node = new_server('freeze', "autovacuum_naptime = 1s\nautovacuum_freeze_max_
 $node->safe_psql(
 	'postgres', q{
 	CREATE TABLE canary (i int) WITH (autovacuum_vacuum_insert_threshold = 0, autovacuum_vacuum_insert_scale_factor = 0);
+	-- all but the last, which is full, too
 	CREATE VIEW sealed AS
 	SELECT topic, segment, frozen, reltoastrelid AS toast
-	  FROM queue.segments JOIN pg_class c ON c.oid = segment WHERE sealed;
+	  FROM (SELECT *, max(first_offset) FILTER (WHERE messages > 0) OVER (PARTITION BY topic) AS last
+			  FROM queue.segments) s JOIN pg_class c ON c.oid = segment
+	 WHERE sealed AND first_offset < last;
 	CREATE VIEW tables AS
 	SELECT topic, unnest(ARRAY[segment, NULLIF(toast, 0)]) AS relid FROM sealed;
 	CREATE FUNCTION content(topic text) RETURNS text LANGUAGE sql AS $$
