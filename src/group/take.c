@@ -245,7 +245,11 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 
 	topic = pgqueue_topic_refresh(topic);
 	if (partitions == NULL)
+	{
 		partitions = pgqueue_used_partitions(topic, &n);
+		if (n < topic->npartitions)
+			pgqueue_predicate_lock_unused(topic, -1, GetActiveSnapshot());
+	}
 	if (taker->target.topics.n > 1)
 		pgqueue_sink_topic(sink, topic, taker->typed_call);
 	for (int i = 0;
@@ -255,7 +259,10 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 
 		/* or assigned by a session that knows of more than this one */
 		if (pgqueue_partition_unused(topic, p))
+		{
+			pgqueue_predicate_lock_unused(topic, p, GetActiveSnapshot());
 			continue;
+		}
 		if (take_partition(taker, topic, p) && taker->target.member == NULL)
 			return true;
 	}

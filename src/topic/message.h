@@ -29,6 +29,8 @@ typedef struct Found
 	TimestampTz timestamp;
 } Found;
 
+extern void pgqueue_predicate_lock_unused(const Topic *topic,
+										  int32 partition, Snapshot snapshot);
 extern ScanEnd pgqueue_scan(Topic *topic, int32 partition, int64 from,
 							Snapshot snapshot, LogReceiver receiver, void *arg,
 							int64 *stopped_at);

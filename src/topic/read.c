@@ -9,6 +9,9 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/xact.h"
+#include "storage/predicate.h"
+#include "utils/relcache.h"
 
 #include "log/log.h"
 #include "log/write.h"
@@ -90,6 +93,27 @@ is_outrun(Topic *topic, int32 partition, const Segment *segment, LogSeek *from)
 }
 
 /*
+ * Let reading a partition without segments count as reading a table, for
+ * SERIALIZABLE: its place is a page of the topic's table, which has none.  -1: all
+ * that have no segments.  pgqueue_append() looks for that.
+ */
+void
+pgqueue_predicate_lock_unused(const Topic *topic, int32 partition,
+							  Snapshot snapshot)
+{
+	Relation	log = IsolationIsSerializable() ?
+		RelationIdGetRelation(topic->log) : NULL;
+
+	if (log == NULL)
+		return;
+	if (partition < 0)
+		PredicateLockRelation(log, snapshot);
+	else
+		PredicateLockPage(log, (BlockNumber) partition, snapshot);
+	RelationClose(log);
+}
+
+/*
  * Do what scan_from() does, with the segments as the topic was last looked up.
  * SCAN_GONE, too: one of them is gone, of which the place is at the end.
  */
@@ -105,6 +129,8 @@ scan_listed(Topic *topic, int32 partition, LogSeek *from, Snapshot snapshot,
 	from->start = pgqueue_log_start(topic, partition);
 	if (!from->by_time && from->at < from->start)
 		return SCAN_GONE;
+	if (part->nsegments == 0)
+		pgqueue_predicate_lock_unused(topic, partition, snapshot);
 	for (int i = seek_segment(topic, partition, from);
 		 i < part->nsegments && end == SCAN_EXHAUSTED; i++)
 	{

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/xact.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -168,6 +169,22 @@ roll(Topic *topic, int32 partition, Partition *part, int64 upto)
 }
 
 /*
+ * Note that SERIALIZABLE transactions which read the partition before it had
+ * segments have missed a message; see pgqueue_predicate_lock_unused().
+ */
+static void
+check_readers_of_unused(const Topic *topic, int32 partition)
+{
+	Relation	log = IsolationIsSerializable() ?
+		RelationIdGetRelation(topic->log) : NULL;
+
+	if (log == NULL)
+		return;
+	CheckForSerializableConflictIn(log, NULL, (BlockNumber) partition);
+	RelationClose(log);
+}
+
+/*
  * Append messages to a partition; each gets the next offset.
  *
  * Locks: takes ROW EXCLUSIVE on the segment's table, kept to the end of the
@@ -250,7 +267,10 @@ pgqueue_append(Topic *topic, int32 partition, HeapTuple *records, int nrecords)
 		pgqueue_free_stored(tuples, stored, offered);
 		pgqueue_index_and_check_end(work);
 		if (outcome == WRITTEN)
+		{
 			CheckForSerializableConflictIn(leaf, NULL, InvalidBlockNumber);
+			check_readers_of_unused(topic, partition);
+		}
 		table_close(leaf, NoLock);
 
 		if (outcome == FULL)
