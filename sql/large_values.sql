@@ -4,7 +4,6 @@
 CREATE FUNCTION pg_temp.noise(seed bigint, bytes int) RETURNS text LANGUAGE sql AS
 $$ SELECT left(string_agg(md5(seed || ':' || n), ''), bytes) FROM generate_series(1, bytes / 32 + 1) n $$;
 SELECT queue.create_topic('l', 1, 'text');
-SELECT segment FROM queue.segments WHERE topic = 'l' ORDER BY first_offset LIMIT 1 \gset
 
 -- Around the size at which values leave the row, and 1 MB, compressible or not.
 CREATE TABLE source AS
@@ -14,6 +13,7 @@ SELECT n, length, CASE WHEN n % 2 = 0 THEN repeat('x', length) ELSE pg_temp.nois
 SELECT count(queue.produce('l', value, key => n::text)) FROM (SELECT * FROM source ORDER BY n) s;
 SELECT count(*), count(*) FILTER (WHERE m.value <> s.value) AS changed, sum(length(m.value)) = sum(s.length) AS whole
   FROM queue.consume_typed('g', 'l', NULL::text, 1000) m JOIN source s ON s.n = m.key::int;
+SELECT segment FROM queue.segments WHERE topic = 'l' ORDER BY first_offset LIMIT 1 \gset
 SELECT reltoastrelid <> 0 AS has_toast FROM pg_class WHERE oid = :'segment'::regclass;
 -- What is stored out of line is stored for good: the source may go.
 SELECT count FROM queue.produce_batch('l', ARRAY(SELECT value FROM source ORDER BY n), ARRAY(SELECT n::text FROM source ORDER BY source.n));
