@@ -39,10 +39,10 @@ my $sizes = q{
 		SELECT inhrelid FROM pg_inherits
 		 WHERE inhparent = (SELECT log FROM queue.topic WHERE name = 'soak')),
 	size AS (
-		SELECT sum(pg_total_relation_size(inhrelid)) AS topic,
-			max(pg_total_relation_size(inhrelid)) AS segment
+		SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0) AS topic,
+			coalesce(max(pg_total_relation_size(inhrelid)), 0) AS segment
 		  FROM leaf)
-	SELECT topic - (SELECT sum(held_bytes) FROM queue.retention WHERE topic = 'soak'),
+	SELECT topic - (SELECT coalesce(sum(held_bytes), 0) FROM queue.retention WHERE topic = 'soak'),
 		segment,
 		pg_database_size(current_database()) - topic
 			- pg_total_relation_size('produced') - pg_total_relation_size('consumed'),
