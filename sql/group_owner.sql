@@ -10,15 +10,15 @@ CREATE ROLE regress_queue_app;
 CREATE ROLE regress_queue_ops IN ROLE regress_queue_app;
 GRANT CREATE ON SCHEMA topic TO regress_queue_owner;
 SET ROLE regress_queue_owner;
-SELECT queue.create_topic('mine', 2, 'text', segment_messages => 5, retention => '1 millisecond');
+SELECT queue.create_topic('mine', 2, 'text', segment_messages => 5, retention => '1 millisecond', segment_age => '1 day');
 SELECT FROM pg_temp.use_all('mine');
 GRANT SELECT, INSERT ON topic.mine TO regress_queue_reader, regress_queue_app;
 RESET ROLE;
 SELECT queue.create_topic('other', 1, 'text');
 GRANT SELECT ON topic.other TO regress_queue_reader;
 SELECT log FROM queue.topic WHERE name = 'mine' \gset
--- old messages, of which retention would leave some
-INSERT INTO :log SELECT n, now() - interval '1 hour', p, NULL, n, NULL FROM generate_series(0, 1) p, generate_series(0, 9) n;
+-- old messages, of which retention would leave those in the segment in use
+INSERT INTO :log SELECT n, now() - interval '1 hour', p, NULL, n, NULL FROM generate_series(0, 1) p, generate_series(0, 8) n;
 SELECT count(*) FROM queue.produce('other', 'x');
 
 -- A role that may only read makes a group, which holds the topic's segments.
