@@ -73,7 +73,7 @@ $node->safe_psql('postgres', q{
 	SELECT queue.alter_group('all', auto_offset_reset => 'earliest');
 	SELECT count(*) FROM queue.consume_typed('some', 't', NULL::text, 12);
 	SELECT count(*) FROM queue.poll_typed('polls', 't', 'member', NULL::text, 5, lease => '1 hour');
-	SELECT queue.create_topic('kept', value_type => 'text', segment_messages => 10, retention => '0.001 s');
+	SELECT queue.create_topic('kept', value_type => 'text', segment_messages => 10, retention => '0.001 s', segment_age => '1000 days');
 	SELECT count FROM queue.produce_batch('kept', array_fill('old'::text, ARRAY[21]));
 	SELECT count(*) FROM queue.consume_typed('reader', 'kept', NULL::text, 1000)});
 ok(patiently(sub {
