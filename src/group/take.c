@@ -233,9 +233,9 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 }
 
 /*
- * Take messages of n partitions of a topic (NULL: of all), beginning with
- * another one each time: for consume of the first that has any, for a member of
- * as many as it has room for.  Return true if a consumer is done.
+ * Take messages of n partitions of a topic, beginning with another one each
+ * time: for consume (NULL: of all) of the first that has any, for a member (NULL:
+ * it owns none) of as many as it has room for.  Return true if a consumer is done.
  */
 bool
 pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
@@ -244,7 +244,7 @@ pgqueue_take(Taker *taker, Topic *topic, const int32 *partitions, int n)
 	uint32		start = topic->rotation++;
 
 	topic = pgqueue_topic_refresh(topic);
-	if (partitions == NULL)
+	if (partitions == NULL && taker->target.member == NULL)
 	{
 		partitions = pgqueue_used_partitions(topic, &n);
 		if (n < topic->npartitions)
