@@ -89,6 +89,9 @@ pgqueue_maintenance_report(const Topic *topic, int32 partition,
  */
 bool		pgqueue_waited_in_vain;
 
+/* A WARNING told that a step of the current topic failed for a lock. */
+static bool told_locked;
+
 /* A topic was left out, since another role owns it. */
 bool		pgqueue_left_out = false;
 
@@ -179,11 +182,12 @@ try_step(Topic *topic, StepTask *task)
 	{
 		pgqueue_failure_note(error->sqlerrcode, error->message);
 		/* one WARNING that the topic's tables are locked is enough */
-		ereport(is_lock && pgqueue_waited_in_vain ? DEBUG1 : WARNING,
+		ereport(is_lock && told_locked ? DEBUG1 : WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("maintenance of topic \"%s\" failed: %s",
 						topic->name, error->message),
 				 error->detail ? errdetail_internal("%s", error->detail) : 0));
+		told_locked = told_locked || is_lock;
 	}
 	pgqueue_waited_in_vain = pgqueue_waited_in_vain || is_lock;
 	return false;
@@ -254,7 +258,7 @@ pgqueue_maintenance_begin(const char *name, bool tell, Oid *log,
 	bool		usable = false;
 	MemoryContext context = CurrentMemoryContext;
 
-	pgqueue_waited_in_vain = pgqueue_needs_process = false;
+	pgqueue_waited_in_vain = told_locked = pgqueue_needs_process = false;
 	pgqueue_disk_was_full = false;
 	pgqueue_step_begin();
 	topic = pgqueue_attempt_find(name, &locked);
