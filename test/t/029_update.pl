@@ -156,9 +156,10 @@ use_session('before, again');
 
 my $before = catalog('postgres');
 my $signatures = signatures('postgres');
-my @load = (
-	start_load($node, 'load', 'producer', 3, '-t', 150),
-	start_load($node, 'load', 'consumer', 2, '-t', 150));
+# Consumers begin when there is what they find: their transactions are counted.
+my @load = start_load($node, 'load', 'producer', 3, '-t', 150);
+$node->poll_query_until('postgres', 'SELECT count(*) > 20 FROM topic.load') or die;
+push @load, start_load($node, 'load', 'consumer', 2, '-t', 150);
 $node->poll_query_until('postgres', 'SELECT count(*) > 100 FROM consumed') or die;
 $node->safe_psql('postgres', q{ALTER EXTENSION queue UPDATE TO 'next'});
 use_session('right after');
