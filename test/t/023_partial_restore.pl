@@ -29,11 +29,12 @@ sub compacted
 		});
 }
 
-# Messages, of which the first two of key 'k' are a value and its tombstone.
+# Messages, of which the first two of key 'k' are a value and its tombstone;
+# the last segment is not full.
 my $fill = q{
 	SELECT queue.produce_batch('state', ARRAY['v', NULL], ARRAY['k', 'k']);
-	SELECT queue.produce_batch('state', ARRAY(SELECT 'x' FROM generate_series(1, 28)),
-		ARRAY(SELECT 'x' || i FROM generate_series(1, 28) i))};
+	SELECT queue.produce_batch('state', ARRAY(SELECT 'x' FROM generate_series(1, 27)),
+		ARRAY(SELECT 'x' || i FROM generate_series(1, 27) i))};
 my $checkpoint = q{SELECT compacted_to, oldest_tombstone IS NOT NULL FROM queue.checkpoint};
 
 $node->safe_psql('postgres',
