@@ -25,7 +25,7 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	consume_scan consume_index consume_position
 	consume_client consume_client_few consume_tail
 	wal_batch wal_batch_two wal_consume empty_consume
-	sequence_batch sequence_keyed sequence_single8 sequence_lookup
+	sequence_batch sequence_keyed sequence_single8 dedupe_single8 sequence_lookup
 	sequence_lookup_raw
 	wakeup_p50 wakeup_p99 wakeup_read_p50 wakeup_flush_p50 wakeup_flush_p99
 	produce_waiters produce_consumers produce_consumers_drained

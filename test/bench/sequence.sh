@@ -5,6 +5,8 @@
 
 : "${LONG_HISTORY:=10000000}" # batches of the producer with a long history
 : "${SHORT_HISTORY:=10000}"   # and of the one with a short one
+: "${DEDUPE_KEYS:=1000000}"   # keys in the window of a topic
+: "${DEDUPE_SECONDS:=5}"      # length of a run: a new session first maps its pages
 : "${LOOKUPS:=20000}"         # duplicates sent by each run
 
 fresh_numbers()
@@ -78,7 +80,51 @@ bench_sequence_single8()
 		'transactions/s' '>= 0.80' singles_with_sequence singles_without_sequence
 }
 
-# The same under a snapshot that is held open.  pgbench starts anew for each
+# ----------------------------------------------------------------------
+# The same with dedupe keys, DEDUPE_KEYS of them in the window
+# ----------------------------------------------------------------------
+
+dedupe_single_sql="\\set s :s + 1
+\\set k 1000000000 * (8 * {run} + :client_id) + :s
+SELECT queue.produce('dedupe', :value, :key, dedupe_key => :k)"
+
+dedupe_fill_sql="SELECT count(*) FROM queue.produce_batch('dedupe',
+	array_fill('x'::text, ARRAY[10000]), partition => 0,
+	dedupe_keys => ARRAY(SELECT gen_random_uuid()::text FROM generate_series(1, 10000)))"
+
+# singles_to_dedupe statement: it may name a run, which no other has
+singles_to_dedupe()
+{
+	local out before run stored="SELECT log_end FROM queue.partitions WHERE topic = 'dedupe'"
+	run=$(sql "SELECT nextval('numbers')")
+	before=$(sql "$stored")
+	out=$(pgbench_run 8 "$DEDUPE_SECONDS" "${1/\{run\}/$run}") || exit 1
+	expect pgbench $((before + ${out% *})) "$stored"
+	echo "${out#* }"
+}
+
+singles_with_dedupe_key() { singles_to_dedupe "$dedupe_single_sql"; }
+singles_without_dedupe_key() { singles_to_dedupe "${produce_sql/bench/dedupe}"; }
+
+# All rounds after one checkpoint: right after one, each page of the index that a
+# key lands on is logged as a whole, once.
+bench_dedupe_single8()
+{
+	local i
+	sample_value=$(sql 'SELECT value FROM sample WHERE n = 1')
+	fresh_topic dedupe
+	fresh_numbers
+	for ((i = 0; i < DEDUPE_KEYS / 10000; i++)); do
+		sql "$dedupe_fill_sql" >/dev/null
+	done
+	sql 'VACUUM ANALYZE'
+	command_of dedupe_single8 queue "pgbench -n -M prepared -c 8 -j 2 -D s=0 -f <($dedupe_single_sql)"
+	command_of dedupe_single8 without "pgbench -n -M prepared -c 8 -j 2 -f <(${produce_sql/bench/dedupe})"
+	compare dedupe_single8 "produce, 8 clients, a dedupe_key each, $DEDUPE_KEYS in the window : without" \
+		'transactions/s' '>= 0.70' singles_with_dedupe_key singles_without_dedupe_key
+}
+
+# The sequenced ones under a snapshot that is held open.  pgbench starts anew for each
 # second, so the numbers come from a sequence, and the producers allow gaps.
 sequence_hold_script()
 {
