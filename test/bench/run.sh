@@ -31,6 +31,7 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	produce_waiters produce_consumers produce_consumers_drained
 	poll_commit poll_commit_client rebalance
 	partitions_empty partitions_plan partitions_create
+	partitions_produce partitions_consume partitions_maintain
 	group_list_small group_list group_list_columns group_list_client
 	drop_segments drop_old drop_floor drop_small drop_wal roll_p999 roll_p999_async roll_p999_default
 	maintain_produce maintain_consume
