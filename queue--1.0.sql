@@ -417,9 +417,10 @@ CREATE TYPE queue.message AS (
     "timestamp" timestamptz,
     key         text,
     value       jsonb,
-    headers     jsonb
+    headers     jsonb,
+    attempt     int
 );
-COMMENT ON TYPE queue.message IS 'A message as returned by consume and fetch. Later versions only append columns.';
+COMMENT ON TYPE queue.message IS 'A message as returned by consume and fetch; attempt says which delivery to the group this is, and is NULL from fetch. Later versions only append columns.';
 
 CREATE TYPE queue.leased_message AS (
     topic       text,
@@ -429,7 +430,8 @@ CREATE TYPE queue.leased_message AS (
     key         text,
     value       jsonb,
     headers     jsonb,
-    epoch       bigint
+    epoch       bigint,
+    attempt     int
 );
 COMMENT ON TYPE queue.leased_message IS 'A message as returned by poll. Pass its epoch to queue.commit_offset(); all messages of a partition have the same.';
 
@@ -801,7 +803,8 @@ CREATE FUNCTION queue.consume_typed(
     OUT "timestamp" timestamptz,
     OUT key         text,
     OUT value       anyelement,
-    OUT headers     jsonb
+    OUT headers     jsonb,
+    OUT attempt     int
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_consume_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
@@ -835,7 +838,8 @@ CREATE FUNCTION queue.consume_topics_typed(
     OUT "timestamp" timestamptz,
     OUT key         text,
     OUT value       anyelement,
-    OUT headers     jsonb
+    OUT headers     jsonb,
+    OUT attempt     int
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_consume_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
@@ -918,7 +922,8 @@ CREATE FUNCTION queue.poll_typed(
     OUT key         text,
     OUT value       anyelement,
     OUT headers     jsonb,
-    OUT epoch       bigint
+    OUT epoch       bigint,
+    OUT attempt     int
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_poll_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
@@ -955,7 +960,8 @@ CREATE FUNCTION queue.poll_topics_typed(
     OUT key         text,
     OUT value       anyelement,
     OUT headers     jsonb,
-    OUT epoch       bigint
+    OUT epoch       bigint,
+    OUT attempt     int
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_poll_topics_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
@@ -1012,7 +1018,8 @@ CREATE FUNCTION queue.fetch_typed(
     OUT "timestamp" timestamptz,
     OUT key         text,
     OUT value       anyelement,
-    OUT headers     jsonb
+    OUT headers     jsonb,
+    OUT attempt     int
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_fetch_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;

@@ -33,6 +33,7 @@ fetch(FunctionCallInfo fcinfo, int limits_arg)
 	pgqueue_check_partition(topic, partition);
 	from = PG_GETARG_INT64(2);
 	pgqueue_sink_init(&sink, fcinfo, limits_arg, limits_arg + 1, false);
+	sink.attempt = -1;
 	pgqueue_sink_topic(&sink, topic,
 					   "queue.fetch_typed(%s, <partition>, <from_offset>, NULL::%s)");
 

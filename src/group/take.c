@@ -215,6 +215,7 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 		ScanEnd		end;
 
 		sink->epoch = Max(progress.epoch + 1, GetCurrentTimestamp());
+		sink->attempt = 1;
 		end = pgqueue_read_on(group, topic, &progress, taker->snapshot, sink,
 							  &from);
 		if (sink->taken > before)

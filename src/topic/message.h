@@ -79,8 +79,9 @@ typedef struct MessageSink
 	int64		taken;
 	int64		next;			/* offset behind the last message taken */
 	int			natts;			/* columns that are filled */
-	bool		has_epoch;		/* the last of them is an epoch ... */
+	bool		has_epoch;		/* the last but one is an epoch ... */
 	int64		epoch;			/* ... this one */
+	int32		attempt;		/* of the messages that follow; -1: NULL */
 	ReturnSetInfo *rsinfo;
 	Oid			kept_open;		/* the last segment that rows point to */
 } MessageSink;

@@ -30,10 +30,10 @@
 #define MESSAGE_ATTR_KEY		5
 #define MESSAGE_ATTR_VALUE		6
 #define MESSAGE_ATTR_HEADERS	7
-#define MESSAGE_NATTS			7
-/* Behind them in queue.leased_message. */
-#define MESSAGE_ATTR_EPOCH		8
-#define MESSAGE_MAX_NATTS		8
+/* Behind them the attempt; in queue.leased_message the epoch, then it. */
+#define MESSAGE_NATTS			8
+#define LEASED_ATTR_EPOCH		8
+#define LEASED_NATTS			9
 
 uint64		pgqueue_messages_taken = 0;
 
@@ -54,15 +54,16 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 	return bytes;
 }
 
-#define ROW_HEADER_BYTES MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(MESSAGE_MAX_NATTS))
-#define ROW_MAX_PREFIX	 (ROW_HEADER_BYTES + 128 + 4 + 8 + 8 + 16)
+#define ROW_HEADER_BYTES(natts) MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(natts))
+#define ROW_MAX_PREFIX	(ROW_HEADER_BYTES(LEASED_NATTS) + 128 + 4 + 8 + 8 + 16)
+#define ROW_MAX_SUFFIX	(MAXIMUM_ALIGNOF + sizeof(int64) + sizeof(int32))
 
 /*
  * Prepare the part of every row that comes before the message's own columns, if
  * these can be copied from record to row as they lie.
  *
- *	 record  | offset 8 | timestamp 8 | partition 4 | key value headers
- *	 row     | topic, partition, offset, timestamp  | key value headers
+ *	 record | offset 8 | timestamp 8 | partition 4 | key value headers
+ *	 row    | topic, partition, offset, timestamp  | key value headers ...
  *
  * Both begin them at a multiple of four, so a value type of int alignment
  * keeps its padding.
@@ -79,8 +80,16 @@ prepare_row(MessageSink *sink, const Topic *topic)
 	if (!sink->plain)
 		return;
 	if (sink->row == NULL)
-		sink->row = palloc0(HEAPTUPLESIZE + ROW_MAX_PREFIX + BLCKSZ + 16);
-	data = sink->row + HEAPTUPLESIZE + ROW_HEADER_BYTES;
+	{
+		HeapTupleHeader header;
+
+		sink->row = palloc0(HEAPTUPLESIZE + ROW_MAX_PREFIX + BLCKSZ +
+							ROW_MAX_SUFFIX);
+		header = (HeapTupleHeader) (sink->row + HEAPTUPLESIZE);
+		header->t_hoff = ROW_HEADER_BYTES(sink->natts);
+		memset(header->t_bits, 0xff, BITMAPLEN(sink->natts));
+	}
+	data = sink->row + HEAPTUPLESIZE + ROW_HEADER_BYTES(sink->natts);
 	SET_VARSIZE_SHORT(data, len + VARHDRSZ_SHORT);
 	memcpy(data + VARHDRSZ_SHORT, topic->name, len);
 	sink->row_prefix = MAXALIGN(INTALIGN(VARHDRSZ_SHORT + len) + sizeof(int32)) +
@@ -88,40 +97,50 @@ prepare_row(MessageSink *sink, const Topic *topic)
 }
 
 /*
- * Form the row of a record by copying its columns.  Columns that the type has
- * behind those that are known are not in the row, so they are NULL.
+ * Form the row of a record by copying its columns.  Columns of the type behind
+ * the last one in the row are NULL: an attempt that is, and those that a later
+ * version has.
  */
 static void
 copy_row(MessageSink *sink, HeapTuple record)
 {
 	HeapTuple	row = (HeapTuple) sink->row;
 	HeapTupleHeader header = (HeapTupleHeader) (sink->row + HEAPTUPLESIZE);
-	char	   *base = (char *) header + ROW_HEADER_BYTES;
+	char	   *base = (char *) header + header->t_hoff;
 	LogFixed   *fixed = log_fixed(record->t_data);
 	Size		tail = record->t_len - record->t_data->t_hoff -
 		PGQUEUE_FIXED_BYTES;
 	char	   *place = base + sink->row_prefix;
+	Size		len = header->t_hoff + sink->row_prefix + tail;
+	bool		has_attempt = sink->attempt >= 0;
 
 	header->t_infomask = HEAP_HASVARWIDTH |
 		(record->t_data->t_infomask & (HEAP_HASNULL | HEAP_HASEXTERNAL));
 	if (header->t_infomask & HEAP_HASNULL)
 		header->t_bits[0] = 0x8f | (record->t_data->t_bits[0] & 0x38) << 1;
-	HeapTupleHeaderSetNatts(header, sink->natts);
-	header->t_hoff = ROW_HEADER_BYTES;
+	HeapTupleHeaderSetNatts(header, sink->natts - (has_attempt ? 0 : 1));
 
 	memcpy(place - 16, &fixed->offset, sizeof(int64));
 	memcpy(place - 8, &fixed->timestamp, sizeof(int64));
 	memcpy(base + INTALIGN(VARSIZE_SHORT(base)), &fixed->partition,
 		   sizeof(int32));
 	memcpy(place, (char *) fixed + PGQUEUE_FIXED_BYTES, tail);
-	row->t_len = ROW_HEADER_BYTES + sink->row_prefix + tail;
+	/* the padding, as heap_form_tuple() leaves it */
+	memset(place + tail, 0, MAXIMUM_ALIGNOF);
 	if (sink->has_epoch)
 	{
-		row->t_len = MAXALIGN(row->t_len);
-		memcpy((char *) header + row->t_len, &sink->epoch, sizeof(int64));
-		row->t_len += sizeof(int64);
+		len = MAXALIGN(len);
+		memcpy((char *) header + len, &sink->epoch, sizeof(int64));
+		len += sizeof(int64);
+	}
+	if (has_attempt)
+	{
+		len = INTALIGN(len);
+		memcpy((char *) header + len, &sink->attempt, sizeof(int32));
+		len += sizeof(int32);
 	}
 
+	row->t_len = len;
 	row->t_data = header;
 	row->t_tableOid = InvalidOid;
 	ItemPointerSetInvalid(&row->t_self);
@@ -132,7 +151,7 @@ copy_row(MessageSink *sink, HeapTuple record)
 static void
 form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 {
-	Datum		values[MESSAGE_MAX_NATTS] = {
+	Datum		values[LEASED_NATTS] = {
 		[MESSAGE_ATTR_TOPIC - 1] = sink->topic_name,
 		[MESSAGE_ATTR_PARTITION - 1] = record[LOG_ATTR_PARTITION - 1],
 		[MESSAGE_ATTR_OFFSET - 1] = record[LOG_ATTR_OFFSET - 1],
@@ -140,14 +159,16 @@ form_row(MessageSink *sink, const Datum *record, const bool *record_nulls)
 		[MESSAGE_ATTR_KEY - 1] = record[LOG_ATTR_KEY - 1],
 		[MESSAGE_ATTR_VALUE - 1] = record[LOG_ATTR_VALUE - 1],
 		[MESSAGE_ATTR_HEADERS - 1] = record[LOG_ATTR_HEADERS - 1],
-		[MESSAGE_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch)
+		[LEASED_ATTR_EPOCH - 1] = Int64GetDatum(sink->epoch)
 	};
-	bool		nulls[MESSAGE_MAX_NATTS] = {
+	bool		nulls[LEASED_NATTS] = {
 		[MESSAGE_ATTR_KEY - 1] = record_nulls[LOG_ATTR_KEY - 1],
 		[MESSAGE_ATTR_VALUE - 1] = record_nulls[LOG_ATTR_VALUE - 1],
 		[MESSAGE_ATTR_HEADERS - 1] = record_nulls[LOG_ATTR_HEADERS - 1]
 	};
 
+	values[sink->natts - 1] = Int32GetDatum(sink->attempt);
+	nulls[sink->natts - 1] = sink->attempt < 0;
 	pgqueue_put_row(sink->rsinfo, values, nulls, sink->natts);
 }
 
@@ -230,16 +251,19 @@ void
 pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 				  int max_messages_arg, int max_bytes_arg, bool has_epoch)
 {
-	static const Oid types[MESSAGE_MAX_NATTS] =
+	static const Oid types[MESSAGE_NATTS] =
 	{TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, InvalidOid, JSONBOID,
-	INT8OID};
+	INT4OID};
+	static const Oid leased_types[LEASED_NATTS] =
+	{TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, InvalidOid, JSONBOID,
+	INT8OID, INT4OID};
 	int			least = has_epoch ? 0 : 1;
 
 	*sink = (MessageSink) {
 		.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
 		.bytes_left = PG_INT64_MAX,
 		.has_epoch = has_epoch,
-		.natts = has_epoch ? MESSAGE_MAX_NATTS : MESSAGE_NATTS
+		.natts = has_epoch ? LEASED_NATTS : MESSAGE_NATTS
 	};
 	pgqueue_check_not_null(fcinfo, max_messages_arg, "max_messages");
 	sink->messages_left = PG_GETARG_INT32(max_messages_arg);
@@ -260,7 +284,8 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 							sink->bytes_left)));
 	}
 	InitMaterializedSRF(fcinfo, 0);
-	pgqueue_check_result(sink->rsinfo->setDesc, types, sink->natts);
+	pgqueue_check_result(sink->rsinfo->setDesc,
+						 has_epoch ? leased_types : types, sink->natts);
 }
 
 /*
