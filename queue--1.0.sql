@@ -545,69 +545,73 @@ COMMENT ON FUNCTION queue.drop_topic(text, boolean, boolean) IS
 CREATE FUNCTION queue.produce(
     topic       text,
     value       text,
-    key         text   DEFAULT NULL,
-    headers     jsonb  DEFAULT NULL,
-    partition   int    DEFAULT NULL,
-    producer_id text   DEFAULT NULL,
-    sequence    bigint DEFAULT NULL,
-    epoch       int    DEFAULT 0,
-    dedupe_key  text   DEFAULT NULL
+    key         text        DEFAULT NULL,
+    headers     jsonb       DEFAULT NULL,
+    partition   int         DEFAULT NULL,
+    producer_id text        DEFAULT NULL,
+    sequence    bigint      DEFAULT NULL,
+    epoch       int         DEFAULT 0,
+    dedupe_key  text        DEFAULT NULL,
+    deliver_at  timestamptz DEFAULT NULL
 ) RETURNS queue.produce_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_text'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, int, text) IS
+COMMENT ON FUNCTION queue.produce(text, text, text, jsonb, int, text, bigint, int, text, timestamptz) IS
 'Appends one message; value is text, parsed as the topic''s type. With producer_id and sequence (the last one + 1), or with dedupe_key, a message that is sent again is stored once.';
 
 CREATE FUNCTION queue.produce(
     topic       text,
     value       anyelement,
-    key         text   DEFAULT NULL,
-    headers     jsonb  DEFAULT NULL,
-    partition   int    DEFAULT NULL,
-    producer_id text   DEFAULT NULL,
-    sequence    bigint DEFAULT NULL,
-    epoch       int    DEFAULT 0,
-    dedupe_key  text   DEFAULT NULL
+    key         text        DEFAULT NULL,
+    headers     jsonb       DEFAULT NULL,
+    partition   int         DEFAULT NULL,
+    producer_id text        DEFAULT NULL,
+    sequence    bigint      DEFAULT NULL,
+    epoch       int         DEFAULT 0,
+    dedupe_key  text        DEFAULT NULL,
+    deliver_at  timestamptz DEFAULT NULL
 ) RETURNS queue.produce_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_typed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int, text) IS
+COMMENT ON FUNCTION queue.produce(text, anyelement, text, jsonb, int, text, bigint, int, text, timestamptz) IS
 'Appends one message; value has the topic''s type, or is converted to it as INSERT does. The other arguments are those of the form with a text value.';
 
 CREATE FUNCTION queue.produce_batch(
     topic          text,
     batch          anyarray,
-    keys           text[]   DEFAULT NULL,
-    headers        jsonb[]  DEFAULT NULL,
-    partition      int      DEFAULT NULL,
-    producer_id    text     DEFAULT NULL,
-    first_sequence bigint   DEFAULT NULL,
-    epoch          int      DEFAULT 0,
-    watermark      jsonb    DEFAULT NULL,
-    sequences      bigint[] DEFAULT NULL,
-    dedupe_keys    text[]   DEFAULT NULL
+    keys           text[]        DEFAULT NULL,
+    headers        jsonb[]       DEFAULT NULL,
+    partition      int           DEFAULT NULL,
+    producer_id    text          DEFAULT NULL,
+    first_sequence bigint        DEFAULT NULL,
+    epoch          int           DEFAULT 0,
+    watermark      jsonb         DEFAULT NULL,
+    sequences      bigint[]      DEFAULT NULL,
+    dedupe_keys    text[]        DEFAULT NULL,
+    deliver_at     timestamptz[] DEFAULT NULL
 ) RETURNS SETOF queue.produce_batch_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int, text, bigint, int, jsonb, bigint[], text[]) IS
+COMMENT ON FUNCTION queue.produce_batch(text, anyarray, text[], jsonb[], int, text, bigint, int, jsonb, bigint[], text[], timestamptz[]) IS
 'Appends the elements of an array as messages, in their order, and returns a row for each partition. The messages have the sequences first_sequence, first_sequence + 1 and so on, or those of the array sequences.';
 
 CREATE FUNCTION queue.produce_batch(
     topic          text,
     batch          text,
-    keys           text[]   DEFAULT NULL,
-    headers        jsonb[]  DEFAULT NULL,
-    partition      int      DEFAULT NULL,
-    producer_id    text     DEFAULT NULL,
-    first_sequence bigint   DEFAULT NULL,
-    epoch          int      DEFAULT 0,
-    watermark      jsonb    DEFAULT NULL,
-    sequences      bigint[] DEFAULT NULL,
-    dedupe_keys    text[]   DEFAULT NULL
+    keys           text[]        DEFAULT NULL,
+    headers        jsonb[]       DEFAULT NULL,
+    partition      int           DEFAULT NULL,
+    producer_id    text          DEFAULT NULL,
+    first_sequence bigint        DEFAULT NULL,
+    epoch          int           DEFAULT 0,
+    watermark      jsonb         DEFAULT NULL,
+    sequences      bigint[]      DEFAULT NULL,
+    dedupe_keys    text[]        DEFAULT NULL,
+    deliver_at     timestamptz[] DEFAULT NULL
 ) RETURNS SETOF queue.produce_batch_result
 AS 'MODULE_PATHNAME', 'pgqueue_produce_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[], text[]) IS
+COMMENT ON FUNCTION queue.produce_batch(text, text, text[], jsonb[], int, text, bigint, int, jsonb, bigint[], text[], timestamptz[]) IS
 'Appends the elements of a text[] as messages; batch is the array in its text form, as an untyped parameter is. The other arguments are those of the form with an array.';
 
 CREATE FUNCTION queue.create_producer(

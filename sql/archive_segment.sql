@@ -58,7 +58,7 @@ SELECT pg_temp.error_of('SELECT * FROM queue.archive_segment(''t'', 1)');
 SELECT count(*), count(DISTINCT "offset") FROM (
 	TABLE regress_oldest UNION ALL TABLE regress_archive."Second, of t" UNION ALL TABLE regress_archive.topic
 	UNION ALL TABLE t_00000_00000000000000000030 UNION ALL TABLE t_00000_00000000000000000040
-	UNION ALL SELECT "offset", "timestamp", partition, key, value, headers FROM topic.t) a;
+	UNION ALL SELECT "offset", "timestamp", partition, key, value, headers, deliver_at FROM topic.t) a;
 
 -- What a group has yet to read is kept, unless forced.
 CALL pg_temp.fill('t', 3);

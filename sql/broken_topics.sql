@@ -29,7 +29,7 @@ SELECT string_agg(format('DROP TABLE %s', segment), ';') AS none FROM queue.segm
 CREATE FOREIGN DATA WRAPPER regress_broken;
 CREATE SERVER regress_broken FOREIGN DATA WRAPPER regress_broken;
 CREATE FOREIGN TABLE elsewhere ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL,
-    key text, value text, headers jsonb) SERVER regress_broken;
+    key text, value text, headers jsonb, deliver_at timestamptz) SERVER regress_broken;
 SELECT sum(count) FROM queue.produce_batch('second', ARRAY(SELECT i::text FROM generate_series(1, 12) i), partition => 1);
 SELECT segment AS early FROM queue.segments WHERE topic = 'second' AND partition = 1 AND first_offset = 0 \gset
 SET queue.allow_ddl = on;

@@ -23,6 +23,7 @@ CREATE FUNCTION pg_temp.literal(type regtype, kind text) RETURNS text LANGUAGE s
             WHEN 'integer[]' THEN CASE kind WHEN 'least' THEN '{}' ELSE '{{1,NULL},{2,3}}' END
             WHEN 'bigint[]' THEN CASE kind WHEN 'least' THEN '{}' ELSE '{{1,NULL},{2,3}}' END
             WHEN 'jsonb[]' THEN CASE kind WHEN 'least' THEN '{}' ELSE '{{"1",NULL},{"{}","2"}}' END
+            WHEN 'timestamp with time zone[]' THEN CASE kind WHEN 'least' THEN '{}' ELSE '{{-infinity,NULL},{infinity,now}}' END
             WHEN 'regtype' THEN CASE kind WHEN 'least' THEN '0' ELSE '4294967295' END
             WHEN 'regclass' THEN CASE kind WHEN 'least' THEN '0' ELSE '4294967295' END
             WHEN 'anyelement' THEN 'x'
@@ -137,7 +138,7 @@ DROP TABLE indexed;
 CREATE TABLE plain (a int, b text);
 CREATE VIEW seen AS SELECT * FROM plain;
 -- as many columns as a topic's view, of other types
-CREATE VIEW six AS SELECT a, a AS b, a AS c, a AS d, a AS e, a AS f FROM plain;
+CREATE VIEW seven AS SELECT a, a AS b, a AS c, a AS d, a AS e, a AS f, a AS g FROM plain;
 CREATE FUNCTION pg_temp.fire(function text, relation text, moment text, event text, level text, argument text)
 RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -153,11 +154,11 @@ END $$;
 INSERT INTO plain VALUES (1, 'b');
 SELECT function, pg_temp.fire(function, relation, moment, event, level, argument) AS outcome, count(*)
   FROM unnest(ARRAY['topic_insert', 'topic_flush', 'refuse_change', 'guard_drop', 'insert_guard']) function,
-       unnest(ARRAY['plain', 'seen', 'six']) relation, unnest(ARRAY['BEFORE', 'AFTER', 'INSTEAD OF']) moment,
+       unnest(ARRAY['plain', 'seen', 'seven']) relation, unnest(ARRAY['BEFORE', 'AFTER', 'INSTEAD OF']) moment,
        unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) event, unnest(ARRAY['ROW', 'STATEMENT']) level,
        unnest(ARRAY['', '''called''', '''a'', ''b''', '''nope''']) argument
  GROUP BY 1, 2 ORDER BY 1, 2;
-DROP VIEW seen, six;
+DROP VIEW seen, seven;
 DROP TABLE plain;
 
 -- Event trigger functions by other events.

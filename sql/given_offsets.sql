@@ -31,12 +31,12 @@ INSERT INTO :segment VALUES (10, '2001-01-01', 0, NULL, 'x', NULL);
 INSERT INTO :segment VALUES (3, '2001-01-01', 0, NULL, 'x', NULL);
 INSERT INTO :segment VALUES (20, '2001-01-01', 0, NULL, 'x', NULL), (19, '2001-01-01', 0, NULL, 'x', NULL);
 COPY :segment FROM STDIN;
-30	2001-01-01	0	\N	x	\N
-30	2001-01-01	0	\N	x	\N
+30	2001-01-01	0	\N	x	\N	\N
+30	2001-01-01	0	\N	x	\N	\N
 \.
 COPY :segment FROM STDIN;
-40	2001-01-01	0	\N	x	\N
-39	2001-01-01	0	\N	x	\N
+40	2001-01-01	0	\N	x	\N	\N
+39	2001-01-01	0	\N	x	\N	\N
 \.
 -- Outside the segment's bounds: 23514. Without offset, time, partition: 23502.
 INSERT INTO :segment VALUES (100, '2001-01-01', 0, NULL, 'x', NULL);
@@ -96,8 +96,8 @@ SELECT queue.create_topic('fr', 1, 'text');
 SELECT FROM pg_temp.use_all('fr');
 SELECT segment FROM queue.segments WHERE topic = 'fr' ORDER BY first_offset LIMIT 1 \gset
 COPY :segment FROM STDIN (FREEZE);
-0	2001-01-01	0	\N	a	\N
-1	2001-01-01	0	\N	b	\N
+0	2001-01-01	0	\N	a	\N	\N
+1	2001-01-01	0	\N	b	\N	\N
 \.
 COMMIT;
 ANALYZE :segment;
@@ -117,14 +117,14 @@ COPY other FROM STDIN;
 INSERT INTO other VALUES (1, 'x');
 SELECT count(*) FROM other;
 DROP TABLE other;
-CREATE TABLE nullable ("offset" bigint, "timestamp" timestamptz, partition int, key text, value text, headers jsonb) USING queue_log;
+CREATE TABLE nullable ("offset" bigint, "timestamp" timestamptz, partition int, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 \set VERBOSITY sqlstate
 INSERT INTO nullable VALUES (NULL, now(), 0, NULL, 'x', NULL);
 INSERT INTO nullable VALUES (1, now(), 0, NULL, 'x', NULL);
 \set VERBOSITY default
 DROP TABLE nullable;
 -- A table of the right columns outside a topic only grows.
-CREATE TABLE mine ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
+CREATE TABLE mine ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 INSERT INTO mine VALUES (1, now(), 0, NULL, 'x', NULL), (2, now(), 0, NULL, 'y', NULL);
 \set VERBOSITY sqlstate
 INSERT INTO mine VALUES (2, now(), 0, NULL, 'x', NULL);

@@ -101,8 +101,8 @@ DROP TABLE topic.neither;
 
 -- No log that a crash or the end of a session would empty; none by accident.
 \set VERBOSITY sqlstate
-CREATE UNLOGGED TABLE u ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
-CREATE TEMP TABLE u ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
+CREATE UNLOGGED TABLE u ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
+CREATE TEMP TABLE u ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 CREATE TEMP TABLE u USING queue_log AS SELECT 1 AS a;
 CREATE TABLE u USING queue_log AS SELECT 1 AS a;
 SET default_table_access_method = queue_log;

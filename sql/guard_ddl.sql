@@ -55,11 +55,11 @@ SELECT set_config('wall.log', :'log', false), set_config('wall.segment', :'segme
 SET ROLE regress_wall;
 SET client_min_messages = warning;
 CREATE FUNCTION wall.t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-CREATE TYPE wall.six AS ("offset" bigint, "timestamp" timestamptz, partition int, key text, value bigint, headers jsonb);
+CREATE TYPE wall.row AS ("offset" bigint, "timestamp" timestamptz, partition int, key text, value bigint, headers jsonb, deliver_at timestamptz);
 CREATE TABLE wall.keys (p int, o bigint, PRIMARY KEY (p, o));
-CREATE TABLE wall.right_shape ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value bigint, headers jsonb) USING queue_log;
-CREATE TABLE wall.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb) USING queue_log;
-CREATE TABLE wall.heap ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value bigint, headers jsonb) USING heap;
+CREATE TABLE wall.right_shape ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value bigint, headers jsonb, deliver_at timestamptz) USING queue_log;
+CREATE TABLE wall.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb, deliver_at timestamptz) USING queue_log;
+CREATE TABLE wall.heap ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value bigint, headers jsonb, deliver_at timestamptz) USING heap;
 CREATE TABLE wall.parent (LIKE wall.heap) PARTITION BY LIST (partition);
 SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	-- partitions
@@ -98,7 +98,7 @@ SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	'ALTER TABLE $segment ALTER key TYPE varchar',
 	'ALTER TABLE $segment ALTER partition DROP NOT NULL',
 	'ALTER TABLE $segment ALTER value ADD GENERATED ALWAYS AS IDENTITY',
-	'ALTER TABLE $segment OF wall.six',
+	'ALTER TABLE $segment OF wall.row',
 	-- row security, triggers, rules, foreign keys
 	'ALTER TABLE $log ENABLE ROW LEVEL SECURITY',
 	'ALTER TABLE $segment ENABLE ROW LEVEL SECURITY',
@@ -130,11 +130,11 @@ SELECT command, pg_temp.ddl_error_of(command) FROM unnest(ARRAY[
 	'ALTER VIEW topic.w ALTER COLUMN "offset" SET DEFAULT 1',
 	'DROP VIEW topic.w',
 	'CREATE OR REPLACE VIEW topic.w AS SELECT * FROM topic.w',
-	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers FROM $log WHERE value > 0',
-	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers FROM $segment',
-	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value + 1 AS value, headers FROM $log',
-	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers FROM $log LIMIT 1',
-	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers, 1 AS more FROM $log',
+	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers, deliver_at FROM $log WHERE value > 0',
+	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers, deliver_at FROM $segment',
+	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value + 1 AS value, headers, deliver_at FROM $log',
+	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers, deliver_at FROM $log LIMIT 1',
+	'CREATE OR REPLACE VIEW topic.w AS SELECT partition, "offset", "timestamp", key, value, headers, deliver_at, 1 AS more FROM $log',
 	'CREATE RULE r AS ON INSERT TO topic.w DO ALSO NOTHING',
 	'DROP TRIGGER produce ON topic.w',
 	'DROP TRIGGER produce_flush ON topic.w',

@@ -357,7 +357,7 @@ GRANT CREATE ON SCHEMA topic, public TO regress_queue_none;
 SET ROLE regress_queue_none;
 \set VERBOSITY sqlstate
 CREATE VIEW public.mine AS SELECT NULL::int AS partition, NULL::bigint AS "offset", NULL::timestamptz AS "timestamp",
-	NULL::text AS key, NULL::text AS value, NULL::jsonb AS headers;
+	NULL::text AS key, NULL::text AS value, NULL::jsonb AS headers, NULL::timestamptz AS deliver_at;
 CREATE TRIGGER produce INSTEAD OF INSERT ON public.mine FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('r');
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION queue.topic_insert() TO regress_queue_none;

@@ -93,7 +93,7 @@ SET queue.allow_ddl = on;
 SELECT segment AS last_name, first_offset, end_offset FROM queue.segments WHERE topic = 's' ORDER BY first_offset DESC LIMIT 1 \gset
 BEGIN;
 ALTER TABLE :log DETACH PARTITION :last_name;
-CREATE TABLE queue.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb) USING queue_log;
+CREATE TABLE queue.other_order ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, value bigint, key text, headers jsonb, deliver_at timestamptz) USING queue_log;
 INSERT INTO queue.other_order VALUES (:first_offset, now(), 0, NULL, 'text', NULL);
 ALTER TABLE :log ATTACH PARTITION queue.other_order FOR VALUES FROM (0, :first_offset) TO (0, :end_offset);
 SELECT regexp_replace(pg_temp.detail_of(format('SELECT value FROM queue.fetch_typed(''s'', 0, %s, NULL::bigint)', :first_offset)), 'log_\d+', 'log_N');
@@ -123,12 +123,12 @@ RESET queue.allow_ddl;
 BEGIN;
 SET LOCAL queue.allow_ddl = on;
 DROP VIEW topic.s;
-CREATE VIEW topic.s AS SELECT partition, "offset", "timestamp", 5 AS key, value::text AS value, headers FROM :log;
+CREATE VIEW topic.s AS SELECT partition, "offset", "timestamp", 5 AS key, value::text AS value, headers, deliver_at FROM :log;
 CREATE TRIGGER produce INSTEAD OF INSERT ON topic.s FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('s');
 SELECT pg_temp.detail_of('INSERT INTO topic.s (key, value) VALUES (1, ''x'')');
 ROLLBACK;
 -- The trigger functions on other relations, and called by hand.
-CREATE VIEW shape_view AS SELECT 1 AS partition, 2::bigint AS "offset", now() AS "timestamp", 5 AS key, 6 AS value, 7 AS headers;
+CREATE VIEW shape_view AS SELECT 1 AS partition, 2::bigint AS "offset", now() AS "timestamp", 5 AS key, 6 AS value, 7 AS headers, 8 AS deliver_at;
 CREATE TRIGGER produce INSTEAD OF INSERT ON shape_view FOR EACH ROW EXECUTE FUNCTION queue.topic_insert('s');
 CREATE TRIGGER refuse INSTEAD OF DELETE ON shape_view FOR EACH ROW EXECUTE FUNCTION queue.refuse_change();
 SELECT pg_temp.detail_of('INSERT INTO shape_view (key) VALUES (1)');
@@ -145,10 +145,10 @@ SELECT pg_temp.detail_of(format('SELECT queue.%s()', f)) FROM unnest(ARRAY['topi
 CREATE TABLE shape_log (a int) USING queue_log;
 SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (1)');
 DROP TABLE shape_log;
-CREATE TABLE shape_log (partition int NOT NULL, "offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, key text, value text, headers jsonb) USING queue_log;
+CREATE TABLE shape_log (partition int NOT NULL, "offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (0, 1, now())');
 DROP TABLE shape_log;
-CREATE TABLE shape_log ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int, key text, value text, headers jsonb) USING queue_log;
+CREATE TABLE shape_log ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (1, now(), 0)');
 ALTER TABLE shape_log ALTER partition SET NOT NULL;
 SELECT pg_temp.detail_of('INSERT INTO shape_log VALUES (1, now(), 0)');
@@ -158,7 +158,7 @@ SELECT * FROM shape_log;
 DROP TABLE shape_log;
 
 -- Offsets ascend in a table that belongs to no topic, whatever partition its rows name.
-CREATE TABLE shape_log ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb) USING queue_log;
+CREATE TABLE shape_log ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL, key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 INSERT INTO shape_log VALUES (1, now(), 1);
 INSERT INTO shape_log SELECT n, now(), 2 FROM generate_series(2, 3000) n;
 SELECT pg_temp.detail_of(format('INSERT INTO shape_log VALUES (%s, now(), %s)', n, p)) FROM (VALUES (2, 1), (1500, 1), (3000, 0), (3001, 1), (3001, 5)) v(n, p);

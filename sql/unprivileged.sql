@@ -117,7 +117,7 @@ SELECT messages FROM queue.segment_info(:'segment');
 RESET ROLE;
 REVOKE SELECT ON topic.owned FROM regress_nobody;
 CREATE TABLE alone ("offset" bigint NOT NULL, "timestamp" timestamptz NOT NULL, partition int NOT NULL,
-    key text, value text, headers jsonb) USING queue_log;
+    key text, value text, headers jsonb, deliver_at timestamptz) USING queue_log;
 INSERT INTO alone VALUES (3, now(), 0), (4, now(), 0);
 SET ROLE regress_nobody;
 SELECT messages FROM queue.segment_info('alone');

@@ -113,7 +113,7 @@ is_stored(FunctionCallInfo fcinfo, Topic *topic, const ProducerArgs *producer,
 
 /*
  * (topic, value, key, headers, partition, producer_id, sequence, epoch,
- * dedupe_key)
+ * dedupe_key, deliver_at)
  *
  * type: of the value; InvalidOid for text
  */
@@ -149,9 +149,11 @@ produce(FunctionCallInfo fcinfo, Oid type)
 	pgqueue_check_right(topic, ACL_INSERT);
 	values[LOG_ATTR_KEY - 1] = PointerGetDatum(key);
 	values[LOG_ATTR_HEADERS - 1] = PG_GETARG_DATUM(3);
+	values[LOG_ATTR_DELIVER_AT - 1] = PG_GETARG_DATUM(9);
 	nulls[LOG_ATTR_KEY - 1] = key == NULL;
 	nulls[LOG_ATTR_VALUE - 1] = PG_ARGISNULL(1);
 	nulls[LOG_ATTR_HEADERS - 1] = PG_ARGISNULL(3);
+	nulls[LOG_ATTR_DELIVER_AT - 1] = PG_ARGISNULL(9);
 
 	id = topic->id;
 	values[LOG_ATTR_VALUE - 1] = OidIsValid(type) ?

@@ -24,6 +24,20 @@
 
 PG_FUNCTION_INFO_V1(pgqueue_produce_batch);
 
+/* The messages of a call, and what identifies them. */
+typedef struct BatchArgs
+{
+	Elements	batch;
+	Elements	keys;
+	Elements	headers;
+	Elements	deliver_at;
+	Elements	dedupe_keys;
+	int32		partition;		/* -1: by the keys */
+	ProducerArgs producer;
+	int64	   *sequences;
+	const Datum *watermark;		/* or NULL */
+} BatchArgs;
+
 /* Name an element of a batch, counted from 0, in the context of a message. */
 static void
 tell_element(void *element)
@@ -64,13 +78,13 @@ set_column(const Elements *elements, int i, int attr, Datum *values,
 
 /*
  * Form the records of a batch from message first on, but those that are stored
- * (NULL: none), in the caller's order.  They go to an explicit partition (or -1), that of the key, or one for all
- * messages without a key.
+ * (NULL: none), in the caller's order.  They go to the partition that the caller
+ * names, that of the key, or one for all messages without a key.
  */
 static HeapTuple *
-form_batch(Topic *topic, int first, const bool *stored, int32 explicit,
-		   const Elements *batch, const Elements *keys, const Elements *headers)
+form_batch(Topic *topic, int first, const bool *stored, const BatchArgs *args)
 {
+	const Elements *batch = &args->batch;
 	HeapTuple  *records = palloc((batch->n - first) * sizeof(HeapTuple));
 	int32		sticky = -1;
 	int			n = 0;
@@ -82,17 +96,18 @@ form_batch(Topic *topic, int first, const bool *stored, int32 explicit,
 	{
 		Datum		values[LOG_NATTS];
 		bool		nulls[LOG_NATTS];
-		int32		partition = explicit;
+		int32		partition = args->partition;
 
 		if (stored != NULL && stored[i])
 			continue;
 		set_column(batch, i, LOG_ATTR_VALUE, values, nulls);
-		set_column(keys, i, LOG_ATTR_KEY, values, nulls);
-		set_column(headers, i, LOG_ATTR_HEADERS, values, nulls);
+		set_column(&args->keys, i, LOG_ATTR_KEY, values, nulls);
+		set_column(&args->headers, i, LOG_ATTR_HEADERS, values, nulls);
+		set_column(&args->deliver_at, i, LOG_ATTR_DELIVER_AT, values, nulls);
 		pgqueue_check_message(topic, values, nulls);
 		if (partition < 0 && !nulls[LOG_ATTR_KEY - 1])
 			partition =
-				pgqueue_partition_for_text(DatumGetTextPP(keys->values[i]),
+				pgqueue_partition_for_text(DatumGetTextPP(values[LOG_ATTR_KEY - 1]),
 										   topic->npartitions);
 		else if (partition < 0)
 		{
@@ -231,19 +246,6 @@ return_parts(ReturnSetInfo *rsinfo, const BatchResult *result)
 	}
 }
 
-/* The messages of a call, and what identifies them. */
-typedef struct BatchArgs
-{
-	Elements	batch;
-	Elements	keys;
-	Elements	headers;
-	Elements	dedupe_keys;
-	int32		partition;		/* -1: by the keys */
-	ProducerArgs producer;
-	int64	   *sequences;
-	const Datum *watermark;		/* or NULL */
-} BatchArgs;
-
 /*
  * Append those messages of a batch that are new, and return the rows.
  *
@@ -267,9 +269,7 @@ append_batch(Topic *topic, int32 id, const BatchArgs *args,
 						   args->dedupe_keys.nulls, n, &dedupe);
 	topic = pgqueue_topic_refresh(topic);
 	pgqueue_check_same(topic, id);
-	records = form_batch(topic, claim.nduplicates, dedupe.stored,
-						 args->partition, &args->batch, &args->keys,
-						 &args->headers);
+	records = form_batch(topic, claim.nduplicates, dedupe.stored, args);
 	n = dedupe.n > 0 ? dedupe.nnew : n - claim.nduplicates;
 	pgqueue_append_all(topic, records, n);
 	if (args->producer.name != NULL)
@@ -298,6 +298,8 @@ array_args(FunctionCallInfo fcinfo, BatchArgs *args)
 		pgqueue_take_apart(fcinfo, 3, "headers", n, &args->headers);
 	if (!PG_ARGISNULL(10))
 		pgqueue_take_apart(fcinfo, 10, "dedupe_keys", n, &args->dedupe_keys);
+	if (!PG_ARGISNULL(11))
+		pgqueue_take_apart(fcinfo, 11, "deliver_at", n, &args->deliver_at);
 	args->sequences = sequences_arg(fcinfo, n);
 	if (args->producer.name != NULL && args->sequences == NULL && n > 0)
 		ereport(ERROR,
@@ -307,7 +309,7 @@ array_args(FunctionCallInfo fcinfo, BatchArgs *args)
 
 /*
  * (topic, batch, keys, headers, partition, producer_id, first_sequence, epoch,
- * watermark, sequences, dedupe_keys)
+ * watermark, sequences, dedupe_keys, deliver_at)
  */
 Datum
 pgqueue_produce_batch(PG_FUNCTION_ARGS)

@@ -226,7 +226,7 @@ create_relations(int32 id, const char *name, Oid value_type)
 						" PARTITION BY RANGE (partition, \"offset\");"
 						"ALTER TABLE " PGQUEUE_SCHEMA ".log_%d OWNER TO %s;"
 						"CREATE VIEW %s AS SELECT partition, \"offset\","
-						" \"timestamp\", key, value, headers"
+						" \"timestamp\", key, value, headers, deliver_at"
 						" FROM " PGQUEUE_SCHEMA ".log_%d;"
 						"ALTER TABLE %s ALTER COLUMN partition SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard()::int,"
 						" ALTER COLUMN \"offset\" SET DEFAULT " PGQUEUE_SCHEMA ".insert_guard(),"

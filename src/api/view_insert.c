@@ -97,7 +97,8 @@ form_record(InsertState *state, Topic *topic, const Datum *row,
 	StaticAssertStmt(VIEW_NATTS == LOG_NATTS &&
 					 VIEW_ATTR_KEY == LOG_ATTR_KEY &&
 					 VIEW_ATTR_VALUE == LOG_ATTR_VALUE &&
-					 VIEW_ATTR_HEADERS == LOG_ATTR_HEADERS,
+					 VIEW_ATTR_HEADERS == LOG_ATTR_HEADERS &&
+					 VIEW_ATTR_DELIVER_AT == LOG_ATTR_DELIVER_AT,
 					 "a view has a message's columns where its log has them");
 	memcpy(values, row, sizeof(values));
 	memcpy(nulls, row_nulls, sizeof(nulls));

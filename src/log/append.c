@@ -31,6 +31,29 @@ pgqueue_needs_toast(HeapTuple tuple)
 }
 
 /*
+ * Leave out a deliver_at that is NULL, as the column behind all others.  So a
+ * record without one is the same, byte for byte, whichever way it was formed:
+ * record.c, heap_form_tuple() or the toaster.
+ */
+static inline void
+leave_out_null(Relation segment, HeapTupleHeader header)
+{
+	int			all = (1 << LOG_ATTR_HEADERS) - 1;
+
+	if (likely(HeapTupleHeaderGetNatts(header) != LOG_ATTR_DELIVER_AT) ||
+		!(header->t_infomask & HEAP_HASNULL) || header->t_bits[0] > all ||
+		TupleDescAttr(RelationGetDescr(segment),
+					  LOG_ATTR_DELIVER_AT - 1)->atthasmissing)
+		return;
+	HeapTupleHeaderSetNatts(header, LOG_ATTR_HEADERS);
+	if (header->t_bits[0] == all)
+	{
+		header->t_infomask &= ~HEAP_HASNULL;
+		header->t_bits[0] = 0;
+	}
+}
+
+/*
  * Return what is stored for a record that this command inserts: the record
  * itself, or a copy with its large values moved to the segment's TOAST table.
  */
@@ -50,6 +73,7 @@ prepare_record(Relation segment, HeapTuple tuple, TransactionId xid,
 	HeapTupleHeaderSetXmax(header, 0);
 	if (pgqueue_needs_toast(tuple))
 		stored = heap_toast_insert_or_update(segment, tuple, NULL, 0);
+	leave_out_null(segment, stored->t_data);
 	if (MAXALIGN(stored->t_len) > MaxHeapTupleSize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

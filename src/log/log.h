@@ -26,7 +26,8 @@ typedef struct AppendSlot AppendSlot;
 #define VIEW_ATTR_KEY		4
 #define VIEW_ATTR_VALUE		5
 #define VIEW_ATTR_HEADERS	6
-#define VIEW_NATTS			6
+#define VIEW_ATTR_DELIVER_AT 7
+#define VIEW_NATTS			7
 
 extern const AttrNumber pgqueue_view_columns[VIEW_NATTS];
 extern const char *pgqueue_table_flaw(Relation log);
@@ -75,14 +76,15 @@ extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
  * A heap tuple.  The first three columns are NOT NULL and of fixed width,
  * so that they can be read from, and filled into, a formed tuple in place:
  *
- *	 t_hoff  +0       +8           +16         +20
- *	 +-------+--------+------------+-----------+-----+-------+---------+
- *	 | header| offset | timestamp  | partition | key | value | headers |
- *	 |       | int8   | timestamptz| int4      | text| topic's| jsonb  |
- *	 +-------+--------+------------+-----------+-----+-------+---------+
+ *	 t_hoff  +0       +8           +16         +20                       t_len - 8
+ *	 +-------+--------+------------+-----------+-----+--------+---------+------------+
+ *	 | header| offset | timestamp  | partition | key | value  | headers | deliver_at |
+ *	 |       | int8   | timestamptz| int4      | text| topic's| jsonb   | timestamptz|
+ *	 +-------+--------+------------+-----------+-----+--------+---------+------------+
  *
- * Only key, value and headers may be NULL; six columns keep the NULL bitmap
- * inside the header's padding, so t_hoff is the same with and without.
+ * The columns behind partition may be NULL; up to eight keep the NULL bitmap
+ * inside the header's padding, so t_hoff is the same with and without.  A record
+ * without deliver_at is stored as one of six columns (log/append.c).
  * ----------------------------------------------------------------
  */
 #define LOG_ATTR_OFFSET		1
@@ -91,10 +93,25 @@ extern int	pgqueue_list_segments(Oid log, SegmentBounds **segments);
 #define LOG_ATTR_KEY		4
 #define LOG_ATTR_VALUE		5
 #define LOG_ATTR_HEADERS	6
-#define LOG_NATTS			6
+#define LOG_ATTR_DELIVER_AT 7
+#define LOG_NATTS			7
 
 /* Bytes of the fixed columns: where key begins. */
 #define PGQUEUE_FIXED_BYTES (offsetof(LogFixed, partition) + sizeof(int32))
+
+/* Return true if a record of a segment has a deliver_at, and set *at to it. */
+static inline bool
+log_deliver_at(HeapTuple record, TimestampTz *at)
+{
+	HeapTupleHeader header = record->t_data;
+
+	if (likely(HeapTupleHeaderGetNatts(header) < LOG_ATTR_DELIVER_AT) ||
+		((header->t_infomask & HEAP_HASNULL) != 0 &&
+		 (header->t_bits[0] & (1 << (LOG_ATTR_DELIVER_AT - 1))) == 0))
+		return false;
+	memcpy(at, (char *) header + record->t_len - sizeof(*at), sizeof(*at));
+	return true;
+}
 
 extern HeapTuple pgqueue_form_record(TupleDesc desc, int32 partition,
 									 Datum *values, bool *nulls);

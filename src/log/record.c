@@ -77,22 +77,40 @@ put_varlena(char *base, char *data, Pointer val)
 	return data + len;
 }
 
+/* Store a deliver_at there, aligned.  Return the end. */
+static char *
+put_deliver_at(char *base, char *data, TimestampTz at)
+{
+	char	   *aligned = base + MAXALIGN(data - base);
+
+	memset(data, 0, aligned - data);
+	memcpy(aligned, &at, sizeof(at));
+	return aligned + sizeof(at);
+}
+
 static HeapTuple
 form_plain(int32 partition, const Datum *values, const bool *nulls)
 {
 	Size		pos = PGQUEUE_FIXED_BYTES;
 	uint8		present = 0x07;
+	int			natts = LOG_ATTR_HEADERS;
 	HeapTuple	tuple;
 	HeapTupleHeader header;
 	char	   *base;
 	char	   *data;
 
-	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
 		if (!nulls[i])
 		{
 			pos = varlena_end(pos, DatumGetPointer(values[i]));
 			present |= 1 << i;
 		}
+	if (!nulls[LOG_ATTR_DELIVER_AT - 1])
+	{
+		pos = MAXALIGN(pos) + sizeof(TimestampTz);
+		natts = LOG_ATTR_DELIVER_AT;
+		present |= 1 << (natts - 1);
+	}
 
 	tuple = palloc(HEAPTUPLESIZE + RECORD_HEADER_BYTES + pos);
 	header = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
@@ -102,10 +120,10 @@ form_plain(int32 partition, const Datum *values, const bool *nulls)
 	tuple->t_tableOid = InvalidOid;
 	ItemPointerSetInvalid(&tuple->t_self);
 	ItemPointerSetInvalid(&header->t_ctid);
-	HeapTupleHeaderSetNatts(header, LOG_NATTS);
+	HeapTupleHeaderSetNatts(header, natts);
 	header->t_hoff = RECORD_HEADER_BYTES;
 	header->t_infomask = HEAP_HASVARWIDTH;
-	if (present != (1 << LOG_NATTS) - 1)
+	if (present != (1 << natts) - 1)
 	{
 		header->t_infomask |= HEAP_HASNULL;
 		header->t_bits[0] = present;
@@ -116,9 +134,12 @@ form_plain(int32 partition, const Datum *values, const bool *nulls)
 	log_fixed(header)->timestamp = 0;
 	log_fixed(header)->partition = partition;
 	data = base + PGQUEUE_FIXED_BYTES;
-	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
 		if (!nulls[i])
 			data = put_varlena(base, data, DatumGetPointer(values[i]));
+	if (natts == LOG_ATTR_DELIVER_AT)
+		data = put_deliver_at(base, data,
+							  DatumGetTimestampTz(values[natts - 1]));
 	Assert(data - base == pos);
 	return tuple;
 }
@@ -128,7 +149,7 @@ form_general(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
 {
 	Size		bytes = 0;
 
-	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
 		if (!nulls[i] && TupleDescAttr(desc, i)->attlen == -1)
 			bytes += toast_datum_size(values[i]);
 	if (bytes > MAX_MESSAGE_BYTES)
@@ -155,7 +176,7 @@ pgqueue_form_record(TupleDesc desc, int32 partition, Datum *values, bool *nulls)
 {
 	Size		bytes = 0;
 
-	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
 	{
 		if (nulls[i])
 			continue;

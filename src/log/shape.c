@@ -64,12 +64,13 @@ static const struct
 	[LOG_ATTR_KEY] = {"key", TEXTOID},
 	[LOG_ATTR_VALUE] = {"value", InvalidOid},
 	[LOG_ATTR_HEADERS] = {"headers", JSONBOID},
+	[LOG_ATTR_DELIVER_AT] = {"deliver_at", TIMESTAMPTZOID},
 };
 
 /* Which of the log's columns the view's are, in the view's order. */
 const AttrNumber pgqueue_view_columns[VIEW_NATTS] = {
 	LOG_ATTR_PARTITION, LOG_ATTR_OFFSET, LOG_ATTR_TIMESTAMP,
-	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS
+	LOG_ATTR_KEY, LOG_ATTR_VALUE, LOG_ATTR_HEADERS, LOG_ATTR_DELIVER_AT
 };
 
 static char *

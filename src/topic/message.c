@@ -93,6 +93,22 @@ pgqueue_value_from_typed(Topic *topic, ValueCast *cast, Datum value,
 	return value;
 }
 
+/* Errors: 22023. */
+static void
+check_deliver_at(TimestampTz at)
+{
+	if (TIMESTAMP_IS_NOEND(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("deliver_at must not be infinity"),
+				 errdetail("The message would never be delivered.")));
+	if (TIMESTAMP_IS_NOBEGIN(at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("deliver_at must not be -infinity"),
+				 errhint("With NULL the message is delivered at once.")));
+}
+
 /*
  * Check what every message must keep: a NULL value deletes a key, so without a
  * key it means nothing, and compaction could never remove it.  values and nulls
@@ -122,6 +138,8 @@ pgqueue_check_message(const Topic *topic, const Datum *values,
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("headers must be a JSON object")));
+	if (!nulls[LOG_ATTR_DELIVER_AT - 1])
+		check_deliver_at(DatumGetTimestampTz(values[LOG_ATTR_DELIVER_AT - 1]));
 }
 
 /*

@@ -43,7 +43,7 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 {
 	int64		bytes = 0;
 
-	for (int i = LOG_ATTR_KEY - 1; i < LOG_NATTS; i++)
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
 	{
 		int			len = TupleDescAttr(desc, i)->attlen;
 
@@ -66,7 +66,7 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
  *	 row    | topic, partition, offset, timestamp  | key value headers ...
  *
  * Both begin them at a multiple of four, so a value type of int alignment
- * keeps its padding.
+ * keeps its padding.  The record must have no deliver_at behind them.
  */
 static void
 prepare_row(MessageSink *sink, const Topic *topic)
@@ -212,8 +212,9 @@ pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 {
 	MessageSink *sink = arg;
 	bool		limited = sink->bytes_left != PG_INT64_MAX;
+	TimestampTz deliver_at;
 
-	if (sink->plain && !limited)
+	if (sink->plain && !limited && !log_deliver_at(tuple, &deliver_at))
 		copy_row(sink, tuple);
 	else
 	{

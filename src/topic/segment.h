@@ -50,7 +50,8 @@ pg_noreturn extern void pgqueue_offset_lost(const Topic *topic,
 	" partition int NOT NULL," \
 	" key text," \
 	" value %s," \
-	" headers jsonb"
+	" headers jsonb," \
+	" deliver_at timestamptz"
 
 extern Oid	pgqueue_tablespace(const char *name, Oid role);
 extern void pgqueue_make_segments(Topic *topic, int32 partition, int64 upto);

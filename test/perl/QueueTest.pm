@@ -649,7 +649,8 @@ sub digest
 		$db, qq{
 		SELECT count(*), md5(string_agg(md5(concat_ws('|', partition, "offset",
 			extract(epoch FROM "timestamp"), coalesce(key, '-'),
-			coalesce(md5(value::text), '-'), coalesce(headers::text, '-'))),
+			coalesce(md5(value::text), '-'), coalesce(headers::text, '-'),
+			coalesce(extract(epoch FROM deliver_at)::text, '-'))),
 			'' ORDER BY partition, "offset"))
 		FROM topic."$topic"});
 }

@@ -18,8 +18,8 @@ my @topics = ('mixed', 'words', 'blobs', 'orders', 'Odd-Name.1', 'empty',
 	'sequenced');
 
 # Messages from 1 byte to 1 MB, small ones between big ones, so that restoring
-# through a free space map would reorder them; keys, headers, tombstones; aborted
-# messages between them; segments so small that there are many.
+# through a free space map would reorder them; keys, headers, times of delivery,
+# tombstones; aborted messages between them; segments so small that there are many.
 $node->safe_psql(
 	'postgres', q{
 	CREATE TYPE order_line AS (item text, amount numeric);
@@ -41,7 +41,8 @@ $node->safe_psql(
 			PERFORM queue.produce('mixed',
 				jsonb_build_object('i', i, 'pad', noise((ARRAY[1, 10, 100, 1500, 3000, 20000])[1 + i % 6])),
 				key => CASE WHEN i % 3 > 0 THEN 'key-' || i % 11 END,
-				headers => CASE WHEN i % 4 = 0 THEN jsonb_build_object('n', i) END);
+				headers => CASE WHEN i % 4 = 0 THEN jsonb_build_object('n', i) END,
+				deliver_at => CASE WHEN i % 5 = 0 THEN timestamptz '2001-01-01' + i * interval '1 min' END);
 		END LOOP;
 		FOR i IN 0 .. 20 LOOP
 			PERFORM queue.produce('words', noise((2 ^ i)::int));

@@ -30,7 +30,8 @@ sub produce
 			jsonb_build_object('i', i, 'pad',
 				(SELECT string_agg(md5(i::text || j), '')
 				 FROM generate_series(1, CASE WHEN i % 7 = 0 THEN 1000 ELSE 1 END) j)),
-			key => 'key-' || i % 5)});
+			key => 'key-' || i % 5,
+			deliver_at => CASE WHEN i % 3 = 0 THEN timestamptz '2001-01-01' + i * interval '1 s' END)});
 	return;
 }
 
@@ -68,7 +69,8 @@ $subscriber->safe_psql(
 	'postgres', qq{
 	CREATE SCHEMA $schema;
 	CREATE TABLE $log ("offset" bigint, "timestamp" timestamptz, partition int,
-		key text, value jsonb, headers jsonb, PRIMARY KEY (partition, "offset"))});
+		key text, value jsonb, headers jsonb, deliver_at timestamptz,
+		PRIMARY KEY (partition, "offset"))});
 $publisher->safe_psql('postgres',
 	qq{CREATE PUBLICATION orders FOR TABLE $log WITH (publish_via_partition_root = true)}
 );
@@ -79,7 +81,7 @@ $subscriber->wait_for_subscription_sync($publisher, 'orders');
 
 my $content = qq{
 	SELECT count(*), md5(string_agg(concat_ws('|', partition, "offset", "timestamp",
-		key, value, headers), ',' ORDER BY partition, "offset")) FROM $log};
+		key, value, headers, deliver_at), ',' ORDER BY partition, "offset")) FROM $log};
 is( $subscriber->safe_psql('postgres', $content),
 	$publisher->safe_psql('postgres', $content),
 	'the subscriber starts with what is there');
