@@ -155,9 +155,9 @@ BEGIN
 			'SELECT "offset", key, value::text, headers, deliver_at FROM topic.ty',
 			format('SELECT "offset", key, value::text, headers, NULL::timestamptz FROM queue.fetch_typed(''ty'', 0, 0, NULL::%s, 100000)', type),
 			format('SELECT "offset", key, value::text, headers, NULL::timestamptz FROM queue.fetch_typed(''ty'', 0, 0, NULL::%s, 100000, 100000000)', type),
-			format('SELECT "offset", key, value::text, headers, NULL::timestamptz FROM queue.consume_typed(''g'', ''ty'', NULL::%s, 100000)', type),
-			-- the epoch, a time, stands behind them
-			format('SELECT "offset", key, value::text, headers, NULL::timestamptz FROM queue.poll_typed(''p'', ''ty'', ''m'', NULL::%s, 100000) WHERE to_timestamp(946684800 + epoch / 1e6) BETWEEN now() - interval ''1 day'' AND now() + interval ''1 day''', type)]
+			format('SELECT "offset", key, value::text, headers, NULL::timestamptz FROM queue.consume_typed(''g'', ''ty'', NULL::%s, 100000) WHERE attempt = 1', type),
+			-- behind them stand the epoch, which is a time, and the attempt
+			format('SELECT "offset", key, value::text, headers, NULL::timestamptz FROM queue.poll_typed(''p'', ''ty'', ''m'', NULL::%s, 100000) WHERE to_timestamp(946684800 + epoch / 1e6) BETWEEN now() - interval ''1 day'' AND now() + interval ''1 day'' AND attempt = 1', type)]
 		LOOP
 			columns := format('n - 1, key, (%s)::text, headers, %s', typed,
 				CASE WHEN way LIKE '%topic.ty' THEN 'deliver_at' ELSE 'NULL::timestamptz' END);
