@@ -372,6 +372,29 @@ COMMENT ON COLUMN queue.dedupe_bucket.started_at IS 'When the bucket was made.';
 COMMENT ON COLUMN queue.dedupe_bucket.ends_at IS 'From when on the bucket takes no new keys.';
 COMMENT ON COLUMN queue.dedupe_bucket.incarnation IS 'Incarnation of the log to which the offsets belong (queue.incarnation).';
 
+CREATE TABLE queue.subscription (
+    group_id      int         NOT NULL,
+    topic_id      int         NOT NULL,
+    handler       text        NOT NULL,
+    handler_owner queue.role  NOT NULL,
+    batch         int         NOT NULL,
+    workers       int         NOT NULL,
+    timeout       interval,
+    owner         queue.role  NOT NULL,
+    created_at    timestamptz NOT NULL,
+    CONSTRAINT subscription_pkey PRIMARY KEY (group_id, topic_id)
+);
+COMMENT ON TABLE queue.subscription IS 'Handlers of groups'' messages of topics. Change them only with queue.subscribe() and queue.unsubscribe().';
+COMMENT ON COLUMN queue.subscription.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.subscription.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.subscription.handler IS 'Function that is called with messages: schema, name and type of its argument.';
+COMMENT ON COLUMN queue.subscription.handler_owner IS 'Owner of the function when it was subscribed; that of another role is not called.';
+COMMENT ON COLUMN queue.subscription.batch IS 'Messages of one transaction at most.';
+COMMENT ON COLUMN queue.subscription.workers IS 'Background workers that are wanted.';
+COMMENT ON COLUMN queue.subscription.timeout IS 'How long a call of the handler may take; NULL: without limit.';
+COMMENT ON COLUMN queue.subscription.owner IS 'Role that subscribed.';
+COMMENT ON COLUMN queue.subscription.created_at IS 'When queue.subscribe() was last called.';
+
 -- Tables without a primary key: DELETE also works if all tables are published.
 ALTER TABLE queue.incarnation REPLICA IDENTITY FULL;
 ALTER TABLE queue.maintenance_log REPLICA IDENTITY FULL;
@@ -393,6 +416,7 @@ SELECT pg_catalog.pg_extension_config_dump('queue.producer_due', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_batch', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_history', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.dedupe_bucket', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.subscription', '');
 
 COMMENT ON SEQUENCE queue.topic_topic_id_seq IS 'Numbers of topics.';
 COMMENT ON SEQUENCE queue.consumer_group_group_id_seq IS 'Numbers of consumer groups.';
@@ -402,7 +426,7 @@ REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenanc
     queue.maintenance_error, queue.persistent_maintenance,
     queue.consumer_group, queue.progress, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
-    queue.producer_history, queue.dedupe_bucket FROM PUBLIC;
+    queue.producer_history, queue.dedupe_bucket, queue.subscription FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
 
@@ -891,6 +915,43 @@ AS 'MODULE_PATHNAME', 'pgqueue_resume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.resume(text, text, int) IS
 'Ends queue.pause(), and returns the number of changed partitions.';
+
+------------------------------------------------------------------------------
+-- Handlers: functions that the server calls with messages
+------------------------------------------------------------------------------
+
+CREATE FUNCTION queue.subscribe(
+    consumer_group text,
+    topic          text,
+    handler        regprocedure,
+    batch          int      DEFAULT 100,
+    workers        int      DEFAULT 0,
+    timeout        interval DEFAULT NULL
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_subscribe'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.subscribe(text, text, regprocedure, int, int, interval) IS
+'Names the function that queue.process() calls with a group''s messages of a topic, in place of an earlier one. The function takes queue.message, or queue.message[] for up to batch messages at once.';
+
+CREATE FUNCTION queue.unsubscribe(consumer_group text, topic text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_unsubscribe'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.unsubscribe(text, text) IS
+'Ends a subscription, and returns false if there is none; the group''s offsets stay. Waits for transactions that are calling the handler.';
+
+CREATE PROCEDURE queue.process(
+    consumer_group text,
+    topic          text,
+    max_batches    int      DEFAULT NULL,
+    max_wait       interval DEFAULT NULL,
+    INOUT batches  bigint   DEFAULT NULL,
+    INOUT messages bigint   DEFAULT NULL,
+    INOUT parked   bigint   DEFAULT NULL
+)
+AS 'MODULE_PATHNAME', 'pgqueue_process'
+LANGUAGE C;
+COMMENT ON PROCEDURE queue.process(text, text, int, interval, bigint, bigint, bigint) IS
+'Consumes messages and calls the subscription''s handler with them, a transaction for each batch, until none is left, or none has come for max_wait. Commits, so it cannot run in a transaction block.';
 
 ------------------------------------------------------------------------------
 -- Consuming for work outside the database
@@ -1489,6 +1550,29 @@ COMMENT ON COLUMN queue.group_summary.auto_offset_reset IS 'What the next call d
 COMMENT ON COLUMN queue.group_summary.expiry IS 'Time without use after which messages are no longer kept for the group; NULL: never, but see implicit.';
 COMMENT ON COLUMN queue.group_summary.implicit IS 'Whether the group was made by its first consume or poll, and no expiry was set since: then each topic''s group_expiry applies.';
 
+CREATE VIEW queue.subscriptions WITH (security_barrier) AS
+SELECT g.name AS consumer_group,
+       t.topic,
+       s.handler,
+       s.batch,
+       s.workers,
+       s.timeout,
+       s.owner::text::name AS owner,
+       s.created_at
+  FROM queue.subscription s
+  JOIN queue.consumer_group g USING (group_id)
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name;
+COMMENT ON VIEW queue.subscriptions IS 'Functions that handle groups'' messages of topics.';
+COMMENT ON COLUMN queue.subscriptions.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.subscriptions.topic IS 'Topic.';
+COMMENT ON COLUMN queue.subscriptions.handler IS 'Function that is called: schema, name and type of its argument.';
+COMMENT ON COLUMN queue.subscriptions.batch IS 'Messages of one transaction at most.';
+COMMENT ON COLUMN queue.subscriptions.workers IS 'Background workers that are wanted.';
+COMMENT ON COLUMN queue.subscriptions.timeout IS 'How long a call of the handler may take; NULL: without limit.';
+COMMENT ON COLUMN queue.subscriptions.owner IS 'Role that subscribed; a role with other rights cannot process.';
+COMMENT ON COLUMN queue.subscriptions.created_at IS 'When queue.subscribe() was last called.';
+
 CREATE VIEW queue.offset_history WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        t.topic,
@@ -1572,7 +1656,7 @@ COMMENT ON COLUMN queue.producers.used_at IS 'When the producer was last used, a
 GRANT SELECT ON queue.maintenance_log TO pg_monitor;
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
-    queue.offset_history, queue.producers TO PUBLIC;
+    queue.offset_history, queue.producers, queue.subscriptions TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Maintenance

@@ -25,6 +25,7 @@ CREATE FUNCTION pg_temp.literal(type regtype, kind text) RETURNS text LANGUAGE s
             WHEN 'jsonb[]' THEN CASE kind WHEN 'least' THEN '{}' ELSE '{{"1",NULL},{"{}","2"}}' END
             WHEN 'timestamp with time zone[]' THEN CASE kind WHEN 'least' THEN '{}' ELSE '{{-infinity,NULL},{infinity,now}}' END
             WHEN 'regtype' THEN CASE kind WHEN 'least' THEN '0' ELSE '4294967295' END
+            WHEN 'regprocedure' THEN CASE kind WHEN 'least' THEN '0' ELSE '4294967295' END
             WHEN 'regclass' THEN CASE kind WHEN 'least' THEN '0' ELSE '4294967295' END
             WHEN 'anyelement' THEN 'x'
         END), 'NULL') END

@@ -55,6 +55,17 @@ extern void pgqueue_take_apart(FunctionCallInfo fcinfo, int arg,
 extern bool pgqueue_autocommit_warning;
 extern void pgqueue_warn_autocommit(FunctionCallInfo fcinfo);
 
+/* ---------------- consume.c ---------------- */
+
+struct Taker;
+extern bool pgqueue_consume_any(struct Taker *taker);
+
+/* ---------------- wait.c ---------------- */
+
+struct WaitTarget;
+extern void pgqueue_wait_outside(struct WaitTarget *target, int64 timeout,
+								 void (*commit) (void));
+
 /* ---------------- view_buffer.c ---------------- */
 
 /* A statement that inserts into a topic's view. */

@@ -105,10 +105,12 @@ consume_topic(Taker *taker, Topic *topic)
 
 /*
  * Take messages of the first topic that has any, beginning with another one
- * each time.
+ * each time.  Return false if there are none.
+ *
+ * Locks, errors: those of pgqueue_take().
  */
-static bool
-consume_any(Taker *taker)
+bool
+pgqueue_consume_any(Taker *taker)
 {
 	static uint32 rotation = 0;
 	TopicList  *topics = &taker->target.topics;
@@ -141,14 +143,14 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	if (!PG_ARGISNULL(arg))
 		taker.metadata = text_to_cstring(PG_GETARG_TEXT_PP(arg));
 
-	if (!consume_any(&taker) && max_wait > 0)
+	if (!pgqueue_consume_any(&taker) && max_wait > 0)
 	{
 		/*
 		 * This statement's snapshot does not show messages that arrive now,
 		 * but it may show those that another transaction gives back.
 		 */
 		pgqueue_wait_held(target, max_wait);
-		(void) consume_any(&taker);
+		(void) pgqueue_consume_any(&taker);
 	}
 	if (taker.sink.taken > 0)
 		pgqueue_warn_autocommit(fcinfo);

@@ -23,6 +23,7 @@
 #include "group/group.h"
 #include "group/member.h"
 #include "group/progress.h"
+#include "group/subscription.h"
 #include "api/api.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_alter_group);
@@ -85,7 +86,8 @@ hold_topics(int32 group, const List *places)
 		Members		members;
 
 		pgqueue_members_read(group, id, &members);
-		if (members.n > 0 || reads(places, id))
+		if (members.n > 0 || reads(places, id) ||
+			pgqueue_subscription_exists(group, id))
 			pgqueue_lock_relation(pgqueue_log_of_topic(lfirst(lc)),
 								  AccessShareLock);
 	}

@@ -36,12 +36,12 @@ static bool went_unlooked = false;
 static uint64 taken_then;
 
 /*
- * Look, commit and sleep until something is ready.  nested: another procedure
- * has called this one and continues after it; its transaction must begin after
- * the sleep.
+ * Look, commit and sleep until something is ready.  commit: ends the transaction,
+ * and begins the next.  nested: the caller continues in a transaction, which must
+ * begin after the sleep.
  */
 static void
-wait_for(WaitTarget *target, int64 timeout, bool nested)
+wait_for(WaitTarget *target, int64 timeout, bool nested, void (*commit) (void))
 {
 	int64		ms = Min(timeout, PG_INT64_MAX / 4000);
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
@@ -58,7 +58,7 @@ wait_for(WaitTarget *target, int64 timeout, bool nested)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		ready = pgqueue_ready(target, GetActiveSnapshot(), &blocked);
 		PopActiveSnapshot();
-		SPI_commit();
+		commit();
 		InvalidateCatalogSnapshot();
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 		if (ready || left <= 0)
@@ -73,10 +73,23 @@ wait_for(WaitTarget *target, int64 timeout, bool nested)
 			taken_then = pgqueue_messages_taken;
 			pgqueue_wait_acknowledge();
 			if (nested)
-				SPI_commit();
+				commit();
 			break;
 		}
 	}
+}
+
+/*
+ * Wait until something is ready, or for timeout milliseconds, between two
+ * transactions of the caller.  The arguments are those of wait_for().
+ */
+void
+pgqueue_wait_outside(WaitTarget *target, int64 timeout, void (*commit) (void))
+{
+	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	wait_for(target, timeout, true, commit);
+	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
+	pgqueue_wait_end(0, (Datum) 0);
 }
 
 /* (consumer_group, topic | topics, timeout, member) */
@@ -106,7 +119,7 @@ wait(FunctionCallInfo fcinfo, bool array)
 		elog(ERROR, "cannot connect to SPI");
 	SPI_commit();
 	PG_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
-	wait_for(target, timeout, nested);
+	wait_for(target, timeout, nested, SPI_commit);
 	PG_END_ENSURE_ERROR_CLEANUP(pgqueue_wait_end, (Datum) 0);
 	pgqueue_wait_end(0, (Datum) 0);
 	SPI_finish();

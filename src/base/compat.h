@@ -31,6 +31,7 @@
 #define pgqueue_owns_relation pg_class_ownercheck
 #define pgqueue_schema_aclcheck pg_namespace_aclcheck
 #define pgqueue_type_aclcheck pg_type_aclcheck
+#define pgqueue_function_aclcheck pg_proc_aclcheck
 #define pgqueue_tablespace_aclcheck pg_tablespace_aclcheck
 /* settings had no allocator of their own */
 #define guc_malloc(elevel, size) malloc(size)
@@ -42,6 +43,8 @@
 	object_aclcheck(NamespaceRelationId, (nsp), (role), (mode))
 #define pgqueue_type_aclcheck(type, role, mode) \
 	object_aclcheck(TypeRelationId, (type), (role), (mode))
+#define pgqueue_function_aclcheck(function, role, mode) \
+	object_aclcheck(ProcedureRelationId, (function), (role), (mode))
 #define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
 	object_aclcheck(TableSpaceRelationId, (tablespace), (role), (mode))
 #endif

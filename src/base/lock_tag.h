@@ -37,6 +37,7 @@
  *									after code of users has run
  *	 topic      hash of a key % 128 PGQUEUE_LOCK_KEY
  *	 topic           0            PGQUEUE_LOCK_BUCKET
+ *	 consumer group  topic        PGQUEUE_LOCK_SUBSCRIPTION
  * ----------------------------------------------------------------
  */
 #define PGQUEUE_LOCK_SEGMENT	0x4001
@@ -52,6 +53,7 @@
 #define PGQUEUE_LOCK_STARTER	0x400B
 #define PGQUEUE_LOCK_KEY		0x400C
 #define PGQUEUE_LOCK_BUCKET		0x400D
+#define PGQUEUE_LOCK_SUBSCRIPTION 0x400E
 #define PGQUEUE_LOCK_GROUP		0x8000
 
 /* Return the tag of a lock of this database, of a kind, by two numbers. */

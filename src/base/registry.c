@@ -154,6 +154,13 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(keys, REGCLASSOID), REQUIRED(started_at, TIMESTAMPTZOID),
 			REQUIRED(ends_at, TIMESTAMPTZOID), REQUIRED(incarnation, INT8OID)
 	}},
+	[REGISTRY_SUBSCRIPTION] = {"subscription", "subscription_pkey", 9, {
+			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(handler, TEXTOID), REQUIRED(handler_owner, QUEUE_ROLE),
+			REQUIRED(batch, INT4OID), REQUIRED(workers, INT4OID),
+			NULLABLE(timeout, INTERVALOID), REQUIRED(owner, QUEUE_ROLE),
+			REQUIRED(created_at, TIMESTAMPTZOID)
+	}},
 };
 
 /* What this backend knows of a table, until the table or its index changes. */

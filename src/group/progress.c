@@ -364,8 +364,8 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 }
 
 /*
- * Delete the members, assignments and progress of a group (-1: of any) in a
- * topic (-1: in any), as of now.
+ * Delete the members, assignments, progress and subscriptions of a group (-1: of
+ * any) in a topic (-1: in any), as of now.
  *
  * Locks: those that keep every member from polling for the group, and its
  * progress in all those partitions; or the topic's table, ACCESS EXCLUSIVE.
@@ -374,7 +374,8 @@ void
 pgqueue_group_rows_delete(int32 group, int32 topic_id)
 {
 	static const RegistryTable tables[] =
-		{REGISTRY_MEMBER, REGISTRY_ASSIGNMENT, REGISTRY_PROGRESS};
+		{REGISTRY_MEMBER, REGISTRY_ASSIGNMENT, REGISTRY_PROGRESS,
+		REGISTRY_SUBSCRIPTION};
 
 	for (int i = 0; i < lengthof(tables); i++)
 	{

@@ -89,6 +89,9 @@ typedef struct MessageSink
 extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 							  int max_messages_arg, int max_bytes_arg,
 							  bool has_epoch);
+extern bool pgqueue_is_message_row(TupleDesc desc, Oid value_type);
+extern void pgqueue_sink_rows(MessageSink *sink, ReturnSetInfo *rsinfo,
+							  int64 max_messages);
 extern void pgqueue_sink_topic(MessageSink *sink, const Topic *topic,
 							   const char *call);
 

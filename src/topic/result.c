@@ -290,6 +290,37 @@ pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,
 }
 
 /*
+ * Return true if rows of a type can hold messages with values of a type: its
+ * first columns have the types of those of queue.message.
+ */
+bool
+pgqueue_is_message_row(TupleDesc desc, Oid value_type)
+{
+	static const Oid types[MESSAGE_NATTS] =
+	{TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, InvalidOid, JSONBOID,
+	INT4OID};
+
+	for (int i = 0; i < MESSAGE_NATTS; i++)
+		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->atttypid !=
+			(i == MESSAGE_ATTR_VALUE - 1 ? value_type : types[i]))
+			return false;
+	return true;
+}
+
+/* Prepare the result for C code: the rows go to a set that it has made. */
+void
+pgqueue_sink_rows(MessageSink *sink, ReturnSetInfo *rsinfo, int64 max_messages)
+{
+	*sink = (MessageSink) {
+		.rsinfo = rsinfo,
+		.messages_left = max_messages,
+		.bytes_left = PG_INT64_MAX,
+		.natts = MESSAGE_NATTS
+	};
+}
+
+/*
  * Set the topic of the messages that follow.
  *
  * call: the call that would be right for another type of value, with %s for

@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * process.h
+ *	  Handlers, and transactions in which they are called.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef QUEUE_PROCESS_H
+#define QUEUE_PROCESS_H
+
+#include "executor/tuptable.h"
+
+#include "group/member.h"
+#include "group/subscription.h"
+
+/* ---------------- handler.c ---------------- */
+
+/* The function of a subscription. */
+typedef struct Handler
+{
+	Oid			function;
+	Oid			owner;			/* of the function */
+	Oid			row_type;		/* of a message */
+	bool		whole_batch;	/* takes an array of messages */
+} Handler;
+
+extern void pgqueue_handler_check(Oid function, const Topic *topic,
+								  Handler *handler);
+extern void pgqueue_handler_find(const Subscription *subscription,
+								 const Topic *topic, Handler *handler);
+extern char *pgqueue_handler_signature(Oid function);
+
+/* ---------------- handler_call.c ---------------- */
+
+/* Messages that were taken from a partition, and their handler. */
+typedef struct Batch
+{
+	const Subscription *subscription;
+	const Handler *handler;
+	TupleDesc	desc;
+	Tuplestorestate *rows;
+	TupleTableSlot *slot;
+	int			n;
+} Batch;
+
+extern ErrorData *pgqueue_handle(Batch *batch, int n, bool *handler_expired);
+
+/* ---------------- batch.c ---------------- */
+
+typedef enum BatchOutcome
+{
+	BATCH_DONE,					/* to be committed */
+	BATCH_EMPTY,				/* there was nothing to take */
+	BATCH_ENDED					/* the subscription is gone */
+} BatchOutcome;
+
+/* What a session, or a worker, processes. */
+typedef struct Process
+{
+	WaitTarget	target;			/* one group, one topic */
+	int32		group_id;
+	int32		topic_id;
+	Handler		handler;		/* as of the last transaction */
+	MemoryContext context;		/* of all transactions ... */
+	MemoryContext per_batch;	/* ... and of one */
+
+	/* end a transaction, and begin the next */
+	void		(*commit) (void);
+	void		(*rollback) (void);
+
+	/* counters */
+	int64		batches;
+	int64		messages;
+	int64		parked;
+} Process;
+
+extern BatchOutcome pgqueue_process_batch(Process *process);
+
+/* ---------------- process.c ---------------- */
+
+extern void pgqueue_process_all(Process *process, int64 max_batches,
+								int64 max_wait);
+
+#endif							/* QUEUE_PROCESS_H */
