@@ -210,7 +210,18 @@ CREATE TABLE queue.progress (
     metadata         text,
     missed           bigint,
     released         boolean,
-    incarnation      bigint
+    incarnation      bigint,
+    parked           bigint,
+    delayed          bigint,
+    parked_due       timestamptz,
+    parked_keys      bigint,
+    parked_end       bigint,
+    parked_in_hand   int,
+    delivered        int,
+    failed           int,
+    repeats          int,
+    failures         int,
+    probe_at         timestamptz
 );
 CREATE INDEX progress_newest
     ON queue.progress (group_id, topic_id, partition, generation);
@@ -219,7 +230,7 @@ COMMENT ON COLUMN queue.progress.group_id IS 'Consumer group.';
 COMMENT ON COLUMN queue.progress.topic_id IS 'Topic.';
 COMMENT ON COLUMN queue.progress.partition IS 'Partition.';
 COMMENT ON COLUMN queue.progress.paused IS 'Whether the partition is paused for the group.';
-COMMENT ON COLUMN queue.progress.action IS 's started, c consumed, m committed, r reset, j jumped to the log start, h handed to a member, u other change without a move.';
+COMMENT ON COLUMN queue.progress.action IS 's started, c consumed, m committed, r reset, j jumped to the log start, h handed to a member, p parked or no longer parked, u other change without a move.';
 COMMENT ON COLUMN queue.progress.generation IS 'Number of the row within group and partition.';
 COMMENT ON COLUMN queue.progress.committed_offset IS 'Next offset to read.';
 COMMENT ON COLUMN queue.progress.committed_at IS 'When the offset was moved.';
@@ -231,7 +242,79 @@ COMMENT ON COLUMN queue.progress.metadata IS 'Application metadata stored with t
 COMMENT ON COLUMN queue.progress.missed IS 'Number of offsets so far that were removed before the group had read them; NULL: 0.';
 COMMENT ON COLUMN queue.progress.released IS 'Whether messages of the partition are not kept for the group until it is used again (queue.expire_group); NULL: no.';
 COMMENT ON COLUMN queue.progress.incarnation IS 'Incarnation of the log to which the offset belongs (queue.incarnation).';
+COMMENT ON COLUMN queue.progress.parked IS 'Number of messages that are parked (queue.parked_message); NULL: 0.';
+COMMENT ON COLUMN queue.progress.delayed IS 'Number of those that only wait for their deliver_at; NULL: 0.';
+COMMENT ON COLUMN queue.progress.parked_due IS 'No parked message is due before; NULL: none is parked.';
+COMMENT ON COLUMN queue.progress.parked_keys IS 'Bloom filter of the keys that are held; NULL: none.';
+COMMENT ON COLUMN queue.progress.parked_end IS 'Offset behind the last one that was parked, while any is; else NULL.';
+COMMENT ON COLUMN queue.progress.parked_in_hand IS 'Number of parked messages that the member has in hand; NULL: 0.';
+COMMENT ON COLUMN queue.progress.delivered IS 'Number of messages that the last call has returned; NULL: not known, and only new ones.';
+COMMENT ON COLUMN queue.progress.failed IS 'Number of these that were parked since then; NULL: 0.';
+COMMENT ON COLUMN queue.progress.repeats IS 'How often the messages in hand were handed out before; NULL: 0.';
+COMMENT ON COLUMN queue.progress.failures IS 'First failures of messages since one succeeded; NULL: 0.';
+COMMENT ON COLUMN queue.progress.probe_at IS 'When the next single message is tried, after too many failures in a row; NULL: not tripped.';
 COMMENT ON INDEX queue.progress_newest IS 'Not unique, since a unique check would pass old versions of rows. Writers hold the lock of (group, topic, partition).';
+
+CREATE TABLE queue.parked_message (
+    group_id        int         NOT NULL,
+    topic_id        int         NOT NULL,
+    partition       int         NOT NULL,
+    due_at          timestamptz,
+    hash            bigint      NOT NULL,
+    "offset"        bigint      NOT NULL,
+    attempts        int         NOT NULL,
+    parked_at       timestamptz NOT NULL,
+    epoch           bigint,
+    key             text,
+    first_failed_at timestamptz,
+    sqlstate        text,
+    error           text,
+    incarnation     bigint,
+    delayed         boolean
+);
+CREATE INDEX parked_message_key
+    ON queue.parked_message (group_id, topic_id, partition, hash, "offset");
+CREATE INDEX parked_message_due
+    ON queue.parked_message (group_id, topic_id, partition, due_at);
+COMMENT ON TABLE queue.parked_message IS 'Messages that groups have passed and will get again, or later: failed ones, those that wait behind them, and delayed ones (view queue.parked).';
+COMMENT ON COLUMN queue.parked_message.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.parked_message.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.parked_message.partition IS 'Partition.';
+COMMENT ON COLUMN queue.parked_message.due_at IS 'When the group gets it; NULL: when those before it in its key are done; infinity: its attempts are used up.';
+COMMENT ON COLUMN queue.parked_message.hash IS 'What it holds: 0 nothing, 1 the partition, else the hash of its key.';
+COMMENT ON COLUMN queue.parked_message."offset" IS 'Offset.';
+COMMENT ON COLUMN queue.parked_message.attempts IS 'Attempts so far.';
+COMMENT ON COLUMN queue.parked_message.parked_at IS 'When it was last parked.';
+COMMENT ON COLUMN queue.parked_message.epoch IS 'Epoch with which it was handed to a member; NULL: it was not.';
+COMMENT ON COLUMN queue.parked_message.key IS 'Key of the message.';
+COMMENT ON COLUMN queue.parked_message.first_failed_at IS 'When it first failed; NULL: it has not.';
+COMMENT ON COLUMN queue.parked_message.sqlstate IS 'SQLSTATE of the last failure.';
+COMMENT ON COLUMN queue.parked_message.error IS 'Message of the last failure.';
+COMMENT ON COLUMN queue.parked_message.incarnation IS 'Incarnation of the log to which the offset belongs (queue.incarnation).';
+COMMENT ON COLUMN queue.parked_message.delayed IS 'Whether it only waits for its deliver_at; NULL: no.';
+COMMENT ON INDEX queue.parked_message_key IS 'Finds what is parked of a key, in its order. Not unique, as the index of queue.progress.';
+COMMENT ON INDEX queue.parked_message_due IS 'Finds what is due.';
+
+CREATE TABLE queue.failure_policy (
+    group_id     int    NOT NULL,
+    topic_id     int    NOT NULL,
+    max_attempts int    NOT NULL,
+    backoff      bigint NOT NULL,
+    backoff_max  bigint NOT NULL,
+    hold         "char" NOT NULL,
+    dead_letter  text   COLLATE "C",
+    max_parked   bigint NOT NULL,
+    CONSTRAINT failure_policy_pkey PRIMARY KEY (group_id, topic_id)
+);
+COMMENT ON TABLE queue.failure_policy IS 'What becomes of messages that fail. Change it only with queue.set_failure_policy().';
+COMMENT ON COLUMN queue.failure_policy.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.failure_policy.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.failure_policy.max_attempts IS 'Attempts after which a message is a dead letter, or waits for an operator.';
+COMMENT ON COLUMN queue.failure_policy.backoff IS 'Milliseconds after the first failure until the next attempt; doubled after each.';
+COMMENT ON COLUMN queue.failure_policy.backoff_max IS 'Milliseconds between two attempts at the most.';
+COMMENT ON COLUMN queue.failure_policy.hold IS 'What waits while a message is parked: k its key, n nothing, p the partition.';
+COMMENT ON COLUMN queue.failure_policy.dead_letter IS 'Name of the topic of dead letters; NULL: none.';
+COMMENT ON COLUMN queue.failure_policy.max_parked IS 'With so many failed messages in a partition the group reads no new ones there.';
 
 CREATE TABLE queue.member (
     group_id   int         NOT NULL,
@@ -399,6 +482,7 @@ COMMENT ON COLUMN queue.subscription.created_at IS 'When queue.subscribe() was l
 ALTER TABLE queue.incarnation REPLICA IDENTITY FULL;
 ALTER TABLE queue.maintenance_log REPLICA IDENTITY FULL;
 ALTER TABLE queue.progress REPLICA IDENTITY FULL;
+ALTER TABLE queue.parked_message REPLICA IDENTITY FULL;
 ALTER TABLE queue.producer_batch REPLICA IDENTITY FULL;
 ALTER TABLE queue.producer_history REPLICA IDENTITY FULL;
 ALTER TABLE queue.producer_due REPLICA IDENTITY FULL;
@@ -410,6 +494,8 @@ SELECT pg_catalog.pg_extension_config_dump('queue.incarnation', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.parked_message', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.failure_policy', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_producer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_due', '');
@@ -424,7 +510,8 @@ COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 
 REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenance_log,
     queue.maintenance_error, queue.persistent_maintenance,
-    queue.consumer_group, queue.progress, queue.member, queue.assignment,
+    queue.consumer_group, queue.progress, queue.parked_message,
+    queue.failure_policy, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
     queue.producer_history, queue.dedupe_bucket, queue.subscription FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
@@ -768,12 +855,13 @@ CREATE FUNCTION queue.reset_offsets(
     dry_run        boolean     DEFAULT false,
     OUT partition  int,
     OUT old_offset bigint,
-    OUT new_offset bigint
+    OUT new_offset bigint,
+    OUT forgotten  bigint
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_reset_offsets'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION queue.reset_offsets(text, text, bigint, timestamptz, boolean, boolean, bigint, int, boolean) IS
-'Moves the offsets of a group in the caller''s transaction, and returns the old and new offset of each partition. Waits for transactions that are consuming, and fences members that have messages in hand.';
+'Moves the offsets of a group in the caller''s transaction, and returns the old and new offset of each partition, with the number of parked messages before it that are forgotten. Waits for transactions that are consuming, and fences members that have messages in hand.';
 
 CREATE FUNCTION queue.offsets_for_time(
     topic      text,
@@ -1046,6 +1134,66 @@ AS 'MODULE_PATHNAME', 'pgqueue_commit_offset'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.commit_offset(text, text, int, bigint, text, bigint, text) IS
 'Moves the offset of a group in a partition to next_offset, the last processed offset + 1. Pass member and epoch as poll returned them, or neither for a reader by queue.fetch().';
+
+CREATE FUNCTION queue.set_failure_policy(
+    consumer_group text,
+    topic          text,
+    max_attempts   int      DEFAULT 5,
+    backoff        interval DEFAULT '1 s',
+    backoff_max    interval DEFAULT '5 min',
+    hold           text     DEFAULT 'key',
+    dead_letter    text     DEFAULT NULL,
+    max_parked     bigint   DEFAULT 10000
+) RETURNS void
+AS 'MODULE_PATHNAME', 'pgqueue_set_failure_policy'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.set_failure_policy(text, text, int, interval, interval, text, text, bigint) IS
+'Sets what becomes of messages of a topic that a group parks. hold says what waits meanwhile: key, none or partition.';
+
+CREATE FUNCTION queue.drop_failure_policy(consumer_group text, topic text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_drop_failure_policy'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.drop_failure_policy(text, text) IS
+'Deletes a failure policy, and returns false if there was none. Messages that are parked stay so, under the defaults of queue.set_failure_policy().';
+
+CREATE FUNCTION queue.park(
+    consumer_group text,
+    topic          text,
+    partition      int,
+    "offset"       bigint,
+    error          text     DEFAULT NULL,
+    sqlstate       text     DEFAULT NULL,
+    delay          interval DEFAULT NULL,
+    counts         boolean  DEFAULT true,
+    member         text     DEFAULT NULL,
+    epoch          bigint   DEFAULT NULL
+) RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'pgqueue_park_sql'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.park(text, text, int, bigint, text, text, interval, boolean, text, bigint) IS
+'Puts a message aside on which the consumer has failed; the group gets it again after a pause. Returns the offsets of later messages that the consumer has been given too and must leave alone, since they wait behind it.';
+
+CREATE FUNCTION queue.skip_parked(
+    consumer_group text,
+    topic          text,
+    partition      int,
+    "offset"       bigint
+) RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_skip_parked'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.skip_parked(text, text, int, bigint) IS
+'Gives a parked message up for a group, and lets those behind it go on. Returns false if it is not parked.';
+
+CREATE FUNCTION queue.retry_parked(
+    consumer_group text,
+    topic          text,
+    partition      int,
+    "offset"       bigint
+) RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgqueue_retry_parked'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.retry_parked(text, text, int, bigint) IS
+'Makes a parked message due at once, with all its attempts before it. Returns false if it is not parked.';
 
 CREATE FUNCTION queue.leave(consumer_group text, topic text, member text)
 RETURNS boolean

@@ -30,6 +30,7 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
+#include "group/parking.h"
 #include "group/progress.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_create_group);
@@ -218,7 +219,8 @@ reset_target(FunctionCallInfo fcinfo, Target *target)
 /*
  * Move a group's offset in a partition.  A member that has messages in hand is
  * fenced: it cannot commit them any more.  Messages that retention removed
- * unread are counted as missed, as if the group had jumped by itself.
+ * unread are counted as missed, as if the group had jumped by itself.  Parked
+ * messages are forgotten: those from the new offset on are read again.
  *
  * Locks: takes the group's progress in the partition, unless dry_run.
  */
@@ -227,8 +229,8 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 				const Target *target, bool dry_run, ReturnSetInfo *rsinfo)
 {
 	Progress	progress;
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	Datum		values[4];
+	bool		nulls[4] = {false};
 	int64		before;
 	int64		after;
 
@@ -249,6 +251,9 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 	values[1] = Int64GetDatum(before);
 	nulls[1] = !progress.found;
 	values[2] = Int64GetDatum(after);
+	values[3] = Int64GetDatum(dry_run ?
+							  pgqueue_parked_before(&progress, after) :
+							  pgqueue_parked_forget(&progress, after));
 	pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	if (dry_run)
 		return;
@@ -264,7 +269,7 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 
 /*
  * (consumer_group, topic, to_offset, to_time, to_earliest, to_latest,
- * shift_by, partition, dry_run) -> (partition, old_offset, new_offset)
+ * shift_by, partition, dry_run) -> (partition, old_offset, new_offset, forgotten)
  */
 Datum
 pgqueue_reset_offsets(PG_FUNCTION_ARGS)

@@ -28,6 +28,7 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
+#include "group/parking.h"
 #include "group/progress.h"
 #include "api/api.h"
 
@@ -140,29 +141,6 @@ PGQUEUE_VARIANT(pgqueue_poll_topics_typed, poll(fcinfo, true, 4))
 /* ---------------- commit_offset and leave ---------------- */
 
 /*
- * Check that a member has the messages of a partition in hand, by an epoch.
- *
- * Errors: QU004.
- */
-static void
-check_in_hand(const Progress *progress, const char *member, int64 epoch)
-{
-	if (progress->member != NULL && strcmp(progress->member, member) == 0 &&
-		progress->epoch == epoch)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_QUEUE_MEMBER_FENCED),
-			 errmsg("member \"%s\" was fenced from partition %d of topic \"%s\"",
-					member, progress->partition, progress->topic->name),
-			 progress->member == NULL ?
-			 errdetail("Its messages were taken back: epoch " INT64_FORMAT " is over.",
-					   epoch) :
-			 errdetail("The messages are in the hand of member \"%s\": epoch "
-					   INT64_FORMAT " is over.", progress->member, epoch),
-			 errhint("Other members may process the messages again. Continue with queue.poll().")));
-}
-
-/*
  * Check an offset that a member commits: it must lie in the messages that the
  * member has in hand, or just behind them.
  *
@@ -171,7 +149,9 @@ check_in_hand(const Progress *progress, const char *member, int64 epoch)
 static void
 check_leased(const Progress *progress, int64 next_offset)
 {
-	if (next_offset < progress->offset || next_offset > progress->handed_to)
+	/* below the offset: of parked messages in hand */
+	if ((next_offset < progress->offset && progress->in_hand == 0) ||
+		next_offset > Max(progress->handed_to, progress->offset))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
 				 errmsg("offset " INT64_FORMAT " is outside the messages in hand of partition %d of topic \"%s\"",
@@ -219,6 +199,7 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	int32		partition;
 	int64		next_offset;
 	char	   *member = NULL;
+	bool		settled;
 	Progress	progress;
 
 	pgqueue_check_writable(fcinfo);
@@ -248,9 +229,11 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	pgqueue_progress_read(group.id, topic, partition, &progress);
 	if (member != NULL)
 	{
-		check_in_hand(&progress, member, PG_GETARG_INT64(5));
+		pgqueue_check_in_hand(&progress, member, PG_GETARG_INT64(5));
 		check_leased(&progress, next_offset);
-		if (next_offset == progress.offset && PG_ARGISNULL(6))
+		settled = pgqueue_commit_in_hand(&progress, next_offset);
+		next_offset = Max(next_offset, progress.offset);
+		if (next_offset == progress.offset && PG_ARGISNULL(6) && !settled)
 		{
 			/* committed before */
 			pgqueue_progress_unlock(&progress);
@@ -261,6 +244,8 @@ pgqueue_commit_offset(PG_FUNCTION_ARGS)
 	else
 		check_unleased(topic, &progress, next_offset);
 
+	if (progress.offset != next_offset)
+		progress.repeats = 0;
 	progress.offset = next_offset;
 	progress.metadata = PG_ARGISNULL(6) ? NULL :
 		text_to_cstring(PG_GETARG_TEXT_PP(6));

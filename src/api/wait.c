@@ -60,7 +60,7 @@ wait_for(WaitTarget *target, int64 timeout, bool nested, void (*commit) (void))
 		PopActiveSnapshot();
 		commit();
 		InvalidateCatalogSnapshot();
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		left = pgqueue_wait_left(target, end);
 		if (ready || left <= 0)
 		{
 			went_unlooked = false;

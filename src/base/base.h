@@ -116,6 +116,9 @@ typedef enum RegistryTable
 	REGISTRY_PERSISTENT_MAINTENANCE,
 	REGISTRY_GROUP,
 	REGISTRY_PROGRESS,
+	REGISTRY_PARKED,
+	REGISTRY_PARKED_DUE,
+	REGISTRY_FAILURE_POLICY,
 	REGISTRY_MEMBER,
 	REGISTRY_ASSIGNMENT,
 	REGISTRY_PRODUCER,
@@ -128,7 +131,7 @@ typedef enum RegistryTable
 } RegistryTable;
 
 /* More columns than any of the tables has. */
-#define REGISTRY_MAX_COLUMNS 20
+#define REGISTRY_MAX_COLUMNS 28
 
 #define PGQUEUE_SCHEMA		"queue"
 #define PGQUEUE_VIEW_SCHEMA "topic"
@@ -160,7 +163,7 @@ extern int64 pgqueue_stored_log_start(Oid log, int32 partition);
 typedef struct RegistryScan
 {
 	int			nkeys;
-	ScanKeyData keys[4];
+	ScanKeyData keys[5];
 	Relation	rel;
 	Relation	index;			/* or NULL: the whole table is read */
 	SysScanDesc scan;

@@ -52,6 +52,17 @@ typedef struct RegistryShape
 #define NULLABLE(name, type) {(type), true}
 #define QUEUE_ROLE	InvalidOid	/* type queue.role; its OID varies */
 
+/* Of a table that is scanned by two indexes, and so has two entries. */
+#define PARKED_COLUMNS \
+	REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID), \
+	REQUIRED(partition, INT4OID), NULLABLE(due_at, TIMESTAMPTZOID), \
+	REQUIRED(hash, INT8OID), REQUIRED(offset, INT8OID), \
+	REQUIRED(attempts, INT4OID), REQUIRED(parked_at, TIMESTAMPTZOID), \
+	NULLABLE(epoch, INT8OID), NULLABLE(key, TEXTOID), \
+	NULLABLE(first_failed_at, TIMESTAMPTZOID), NULLABLE(sqlstate, TEXTOID), \
+	NULLABLE(error, TEXTOID), NULLABLE(incarnation, INT8OID), \
+	NULLABLE(delayed, BOOLOID)
+
 /* Columns in the order of queue--1.0.sql.  Those of later versions: NULLABLE. */
 static const RegistryShape shapes[REGISTRY_TABLES] = {
 	[REGISTRY_TOPIC] = {"topic", "topic_name_key", 16, {
@@ -102,7 +113,7 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(auto_offset_reset, TEXTOID),
 			NULLABLE(expiry, INTERVALOID), REQUIRED(implicit, BOOLOID)
 	}},
-	[REGISTRY_PROGRESS] = {"progress", "progress_newest", 16, {
+	[REGISTRY_PROGRESS] = {"progress", "progress_newest", 27, {
 			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
 			REQUIRED(partition, INT4OID), REQUIRED(paused, BOOLOID),
 			REQUIRED(action, CHAROID), REQUIRED(generation, INT8OID),
@@ -111,7 +122,24 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(handed_to, INT8OID), NULLABLE(committed_by, TEXTOID),
 			NULLABLE(member, TEXTOID), NULLABLE(metadata, TEXTOID),
 			NULLABLE(missed, INT8OID), NULLABLE(released, BOOLOID),
-			NULLABLE(incarnation, INT8OID)
+			NULLABLE(incarnation, INT8OID), NULLABLE(parked, INT8OID),
+			NULLABLE(delayed, INT8OID), NULLABLE(parked_due, TIMESTAMPTZOID),
+			NULLABLE(parked_keys, INT8OID), NULLABLE(parked_end, INT8OID),
+			NULLABLE(parked_in_hand, INT4OID), NULLABLE(delivered, INT4OID),
+			NULLABLE(failed, INT4OID), NULLABLE(repeats, INT4OID),
+			NULLABLE(failures, INT4OID), NULLABLE(probe_at, TIMESTAMPTZOID)
+	}},
+	[REGISTRY_PARKED] = {"parked_message", "parked_message_key", 15, {
+			PARKED_COLUMNS
+	}},
+	[REGISTRY_PARKED_DUE] = {"parked_message", "parked_message_due", 15, {
+			PARKED_COLUMNS
+	}},
+	[REGISTRY_FAILURE_POLICY] = {"failure_policy", "failure_policy_pkey", 8, {
+			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(max_attempts, INT4OID), REQUIRED(backoff, INT8OID),
+			REQUIRED(backoff_max, INT8OID), REQUIRED(hold, CHAROID),
+			NULLABLE(dead_letter, TEXTOID), REQUIRED(max_parked, INT8OID)
 	}},
 	[REGISTRY_MEMBER] = {"member", "member_pkey", 7, {
 			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),

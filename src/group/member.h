@@ -88,10 +88,12 @@ typedef struct WaitTarget
 	const int32 *partitions;	/* NULL: all */
 	int			npartitions;
 	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* partitions, as bits */
+	TimestampTz next;			/* when a parked message is due; 0: none is */
 } WaitTarget;
 
 extern void pgqueue_register_waiter(const WaitTarget *target);
 extern bool pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked);
+extern int64 pgqueue_wait_left(const WaitTarget *target, TimestampTz end);
 extern void pgqueue_wait_held(WaitTarget *target, int64 timeout);
 
 /* ---------------- take.c ---------------- */

@@ -85,7 +85,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 				Snapshot snapshot, MessageSink *sink, int64 *from)
 {
 	int32		partition = progress->partition;
-	int64		before = sink->taken;
+	int64		before = sink->taken + sink->passed;
 	int64		start;
 	int64		stopped_at;
 	ScanEnd		end;
@@ -102,7 +102,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 			break;
 		/* removed since the look at the log start, which is beyond it by now */
 		topic = pgqueue_topic_reload(topic);
-		if (sink->taken > before ||
+		if (sink->taken + sink->passed > before ||
 			pgqueue_log_start(topic, partition) <= *from)
 			offset_not_in_log(group, topic, partition, *from);
 	}
@@ -110,7 +110,7 @@ pgqueue_read_on(const ConsumerGroup *group, Topic *topic, Progress *progress,
 		progress->offset = *from;
 
 	/* no message was read: there is none, or the log ends before the offset */
-	if (sink->taken == before && *from > start &&
+	if (sink->taken + sink->passed == before && *from > start &&
 		pgqueue_behind_log_end(topic, partition, *from))
 		offset_not_in_log(group, topic, partition, *from);
 	return end;

@@ -8,15 +8,6 @@
  * UPDATE would do as well until a transaction holds an old snapshot; then
  * every version stays, and each read walks over all of them.
  *
- *   group_id int4 | topic_id int4 | partition int4 | paused bool | action char |
- *   generation int8 | committed_offset int8 | committed_at timestamptz |
- *   epoch int8 | handed_to int8 | committed_by text | member text |
- *   metadata text | missed int8 | released bool | incarnation int8
- *
- * A row holds the whole state of the group in the partition; columns that a
- * change leaves alone are carried over from the row before.  0, false and no
- * text are NULL, and take no room, in columns that may be NULL.
- *
  * Rows are read and written under the lock of (group, topic, partition), and
  * read as of now, with SnapshotSelf: src/README, sections 11 and 12.
  *
@@ -31,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
+#include "base/errors.h"
 #include "base/lock.h"
 #include "wait/wait.h"
 #include "topic/segment.h"
@@ -114,41 +106,6 @@ pgqueue_group_scan(RegistryScan *scan, RegistryTable table, int32 group,
 	pgqueue_registry_scan(scan, table, AccessShareLock, SnapshotSelf);
 }
 
-static char *
-get_text(const Datum *values, const bool *nulls, AttrNumber attr)
-{
-	return nulls[attr - 1] ? NULL : TextDatumGetCString(values[attr - 1]);
-}
-
-/* Read a row into *progress; strings are copied. */
-static void
-read_row(Relation rel, HeapTuple tuple, Progress *progress)
-{
-	Datum		values[PROGRESS_NATTS];
-	bool		nulls[PROGRESS_NATTS];
-
-	pgqueue_registry_read(rel, tuple, PROGRESS_NATTS, values, nulls);
-	progress->found = true;
-	progress->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	progress->paused = DatumGetBool(values[PROGRESS_ATTR_PAUSED - 1]);
-	progress->generation = DatumGetInt64(values[PROGRESS_ATTR_GENERATION - 1]);
-	progress->offset = DatumGetInt64(values[PROGRESS_ATTR_OFFSET - 1]);
-	progress->committed_at =
-		DatumGetTimestampTz(values[PROGRESS_ATTR_COMMITTED_AT - 1]);
-	progress->epoch = pgqueue_registry_int8(values, nulls, PROGRESS_ATTR_EPOCH);
-	progress->handed_to = pgqueue_registry_int8(values, nulls,
-												PROGRESS_ATTR_HANDED_TO);
-	progress->committed_by =
-		get_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY);
-	progress->member = get_text(values, nulls, PROGRESS_ATTR_MEMBER);
-	progress->metadata = get_text(values, nulls, PROGRESS_ATTR_METADATA);
-	progress->missed = pgqueue_registry_int8(values, nulls,
-											 PROGRESS_ATTR_MISSED);
-	progress->released = !nulls[PROGRESS_ATTR_RELEASED - 1];
-	progress->incarnation =
-		pgqueue_registry_int8(values, nulls, PROGRESS_ATTR_INCARNATION);
-}
-
 /* Judge an offset from an earlier incarnation: src/README, section 9. */
 static void
 judge_restored(Progress *progress)
@@ -176,7 +133,7 @@ pgqueue_progress_look(int32 group, const Topic *topic, int32 partition,
 	pgqueue_group_scan(&scan, REGISTRY_PROGRESS, group, topic->id, partition);
 	tuple = pgqueue_registry_previous(&scan);
 	if (HeapTupleIsValid(tuple))
-		read_row(scan.rel, tuple, progress);
+		pgqueue_progress_row_read(scan.rel, tuple, progress);
 	pgqueue_registry_end(&scan);
 	if (unlikely(progress->incarnation != 0 &&
 				 progress->incarnation != pgqueue_incarnation(topic)))
@@ -217,47 +174,6 @@ pgqueue_progress_lock_and_read(int32 group, Topic *topic, int32 partition,
 
 /* ---------------- writing ---------------- */
 
-static void
-put_number(Datum *values, bool *nulls, AttrNumber attr, int64 number)
-{
-	values[attr - 1] = Int64GetDatum(number);
-	nulls[attr - 1] = number == 0;
-}
-
-static void
-put_text(Datum *values, bool *nulls, AttrNumber attr, const char *text)
-{
-	values[attr - 1] = text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
-	nulls[attr - 1] = text == NULL;
-}
-
-static void
-insert_row(const Progress *progress, ProgressAction action)
-{
-	Datum		values[PROGRESS_NATTS];
-	bool		nulls[PROGRESS_NATTS] = {false};
-
-	values[PROGRESS_ATTR_GROUP - 1] = Int32GetDatum(progress->group_id);
-	values[PROGRESS_ATTR_TOPIC - 1] = Int32GetDatum(progress->topic->id);
-	values[PROGRESS_ATTR_PARTITION - 1] = Int32GetDatum(progress->partition);
-	values[PROGRESS_ATTR_PAUSED - 1] = BoolGetDatum(progress->paused);
-	values[PROGRESS_ATTR_ACTION - 1] = CharGetDatum(action);
-	values[PROGRESS_ATTR_GENERATION - 1] = Int64GetDatum(progress->generation);
-	values[PROGRESS_ATTR_OFFSET - 1] = Int64GetDatum(progress->offset);
-	values[PROGRESS_ATTR_COMMITTED_AT - 1] =
-		TimestampTzGetDatum(progress->committed_at);
-	put_number(values, nulls, PROGRESS_ATTR_EPOCH, progress->epoch);
-	put_number(values, nulls, PROGRESS_ATTR_HANDED_TO, progress->handed_to);
-	put_text(values, nulls, PROGRESS_ATTR_COMMITTED_BY, progress->committed_by);
-	put_text(values, nulls, PROGRESS_ATTR_MEMBER, progress->member);
-	put_text(values, nulls, PROGRESS_ATTR_METADATA, progress->metadata);
-	put_number(values, nulls, PROGRESS_ATTR_MISSED, progress->missed);
-	values[PROGRESS_ATTR_RELEASED - 1] = BoolGetDatum(progress->released);
-	nulls[PROGRESS_ATTR_RELEASED - 1] = !progress->released;
-	put_number(values, nulls, PROGRESS_ATTR_INCARNATION, progress->incarnation);
-	pgqueue_registry_insert(REGISTRY_PROGRESS, PROGRESS_NATTS, values, nulls);
-}
-
 /*
  * Write the group's new state in the partition: what the caller has read and
  * changed, the next generation and, if the offset is moved, role and time.
@@ -274,7 +190,8 @@ pgqueue_progress_write(Progress *progress, ProgressAction action)
 						  false);
 	progress->found = true;
 	progress->generation++;
-	if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
+	if (action != PROGRESS_HANDED && action != PROGRESS_PARKED &&
+		action != PROGRESS_UNMOVED)
 	{
 		progress->committed_at = GetCurrentTimestamp();
 		progress->committed_by = GetUserNameFromId(GetUserId(), false);
@@ -286,14 +203,39 @@ pgqueue_progress_write(Progress *progress, ProgressAction action)
 		pgqueue_incarnation_begin(topic, progress->partition);
 		progress->incarnation = pgqueue_incarnation(topic);
 	}
-	insert_row(progress, action);
+	pgqueue_progress_row_insert(progress, action);
 }
 
 /* Return true if a member, alive or not, has uncommitted messages. */
 bool
 pgqueue_in_hand(const Progress *progress)
 {
-	return progress->member != NULL && progress->handed_to > progress->offset;
+	return progress->member != NULL &&
+		(progress->handed_to > progress->offset || progress->in_hand > 0);
+}
+
+/*
+ * Check that a member has the messages of a partition in hand, by an epoch.
+ *
+ * Errors: QU004.
+ */
+void
+pgqueue_check_in_hand(const Progress *progress, const char *member,
+					  int64 epoch)
+{
+	if (progress->member != NULL && strcmp(progress->member, member) == 0 &&
+		progress->epoch == epoch)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_QUEUE_MEMBER_FENCED),
+			 errmsg("member \"%s\" was fenced from partition %d of topic \"%s\"",
+					member, progress->partition, progress->topic->name),
+			 progress->member == NULL ?
+			 errdetail("Its messages were taken back: epoch " INT64_FORMAT " is over.",
+					   epoch) :
+			 errdetail("The messages are in the hand of member \"%s\": epoch "
+					   INT64_FORMAT " is over.", progress->member, epoch),
+			 errhint("Other members may process the messages again. Continue with queue.poll().")));
 }
 
 /*
@@ -309,6 +251,7 @@ pgqueue_new_epoch(Progress *progress)
 	progress->epoch = Max(progress->epoch + 1, GetCurrentTimestamp());
 	progress->member = NULL;
 	progress->handed_to = 0;
+	progress->in_hand = 0;
 }
 
 /* ---------------- all of a group's rows ---------------- */
@@ -364,8 +307,8 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 }
 
 /*
- * Delete the members, assignments, progress and subscriptions of a group (-1: of
- * any) in a topic (-1: in any), as of now.
+ * Delete the members, assignments, parked messages, failure policies, progress and
+ * subscriptions of a group (-1: of any) in a topic (-1: in any), as of now.
  *
  * Locks: those that keep every member from polling for the group, and its
  * progress in all those partitions; or the topic's table, ACCESS EXCLUSIVE.
@@ -374,8 +317,8 @@ void
 pgqueue_group_rows_delete(int32 group, int32 topic_id)
 {
 	static const RegistryTable tables[] =
-		{REGISTRY_MEMBER, REGISTRY_ASSIGNMENT, REGISTRY_PROGRESS,
-		REGISTRY_SUBSCRIPTION};
+		{REGISTRY_MEMBER, REGISTRY_ASSIGNMENT, REGISTRY_PARKED,
+		REGISTRY_FAILURE_POLICY, REGISTRY_PROGRESS, REGISTRY_SUBSCRIPTION};
 
 	for (int i = 0; i < lengthof(tables); i++)
 	{

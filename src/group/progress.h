@@ -10,7 +10,7 @@
 
 #include "group/group.h"
 
-/* ---------------- progress.c ---------------- */
+/* ---------------- progress_row.c ---------------- */
 
 /* The state of a group in a partition. */
 typedef struct Progress
@@ -21,6 +21,7 @@ typedef struct Progress
 	bool		found;			/* there is a row */
 	TransactionId xmin;			/* of the transaction that wrote the row */
 	bool		paused;
+	char		action;			/* why it was written: ProgressAction */
 	int64		generation;
 	int64		offset;			/* next offset to read */
 	TimestampTz committed_at;	/* when it was moved ... */
@@ -32,6 +33,21 @@ typedef struct Progress
 	int64		missed;			/* offsets that retention took unread */
 	bool		released;		/* holds no messages until it is used again */
 	int64		incarnation;	/* of the offset's log; 0: the current one */
+
+	/* messages that are parked (parking.h) */
+	int64		parked;			/* their number ... */
+	int64		delayed;		/* ... and of those that only wait for their time */
+	TimestampTz due;			/* none is due before; 0: none is parked */
+	uint64		keys;			/* Bloom filter of the keys that are held */
+	int64		parked_end;		/* all lie before this offset */
+	int32		in_hand;		/* number of those that the member has in hand */
+
+	/* the last call that returned messages */
+	int32		delivered;		/* their number ... */
+	int32		failed;			/* ... and of those that were parked after it */
+	int32		repeats;		/* poll: times that they were returned before */
+	int32		failures;		/* in a row, while no message succeeded */
+	TimestampTz probe_at;		/* tripped, to try one message then; 0: not */
 	bool		lost;			/* offset is of an earlier one, and beyond ... */
 	int64		reach;			/* ... the last valid offset of that */
 } Progress;
@@ -45,6 +61,7 @@ typedef enum ProgressAction
 	PROGRESS_RESET = 'r',		/* reset_offsets */
 	PROGRESS_JUMPED = 'j',		/* consume, poll: to the log start */
 	PROGRESS_HANDED = 'h',		/* poll: handed to a member, offset unmoved */
+	PROGRESS_PARKED = 'p',		/* park, skip_parked, retry_parked: unmoved */
 	PROGRESS_UNMOVED = 'u'		/* pause, resume, leave, expire_group */
 } ProgressAction;
 
@@ -73,7 +90,25 @@ typedef enum ProgressAction
 #define PROGRESS_ATTR_MISSED		14
 #define PROGRESS_ATTR_RELEASED		15
 #define PROGRESS_ATTR_INCARNATION	16
-#define PROGRESS_NATTS				16
+#define PROGRESS_ATTR_PARKED		17
+#define PROGRESS_ATTR_DELAYED		18
+#define PROGRESS_ATTR_DUE			19
+#define PROGRESS_ATTR_KEYS			20
+#define PROGRESS_ATTR_PARKED_END	21
+#define PROGRESS_ATTR_IN_HAND		22
+#define PROGRESS_ATTR_DELIVERED		23
+#define PROGRESS_ATTR_FAILED		24
+#define PROGRESS_ATTR_REPEATS		25
+#define PROGRESS_ATTR_FAILURES		26
+#define PROGRESS_ATTR_PROBE_AT		27
+#define PROGRESS_NATTS				27
+
+extern void pgqueue_progress_row_read(Relation rel, HeapTuple tuple,
+									  Progress *progress);
+extern void pgqueue_progress_row_insert(const Progress *progress,
+										ProgressAction action);
+
+/* ---------------- progress.c ---------------- */
 
 typedef struct GroupPartition
 {
@@ -95,6 +130,8 @@ extern void pgqueue_progress_lock_and_read(int32 group, Topic *topic,
 										   int32 partition,
 										   Progress *progress);
 extern void pgqueue_progress_write(Progress *progress, ProgressAction action);
+extern void pgqueue_check_in_hand(const Progress *progress,
+								  const char *member, int64 epoch);
 extern bool pgqueue_in_hand(const Progress *progress);
 extern void pgqueue_new_epoch(Progress *progress);
 extern bool pgqueue_progress_any(int32 group, int32 topic_id);

@@ -26,6 +26,7 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
+#include "group/parking.h"
 #include "group/progress.h"
 
 /*
@@ -60,18 +61,22 @@ anything_there(const WaitTarget *target, Topic *topic, int32 partition,
 
 /*
  * Return true if a partition is ready.  Set *blocked if another transaction
- * prevents it, by its lock or by a message that it may still commit.
+ * prevents it, by its lock or by a message that it may still commit; *next, if it
+ * becomes ready by itself before, to that time.
  */
 static bool
 partition_ready(const WaitTarget *target, Topic *topic, int32 partition,
-				Snapshot snapshot, bool *blocked)
+				Snapshot snapshot, bool *blocked, TimestampTz *next)
 {
 	Progress	progress = {0};
+	bool		may_read;
 
 	if (target->group.id != 0)
 		pgqueue_progress_look(target->group.id, topic, partition, &progress);
 	if (!pgqueue_may_take(target, &progress) ||
-		!anything_there(target, topic, partition, &progress, snapshot, blocked))
+		(!pgqueue_parking_ready(&progress, &may_read, next) &&
+		 (!may_read || !anything_there(target, topic, partition, &progress,
+									   snapshot, blocked))))
 		return false;
 	/* an error, too, is told to the transaction that has the partition */
 	if (target->group.id != 0 &&
@@ -114,7 +119,7 @@ unused_bits(const Topic *topic)
  * Set *wanted to the partitions that the waiter may read, or come to own.
  */
 static bool
-topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
+topic_ready(WaitTarget *target, Topic *topic, Snapshot snapshot,
 			bool *blocked, uint64 *wanted)
 {
 	const int32 *partitions = target->partitions;
@@ -146,7 +151,8 @@ topic_ready(const WaitTarget *target, Topic *topic, Snapshot snapshot,
 		CHECK_FOR_INTERRUPTS();
 		/* one may have been assigned that this session does not know yet */
 		if (!pgqueue_partition_unused(topic, partitions[i]) &&
-			partition_ready(target, topic, partitions[i], snapshot, blocked))
+			partition_ready(target, topic, partitions[i], snapshot, blocked,
+							&target->next))
 			return true;
 	}
 	return false;
@@ -190,6 +196,7 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 		pgqueue_wait_again();
 	}
 	*blocked = false;
+	target->next = 0;
 	for (int i = 0; i < target->topics.n && !ready; i++)
 		ready = topic_ready(target,
 							pgqueue_topic_refresh(target->topics.topics[i]),
@@ -197,6 +204,18 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return ready;
+}
+
+/* Return the milliseconds to sleep until a time, or until something is due. */
+int64
+pgqueue_wait_left(const WaitTarget *target, TimestampTz end)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		left = TimestampDifferenceMilliseconds(now, end);
+
+	if (left > 0 && target->next != 0)
+		left = Min(left, TimestampDifferenceMilliseconds(now, target->next) + 1);
+	return left;
 }
 
 /*
@@ -222,7 +241,7 @@ pgqueue_wait_held(WaitTarget *target, int64 timeout)
 			snapshot = RegisterSnapshot(GetLatestSnapshot());
 			ready = pgqueue_ready(target, snapshot, &blocked);
 			UnregisterSnapshot(snapshot);
-			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+			left = pgqueue_wait_left(target, end);
 			if (ready || left <= 0)
 				break;
 			pgqueue_wait_sleep(left, blocked, target->wanted);

@@ -20,6 +20,7 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
+#include "group/parking.h"
 #include "group/progress.h"
 
 /* ---------------- arguments ---------------- */
@@ -155,77 +156,150 @@ lock_partition(Taker *taker, const Topic *topic, int32 partition)
 	return true;
 }
 
-/* Move the group's offset over the messages that were read. */
+/*
+ * Store what a call of consume has done: move the group's offset over the new
+ * messages that were read, if any.
+ */
 static void
-move_offset(Taker *taker, Progress *progress, int64 from, ScanEnd end)
+move_offset(Taker *taker, Progress *progress, bool read, int64 from,
+			ScanEnd end)
 {
 	if (progress->member != NULL)
 		pgqueue_new_epoch(progress);
-	if (progress->offset < from)
+	if (read && progress->offset < from)
 		pgqueue_jump(&taker->target.group, progress, from);
-	progress->offset = taker->sink.next;
+	if (read)
+		progress->offset = taker->sink.next;
 	progress->metadata = taker->metadata;
 	pgqueue_progress_write(progress, PROGRESS_CONSUMED);
 	pgqueue_note_progress(progress->group_id, progress->topic->id,
 						  progress->partition, end == SCAN_ENOUGH);
 }
 
-/* Put the messages that were read from an offset on into the member's hand. */
+/*
+ * Put what a call of poll has read from an offset on into the member's hand, beside
+ * the parked messages that are marked with its epoch.
+ */
 static void
-hand_out(Taker *taker, Progress *progress, int64 from)
+hand_out(Taker *taker, Progress *progress, bool read, int64 from)
 {
 	if (!progress->found)
 		pgqueue_progress_write(progress, PROGRESS_STARTED);
 	progress->epoch = taker->sink.epoch;
 	progress->member = taker->target.member;
-	progress->handed_to = taker->sink.next;
-	if (progress->offset < from)
+	progress->handed_to = read ? taker->sink.next : progress->offset;
+	if (read && progress->offset < from)
 		pgqueue_jump(&taker->target.group, progress, from);
 	else
 		pgqueue_progress_write(progress, PROGRESS_HANDED);
 }
 
 /*
- * Take messages of one partition.  Return false, with nothing changed, if
- * another transaction or member has the partition or nothing can be read.  A
- * member is handed again, by a new epoch, what it has in hand already.
+ * Read new messages after the parked ones.  Return true if any was read, be it to
+ * be parked at once.
+ */
+static bool
+read_new(Taker *taker, Topic *topic, Parking *parking, int64 *from,
+		 ScanEnd *end)
+{
+	MessageSink *sink = &taker->sink;
+	int64		before = sink->taken;
+	int64		left = sink->messages_left;
+	bool		read;
+
+	*end = SCAN_EXHAUSTED;
+	if (!pgqueue_parking_may_read(parking))
+		return false;
+	sink->messages_left = Min(left, parking->limit);
+	sink->sight = pgqueue_parked_on_sight;
+	sink->sight_arg = parking;
+	sink->watch = parking->progress->parked > 0;
+	sink->passed = 0;
+	*end = pgqueue_read_on(&taker->target.group, topic, parking->progress,
+						   taker->snapshot, sink, from);
+	sink->sight = NULL;
+	sink->messages_left = left - (sink->taken - before);
+	read = sink->taken > before || sink->passed > 0;
+	/* nothing of it is in hand */
+	if (sink->taken == before && read && taker->target.member != NULL)
+	{
+		parking->progress->offset = sink->next;
+		parking->changed = true;
+		return false;
+	}
+	return read;
+}
+
+/* Take messages of a partition that is locked.  Return true if any was returned. */
+static bool
+take_messages(Taker *taker, Topic *topic, Progress *progress)
+{
+	MessageSink *sink = &taker->sink;
+	int64		before = sink->taken;
+	bool		parked = progress->parked > 0;
+	bool		read = false;
+	int64		from = progress->offset;
+	ScanEnd		end = SCAN_EXHAUSTED;
+	Parking		parking;
+
+	sink->epoch = Max(progress->epoch + 1, GetCurrentTimestamp());
+	if (pgqueue_parking_begin(&parking, taker, topic, progress))
+	{
+		if (progress->parked > 0)
+			pgqueue_take_due(&parking);
+		topic = parking.topic;
+		read = read_new(taker, topic, &parking, &from, &end);
+	}
+	if (sink->taken > before || read)
+	{
+		/* else park counts them, by their offsets, so that the row is shorter */
+		progress->delivered = parked || parking.changed ?
+			sink->taken - before : 0;
+		progress->failed = 0;
+	}
+	else if (!parking.changed)
+		return false;
+	if (taker->target.member == NULL)
+		move_offset(taker, progress, read, from, end);
+	else if (sink->taken > before)
+		hand_out(taker, progress, read, from);
+	else
+		pgqueue_progress_write(progress, PROGRESS_PARKED);
+	return sink->taken > before;
+}
+
+/*
+ * Take messages of one partition.  Return false if another transaction or member
+ * has the partition or nothing can be returned.  A member is handed again, by a new
+ * epoch, what it has in hand already.
  *
  * Locks: the group's progress in the partition, to the end of the transaction,
- * if messages were taken; and, before the group's first row there, the group
- * against being dropped.
- * Errors: 40001, 55006, QU001.
+ * if messages were taken or parked; and, before the group's first row there, the
+ * group against being dropped.
+ * Errors: 40001, 55006, QU001; those of pgqueue_exhaust().
  */
 static bool
 take_partition(Taker *taker, Topic *topic, int32 partition)
 {
 	ConsumerGroup *group = &taker->target.group;
-	MessageSink *sink = &taker->sink;
-	int64		before = sink->taken;
 	Progress	progress;
+	int64		generation;
 
 	if (!lock_partition(taker, topic, partition))
 		return false;
 	pgqueue_group_check_same(group);
 	pgqueue_progress_read(group->id, topic, partition, &progress);
+	generation = progress.generation;
 	if (pgqueue_may_take(&taker->target, &progress) &&
 		(progress.found || pgqueue_group_lock_shared(group->id, false)))
 	{
 		bool		found = progress.found;
-		int64		from;
-		ScanEnd		end;
 
-		sink->epoch = Max(progress.epoch + 1, GetCurrentTimestamp());
-		sink->attempt = 1;
-		end = pgqueue_read_on(group, topic, &progress, taker->snapshot, sink,
-							  &from);
-		if (sink->taken > before)
-		{
-			if (taker->target.member == NULL)
-				move_offset(taker, &progress, from, end);
-			else
-				hand_out(taker, &progress, from);
+		if (take_messages(taker, topic, &progress))
 			return true;
-		}
+		/* something was written: keep the lock */
+		if (progress.generation != generation)
+			return false;
 		if (!found)
 			pgqueue_group_unlock_shared(group->id);
 	}

@@ -68,6 +68,10 @@ extern int32 pgqueue_next_sticky(Topic *topic);
 
 /* ---------------- result.c ---------------- */
 
+/* Return true to pass over a message; set *stop to read no more. */
+typedef bool (*MessageSight) (HeapTuple tuple, Relation leaf, void *arg,
+							  bool *stop);
+
 typedef struct MessageSink
 {
 	Datum		topic_name;
@@ -84,6 +88,10 @@ typedef struct MessageSink
 	int32		attempt;		/* of the messages that follow; -1: NULL */
 	ReturnSetInfo *rsinfo;
 	Oid			kept_open;		/* the last segment that rows point to */
+	MessageSight sight;			/* asked before a message is taken ... */
+	bool		watch;			/* ... even if it is not delayed */
+	void	   *sight_arg;
+	int64		passed;			/* messages that it has passed over */
 } MessageSink;
 
 extern void pgqueue_sink_init(MessageSink *sink, FunctionCallInfo fcinfo,

@@ -213,8 +213,22 @@ pgqueue_sink_receive(HeapTuple tuple, Relation leaf, void *arg)
 	MessageSink *sink = arg;
 	bool		limited = sink->bytes_left != PG_INT64_MAX;
 	TimestampTz deliver_at;
+	bool		delayed = log_deliver_at(tuple, &deliver_at);
 
-	if (sink->plain && !limited && !log_deliver_at(tuple, &deliver_at))
+	if (sink->sight != NULL && unlikely(sink->watch || delayed))
+	{
+		bool		stop = false;
+
+		if (sink->sight(tuple, leaf, sink->sight_arg, &stop))
+		{
+			sink->passed++;
+			sink->next = log_fixed(tuple->t_data)->offset + 1;
+			return true;
+		}
+		if (stop)
+			return false;
+	}
+	if (sink->plain && !limited && !delayed)
 		copy_row(sink, tuple);
 	else
 	{

@@ -1,0 +1,224 @@
+--
+-- Messages on which a consumer fails: queue.park, failure policies, dead letters, delays.
+--
+\getenv abs_srcdir PG_ABS_SRCDIR
+\i :abs_srcdir/sql/include/helpers.sql
+SET queue.autocommit_warning = off;
+-- Consume, fail on the values given, and say what was done.
+CREATE FUNCTION pg_temp.work(fails text[], max_messages int DEFAULT 100, delay interval DEFAULT '0 s') RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+    m record;
+    skip bigint[] := '{}';
+    behind bigint[];
+BEGIN
+    FOR m IN SELECT * FROM queue.consume_typed('g', 't', NULL::text, max_messages) LOOP
+        IF m."offset" = ANY (skip) THEN
+            RETURN NEXT format('%s left', m.value);
+        ELSIF m.value = ANY (fails) THEN
+            behind := queue.park('g', 't', m.partition, m."offset", m.value || ' is bad', 'P0001', delay);
+            RETURN NEXT format('%s failed (%s), behind %s', m.value, m.attempt, behind);
+            skip := skip || behind;
+        ELSE
+            RETURN NEXT format('%s done (%s)', m.value, m.attempt);
+        END IF;
+    END LOOP;
+END $$;
+CREATE VIEW pg_temp.parked AS
+    SELECT "offset", key, attempts, CASE WHEN due_at IS NULL THEN 'behind' WHEN due_at = 'infinity' THEN 'never' WHEN due_at <= now() THEN 'due' ELSE 'later' END AS due,
+           hash > 1 AS holds_key, sqlstate, error, first_failed_at IS NOT NULL AS failed, delayed
+      FROM queue.parked_message ORDER BY "offset";
+CREATE VIEW pg_temp.state AS
+    SELECT committed_offset, action, parked, delayed, parked_end, parked_due <= now() AS due, parked_keys IS NOT NULL AS keys
+      FROM queue.progress ORDER BY generation DESC LIMIT 1;
+
+SELECT queue.create_topic('t', 1, 'text');
+SELECT queue.create_topic('dead', 1, 'text');
+SELECT queue.create_group('g', 't');
+SELECT queue.set_failure_policy('g', 't', max_attempts => 3, dead_letter => 'dead');
+SELECT count(queue.produce('t', coalesce(k, 'n') || i, k)) FROM generate_series(1, 2) i, unnest(ARRAY['a', 'b', NULL]) k;
+SELECT count(queue.produce('t', 'x', headers => '{"n": 1}')) FROM generate_series(1, 2);
+
+-- One key waits, the others go on.
+SELECT * FROM pg_temp.work('{a1}', delay => '1 h');
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.state;
+-- What comes later of the key is parked on sight.
+SELECT count(queue.produce('t', k || i, k)) FROM generate_series(3, 4) i, unnest(ARRAY['a', 'b']) k;
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.parked;
+-- A rollback gives everything back.
+SELECT queue.retry_parked('g', 't', 0, 0);
+BEGIN;
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.parked;
+ROLLBACK;
+SELECT * FROM pg_temp.state;
+SELECT * FROM pg_temp.parked;
+-- So does a savepoint.
+BEGIN;
+SAVEPOINT s;
+SELECT * FROM pg_temp.work('{a1}');
+ROLLBACK TO s;
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{a1}');
+COMMIT;
+SELECT * FROM pg_temp.parked;
+-- In parts, and in the order of the key.
+SELECT * FROM pg_temp.work('{}', 2);
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{}', 1);
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.state;
+SELECT * FROM pg_temp.work('{}');
+
+-- A dead letter; the key goes on in the same call.
+SELECT count(queue.produce('t', v, 'a', '{"mine": true}')) FROM unnest(ARRAY['bad', 'good']) v;
+SELECT * FROM pg_temp.work('{bad}');
+SELECT * FROM pg_temp.work('{bad}');
+SELECT count(*) FROM topic.dead;
+SELECT * FROM pg_temp.work('{bad}');
+SELECT partition, key, value, headers - 'dlq.first_failed_at' AS headers, headers ? 'dlq.first_failed_at' AS since FROM topic.dead;
+SELECT * FROM pg_temp.state;
+
+-- Without a topic for them: it stays, and holds its key, until an operator acts.
+SELECT queue.set_failure_policy('g', 't', max_attempts => 1);
+SELECT count(queue.produce('t', v, 'a')) FROM unnest(ARRAY['bad', 'behind', 'next']) v;
+SELECT * FROM pg_temp.work('{bad}');
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{}');
+SELECT queue.skip_parked('g', 't', 0, 0), queue.retry_parked('g', 't', 0, 0);
+SELECT queue.skip_parked('g', 't', 0, (SELECT max("offset") - 2 FROM topic.t));
+SELECT * FROM pg_temp.work('{behind}');
+SELECT * FROM pg_temp.parked;
+SELECT queue.retry_parked('g', 't', 0, (SELECT max("offset") - 1 FROM topic.t));
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.state;
+
+-- Nor can a topic that is gone take them.
+SELECT queue.create_topic('other', 1, 'text');
+SELECT queue.set_failure_policy('g', 't', max_attempts => 1, dead_letter => 'other');
+SELECT queue.drop_topic('other');
+SELECT count(queue.produce('t', 'bad', 'a'));
+SELECT * FROM pg_temp.work('{bad}');
+SELECT * FROM pg_temp.parked;
+SELECT queue.skip_parked('g', 't', 0, (SELECT max("offset") FROM topic.t));
+
+-- hold: nothing, or the partition.
+SELECT queue.set_failure_policy('g', 't', hold => 'none');
+SELECT count(queue.produce('t', v, 'a')) FROM unnest(ARRAY['bad', 'good']) v;
+SELECT * FROM pg_temp.work('{bad}');
+SELECT * FROM pg_temp.parked;
+SELECT count(queue.produce('t', 'a', 'a'));
+SELECT * FROM pg_temp.work('{}');
+SELECT queue.set_failure_policy('g', 't', hold => 'partition');
+SELECT count(queue.produce('t', k || ' ' || i, k)) FROM generate_series(1, 2) i, unnest(ARRAY['a', 'b']) k;
+SELECT * FROM pg_temp.work('{a 1}');
+SELECT count(queue.produce('t', 'late', 'c'));
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{}', 2);
+-- What was parked keeps to what held then.
+SELECT queue.set_failure_policy('g', 't', hold => 'none');
+SELECT * FROM pg_temp.work('{}', 1);
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.state;
+
+-- What is not an attempt; a failure with a pause of its own.
+SELECT queue.set_failure_policy('g', 't', max_attempts => 1);
+SELECT count(queue.produce('t', 'x', 'a'));
+BEGIN;
+SELECT queue.park('g', 't', partition, "offset", counts => false, delay => '1 h') FROM queue.consume_typed('g', 't', NULL::text);
+COMMIT;
+SELECT * FROM pg_temp.parked;
+-- reset_offsets forgets it, or reads it again.
+SELECT old_offset < new_offset AS forward, forgotten FROM queue.reset_offsets('g', 't', to_latest => true, dry_run => true);
+SELECT forgotten FROM queue.reset_offsets('g', 't', shift_by => -1);
+SELECT * FROM pg_temp.state;
+SELECT * FROM pg_temp.work('{}');
+
+-- Delayed messages hold nothing, and come when it is time.
+SELECT count(queue.produce('t', v, 'a', deliver_at => now() + d)) FROM (VALUES ('soon', interval '0 s'), ('late', '1 h'), ('later', '2 h')) x (v, d);
+SELECT count(queue.produce('t', 'now', 'a'));
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.state;
+SELECT queue.retry_parked('g', 't', 0, (SELECT max("offset") FROM topic.t WHERE value = 'late'));
+SELECT * FROM pg_temp.work('{late}');
+SELECT * FROM pg_temp.parked;
+SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+
+-- Errors.
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', 0, 0)$$);
+SELECT pg_temp.error_of($$SELECT queue.park('nobody', 't', 0, 0)$$);
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', 0, 0, member => 'm')$$);
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', 0, 0, member => 'm', epoch => 1)$$);
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', 1, 0)$$);
+SELECT count(queue.produce('t', 'x', 'a'));
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', partition, "offset" - 1) FROM queue.consume_typed('g', 't', NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', partition, "offset"), queue.park('g', 't', partition, "offset") FROM queue.consume_typed('g', 't', NULL::text)$$);
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', max_attempts => 0)$$);
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', backoff => '-1 s')$$);
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', backoff => '1 h')$$);
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', hold => 'all')$$);
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', dead_letter => 't')$$);
+SELECT queue.create_topic('numbers', 1, 'int');
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', dead_letter => 'numbers')$$);
+SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', dead_letter => 'none')$$);
+SELECT queue.drop_failure_policy('g', 't'), queue.drop_failure_policy('g', 't');
+
+-- 20 failures of different keys in a row, and no success: tripped.
+SELECT queue.set_failure_policy('g', 't', max_attempts => 1, dead_letter => 'dead', backoff => '1 h', backoff_max => '1 h');
+SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+SELECT count(queue.produce('t', 'p' || i, 'k' || i)) FROM generate_series(1, 30) i;
+SELECT count(*) FILTER (WHERE w LIKE '% failed %') AS failed FROM pg_temp.work(ARRAY(SELECT 'p' || i FROM generate_series(1, 25) i), 10) w;
+SELECT count(*) FILTER (WHERE w LIKE '% failed %') AS failed FROM pg_temp.work(ARRAY(SELECT 'p' || i FROM generate_series(1, 25) i), 10) w;
+SELECT count(*) FROM topic.dead;
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.work('{}');
+SELECT failures, probe_at > now() AS tripped FROM queue.progress ORDER BY generation DESC LIMIT 1;
+-- The probe fails, and is no attempt; another succeeds.
+UPDATE queue.progress SET probe_at = now();
+SELECT * FROM pg_temp.work('{p21}', delay => '1 h');
+SELECT * FROM pg_temp.parked;
+UPDATE queue.progress SET probe_at = now();
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.work('{}');
+SELECT failures, probe_at FROM queue.progress ORDER BY generation DESC LIMIT 1;
+
+-- Too many are parked: no new ones.
+SELECT forgotten > 0 AS forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+SELECT queue.set_failure_policy('g', 't', max_parked => 2);
+SELECT count(queue.produce('t', k || i, k)) FROM generate_series(1, 3) i, unnest(ARRAY['a', 'b']) k;
+SELECT * FROM pg_temp.work('{a1}', 1, '1 h');
+SELECT * FROM pg_temp.work('{}', 2);
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.parked;
+SELECT queue.skip_parked('g', 't', 0, (SELECT min("offset") FROM pg_temp.parked));
+SELECT * FROM pg_temp.work('{}');
+
+-- What a poll hands out.
+SELECT queue.set_failure_policy('g', 't', max_attempts => 2, dead_letter => 'dead');
+SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+SELECT count(queue.produce('t', k || i, k)) FROM generate_series(1, 2) i, unnest(ARRAY['a', 'b']) k;
+SELECT count(*) FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
+SELECT queue.log_end('t', 0) AS e \gset
+SELECT max(epoch) AS epoch FROM queue.progress \gset
+SELECT queue.park('g', 't', 0, :e - 4, 'bad', 'P0001', '0 s', member => 'm', epoch => :epoch) = ARRAY[:e - 2]::bigint[] AS behind;
+SELECT queue.commit_offset('g', 't', 0, :e, 'm', :epoch);
+SELECT count(*), min(attempts), max(attempts) FROM queue.parked_message;
+SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
+SELECT max(epoch) AS epoch FROM queue.progress \gset
+SELECT pg_temp.error_of(format('SELECT queue.skip_parked(%L, %L, 0, %s)', 'g', 't', :e - 4)) LIKE '55006%' AS in_hand;
+SELECT queue.commit_offset('g', 't', 0, :e - 3, 'm', :epoch);
+SELECT "offset" = :e - 2 AS second, attempts FROM queue.parked_message;
+-- Not committed: it comes again, and then no more.
+SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
+SELECT key, value, headers -> 'dlq.attempts' AS attempts FROM topic.dead ORDER BY "offset" DESC LIMIT 1;
+SELECT parked, parked_in_hand FROM queue.progress ORDER BY generation DESC LIMIT 1;
+
+SELECT queue.drop_group('g');
+SELECT count(*) FROM queue.parked_message;
+SELECT count(*) FROM queue.failure_policy;
+SELECT queue.drop_topic('t'), queue.drop_topic('dead'), queue.drop_topic('numbers');

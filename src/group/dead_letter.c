@@ -1,0 +1,151 @@
+/*-------------------------------------------------------------------------
+ *
+ * dead_letter.c
+ *	  What becomes of a message whose attempts are used up: a dead letter, or it
+ *	  stays parked until an operator acts.
+ *
+ * A dead letter is appended in the transaction that gives the message up.  It has
+ * the message's key and value, the same partition number and, beside its headers,
+ * what failed.  If it cannot be appended for a reason that the consumer cannot
+ * mend (the topic is gone, or its type differs), the message stays parked: it must
+ * not be lost, nor keep its group from going on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/base.h"
+#include "log/log.h"
+#include "topic/message.h"
+#include "topic/topic.h"
+#include "group/parking.h"
+
+static void
+add_string(StringInfo json, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	appendStringInfo(json, "%c\"dlq.%s\": ", json->len == 0 ? '{' : ',', name);
+	escape_json(json, value);
+}
+
+static void
+add_number(StringInfo json, const char *name, int64 value)
+{
+	appendStringInfo(json, "%c\"dlq.%s\": " INT64_FORMAT,
+					 json->len == 0 ? '{' : ',', name, value);
+}
+
+/* Return the headers of a dead letter: those of its message, and what failed. */
+static Datum
+dead_headers(const ConsumerGroup *group, const Progress *progress,
+			 const Parked *row, Datum headers, bool isnull)
+{
+	StringInfoData json;
+	Datum		more;
+	const char *since = row->first_failed_at == 0 ? NULL :
+		DatumGetCString(DirectFunctionCall1(timestamptz_out,
+											TimestampTzGetDatum(row->first_failed_at)));
+
+	initStringInfo(&json);
+	add_string(&json, "topic", progress->topic->name);
+	add_number(&json, "partition", progress->partition);
+	add_number(&json, "offset", row->offset);
+	add_string(&json, "group", group->name);
+	add_number(&json, "attempts", row->attempts);
+	add_string(&json, "sqlstate", row->sqlstate);
+	add_string(&json, "error", row->error);
+	add_string(&json, "first_failed_at", since);
+	appendStringInfoChar(&json, '}');
+	more = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	return isnull ? more : DirectFunctionCall2(jsonb_concat, headers, more);
+}
+
+/* Return why a topic cannot take the dead letters of another, or NULL. */
+static const char *
+why_not(const Topic *dead, const Topic *topic)
+{
+	if (dead == NULL)
+		return _("It does not exist.");
+	if (dead->broken != NULL)
+		return dead->broken;
+	if (dead->value_type != topic->value_type)
+		return _("Its values have another type.");
+	if (pg_class_aclcheck(dead->view, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
+		return _("The consumer's role has no INSERT right on it.");
+	return NULL;
+}
+
+static void
+append_dead_letter(const ConsumerGroup *group, const Progress *progress,
+				   Topic *dead, HeapTuple message, const Parked *row)
+{
+	Datum		values[LOG_NATTS];
+	bool		nulls[LOG_NATTS];
+	HeapTuple	record;
+
+	heap_deform_tuple(message, progress->topic->desc, values, nulls);
+	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
+		if (!nulls[i] && TupleDescAttr(progress->topic->desc, i)->attlen == -1)
+			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
+	values[LOG_ATTR_HEADERS - 1] =
+		dead_headers(group, progress, row, values[LOG_ATTR_HEADERS - 1],
+					 nulls[LOG_ATTR_HEADERS - 1]);
+	nulls[LOG_ATTR_HEADERS - 1] = false;
+	pgqueue_check_message(dead, values, nulls);
+	record = pgqueue_form_record(dead->desc,
+								 progress->partition % dead->npartitions,
+								 values, nulls);
+	pgqueue_append(dead, progress->partition % dead->npartitions, &record, 1);
+}
+
+/*
+ * Give a message up: append it to the policy's topic of dead letters, and delete
+ * its row, if it is stored.  Return false if it stays parked instead, with a row
+ * that is due never.
+ *
+ * Locks: the group's progress in the partition; the caller writes it then.
+ * Errors: those of an INSERT into that topic, such as 23514.
+ */
+bool
+pgqueue_exhaust(const ConsumerGroup *group, Topic *topic, Progress *progress,
+				const FailurePolicy *policy, HeapTuple message, Parked *row)
+{
+	bool		stored = ItemPointerIsValid(&row->tid);
+	Topic	   *dead;
+	const char *reason;
+
+	if (policy->dead_letter != NULL)
+	{
+		dead = pgqueue_topic_find(policy->dead_letter);
+		reason = why_not(dead, topic);
+		if (reason == NULL)
+		{
+			append_dead_letter(group, progress, dead, message, row);
+			if (stored)
+				pgqueue_parked_delete(progress, row);
+			return true;
+		}
+		ereport(WARNING,
+				(errmsg("topic \"%s\" cannot take the dead letters of topic \"%s\"",
+						policy->dead_letter, topic->name),
+				 errdetail_internal("%s", reason),
+				 errhint("The messages stay parked. Mend the topic or queue.set_failure_policy(), and call queue.retry_parked().")));
+	}
+	row->due = DUE_NEVER;
+	row->epoch = 0;
+	if (stored)
+		pgqueue_parked_replace(progress, row);
+	else
+		pgqueue_parked_insert(progress, row);
+	return false;
+}
