@@ -316,6 +316,19 @@ COMMENT ON COLUMN queue.failure_policy.hold IS 'What waits while a message is pa
 COMMENT ON COLUMN queue.failure_policy.dead_letter IS 'Name of the topic of dead letters; NULL: none.';
 COMMENT ON COLUMN queue.failure_policy.max_parked IS 'With so many failed messages in a partition the group reads no new ones there.';
 
+CREATE TABLE queue.replayed (
+    topic_id    int         NOT NULL,
+    partition   int         NOT NULL,
+    "offset"    bigint      NOT NULL,
+    replayed_at timestamptz NOT NULL,
+    CONSTRAINT replayed_pkey PRIMARY KEY (topic_id, partition, "offset")
+);
+COMMENT ON TABLE queue.replayed IS 'Dead letters whose messages queue.replay() has given back to their group.';
+COMMENT ON COLUMN queue.replayed.topic_id IS 'Topic of the dead letter.';
+COMMENT ON COLUMN queue.replayed.partition IS 'Partition of the dead letter.';
+COMMENT ON COLUMN queue.replayed."offset" IS 'Offset of the dead letter.';
+COMMENT ON COLUMN queue.replayed.replayed_at IS 'When.';
+
 CREATE TABLE queue.member (
     group_id   int         NOT NULL,
     topic_id   int         NOT NULL,
@@ -496,6 +509,7 @@ SELECT pg_catalog.pg_extension_config_dump('queue.consumer_group_group_id_seq', 
 SELECT pg_catalog.pg_extension_config_dump('queue.progress', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.parked_message', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.failure_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.replayed', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_producer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.producer_due', '');
@@ -511,7 +525,7 @@ COMMENT ON SEQUENCE queue.producer_producer_id_seq IS 'Numbers of producers.';
 REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenance_log,
     queue.maintenance_error, queue.persistent_maintenance,
     queue.consumer_group, queue.progress, queue.parked_message,
-    queue.failure_policy, queue.member, queue.assignment,
+    queue.failure_policy, queue.replayed, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
     queue.producer_history, queue.dedupe_bucket, queue.subscription FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
@@ -1194,6 +1208,20 @@ AS 'MODULE_PATHNAME', 'pgqueue_retry_parked'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.retry_parked(text, text, int, bigint) IS
 'Makes a parked message due at once, with all its attempts before it. Returns false if it is not parked.';
+
+CREATE FUNCTION queue.replay(
+    consumer_group text,
+    dead_letter    text,
+    key            text        DEFAULT NULL,
+    sqlstate       text        DEFAULT NULL,
+    since          timestamptz DEFAULT NULL,
+    until          timestamptz DEFAULT NULL,
+    max_messages   bigint      DEFAULT NULL
+) RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgqueue_replay'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.replay(text, text, text, text, timestamptz, timestamptz, bigint) IS
+'Gives a group the messages of its dead letters once more, and returns their number; other groups see nothing of it. Each dead letter is replayed once.';
 
 CREATE FUNCTION queue.leave(consumer_group text, topic text, member text)
 RETURNS boolean

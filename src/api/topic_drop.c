@@ -21,6 +21,7 @@
 #include "topic/topic_row.h"
 #include "producer/dedupe.h"
 #include "producer/producer.h"
+#include "group/parking.h"
 #include "group/progress.h"
 #include "api/api.h"
 
@@ -118,6 +119,7 @@ forget_users(Topic *topic)
 	pgqueue_checkpoints_delete(topic);
 	pgqueue_incarnations_delete(topic);
 	pgqueue_group_rows_delete(-1, topic->id);
+	pgqueue_replayed_delete(topic->id);
 }
 
 /*

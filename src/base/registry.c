@@ -135,6 +135,10 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 	[REGISTRY_PARKED_DUE] = {"parked_message", "parked_message_due", 15, {
 			PARKED_COLUMNS
 	}},
+	[REGISTRY_REPLAYED] = {"replayed", "replayed_pkey", 4, {
+			REQUIRED(topic_id, INT4OID), REQUIRED(partition, INT4OID),
+			REQUIRED(offset, INT8OID), REQUIRED(replayed_at, TIMESTAMPTZOID)
+	}},
 	[REGISTRY_FAILURE_POLICY] = {"failure_policy", "failure_policy_pkey", 8, {
 			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
 			REQUIRED(max_attempts, INT4OID), REQUIRED(backoff, INT8OID),

@@ -18,9 +18,11 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/base.h"
@@ -28,6 +30,13 @@
 #include "topic/message.h"
 #include "topic/topic.h"
 #include "group/parking.h"
+
+/* Columns of queue.replayed; its index has the first three. */
+#define REPLAYED_ATTR_TOPIC		1
+#define REPLAYED_ATTR_PARTITION	2
+#define REPLAYED_ATTR_OFFSET	3
+#define REPLAYED_ATTR_AT		4
+#define REPLAYED_NATTS			4
 
 static void
 add_string(StringInfo json, const char *name, const char *value)
@@ -101,6 +110,7 @@ append_dead_letter(const ConsumerGroup *group, const Progress *progress,
 		dead_headers(group, progress, row, values[LOG_ATTR_HEADERS - 1],
 					 nulls[LOG_ATTR_HEADERS - 1]);
 	nulls[LOG_ATTR_HEADERS - 1] = false;
+	nulls[LOG_ATTR_DELIVER_AT - 1] = true;
 	pgqueue_check_message(dead, values, nulls);
 	record = pgqueue_form_record(dead->desc,
 								 progress->partition % dead->npartitions,
@@ -148,4 +158,47 @@ pgqueue_exhaust(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	else
 		pgqueue_parked_insert(progress, row);
 	return false;
+}
+
+/* ---------------- replayed ---------------- */
+
+/*
+ * Return true if a dead letter was not replayed before, and note that it is now.
+ *
+ * Locks: the progress, in the partition of its message, of the group whose it is.
+ */
+bool
+pgqueue_mark_replayed(int32 topic_id, int32 partition, int64 offset)
+{
+	RegistryScan scan = {0};
+	bool		found;
+	bool		nulls[REPLAYED_NATTS] = {false};
+	Datum		values[REPLAYED_NATTS] = {
+		Int32GetDatum(topic_id), Int32GetDatum(partition),
+		Int64GetDatum(offset), TimestampTzGetDatum(GetCurrentTimestamp())
+	};
+
+	pgqueue_registry_key_int4(&scan, REPLAYED_ATTR_TOPIC, topic_id);
+	pgqueue_registry_key_int4(&scan, REPLAYED_ATTR_PARTITION, partition);
+	pgqueue_registry_key(&scan, REPLAYED_ATTR_OFFSET, BTEqualStrategyNumber,
+						 F_INT8EQ, Int64GetDatum(offset));
+	pgqueue_registry_scan(&scan, REGISTRY_REPLAYED, AccessShareLock,
+						  SnapshotSelf);
+	found = HeapTupleIsValid(pgqueue_registry_next(&scan));
+	pgqueue_registry_end(&scan);
+	if (!found)
+		pgqueue_registry_insert(REGISTRY_REPLAYED, REPLAYED_NATTS, values, nulls);
+	return !found;
+}
+
+/* Forget what was replayed of a topic.  Locks: its table, ACCESS EXCLUSIVE. */
+void
+pgqueue_replayed_delete(int32 topic_id)
+{
+	RegistryScan scan = {0};
+
+	pgqueue_registry_key_int4(&scan, REPLAYED_ATTR_TOPIC, topic_id);
+	pgqueue_registry_scan(&scan, REGISTRY_REPLAYED, RowExclusiveLock,
+						  SnapshotSelf);
+	(void) pgqueue_registry_delete(&scan);
 }

@@ -10,7 +10,7 @@
  *
  * consume deletes the rows of what it returns; park, in the same transaction, finds
  * the attempts so far in the version that was deleted.  poll marks them with its
- * epoch, and commit_offset deletes them.  Proof: src/README, section 16.
+ * epoch, and commit_offset deletes them.  Proof: src/README, section 12a.
  *
  *-------------------------------------------------------------------------
  */

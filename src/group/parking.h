@@ -154,5 +154,8 @@ extern int64 *pgqueue_park(const ConsumerGroup *group, Topic *topic,
 extern bool pgqueue_exhaust(const ConsumerGroup *group, Topic *topic,
 							Progress *progress, const FailurePolicy *policy,
 							HeapTuple message, Parked *row);
+extern bool pgqueue_mark_replayed(int32 topic_id, int32 partition,
+								  int64 offset);
+extern void pgqueue_replayed_delete(int32 topic_id);
 
 #endif							/* QUEUE_PARKING_H */
