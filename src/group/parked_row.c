@@ -81,7 +81,9 @@ filter_bits(int64 hash)
 bool
 pgqueue_key_may_be_held(const Progress *progress, int64 hash)
 {
-	return (progress->keys & filter_bits(hash)) != 0;
+	uint64		bits = filter_bits(hash);
+
+	return bits != 0 && (progress->keys & bits) == bits;
 }
 
 /* ---------------- scanning ---------------- */
