@@ -310,7 +310,8 @@ read_rate(Walk *walk, float8 *rate)
 		action = DatumGetChar(column(walk, PROGRESS_ATTR_ACTION));
 		time = DatumGetTimestampTz(column(walk, PROGRESS_ATTR_COMMITTED_AT));
 		rows++;
-		if (action != PROGRESS_HANDED && action != PROGRESS_UNMOVED)
+		if (action != PROGRESS_HANDED && action != PROGRESS_PARKED &&
+			action != PROGRESS_UNMOVED)
 			moves++;
 		if (moves > RATE_ROWS || rows > RATE_ROWS_SEEN ||
 			(moves > 1 && walk->now - time > RATE_SECONDS * USECS_PER_SEC))

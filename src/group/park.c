@@ -228,17 +228,6 @@ row_of_member(Park *park, int64 offset)
 		park->row.attempts = progress->repeats;
 }
 
-/* Return what a message holds while it is parked, by the policy. */
-static int64
-hash_by_policy(const Park *park)
-{
-	if (park->policy.hold == HOLD_PARTITION)
-		return HOLDS_PARTITION;
-	if (park->policy.hold == HOLD_KEY && park->key != NULL)
-		return pgqueue_key_hash(park->key);
-	return HOLDS_NOTHING;
-}
-
 /* Return true if the attempts of the message are used up by this failure. */
 static bool
 count_attempt(Park *park, const Failure *failure)
@@ -251,7 +240,7 @@ count_attempt(Park *park, const Failure *failure)
 		row->hash = HOLDS_NOTHING;
 	row->delayed = false;
 	if (row->hash == HOLDS_NOTHING)
-		row->hash = hash_by_policy(park);
+		row->hash = pgqueue_hash_by_policy(&park->policy, park->key);
 	row->key = park->key;
 	row->epoch = 0;
 	row->sqlstate = failure->sqlstate == NULL ? NULL :

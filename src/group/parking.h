@@ -36,6 +36,7 @@ extern void pgqueue_policy_read(int32 group, int32 topic_id,
 extern void pgqueue_policy_write(int32 group, int32 topic_id,
 								 const FailurePolicy *policy);
 extern bool pgqueue_policy_delete(int32 group, int32 topic_id);
+extern int64 pgqueue_hash_by_policy(const FailurePolicy *policy, text *key);
 extern TimestampTz pgqueue_backoff_end(const FailurePolicy *policy,
 									   int32 attempts);
 

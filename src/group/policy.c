@@ -134,6 +134,17 @@ pgqueue_policy_delete(int32 group, int32 topic_id)
 	return found;
 }
 
+/* Return what a message with a key (or NULL) holds while it is parked. */
+int64
+pgqueue_hash_by_policy(const FailurePolicy *policy, text *key)
+{
+	if (policy->hold == HOLD_PARTITION)
+		return HOLDS_PARTITION;
+	if (policy->hold == HOLD_KEY && key != NULL)
+		return pgqueue_key_hash(key);
+	return HOLDS_NOTHING;
+}
+
 /*
  * Return when a message that failed for the nth time is due: after backoff *
  * 2^(n - 1), at most backoff_max, plus or minus 20 percent.

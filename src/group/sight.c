@@ -31,6 +31,7 @@ exhaust_repeated(Parking *parking)
 {
 	Progress   *progress = parking->progress;
 	Found		place;
+	HeapTuple	message;
 	Parked		row = {.attempts = progress->repeats,
 		.first_failed_at = GetCurrentTimestamp(),
 		.error = _("The messages were handed out, and neither committed nor parked.")};
@@ -40,14 +41,13 @@ exhaust_repeated(Parking *parking)
 							&place) == SCAN_GONE || !place.found)
 		return;
 	row.offset = place.offset;
-	row.key = NULL;
+	message = pgqueue_parked_message(parking->topic, progress->partition,
+									 place.offset, parking->taker->snapshot);
+	row.key = pgqueue_message_key(parking->topic, message);
+	row.hash = pgqueue_hash_by_policy(pgqueue_parking_policy(parking), row.key);
 	ItemPointerSetInvalid(&row.tid);
 	(void) pgqueue_exhaust(&parking->taker->target.group, parking->topic,
-						   progress, pgqueue_parking_policy(parking),
-						   pgqueue_parked_message(parking->topic,
-												  progress->partition,
-												  place.offset,
-												  parking->taker->snapshot),
+						   progress, pgqueue_parking_policy(parking), message,
 						   &row);
 	progress->offset = place.offset + 1;
 	progress->repeats = 0;

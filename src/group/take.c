@@ -238,7 +238,8 @@ take_messages(Taker *taker, Topic *topic, Progress *progress)
 	int64		before = sink->taken;
 	bool		parked = progress->parked > 0;
 	bool		read = false;
-	int64		from = progress->offset;
+	int64		offset = progress->offset;
+	int64		from = offset;
 	ScanEnd		end = SCAN_EXHAUSTED;
 	Parking		parking;
 
@@ -264,7 +265,8 @@ take_messages(Taker *taker, Topic *topic, Progress *progress)
 	else if (sink->taken > before)
 		hand_out(taker, progress, read, from);
 	else
-		pgqueue_progress_write(progress, PROGRESS_PARKED);
+		pgqueue_progress_write(progress, progress->offset == offset ?
+							   PROGRESS_PARKED : PROGRESS_CONSUMED);
 	return sink->taken > before;
 }
 
