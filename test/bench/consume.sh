@@ -1,11 +1,14 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Consuming: against a sequential scan and an index range scan, in the server
-# and to a client; the end of a long partition.  Sourced by run.sh.
+# and to a client; the end of a long partition; behind delayed messages.  Sourced by
+# run.sh.
 
 : "${DRAIN_MESSAGES:=1000000}"  # read by each consume run
 : "${LARGE_MESSAGES:=10000000}" # the long partition
 : "${SMALL_MESSAGES:=10000}"    # the short one
 : "${TAIL_CALLS:=50}"           # consumes of 100 from the end
+: "${DELAYED_MESSAGES:=1000000}" # due tomorrow
+: "${BEHIND_MESSAGES:=500000}"  # read behind them
 
 # The same messages three times: the topic, a heap with the log's own columns,
 # that heap with a primary key.  Vacuumed, so that none has hint bits to set.
@@ -210,4 +213,48 @@ bench_consume_tail()
 	compare consume_tail 'consume of 100 from the end of 10 million : of 10 thousand' \
 		'calls/s' '>= 0.90' consume_large_tail consume_small_tail
 	sql "SELECT queue.drop_topic('large')" >/dev/null
+}
+
+# ----------------------------------------------------------------------
+# Behind delayed messages
+# ----------------------------------------------------------------------
+
+# make_passed_topic name deliver_at: DELAYED_MESSAGES that a group has passed
+make_passed_topic()
+{
+	fresh_topic "$1"
+	sql "INSERT INTO topic.$1 (key, value, deliver_at)
+		SELECT key, value, $2 FROM sample, generate_series(1, $DELAYED_MESSAGES / 1000)"
+	sql "SELECT queue.create_group('passed', '$1', 'earliest')" >/dev/null
+	sql "DO \$\$ BEGIN
+		WHILE EXISTS (SELECT FROM queue.consumer_groups
+			WHERE consumer_group = 'passed' AND topic = '$1'
+			AND current_offset IS DISTINCT FROM $DELAYED_MESSAGES)
+		LOOP
+			PERFORM count(*) FROM queue.consume_typed('passed', '$1', NULL::text, 10000);
+			COMMIT;
+		END LOOP;
+	END \$\$"
+}
+
+consume_behind()
+{
+	local DRAIN_MESSAGES=$BEHIND_MESSAGES page=${consume_page/\{group\}/passed}
+	fill_topic "$1" "$BEHIND_MESSAGES"
+	sql CHECKPOINT
+	read_rate "$(read_loop "${page/drain/$1}")"
+}
+
+bench_consume_delayed()
+{
+	make_passed_topic late "now() + interval '1 day'"
+	make_passed_topic prompt NULL
+	expect 'delayed messages' "$DELAYED_MESSAGES" 'SELECT count(*) FROM queue.parked_message'
+	sql 'VACUUM ANALYZE'
+	command_of consume_delayed queue "$(read_loop "${consume_page/drain/late}")"
+	command_of consume_delayed without "$(read_loop "${consume_page/drain/prompt}")"
+	compare consume_delayed "consume of 1,000, $DELAYED_MESSAGES delayed before them : without" \
+		'messages/s' '>= 0.95' 'consume_behind late' 'consume_behind prompt'
+	sql "SELECT queue.drop_topic(t) FROM unnest(ARRAY['late', 'prompt']) t" >/dev/null
+	sql "SELECT queue.drop_group('passed')" >/dev/null
 }
