@@ -72,6 +72,21 @@ SELECT * FROM pg_temp.work('{}');
 SELECT * FROM pg_temp.state;
 SELECT * FROM pg_temp.work('{}');
 
+-- What became due when those before it were returned waits again when one of them fails.
+SELECT count(queue.produce('t', 'a' || i, 'a')) FROM generate_series(5, 8) i;
+SELECT * FROM pg_temp.work('{a5}', 100, '0 s');
+SELECT * FROM pg_temp.work('{a5}', 2, '1 h');
+SELECT * FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{}');
+-- So does one that has failed before an earlier one.
+SELECT queue.retry_parked('g', 't', 0, (SELECT min("offset") FROM pg_temp.parked));
+BEGIN;
+SELECT queue.park('g', 't', partition, "offset", delay => '0 s') FROM (SELECT * FROM queue.consume_typed('g', 't', NULL::text) ORDER BY "offset" DESC LIMIT 2 OFFSET 2) m;
+COMMIT;
+SELECT "offset" - min("offset") OVER () AS "offset", attempts, due FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.state;
+
 -- A dead letter; the key goes on in the same call.
 SELECT count(queue.produce('t', v, 'a', '{"mine": true}')) FROM unnest(ARRAY['bad', 'good']) v;
 SELECT * FROM pg_temp.work('{bad}');
@@ -146,6 +161,17 @@ SELECT * FROM pg_temp.state;
 SELECT queue.retry_parked('g', 't', 0, (SELECT max("offset") FROM topic.t WHERE value = 'late'));
 SELECT * FROM pg_temp.work('{late}');
 SELECT * FROM pg_temp.parked;
+-- A delayed message waits behind those of its key that are parked and lie before it; it does not wait behind later ones.
+SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+SELECT count(queue.produce('t', v, 'a', deliver_at => now() + d)) FROM (VALUES ('early', interval '1 h'), ('bad', NULL), ('late', '1 h')) x (v, d);
+SELECT * FROM pg_temp.work('{bad}', delay => '1 h');
+SELECT queue.log_end('t', 0) AS e \gset
+UPDATE queue.parked_message SET due_at = '2020-01-01' WHERE delayed;
+UPDATE queue.progress SET parked_due = '2020-01-01';
+SELECT * FROM pg_temp.work('{}');
+SELECT * FROM pg_temp.parked;
+SELECT queue.skip_parked('g', 't', 0, :e - 2);
+SELECT * FROM pg_temp.work('{}');
 SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
 
 -- Errors.

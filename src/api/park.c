@@ -264,7 +264,9 @@ act_on_parked(FunctionCallInfo fcinfo, bool skip)
 	}
 	else if (row.due != DUE_BEHIND)
 	{
-		row.due = GetCurrentTimestamp();
+		row.due = pgqueue_parked_holds(&progress, row.hash, row.key,
+									   row.offset) ?
+			DUE_BEHIND : GetCurrentTimestamp();
 		row.attempts = 0;
 		row.epoch = 0;
 		progress.delayed -= row.delayed;

@@ -44,6 +44,7 @@ typedef struct Park
 	int64		new_to;			/* ... to before this offset */
 	CommandId	after;			/* the call's deletions come after this one */
 	bool		after_any;		/* or there was none before */
+	Snapshot	snapshot;
 	HeapTuple	message;
 	text	   *key;
 	Parked		row;			/* of the message */
@@ -136,10 +137,19 @@ add_skip(Park *park, int64 offset)
 	park->skip[park->nskip++] = offset;
 }
 
+/* Return true if a message is parked, by its offset and its key, or NULL. */
+static bool
+is_parked(const Park *park, text *key, int64 offset)
+{
+	Parked		row;
+
+	return pgqueue_parked_find(&park->progress, key, offset, &row);
+}
+
 /*
  * Find the row that a message had before the call deleted it; the last one, with
  * the most attempts.  Of a hash and an offset (-1: behind park->row's, each of which
- * is parked again).
+ * is parked again, unless the call has only changed its row).
  */
 static bool
 find_deleted(Park *park, int64 hash, int64 offset, Parked *found)
@@ -174,7 +184,7 @@ find_deleted(Park *park, int64 hash, int64 offset, Parked *found)
 				*found = rows[i];
 			continue;
 		}
-		if (i > 0 && rows[i].offset == rows[i - 1].offset)
+		if (is_parked(park, rows[i].key, rows[i].offset))
 			continue;
 		rows[i].due = DUE_BEHIND;
 		rows[i].epoch = 0;
@@ -291,24 +301,22 @@ park_new_behind(Park *park)
 
 	if (from < park->new_to)
 		(void) pgqueue_scan(park->topic, park->progress.partition, from,
-							GetActiveSnapshot(), collect_new, park,
-							&stopped_at);
+							park->snapshot, collect_new, park, &stopped_at);
 	for (int i = first; i < park->nskip; i++)
 	{
 		Parked		row = {.hash = park->row.hash,.key = park->key,
 		.offset = park->skip[i]};
-		Parked		other;
 
 		if (row.hash == HOLDS_PARTITION)
 		{
 			HeapTuple	message =
 				pgqueue_parked_message(park->topic, park->progress.partition,
-									   row.offset, GetActiveSnapshot());
+									   row.offset, park->snapshot);
 
 			row.key = pgqueue_message_key(park->topic, message);
 		}
 		/* on sight, or by this transaction */
-		if (pgqueue_parked_find(&park->progress, row.key, row.offset, &other))
+		if (is_parked(park, row.key, row.offset))
 			continue;
 		pgqueue_parked_insert(&park->progress, &row);
 		park->skip[n++] = row.offset;
@@ -316,31 +324,46 @@ park_new_behind(Park *park)
 	park->nskip = n;
 }
 
-/* Take what the member has in hand of the key back, and let it wait. */
+/*
+ * Let all that is parked of the key behind the message wait for it: what the member
+ * has in hand is taken back; and what has become due, since those before it were
+ * returned, is not any more.  Those that are given up stay so.
+ */
 static void
-take_back_behind(Park *park)
+hold_back_behind(Park *park)
 {
 	Progress   *progress = &park->progress;
 	RegistryScan scan = {0};
+	Parked	   *rows = NULL;
 	Parked		row;
-	int			n = park->nskip;
+	int			n = 0;
 
 	pgqueue_parked_scan(&scan, progress, park->row.hash, -1, SnapshotSelf);
 	while (pgqueue_parked_next(&scan, &row))
-		if (row.offset > park->row.offset && row.epoch != 0 &&
-			row.epoch == progress->epoch &&
-			pgqueue_same_hold(&row, park->row.hash, park->key))
-			add_skip(park, row.offset);
+	{
+		bool		in_hand = park->by_member && row.epoch != 0 &&
+			row.epoch == progress->epoch;
+
+		if (row.offset <= park->row.offset ||
+			!pgqueue_same_hold(&row, park->row.hash, park->key) ||
+			row.due == DUE_NEVER || (row.due == DUE_BEHIND && !in_hand))
+			continue;
+		rows = rows == NULL ? palloc(sizeof(Parked)) :
+			repalloc(rows, (n + 1) * sizeof(Parked));
+		rows[n++] = row;
+		if (!in_hand)
+			continue;
+		add_skip(park, row.offset);
+		rows[n - 1].attempts--;
+		progress->in_hand--;
+	}
 	pgqueue_registry_end(&scan);
-	for (int i = n; i < park->nskip; i++)
-		if (pgqueue_parked_find(progress, park->key, park->skip[i], &row))
-		{
-			row.epoch = 0;
-			row.attempts--;
-			row.due = DUE_BEHIND;
-			progress->in_hand--;
-			pgqueue_parked_replace(progress, &row);
-		}
+	for (int i = 0; i < n; i++)
+	{
+		rows[i].epoch = 0;
+		rows[i].due = DUE_BEHIND;
+		pgqueue_parked_replace(progress, &rows[i]);
+	}
 }
 
 static bool
@@ -361,7 +384,7 @@ count_new(Park *park)
 	int64		stopped_at;
 
 	(void) pgqueue_scan(park->topic, park->progress.partition, park->new_from,
-						GetActiveSnapshot(), count_one, park, &stopped_at);
+						park->snapshot, count_one, park, &stopped_at);
 }
 
 static void
@@ -369,9 +392,8 @@ park_behind(Park *park)
 {
 	if (park->row.hash == HOLDS_NOTHING)
 		return;
-	if (park->by_member)
-		take_back_behind(park);
-	else
+	hold_back_behind(park);
+	if (!park->by_member)
 		(void) find_deleted(park, park->row.hash, -1, NULL);
 	park_new_behind(park);
 }
@@ -393,7 +415,6 @@ pgqueue_park(const ConsumerGroup *group, Topic *topic, int32 partition,
 			 const Failure *failure, int *n)
 {
 	Park		park = {.group = group,.by_member = member != NULL};
-	Parked		row;
 
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	park.topic = topic = pgqueue_topic_refresh(topic);
@@ -402,13 +423,14 @@ pgqueue_park(const ConsumerGroup *group, Topic *topic, int32 partition,
 		pgqueue_check_in_hand(&park.progress, member, epoch);
 	pgqueue_policy_read(group->id, topic->id, &park.policy);
 	park.row.offset = offset;
+	/* as consume reads what is due; a statement's may be older */
+	park.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	park.message = pgqueue_parked_message(topic, partition, offset,
-										  GetActiveSnapshot());
+										  park.snapshot);
 	if (park.message == NULL)
 		not_returned(&park, offset);
 	park.key = pgqueue_message_key(topic, park.message);
-	if (!park.by_member &&
-		pgqueue_parked_find(&park.progress, park.key, offset, &row))
+	if (!park.by_member && is_parked(&park, park.key, offset))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the message at offset " INT64_FORMAT " of partition %d of topic \"%s\" is parked already",
@@ -429,6 +451,7 @@ pgqueue_park(const ConsumerGroup *group, Topic *topic, int32 partition,
 	if (park.progress.failed == 0 && park.progress.delivered == 0)
 		count_new(&park);
 	park.progress.failed += 1 + park.nskip;
+	UnregisterSnapshot(park.snapshot);
 	pgqueue_parked_settle(&park.progress);
 	pgqueue_progress_write(&park.progress, PROGRESS_PARKED);
 	*n = park.nskip;

@@ -197,9 +197,15 @@ list_due(Parking *parking, int64 max, DueList *list)
 		scan = (RegistryScan) {0};
 		pgqueue_parked_scan(&scan, progress, head.hash, -1, SnapshotSelf);
 		while (list->n < max && pgqueue_parked_next(&scan, &row))
-			if (row.due == DUE_BEHIND && row.offset > head.offset &&
-				pgqueue_same_hold(&row, head.hash, head.key))
+		{
+			if (row.offset <= head.offset ||
+				!pgqueue_same_hold(&row, head.hash, head.key))
+				continue;
+			if (row.due == DUE_BEHIND)
 				add_due(list, &row);
+			else if (row.due > parking->now)
+				break;			/* the rest waits behind this one */
+		}
 		pgqueue_registry_end(&scan);
 	}
 	qsort(list->due, list->n, sizeof(Due), compare_due);
@@ -221,12 +227,15 @@ receive_due(HeapTuple tuple, Relation leaf, void *arg)
 		due->message = heap_copytuple(tuple);
 	else
 	{
-		if (due->row.delayed)
-			due->key = pgqueue_message_key(parking->topic, tuple);
-		due->held = due->key != NULL &&
-			pgqueue_parked_holds(parking->progress,
-								 pgqueue_key_hash(due->key), due->key,
-								 PG_INT64_MAX);
+		text	   *key = due->row.delayed ?
+			pgqueue_message_key(parking->topic, tuple) : NULL;
+
+		/* by those before it in the log, which so come before it */
+		due->held = key != NULL &&
+			pgqueue_parked_holds(parking->progress, pgqueue_key_hash(key),
+								 key, due->row.offset);
+		if (due->held)
+			due->key = DatumGetTextPCopy(PointerGetDatum(key));
 		if (!due->held)
 		{
 			sink->attempt = due->row.attempts + 1;
@@ -266,8 +275,8 @@ return_due(Parking *parking, Due *due)
 	parking->topic = pgqueue_topic_refresh(parking->topic);
 	if (is_in_log(parking->topic, progress, &due->row))
 		(void) pgqueue_scan(parking->topic, progress->partition,
-							due->row.offset, parking->taker->snapshot,
-							receive_due, due, &stopped_at);
+							due->row.offset, parking->snapshot, receive_due,
+							due, &stopped_at);
 	return sink->messages_left > 0 &&
 		(!due->found || due->returned || due->used_up || due->held);
 }
@@ -346,8 +355,11 @@ pgqueue_take_due(Parking *parking)
 	parking->changed = true;
 	list_due(parking, Min(Min(sink->messages_left, parking->limit), MAX_DUE),
 			 &list);
+	/* a statement's snapshot may be older than what others have parked */
+	parking->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	while (n < list.n && return_due(parking, &list.due[n++]))
 		;
+	UnregisterSnapshot(parking->snapshot);
 	for (int i = 0; i < list.n; i++)
 	{
 		Due		   *due = &list.due[i];

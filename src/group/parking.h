@@ -114,6 +114,7 @@ typedef struct Parking
 	FailurePolicy policy;
 	bool		policy_known;
 	TimestampTz now;
+	Snapshot	snapshot;		/* to read due messages with */
 	bool		changed;		/* rows were written */
 	int64		limit;			/* new messages that it may return yet */
 } Parking;
