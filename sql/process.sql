@@ -121,12 +121,15 @@ UNLISTEN *;
 CREATE ROLE regress_other;
 CREATE FUNCTION become(m queue.message) RETURNS void LANGUAGE plpgsql AS $$BEGIN SET ROLE regress_other; END$$;
 SELECT queue.subscribe('leaves', 'orders', 'become(queue.message)');
-CALL queue.process('leaves', 'orders');
+CALL queue.process('leaves', 'orders', 1);
+SELECT DISTINCT sqlstate, error FROM queue.parked_message;
 SELECT current_user = session_user AS same;
 DROP ROLE regress_other;
 -- It cannot commit.
 CREATE OR REPLACE FUNCTION become(m queue.message) RETURNS void LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$;
-CALL queue.process('leaves', 'orders');
+SELECT FROM queue.reset_offsets('leaves', 'orders', to_earliest => true);
+CALL queue.process('leaves', 'orders', 1);
+SELECT DISTINCT sqlstate, error FROM queue.parked_message;
 
 -- A handler that uses the queue: it produces, with a sequence; consumes for its own
 -- group; ends its own subscription; drops its group, or its topic.

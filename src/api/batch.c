@@ -26,9 +26,17 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
+#include "group/parking.h"
 #include "group/subscription.h"
 #include "api/api.h"
 #include "api/process.h"
+
+/*
+ * Messages of a transaction at most that are handled each in a subtransaction of
+ * its own: as many ids of subtransactions as other sessions can read without
+ * looking them up on disk, less some that the handler may need.
+ */
+#define MAX_EACH	50
 
 /* ---------------- the subscription ---------------- */
 
@@ -108,8 +116,16 @@ take(Process *process, Batch *batch, EState *estate)
 	rsinfo->setDesc = batch->desc;
 	rsinfo->setResult = batch->rows;
 	rsinfo->econtext = GetPerTupleExprContext(estate);
-	pgqueue_sink_rows(&taker->sink, rsinfo, batch->subscription->batch);
+	pgqueue_sink_rows(&taker->sink, rsinfo,
+					  process->each ?
+					  Min(batch->subscription->batch, MAX_EACH) :
+					  batch->subscription->batch);
 	taker->target = process->target;
+	if (process->each)
+	{
+		taker->target.partitions = &process->partition;
+		taker->target.npartitions = 1;
+	}
 	taker->snapshot = GetActiveSnapshot();
 	pgqueue_sink_topic(&taker->sink, process->target.topics.topics[0], "%s %s");
 	if (!pgqueue_consume_any(taker))
@@ -118,12 +134,147 @@ take(Process *process, Batch *batch, EState *estate)
 	return true;
 }
 
+/* ---------------- handling ---------------- */
+
+/* Return a column of the message in the batch's slot. */
+static Datum
+column(Batch *batch, AttrNumber attr)
+{
+	bool		isnull;
+
+	return slot_getattr(batch->slot, attr, &isnull);
+}
+
+/* Read the next message into the slot.  Return false if there is none. */
+static bool
+look_ahead(Batch *batch)
+{
+	batch->ahead = tuplestore_gettupleslot(batch->rows, true, false,
+										   batch->slot);
+	return batch->ahead;
+}
+
+/* Errors: one that tells nothing of the message that was being handled. */
+static void
+check_failure(ErrorData *error, bool expired)
+{
+	if (!expired && (pgqueue_is_cancel(error) || pgqueue_is_outage(error)))
+		ReThrowError(error);
+}
+
+/* Offsets of messages that were parked behind one that failed. */
+typedef struct Skipped
+{
+	int64	   *offsets;
+	int			n;
+} Skipped;
+
+static bool
+is_skipped(const Skipped *skipped, int64 offset)
+{
+	for (int i = 0; i < skipped->n; i++)
+		if (skipped->offsets[i] == offset)
+			return true;
+	return false;
+}
+
+/* Park a message on which the handler has failed, and what waits behind it. */
+static void
+park(Process *process, int64 offset, const ErrorData *error, Skipped *skipped)
+{
+	Failure		failure = {
+		.error = error->message,
+		.sqlstate = unpack_sql_state(error->sqlerrcode),
+		.delay = -1,
+		.counts = true
+	};
+	int			n;
+	int64	   *behind = pgqueue_park(&process->target.group,
+									  process->target.topics.topics[0],
+									  process->partition, offset, NULL, 0,
+									  &failure, &n);
+
+	process->parked_now++;
+	if (n == 0)
+		return;
+	skipped->offsets = skipped->offsets == NULL ? palloc(n * sizeof(int64)) :
+		repalloc(skipped->offsets, (skipped->n + n) * sizeof(int64));
+	memcpy(skipped->offsets + skipped->n, behind, n * sizeof(int64));
+	skipped->n += n;
+}
+
+/*
+ * Handle each message in a subtransaction of its own, and park those on which the
+ * handler fails.
+ *
+ * Errors: those that tell nothing of a message, and those of pgqueue_park().
+ */
+static void
+handle_each(Process *process, Batch *batch)
+{
+	Skipped		skipped = {0};
+
+	tuplestore_rescan(batch->rows);
+	while (look_ahead(batch))
+	{
+		int64		offset = DatumGetInt64(column(batch, 3));
+		ErrorData  *error;
+		bool		expired;
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_skipped(&skipped, offset))
+			continue;
+		error = pgqueue_handle(batch, 1, &expired);
+		if (error == NULL)
+		{
+			process->handled_now++;
+			continue;
+		}
+		check_failure(error, expired);
+		park(process, offset, error, &skipped);
+	}
+}
+
+/*
+ * Hand the messages to the handler: all in one subtransaction and, if that fails,
+ * each in one of its own.
+ */
+static BatchOutcome
+handle(Process *process, Batch *batch)
+{
+	bool		each = process->each;
+
+	process->each = false;
+	if (!each)
+	{
+		bool		expired;
+		ErrorData  *error = pgqueue_handle(batch, batch->n, &expired);
+
+		if (error == NULL)
+		{
+			process->handled_now = batch->n;
+			return BATCH_DONE;
+		}
+		check_failure(error, expired);
+		tuplestore_rescan(batch->rows);
+		(void) look_ahead(batch);
+		process->partition = DatumGetInt32(column(batch, 2));
+		process->each = batch->n > MAX_EACH;
+		if (process->each)
+			return BATCH_FAILED;
+	}
+	handle_each(process, batch);
+	return BATCH_DONE;
+}
+
 /*
  * Do one transaction, in the current one, of which an active snapshot is the
- * first.  After an error the caller rolls the transaction back.
+ * first.  The caller then commits it or rolls it back; after an error it rolls it
+ * back.
  *
  * Locks: those of consume, and the subscription's, to the end of the transaction.
- * Errors: those of consume and of the handler; 42501 without the right to process.
+ * Errors: those of consume, and those of the handler that tell nothing of the
+ * messages; 42501 without the right to process.
  */
 BatchOutcome
 pgqueue_process_batch(Process *process)
@@ -135,24 +286,23 @@ pgqueue_process_batch(Process *process)
 
 	MemoryContextReset(process->per_batch);
 	old = MemoryContextSwitchTo(process->per_batch);
+	process->handled_now = process->parked_now = 0;
 	if (read_subscription(process, &subscription))
 	{
 		EState	   *estate = CreateExecutorState();
 
-		outcome = BATCH_EMPTY;
 		if (take(process, &batch, estate))
 		{
-			bool		expired;
-			ErrorData  *error;
-
 			/* the handler sees that the offset has moved */
 			CommandCounterIncrement();
-			error = pgqueue_handle(&batch, batch.n, &expired);
-			if (error != NULL)
-				ReThrowError(error);
-			outcome = BATCH_DONE;
-			process->batches++;
-			process->messages += batch.n;
+			outcome = handle(process, &batch);
+		}
+		else
+		{
+			/* messages may have been parked on sight */
+			outcome = TransactionIdIsValid(GetTopTransactionIdIfAny()) ?
+				BATCH_MOVED : BATCH_EMPTY;
+			process->each = false;
 		}
 		FreeExecutorState(estate);
 	}

@@ -97,14 +97,52 @@ timer_check(int64 ms)
 				 errmsg("canceling the handler due to its timeout")));
 }
 
+/* ---------------- errors ---------------- */
+
+/*
+ * Return true if an error cancels the caller.  The handler can raise the same
+ * SQLSTATE, but not from ProcessInterrupts().
+ */
+bool
+pgqueue_is_cancel(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->funcname != NULL &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
+/*
+ * Return true if an error tells that a transaction may succeed later as it is: a
+ * conflict with another transaction, a lock, a lack of resources, an end or a
+ * restart of a server, a connection.
+ */
+bool
+pgqueue_is_outage(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_CONNECTION_EXCEPTION:
+			return true;
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return error->sqlerrcode != ERRCODE_QUERY_CANCELED;
+		default:
+			return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+				error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+				error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
 /* ---------------- calls ---------------- */
 
 /* Return the next message, in the current memory context. */
 static Datum
 next_message(Batch *batch)
 {
-	if (!tuplestore_gettupleslot(batch->rows, true, false, batch->slot))
+	if (!batch->ahead &&
+		!tuplestore_gettupleslot(batch->rows, true, false, batch->slot))
 		elog(ERROR, "message is missing");
+	batch->ahead = false;
 	return ExecFetchSlotHeapTupleDatum(batch->slot);
 }
 
@@ -122,12 +160,16 @@ call(FmgrInfo *function, Datum argument)
 	pgstat_end_function_usage(&usage, true);
 }
 
-/* Check the constraints that are deferred, and fire the triggers. */
+/*
+ * SET CONSTRAINTS ALL: IMMEDIATE checks those that are deferred, and fires their
+ * triggers; it lasts to the end of the transaction.
+ */
 static void
-fire_deferred(void)
+set_constraints(bool deferred)
 {
 	ConstraintsSetStmt *set = makeNode(ConstraintsSetStmt);
 
+	set->deferred = deferred;
 	AfterTriggerSetState(set);
 }
 
@@ -192,12 +234,18 @@ call_handler(void *arg)
 	SetUserIdAndSecContext(user, security | SECURITY_LOCAL_USERID_CHANGE);
 	nest = NewGUCNestLevel();
 	fmgr_info(batch->handler->function, &function);
+	/*
+	 * There is no way back to the constraints' own settings.  Those that are
+	 * immediate by default wait for the end of this message now, too.
+	 */
+	if (batch->checked)
+		set_constraints(true);
 	timer_begin(batch->subscription->timeout);
 	if (batch->handler->whole_batch)
 		call_with_array(&function, batch, task->n);
 	else
 		call_with_each(&function, batch, task->n);
-	fire_deferred();
+	set_constraints(false);
 	timer_check(batch->subscription->timeout);
 	AtEOXact_GUC(false, nest);
 	SetUserIdAndSecContext(user, security);
@@ -214,6 +262,7 @@ pgqueue_handle(Batch *batch, int n, bool *handler_expired)
 	int64		limit = batch->subscription->timeout;
 	ErrorData  *error = pgqueue_any_error(call_handler, &(Call) {batch, n});
 
+	batch->checked |= error == NULL;
 	*handler_expired = timer_end(limit) && error != NULL &&
 		error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	if (*handler_expired)

@@ -38,28 +38,6 @@ PG_FUNCTION_INFO_V1(pgqueue_process);
 /* Repetitions in a row from which on a WARNING tells of them. */
 #define REPETITIONS_TO_TELL 5
 
-/*
- * Return true if an error tells that a transaction may succeed later as it is: a
- * conflict with another transaction, a lock, a lack of resources, an end or a
- * restart of a server, a connection.
- */
-static bool
-is_outage(const ErrorData *error)
-{
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_CONNECTION_EXCEPTION:
-			return true;
-		case ERRCODE_OPERATOR_INTERVENTION:
-			return error->sqlerrcode != ERRCODE_QUERY_CANCELED;
-		default:
-			return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-				error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
-				error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
 /* Sleep before the next repetition, without a snapshot. */
 static void
 back_off(int repetitions)
@@ -79,7 +57,21 @@ back_off(int repetitions)
 	}
 }
 
-/* Do one transaction.  Return the error of an outage, after it was rolled back. */
+/*
+ * Return true if an error tells that the group or the topic may have been dropped
+ * since the subscription was read: then there is none any more.
+ */
+static bool
+may_be_dropped(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT ||
+		error->sqlerrcode == ERRCODE_OBJECT_IN_USE;
+}
+
+/*
+ * Do one transaction.  Return the error of an outage, or one that may_be_dropped(),
+ * after the transaction was rolled back.
+ */
 static ErrorData *
 try_batch(Process *process, BatchOutcome *outcome)
 {
@@ -90,13 +82,16 @@ try_batch(Process *process, BatchOutcome *outcome)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		*outcome = pgqueue_process_batch(process);
 		PopActiveSnapshot();
-		process->commit();
+		if (*outcome == BATCH_FAILED)
+			process->rollback();
+		else
+			process->commit();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(process->context);
 		error = CopyErrorData();
-		if (!is_outage(error))
+		if (!pgqueue_is_outage(error) && !may_be_dropped(error))
 			PG_RE_THROW();
 		FlushErrorState();
 		while (ActiveSnapshotSet())
@@ -114,10 +109,19 @@ do_batch(Process *process)
 {
 	BatchOutcome outcome = BATCH_ENDED;
 	ErrorData  *error;
+	bool		looked_again = false;
 	int			repetitions = 0;
 
 	while ((error = try_batch(process, &outcome)) != NULL)
 	{
+		process->each = false;
+		if (may_be_dropped(error))
+		{
+			if (looked_again)
+				ReThrowError(error);
+			looked_again = true;
+			continue;
+		}
 		ereport(++repetitions < REPETITIONS_TO_TELL ? DEBUG1 : WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("messages of topic \"%s\" are processed again: %s",
@@ -126,7 +130,39 @@ do_batch(Process *process)
 		FreeErrorData(error);
 		back_off(repetitions);
 	}
+	if (outcome == BATCH_DONE)
+	{
+		process->batches++;
+		process->messages += process->handled_now;
+		process->parked += process->parked_now;
+	}
 	return outcome;
+}
+
+/* Wait for messages, between two transactions. */
+static void
+wait_for_more(Process *process, int64 ms)
+{
+	PG_TRY();
+	{
+		pgqueue_wait_outside(&process->target, ms, process->commit);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(process->context);
+		error = CopyErrorData();
+		/* the next transaction will find no subscription */
+		if (!may_be_dropped(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		while (ActiveSnapshotSet())
+			PopActiveSnapshot();
+		process->rollback();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(process->context);
 }
 
 /*
@@ -145,7 +181,7 @@ pgqueue_process_all(Process *process, int64 max_batches, int64 max_wait)
 
 		if (outcome == BATCH_ENDED)
 			break;
-		if (outcome == BATCH_DONE)
+		if (outcome != BATCH_EMPTY)
 		{
 			idle_since = 0;
 			continue;
@@ -157,7 +193,7 @@ pgqueue_process_all(Process *process, int64 max_batches, int64 max_wait)
 		left = max_wait - (GetCurrentTimestamp() - idle_since) / 1000;
 		if (left <= 0)
 			break;
-		pgqueue_wait_outside(&process->target, left, process->commit);
+		wait_for_more(process, left);
 	}
 }
 

@@ -41,17 +41,25 @@ typedef struct Batch
 	Tuplestorestate *rows;
 	TupleTableSlot *slot;
 	int			n;
+	bool		ahead;			/* the next message is in the slot */
+	bool		checked;		/* constraints were, and are immediate since */
 } Batch;
 
 extern ErrorData *pgqueue_handle(Batch *batch, int n, bool *handler_expired);
+extern bool pgqueue_is_cancel(const ErrorData *error);
+extern bool pgqueue_is_outage(const ErrorData *error);
 
 /* ---------------- batch.c ---------------- */
 
 typedef enum BatchOutcome
 {
-	BATCH_DONE,					/* to be committed */
-	BATCH_EMPTY,				/* there was nothing to take */
-	BATCH_ENDED					/* the subscription is gone */
+	BATCH_DONE,					/* to be committed: messages were handled */
+	BATCH_MOVED,				/* to be committed: none was, but rows written */
+	BATCH_EMPTY,				/* to be committed: there was nothing to take */
+	BATCH_ENDED,				/* to be committed: the subscription is gone */
+	BATCH_FAILED				/* to be rolled back: it is too large to be
+								 * handled message by message; the next will
+								 * be small enough */
 } BatchOutcome;
 
 /* What a session, or a worker, processes. */
@@ -61,6 +69,8 @@ typedef struct Process
 	int32		group_id;
 	int32		topic_id;
 	Handler		handler;		/* as of the last transaction */
+	bool		each;			/* the next batch is small, of ... */
+	int32		partition;		/* ... this partition, each message alone */
 	MemoryContext context;		/* of all transactions ... */
 	MemoryContext per_batch;	/* ... and of one */
 
@@ -68,10 +78,14 @@ typedef struct Process
 	void		(*commit) (void);
 	void		(*rollback) (void);
 
-	/* counters */
+	/* counters, of what was committed */
 	int64		batches;
 	int64		messages;
 	int64		parked;
+
+	/* of the transaction under way */
+	int			handled_now;
+	int			parked_now;
 } Process;
 
 extern BatchOutcome pgqueue_process_batch(Process *process);
