@@ -19,6 +19,9 @@
 #include "group/parking.h"
 #include "group/progress.h"
 
+/* Messages that a call parks on sight, if it has others to return. */
+#define MAX_PASSED 10000
+
 /* After so many repetitions of poll, messages come one by one. */
 #define ONE_BY_ONE 2
 
@@ -95,6 +98,12 @@ pgqueue_parked_on_sight(HeapTuple tuple, Relation leaf, void *arg, bool *stop)
 	Parked		row = {.offset = log_fixed(tuple->t_data)->offset};
 	text	   *key = pgqueue_message_key(parking->topic, tuple);
 
+	if (parking->taker->sink.passed >= MAX_PASSED &&
+		parking->taker->sink.taken > 0)
+	{
+		*stop = true;
+		return false;
+	}
 	/* handed to a member before, or read before the offset was moved back */
 	if (row.offset < progress->parked_end)
 	{

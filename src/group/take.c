@@ -213,7 +213,8 @@ read_new(Taker *taker, Topic *topic, Parking *parking, int64 *from,
 	sink->messages_left = Min(left, parking->limit);
 	sink->sight = pgqueue_parked_on_sight;
 	sink->sight_arg = parking;
-	sink->watch = parking->progress->parked > 0;
+	sink->watch = parking->progress->keys != 0 ||
+		parking->progress->parked_end > parking->progress->offset;
 	sink->passed = 0;
 	*end = pgqueue_read_on(&taker->target.group, topic, parking->progress,
 						   taker->snapshot, sink, from);
