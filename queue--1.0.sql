@@ -1556,7 +1556,10 @@ CREATE FUNCTION queue.group_offsets(
     OUT rate           float8,
     OUT missed         bigint,
     OUT expired        boolean,
-    OUT lost           boolean
+    OUT lost           boolean,
+    OUT parked         bigint,
+    OUT delayed        bigint,
+    OUT tripped        boolean
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_group_offsets'
 LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
@@ -1603,7 +1606,22 @@ SELECT g.consumer_group,
        g.missed,
        g.expired,
        g.lost,
-       n.next_offset
+       n.next_offset,
+       g.parked,
+       g.delayed,
+       CASE WHEN g.parked > g.delayed
+            THEN (SELECT pg_catalog.interval_larger(
+                             pg_catalog.statement_timestamp()
+                             - pg_catalog.min(p.first_failed_at), '0')
+                    FROM queue.parked_message p
+                    JOIN queue.consumer_group c USING (group_id)
+                    JOIN queue.topic t USING (topic_id)
+                   WHERE c.name = g.consumer_group
+                     AND t.name = g.topic
+                     AND p.partition = g.partition) END AS oldest_parked_age,
+       CASE WHEN g.paused THEN 'paused'
+            WHEN g.tripped THEN 'tripped'
+            WHEN g.partition IS NOT NULL THEN 'running' END AS state
   FROM queue.group_offsets() g
  CROSS JOIN LATERAL (
        -- greatest() leaves out NULL; not so int8larger()
@@ -1635,6 +1653,10 @@ COMMENT ON COLUMN queue.consumer_groups.missed IS 'Offsets, ever, that were remo
 COMMENT ON COLUMN queue.consumer_groups.expired IS 'Whether the group has messages to read that are no longer kept for it, since it was not used for its expiry.';
 COMMENT ON COLUMN queue.consumer_groups.lost IS 'Whether current_offset was restored without its messages. Reading raises QU001 until queue.reset_offsets().';
 COMMENT ON COLUMN queue.consumer_groups.next_offset IS 'Offset from which the lag counts: current_offset, or the log start if that is greater or there is no offset that is valid.';
+COMMENT ON COLUMN queue.consumer_groups.parked IS 'Messages that the group has passed and will get again, or later (queue.parked). The lag does not count them.';
+COMMENT ON COLUMN queue.consumer_groups.delayed IS 'Those of them that only wait for their deliver_at.';
+COMMENT ON COLUMN queue.consumer_groups.oldest_parked_age IS 'Time since the first failure of the parked message that failed first; NULL: none has failed.';
+COMMENT ON COLUMN queue.consumer_groups.state IS 'running; paused (queue.pause); or tripped: too many messages failed in a row, or max_parked are parked, so no new ones are read.';
 
 CREATE VIEW queue.members WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1702,7 +1724,13 @@ SELECT o.consumer_group,
        pg_catalog.count(*) FILTER (WHERE o.expired) AS expired,
        g.auto_offset_reset,
        g.expiry,
-       g.implicit
+       g.implicit,
+       pg_catalog.sum(o.parked)::bigint AS parked,
+       pg_catalog.sum(o.delayed)::bigint AS delayed,
+       pg_catalog.max(o.oldest_parked_age) AS oldest_parked_age,
+       CASE WHEN pg_catalog.bool_or(o.state = 'tripped') THEN 'tripped'
+            WHEN pg_catalog.bool_and(o.state = 'paused') THEN 'paused'
+            ELSE 'running' END AS state
   FROM queue.consumer_groups o
   JOIN queue.consumer_group g ON g.name = o.consumer_group
  GROUP BY o.consumer_group, g.group_id;
@@ -1725,6 +1753,59 @@ COMMENT ON COLUMN queue.group_summary.expired IS 'Number of partitions in which 
 COMMENT ON COLUMN queue.group_summary.auto_offset_reset IS 'What the next call does if messages were removed that the group had yet to read: none raises QU001, earliest jumps to the log start.';
 COMMENT ON COLUMN queue.group_summary.expiry IS 'Time without use after which messages are no longer kept for the group; NULL: never, but see implicit.';
 COMMENT ON COLUMN queue.group_summary.implicit IS 'Whether the group was made by its first consume or poll, and no expiry was set since: then each topic''s group_expiry applies.';
+COMMENT ON COLUMN queue.group_summary.parked IS 'Messages that the group has passed and will get again, or later. The lag does not count them.';
+COMMENT ON COLUMN queue.group_summary.delayed IS 'Those of them that only wait for their deliver_at.';
+COMMENT ON COLUMN queue.group_summary.oldest_parked_age IS 'Time since the first failure of the parked message that failed first; NULL: none has failed.';
+COMMENT ON COLUMN queue.group_summary.state IS 'tripped: a partition is, see queue.consumer_groups; paused: all partitions are; else running.';
+
+CREATE VIEW queue.parked WITH (security_barrier) AS
+SELECT g.name AS consumer_group,
+       t.topic,
+       p.partition,
+       p."offset",
+       CASE WHEN m.may_read THEN p.key END AS key,
+       p.attempts,
+       p.due_at,
+       CASE WHEN p.due_at IS NULL
+            THEN (SELECT h."offset" FROM queue.parked_message h
+                   WHERE h.group_id = p.group_id
+                     AND h.topic_id = p.topic_id
+                     AND h.partition = p.partition
+                     AND h.hash = p.hash
+                     AND (h.key = p.key OR p.hash = 1)
+                   ORDER BY h."offset" LIMIT 1) END AS waiting_behind,
+       p.sqlstate,
+       CASE WHEN m.may_read THEN p.error END AS error,
+       p.first_failed_at,
+       p.parked_at,
+       p.delayed IS NOT NULL AS delayed,
+       p.epoch IS NOT NULL AS in_hand
+  FROM queue.parked_message p
+  JOIN queue.consumer_group g USING (group_id)
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name
+ CROSS JOIN LATERAL (
+       -- not for monitors, who may not read the topic
+       SELECT EXISTS (SELECT FROM pg_catalog.pg_class v
+                       WHERE v.relname = t.topic AND v.relkind = 'v'
+                         AND v.relnamespace = 'topic'::regnamespace
+                         AND pg_catalog.pg_get_userbyid(v.relowner) = t.owner
+                         AND pg_catalog.has_table_privilege(v.oid, 'SELECT')) AS may_read) m;
+COMMENT ON VIEW queue.parked IS 'Messages that groups have passed and will get again, or later: failed ones, those that wait behind one of their key, and delayed ones.';
+COMMENT ON COLUMN queue.parked.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.parked.topic IS 'Topic.';
+COMMENT ON COLUMN queue.parked.partition IS 'Partition.';
+COMMENT ON COLUMN queue.parked."offset" IS 'Offset.';
+COMMENT ON COLUMN queue.parked.key IS 'Key of the message. NULL, too, if the current role may not read the topic.';
+COMMENT ON COLUMN queue.parked.attempts IS 'Attempts so far, with that of a member that has it in hand.';
+COMMENT ON COLUMN queue.parked.due_at IS 'When the group gets it; infinity: its attempts are used up, and it waits for an operator. NULL: see waiting_behind.';
+COMMENT ON COLUMN queue.parked.waiting_behind IS 'Offset of the first message that is parked of its key, or of the partition, behind which it waits; NULL: it does not wait.';
+COMMENT ON COLUMN queue.parked.sqlstate IS 'SQLSTATE of the last failure.';
+COMMENT ON COLUMN queue.parked.error IS 'Message of the last failure. NULL, too, if the current role may not read the topic.';
+COMMENT ON COLUMN queue.parked.first_failed_at IS 'When it first failed; NULL: it has not.';
+COMMENT ON COLUMN queue.parked.parked_at IS 'When it was last parked.';
+COMMENT ON COLUMN queue.parked.delayed IS 'Whether it only waits for its deliver_at.';
+COMMENT ON COLUMN queue.parked.in_hand IS 'Whether it was handed to a member that has not committed it.';
 
 CREATE VIEW queue.subscriptions WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1832,7 +1913,7 @@ COMMENT ON COLUMN queue.producers.used_at IS 'When the producer was last used, a
 GRANT SELECT ON queue.maintenance_log TO pg_monitor;
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
-    queue.offset_history, queue.producers, queue.subscriptions TO PUBLIC;
+    queue.parked, queue.offset_history, queue.producers, queue.subscriptions TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Maintenance
@@ -1947,8 +2028,8 @@ COMMENT ON COLUMN queue.retention.retention_bytes IS 'Bytes of the partition tha
 COMMENT ON COLUMN queue.retention.retention_force IS 'Whether the limits apply also to messages that groups have yet to read.';
 COMMENT ON COLUMN queue.retention.log_start IS 'First offset that is retained.';
 COMMENT ON COLUMN queue.retention.limit_offset IS 'Offset before which segments may be removed by the limits.';
-COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is farthest behind, of those that have not expired; NULL: no group reads the topic.';
-COMMENT ON COLUMN queue.retention.held_offset IS 'Next offset that this group reads.';
+COMMENT ON COLUMN queue.retention.consumer_group IS 'Group that is farthest behind, by its offset or what it has parked, of those that have not expired; NULL: no group reads the topic.';
+COMMENT ON COLUMN queue.retention.held_offset IS 'Next offset that this group reads, or the lowest that it has parked if that is less.';
 COMMENT ON COLUMN queue.retention.behind IS 'Number of retained offsets from held_offset to limit_offset.';
 COMMENT ON COLUMN queue.retention.held_bytes IS 'Bytes of segments that are kept for groups only.';
 COMMENT ON COLUMN queue.retention.reason IS 'Why the oldest segment is kept, or that the next pass of maintenance removes it.';

@@ -16,6 +16,8 @@ SELECT (queue.produce('seen', 'x', partition => 0, producer_id => 'relay', seque
 SELECT count(*) FROM queue.produce_batch('seen', ARRAY['x'], partition => 0, producer_id => 'relay', first_sequence => 2, watermark => '"secret"');
 SELECT count(*) FROM queue.consume_typed('billing', 'seen', NULL::text, 5, partitions => '{0}', metadata => 'secret');
 SELECT count(*) > 0 AS some FROM queue.poll_typed('mailer', 'seen', 'worker-1', NULL::text, 5);
+SELECT queue.park('failing', 'seen', partition, "offset", 'secret', 'P0001', '1 day')
+  FROM queue.consume_typed('failing', 'seen', NULL::text, 1000, partitions => '{0}') WHERE key = 'secret';
 SELECT queue.create_topic('emptied', 1, 'text', segment_messages => 10);
 SELECT queue.create_group('idle', 'emptied'), queue.drop_topic('emptied');
 SET client_min_messages = warning;
@@ -52,6 +54,8 @@ SELECT consumer_group, topic, partition, current_offset, lag, oldest_unread_age 
 SELECT consumer_group, topics, lag FROM queue.group_summary WHERE consumer_group IN ('billing', 'idle', 'mailer') ORDER BY 1;
 SELECT consumer_group, partition, action, to_offset, metadata FROM queue.offset_history WHERE action <> 'started' ORDER BY 1, 2, generation;
 SELECT producer_id, last_sequence FROM queue.producers;
+SELECT consumer_group, key, sqlstate, error FROM queue.parked;
+SELECT parked, oldest_parked_age >= '0' AS age FROM queue.group_summary WHERE consumer_group = 'failing';
 -- Offsets and times, not what is at them.
 SELECT queue.log_start('seen', 0), queue.stable_end('seen', 0), queue.log_end('seen', 0),
        queue.offset_time('seen', 0, 0) IS NOT NULL AS time, (queue.offsets_for_time('seen', '2001-01-01', 0)).offset;
@@ -86,6 +90,7 @@ GRANT SELECT ON topic.seen TO regress_reader;
 SET ROLE regress_reader;
 SELECT consumer_group, partition, metadata FROM queue.consumer_groups WHERE metadata IS NOT NULL;
 SELECT count(metadata) FROM queue.offset_history;
+SELECT consumer_group, key, sqlstate, error FROM queue.parked;
 RESET ROLE;
 
 -- A broken topic is shown with its problem.
@@ -99,6 +104,6 @@ RESET ROLE;
 
 ROLLBACK PREPARED 'open';
 SELECT queue.drop_topic('seen'), queue.drop_topic('broken');
-SELECT queue.drop_group('billing'), queue.drop_group('mailer'), queue.drop_group('idle');
+SELECT queue.drop_group('billing'), queue.drop_group('mailer'), queue.drop_group('idle'), queue.drop_group('failing');
 DROP OWNED BY regress_reader;
 DROP ROLE regress_watch, regress_stranger, regress_reader, regress_later;

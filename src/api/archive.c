@@ -87,12 +87,12 @@ find_place(const Topic *topic, int32 partition, int64 first, text *names,
 static void
 check_held(Topic *topic, int32 partition, const Segment *segment)
 {
-	char	   *name;
-	int64		held = pgqueue_held_now(topic, partition, &name);
+	HeldBy		by;
+	int64		held = pgqueue_held_now(topic, partition, &by);
 
 	if (held >= segment->end)
 		return;
-	if (name == NULL)
+	if (by.name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not obtain lock on the offsets of groups in partition %d of topic \"%s\"",
@@ -104,7 +104,7 @@ check_held(Topic *topic, int32 partition, const Segment *segment)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("messages from offset " INT64_FORMAT
-					" on are kept for consumer group \"%s\"", held, name),
+					" on are kept for consumer group \"%s\"", held, by.name),
 			 errdetail("The oldest segment of partition %d ends at offset "
 					   INT64_FORMAT ".", partition, segment->end),
 			 errhint("With force => true the group's next call raises an error.")));

@@ -29,6 +29,7 @@
 #include "topic/segment.h"
 #include "topic/topic.h"
 #include "group/group.h"
+#include "group/parking.h"
 #include "group/progress.h"
 #include "api/group_offsets.h"
 
@@ -45,7 +46,8 @@ enum
 	OUT_GROUP, OUT_TOPIC, OUT_PARTITION, OUT_CURRENT, OUT_LOG_START,
 	OUT_STABLE_END, OUT_LOG_END, OUT_COMMITTED_AT, OUT_COMMITTED_BY,
 	OUT_METADATA, OUT_MEMBER, OUT_CLIENT, OUT_PID, OUT_PAUSED, OUT_IN_HAND,
-	OUT_RATE, OUT_MISSED, OUT_EXPIRED, OUT_LOST, OUT_COLUMNS
+	OUT_RATE, OUT_MISSED, OUT_EXPIRED, OUT_LOST, OUT_PARKED, OUT_DELAYED,
+	OUT_TRIPPED, OUT_COLUMNS
 };
 
 /* The newest row of a group in a partition; all NULL if there is none. */
@@ -54,6 +56,7 @@ typedef struct Newest
 	int32		partition;
 	Datum		values[PROGRESS_NATTS];
 	bool		nulls[PROGRESS_NATTS];
+	Progress	progress;		/* the same; all 0 */
 } Newest;
 
 /* ---------------- a row of the result ---------------- */
@@ -70,7 +73,7 @@ typedef struct ExpiredTask
 	Walk	   *walk;
 	int32		partition;
 	int64		offset;
-	bool		released;
+	const Progress *progress;
 	bool		result;
 } ExpiredTask;
 
@@ -79,10 +82,13 @@ static void
 ask_expired(Topic *topic, void *arg)
 {
 	ExpiredTask *task = arg;
+	int64		parked = pgqueue_parked_least(topic, task->progress);
 
 	task->result = pgqueue_group_expired(&task->walk->group->group, topic,
-										 task->partition, task->offset,
-										 task->released, &task->walk->used);
+										 task->partition,
+										 Min(task->offset, parked),
+										 task->progress->released,
+										 &task->walk->used);
 }
 
 /*
@@ -95,12 +101,12 @@ has_expired(Walk *walk, const Newest *newest, int64 offset)
 {
 	ListedTopic *listed = walk->topic;
 	ExpiredTask task = {walk, newest->partition, offset,
-	!newest->nulls[PROGRESS_ATTR_RELEASED - 1], false};
+	&newest->progress, false};
 
 	/* most groups cannot have expired; then no message is read */
 	if (listed->topic->id != listed->id ||
 		!pgqueue_group_may_expire(&walk->group->group, listed->topic,
-								  task.released) ||
+								  newest->progress.released) ||
 		pgqueue_partition_broken(listed->topic, task.partition))
 		return false;
 	(void) pgqueue_attempt(listed->topic, ask_expired, &task, &listed->warned);
@@ -190,6 +196,9 @@ put_row(Walk *walk, const Newest *newest, const float8 *rate)
 	values[OUT_RATE] = Float8GetDatum(rate == NULL ? 0 : *rate);
 	nulls[OUT_RATE] = rate == NULL;
 	values[OUT_MISSED] = Int64GetDatum(number(newest, PROGRESS_ATTR_MISSED));
+	values[OUT_PARKED] = Int64GetDatum(number(newest, PROGRESS_ATTR_PARKED));
+	values[OUT_DELAYED] = Int64GetDatum(number(newest, PROGRESS_ATTR_DELAYED));
+	values[OUT_TRIPPED] = BoolGetDatum(pgqueue_is_stopped(&newest->progress));
 	nulls[OUT_LOG_START] = nulls[OUT_STABLE_END] = nulls[OUT_LOG_END] =
 		ends == NULL;
 	if (ends != NULL)
@@ -208,6 +217,7 @@ put_unseen(Walk *walk, int *n, int32 partition)
 	Newest		none;
 
 	memset(none.nulls, true, sizeof(none.nulls));
+	memset(&none.progress, 0, sizeof(Progress));
 	for (; *n > 0 && used[*n - 1] > partition; --*n)
 	{
 		none.partition = used[*n - 1];
@@ -337,6 +347,12 @@ put_place(Walk *walk)
 	MemoryContextReset(walk->row_context);
 	old = MemoryContextSwitchTo(walk->row_context);
 	tuple = heap_copytuple(walk->tuple);
+	newest.progress = (Progress) {
+		.group_id = walk->place.group,
+		.topic = walk->topic->topic,
+		.partition = walk->place.partition
+	};
+	pgqueue_progress_row_read(walk->scan.rel, tuple, &newest.progress);
 	MemoryContextSwitchTo(old);
 	pgqueue_registry_read(walk->scan.rel, tuple, PROGRESS_NATTS, newest.values,
 						  newest.nulls);

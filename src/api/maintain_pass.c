@@ -67,16 +67,19 @@ int			pgqueue_history_retention = 7 * 24 * 60;
 static int64
 limit_by_groups(Topic *topic, int32 partition, int64 limit)
 {
-	char	   *name;
-	int64		held = pgqueue_held_now(topic, partition, &name);
+	HeldBy		by;
+	int64		held = pgqueue_held_now(topic, partition, &by);
 
 	if (held < Min(limit, pgqueue_partition(topic, partition)->segments[0].end))
 		ereport(pgqueue_kept_level(),
-				name == NULL ?
+				by.name == NULL ?
 				(errmsg("topic \"%s\", partition %d: segments are kept: a consumer group is being moved",
 						topic->name, partition)) :
 				(errmsg("topic \"%s\", partition %d: segments are kept for consumer group \"%s\"",
-						topic->name, partition, name),
+						topic->name, partition, by.name),
+				 by.parked ?
+				 errdetail("It has parked the message at offset " INT64_FORMAT ".",
+						   held) :
 				 errdetail("It has yet to read messages from offset " INT64_FORMAT " on.",
 						   held)));
 	return Min(limit, held);
@@ -144,7 +147,7 @@ delete_overdue(Topic *topic, int32 partition, void *arg)
 	int64		start = pgqueue_log_start(topic, partition);
 	int64		limit;
 	int64		bytes;
-	char	   *name;
+	HeldBy		by;
 
 	if (pgqueue_overdue_limit(topic, partition) <= start ||
 		!pgqueue_lock_log(&topic))
@@ -152,7 +155,7 @@ delete_overdue(Topic *topic, int32 partition, void *arg)
 	start = pgqueue_log_start(topic, partition);
 	limit = pgqueue_overdue_limit(topic, partition);
 	if (!topic->retention_force)
-		limit = Min(limit, pgqueue_held_now(topic, partition, &name));
+		limit = Min(limit, pgqueue_held_now(topic, partition, &by));
 	if (limit <= start)
 		return false;
 	(void) pgqueue_delete_before(topic, partition, limit, &bytes);

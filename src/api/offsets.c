@@ -262,6 +262,9 @@ reset_partition(ConsumerGroup *group, Topic *topic, int32 partition,
 		pgqueue_missed(&progress, pgqueue_log_start(topic, partition), after);
 	progress.offset = after;
 	progress.metadata = NULL;
+	/* what has failed so far says nothing of what comes now */
+	progress.failures = 0;
+	progress.probe_at = 0;
 	pgqueue_new_epoch(&progress);
 	pgqueue_progress_write(&progress, PROGRESS_RESET);
 	pgqueue_note_progress(group->id, topic->id, partition, true);

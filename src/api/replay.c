@@ -226,12 +226,11 @@ replay_partition(Replay *replay, int *i, int64 max)
 
 	pgqueue_check_right(topic, ACL_SELECT);
 	topic = pgqueue_topic_hold(topic);
-	(void) pgqueue_progress_lock(replay->group.id, topic->id,
-								 first->of_partition, true);
+	/* what is parked lies before the group's offset, maybe before all others */
+	pgqueue_progress_lock_and_read(replay->group.id, topic,
+								   first->of_partition, &progress);
 	pgqueue_group_check_same(&replay->group);
 	topic = pgqueue_topic_refresh(topic);
-	pgqueue_progress_read(replay->group.id, topic, first->of_partition,
-						  &progress);
 	before = progress.parked;
 	for (; *i < list_length(replay->letters); (*i)++)
 	{

@@ -32,9 +32,9 @@ static int64
 deletable_before(Topic *topic, int32 partition, int64 before, bool force,
 				 const LogEnds *ends)
 {
-	char	   *name;
+	HeldBy		by;
 	int64		held = force ? PG_INT64_MAX :
-		pgqueue_held_now(topic, partition, &name);
+		pgqueue_held_now(topic, partition, &by);
 
 	if (Min(held, ends->stable_end) >= before)
 		return before;
@@ -43,14 +43,18 @@ deletable_before(Topic *topic, int32 partition, int64 before, bool force,
 				(errmsg("messages from offset " INT64_FORMAT
 						" on are kept: they are not committed yet",
 						ends->latest)));
-	else if (name == NULL)
+	else if (by.name == NULL)
 		ereport(NOTICE,
 				(errmsg("messages are kept: a consumer group is being moved")));
 	else
 		ereport(NOTICE,
 				(errmsg("messages from offset " INT64_FORMAT
-						" on are kept for consumer group \"%s\"", held, name),
+						" on are kept for consumer group \"%s\"", held, by.name),
+				 by.parked ?
+				 errdetail("The group has parked the first of them.") :
 				 errdetail("The group has yet to read them."),
+				 by.parked ?
+				 errhint("With force => true the group does not get it again.") :
 				 errhint("With force => true the group's next call raises an error.")));
 	return Min(held, ends->latest);
 }
@@ -116,12 +120,12 @@ bytes_between(Topic *topic, int32 partition, int64 after, int64 upto)
 
 /*
  * Return why no segment of a partition is removed, or when the oldest is.
- * limit: where the topic's limits allow it; held: where groups do, name being the
+ * limit: where the topic's limits allow it; held: where groups do, by being the
  * last of them.
  */
 static const char *
 reason(Topic *topic, int32 partition, int64 limit, int64 held,
-	   const char *name)
+	   const HeldBy *by)
 {
 	const Partition *part;
 	LockHolder	holder;
@@ -138,7 +142,9 @@ reason(Topic *topic, int32 partition, int64 limit, int64 held,
 			"the segment in use is not closed yet" :
 			"the limits are not reached";
 	if (!topic->retention_force && held < part->segments[0].end)
-		return psprintf("consumer group \"%s\" has yet to read", name);
+		return psprintf(by->parked ?
+						"consumer group \"%s\" has parked messages" :
+						"consumer group \"%s\" has yet to read", by->name);
 	if (!pgqueue_is_maintained())
 		return "maintenance is not running";
 	if (pgqueue_find_relation_holder(part->segments[0].relid,
@@ -165,20 +171,20 @@ list_partition(Topic *topic, void *arg)
 	RetentionTask *task = arg;
 	int32		partition = task->partition;
 	int64		limit = pgqueue_retention_limit(topic, partition);
-	char	   *name;
-	int64		held = pgqueue_held_for_groups(topic, partition, &name);
+	HeldBy		by;
+	int64		held = pgqueue_held_for_groups(topic, partition, &by);
 	Datum		values[] = {
 		CStringGetTextDatum(topic->name),
 		Int32GetDatum(partition),
 		Int64GetDatum(pgqueue_log_start(topic, partition)),
 		Int64GetDatum(limit),
-		name == NULL ? (Datum) 0 : CStringGetTextDatum(name),
+		by.name == NULL ? (Datum) 0 : CStringGetTextDatum(by.name),
 		Int64GetDatum(held),
 		Int64GetDatum(bytes_between(topic, partition, held, limit)),
-		CStringGetTextDatum(reason(topic, partition, limit, held, name))
+		CStringGetTextDatum(reason(topic, partition, limit, held, &by))
 	};
-	bool		nulls[lengthof(values)] = {[4] = name == NULL,
-	[5] = name == NULL};
+	bool		nulls[lengthof(values)] = {[4] = by.name == NULL,
+	[5] = by.name == NULL};
 
 	pgqueue_put_row(task->rsinfo, values, nulls, lengthof(values));
 }

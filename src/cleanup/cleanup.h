@@ -54,9 +54,16 @@ extern CloseOutcome pgqueue_close_segment(Topic *topic, int32 partition,
 
 /* ---------------- held.c ---------------- */
 
+/* The group for which messages are kept. */
+typedef struct HeldBy
+{
+	char	   *name;			/* or NULL: none */
+	bool		parked;			/* it has parked the first of them */
+} HeldBy;
+
 extern int64 pgqueue_held_for_groups(Topic *topic, int32 partition,
-									 char **name);
-extern int64 pgqueue_held_now(Topic *topic, int32 partition, char **name);
+									 HeldBy *by);
+extern int64 pgqueue_held_now(Topic *topic, int32 partition, HeldBy *by);
 
 /* ---------------- compact.c ---------------- */
 

@@ -224,13 +224,13 @@ plan(Compaction *compaction, Topic *topic)
 	int			memory = pgqueue_compaction_memory >= 0 ?
 		pgqueue_compaction_memory : maintenance_work_mem;
 	Checkpoint	checkpoint;
-	char	   *name;
+	HeldBy		by;
 	Relation	leaf;
 	int			n;
 
 	pgqueue_checkpoint_read(topic, compaction->partition, &checkpoint);
 	compaction->tombstones_to = topic->retention_force ? PG_INT64_MAX :
-		pgqueue_held_for_groups(topic, compaction->partition, &name);
+		pgqueue_held_for_groups(topic, compaction->partition, &by);
 	compaction->tombstones_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 									-topic->tombstone_retention);
@@ -355,12 +355,12 @@ static bool
 groups_are_past(void *arg)
 {
 	const Compaction *compaction = arg;
-	char	   *name;
+	HeldBy		by;
 
 	return compaction->topic->retention_force ||
 		compaction->expired_to <=
 		pgqueue_held_for_groups(compaction->topic, compaction->partition,
-								&name);
+								&by);
 }
 
 /*

@@ -4,11 +4,12 @@
  *	  Expiry: groups that were not used for long do not hold messages.
  *
  * A group with an expiry holds the messages that it has yet to read in a
- * partition only so long after the latest of
+ * partition, or has parked, only so long after the latest of
  *
  *	 - the moment at which it was made,
  *	 - its last move in any partition of the topic,
  *	 - the end of the last lease of its members in the topic,
+ *	 - the time at which one of its parked messages in the topic is due,
  *	 - the time of the first message that it has yet to read in the partition.
  *
  * A group for which a transaction is consuming in the topic, or that has a live
@@ -31,6 +32,7 @@
 #include "topic/topic.h"
 #include "group/group.h"
 #include "group/member.h"
+#include "group/parking.h"
 #include "group/progress.h"
 
 /* Return when the group was last used in the topic; DT_NOEND: it is in use. */
@@ -53,6 +55,9 @@ last_used(const ConsumerGroup *group, const Topic *topic)
 		pgqueue_progress_look(group->id, topic, p, &progress);
 		if (progress.found)
 			used = Max(used, progress.committed_at);
+		/* it waits for them, unless they wait for an operator */
+		if (progress.parked > 0 && progress.due != DUE_NEVER)
+			used = Max(used, progress.due);
 	}
 	return used;
 }

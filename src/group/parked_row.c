@@ -111,6 +111,27 @@ pgqueue_parked_scan(RegistryScan *scan, const Progress *progress, int64 hash,
 	pgqueue_registry_scan(scan, REGISTRY_PARKED, AccessShareLock, snapshot);
 }
 
+/*
+ * Scan the rows from an offset on the hash of which has a sign: 0 for those that
+ * hold nothing, in the order of their offsets; -1 and 1 for the others.
+ */
+void
+pgqueue_parked_scan_part(RegistryScan *scan, const Progress *progress,
+						 int sign, int64 offset, Snapshot snapshot)
+{
+	add_partition_keys(scan, progress);
+	pgqueue_registry_key(scan, PARKED_ATTR_HASH,
+						 sign == 0 ? BTEqualStrategyNumber :
+						 sign < 0 ? BTLessStrategyNumber :
+						 BTGreaterStrategyNumber,
+						 sign == 0 ? F_INT8EQ : sign < 0 ? F_INT8LT : F_INT8GT,
+						 Int64GetDatum(HOLDS_NOTHING));
+	pgqueue_registry_key(scan, PARKED_ATTR_OFFSET,
+						 BTGreaterEqualStrategyNumber, F_INT8GE,
+						 Int64GetDatum(offset));
+	pgqueue_registry_scan(scan, REGISTRY_PARKED, AccessShareLock, snapshot);
+}
+
 /* Scan the rows that are due at some time, in this order. */
 void
 pgqueue_parked_scan_due(RegistryScan *scan, const Progress *progress)
@@ -141,6 +162,13 @@ static char *
 string_of(const Datum *values, const bool *nulls, AttrNumber attr)
 {
 	return nulls[attr - 1] ? NULL : TextDatumGetCString(values[attr - 1]);
+}
+
+int64
+pgqueue_parked_row_offset(const RegistryScan *scan, HeapTuple tuple)
+{
+	return DatumGetInt64(pgqueue_registry_column(scan, tuple,
+												 PARKED_ATTR_OFFSET));
 }
 
 /* Read a row; texts are copied. */

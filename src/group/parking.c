@@ -246,17 +246,6 @@ receive_due(HeapTuple tuple, Relation leaf, void *arg)
 	return false;
 }
 
-/* Return true if the log may have the message of a row. */
-static bool
-is_in_log(Topic *topic, const Progress *progress, const Parked *row)
-{
-	if (row->offset < pgqueue_log_start(topic, progress->partition))
-		return false;
-	return row->incarnation == pgqueue_incarnation(topic) ||
-		row->offset < pgqueue_incarnation_reach(topic, progress->partition,
-												row->incarnation, -1);
-}
-
 /*
  * Return the message of a row to the caller, if the log has it.  Return false if the
  * caller wants no more.
@@ -273,7 +262,7 @@ return_due(Parking *parking, Due *due)
 		pgqueue_parking_policy(parking)->set &&
 		due->row.attempts >= parking->policy.max_attempts;
 	parking->topic = pgqueue_topic_refresh(parking->topic);
-	if (is_in_log(parking->topic, progress, &due->row))
+	if (pgqueue_parked_in_log(parking->topic, progress, &due->row))
 		(void) pgqueue_scan(parking->topic, progress->partition,
 							due->row.offset, parking->snapshot, receive_due,
 							due, &stopped_at);

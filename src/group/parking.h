@@ -76,10 +76,15 @@ extern int64 pgqueue_key_hash(text *key);
 extern bool pgqueue_key_may_be_held(const Progress *progress, int64 hash);
 extern void pgqueue_parked_scan(RegistryScan *scan, const Progress *progress,
 								int64 hash, int64 offset, Snapshot snapshot);
+extern void pgqueue_parked_scan_part(RegistryScan *scan,
+									 const Progress *progress, int sign,
+									 int64 offset, Snapshot snapshot);
 extern void pgqueue_parked_scan_due(RegistryScan *scan,
 									const Progress *progress);
 extern void pgqueue_parked_scan_all(RegistryScan *scan,
 									const Progress *progress);
+extern int64 pgqueue_parked_row_offset(const RegistryScan *scan,
+									   HeapTuple tuple);
 extern void pgqueue_parked_row_read(const RegistryScan *scan,
 									HeapTuple tuple, Parked *row);
 extern bool pgqueue_parked_next(RegistryScan *scan, Parked *row);
@@ -101,6 +106,9 @@ extern int64 pgqueue_parked_forget(Progress *progress, int64 before);
 
 extern HeapTuple pgqueue_parked_message(Topic *topic, int32 partition,
 										int64 offset, Snapshot snapshot);
+extern bool pgqueue_parked_in_log(Topic *topic, const Progress *progress,
+								  const Parked *row);
+extern int64 pgqueue_parked_least(Topic *topic, const Progress *progress);
 extern text *pgqueue_message_key(const Topic *topic, HeapTuple message);
 
 /* ---------------- parking.c ---------------- */
@@ -133,6 +141,7 @@ extern bool pgqueue_commit_in_hand(Progress *progress, int64 next_offset);
 extern bool pgqueue_parking_may_read(Parking *parking);
 extern bool pgqueue_parked_on_sight(HeapTuple tuple, Relation leaf,
 									void *arg, bool *stop);
+extern bool pgqueue_is_stopped(const Progress *progress);
 extern bool pgqueue_parking_ready(const Progress *progress, bool *may_read,
 								  TimestampTz *next);
 

@@ -152,6 +152,25 @@ pgqueue_parked_on_sight(HeapTuple tuple, Relation leaf, void *arg, bool *stop)
 
 /* ---------------- waiting ---------------- */
 
+/* Return true if as many failed messages are parked as may be. */
+static bool
+is_full(const Progress *progress)
+{
+	FailurePolicy policy;
+
+	if (progress->parked <= progress->delayed)
+		return false;
+	pgqueue_policy_read(progress->group_id, progress->topic->id, &policy);
+	return progress->parked - progress->delayed >= policy.max_parked;
+}
+
+/* Return true if no new messages are read since too many have failed. */
+bool
+pgqueue_is_stopped(const Progress *progress)
+{
+	return pgqueue_is_tripped(progress) || is_full(progress);
+}
+
 /* Move *next down to a time. */
 static void
 no_later(TimestampTz *next, TimestampTz time)
@@ -169,7 +188,6 @@ bool
 pgqueue_parking_ready(const Progress *progress, bool *may_read,
 					  TimestampTz *next)
 {
-	FailurePolicy policy;
 	TimestampTz now;
 
 	*may_read = true;
@@ -193,10 +211,6 @@ pgqueue_parking_ready(const Progress *progress, bool *may_read,
 		return true;
 	if (progress->due != DUE_NEVER)
 		no_later(next, progress->due);
-	if (progress->parked > progress->delayed)
-	{
-		pgqueue_policy_read(progress->group_id, progress->topic->id, &policy);
-		*may_read &= progress->parked - progress->delayed < policy.max_parked;
-	}
+	*may_read &= !is_full(progress);
 	return false;
 }
