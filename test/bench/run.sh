@@ -15,7 +15,7 @@ rounds=${ROUNDS:-5}
 
 # shellcheck source=../lib.sh
 . "$bench_dir/../lib.sh"
-for part in lib produce consume wal hold sequence groups partitions maintenance compact; do
+for part in lib produce consume process wal hold sequence groups partitions maintenance compact; do
 	# shellcheck source=/dev/null
 	. "$bench_dir/$part.sh"
 done
@@ -23,7 +23,7 @@ done
 all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	single1 single8 single32 slow_flush
 	consume_scan consume_index consume_position
-	consume_client consume_client_few consume_tail consume_delayed
+	consume_client consume_client_few consume_tail process_batch process_message consume_delayed
 	wal_batch wal_batch_two wal_consume empty_consume
 	sequence_batch sequence_keyed sequence_single8 dedupe_single8 sequence_lookup
 	sequence_lookup_raw

@@ -63,6 +63,11 @@ $node->safe_psql(
 	SELECT count(*) FROM queue.consume('reader', 'mixed', max_messages => 41);
 	SELECT count(*) FROM queue.consume_typed('reader', 'words', NULL::text, 10);
 
+	CREATE TABLE handled ("offset" bigint);
+	CREATE FUNCTION handle(m queue.message[]) RETURNS void LANGUAGE sql AS
+		'INSERT INTO handled SELECT "offset" FROM unnest(m)';
+	SELECT queue.subscribe('handler', 'Odd-Name.1', 'handle(queue.message[])', batch => 7, timeout => '1 hour');
+
 	CREATE ROLE regress_departed;
 	GRANT SELECT ON topic.words TO regress_departed;
 	SET ROLE regress_departed;
@@ -181,7 +186,7 @@ $state .= $node->safe_psql(
 my $state_before = $node->safe_psql('postgres', $state);
 like($state_before, qr/^\Q$_\E\|/m, "$_ has rows")
   foreach map { "queue.$_" }
-  qw(topic consumer_group progress producer producer_batch producer_history producer_due);
+  qw(topic consumer_group progress producer producer_batch producer_history producer_due subscription);
 my $end = $node->safe_psql('postgres', q{SELECT queue.log_end('words', 0)});
 my %digest_before = map { $_ => digest($node, 'postgres', $_) } @topics;
 
@@ -235,6 +240,8 @@ foreach my $name (sort keys %way)
 			FROM queue.consume_typed('early', 'words', NULL::text, 100)} ],
 		[ 'a group at the end', q{SELECT "offset", value
 			FROM queue.consume_typed('late', 'words', NULL::text, 100)} ],
+		[ 'a handler', q{CALL queue.process('handler', 'Odd-Name.1');
+			SELECT count(*), count(DISTINCT "offset") FROM handled} ],
 		[ 'the view', q{INSERT INTO topic.orders (key, value) VALUES ('k', ROW('x', 1))
 			RETURNING partition, "offset"} ],
 		[ 'a new topic', q{SELECT queue.create_topic('fresh');

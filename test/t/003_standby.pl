@@ -161,7 +161,9 @@ foreach my $sql (
 	q{SELECT queue.forget_producer('sequenced', 'loader')},
 	q{INSERT INTO topic.events (value) VALUES ('x')},
 	q{SELECT queue.create_topic('other')},
-	q{SELECT queue.create_group('other', 'events')})
+	q{SELECT queue.create_group('other', 'events')},
+	q{SELECT queue.unsubscribe('readers', 'events')},
+	q{CALL queue.process('readers', 'events')})
 {
 	is(sqlstate($standby, 'postgres', $sql),
 		'25006', "refused on a standby: $sql");
