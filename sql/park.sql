@@ -244,6 +244,35 @@ SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, leas
 SELECT key, value, headers -> 'dlq.attempts' AS attempts FROM topic.dead ORDER BY "offset" DESC LIMIT 1;
 SELECT parked, parked_in_hand FROM queue.progress ORDER BY generation DESC LIMIT 1;
 
+-- A poll that hands out only messages that came again: commit_offset takes what lies behind
+-- the last of them, also if each was parked again or given up, and also twice.
+SELECT queue.set_failure_policy('g', 't', max_attempts => 3, dead_letter => 'dead', backoff => '0 s');
+SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+SELECT count(queue.produce('t', v, v)) FROM unnest(ARRAY['fails', 'x', 'y']) v;
+CREATE PROCEDURE pg_temp.polled() LANGUAGE plpgsql AS $$
+DECLARE
+	m record;
+	next bigint;
+	e bigint;
+BEGIN
+	FOR m IN SELECT * FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h') LOOP
+		RAISE NOTICE '% %', m.value, m.attempt;
+		IF m.value = 'fails' THEN
+			PERFORM queue.park('g', 't', 0, m.offset, 'bad', 'P0001', member => 'm', epoch => m.epoch);
+		END IF;
+		next := m.offset + 1;
+		e := m.epoch;
+	END LOOP;
+	PERFORM queue.commit_offset('g', 't', 0, next, 'm', e) FROM generate_series(1, 2);
+END $$;
+CALL pg_temp.polled();
+CALL pg_temp.polled();
+CALL pg_temp.polled();
+SELECT current_offset = log_end_offset AS all_read FROM queue.consumer_groups WHERE consumer_group = 'g' AND topic = 't';
+SELECT count(*) FROM queue.parked_message;
+SELECT queue.set_failure_policy('g', 't', max_attempts => 2, dead_letter => 'dead');
+SELECT queue.log_end('t', 0) AS e \gset
+
 -- The same for new messages: that of the offset is given up, the next begins anew.
 SELECT count(queue.produce('t', v, 'c')) FROM unnest(ARRAY['kills', 'lives']) v;
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');

@@ -149,8 +149,9 @@ PGQUEUE_VARIANT(pgqueue_poll_topics_typed, poll(fcinfo, true, 4))
 static void
 check_leased(const Progress *progress, int64 next_offset)
 {
-	/* below the offset: of parked messages in hand */
-	if ((next_offset < progress->offset && progress->in_hand == 0) ||
+	/* below the offset: of parked messages, those done with included */
+	if ((next_offset < progress->offset && progress->in_hand == 0 &&
+		 progress->delivered == 0) ||
 		next_offset > Max(progress->handed_to, progress->offset))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUEUE_OFFSET_OUT_OF_RANGE),
