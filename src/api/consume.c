@@ -143,7 +143,8 @@ consume(FunctionCallInfo fcinfo, bool array, int arg)
 	if (!PG_ARGISNULL(arg))
 		taker.metadata = text_to_cstring(PG_GETARG_TEXT_PP(arg));
 
-	if (!pgqueue_consume_any(&taker) && max_wait > 0)
+	/* no session waits while it keeps others from what it has locked */
+	if (!pgqueue_consume_any(&taker) && !taker.wrote && max_wait > 0)
 	{
 		/*
 		 * This statement's snapshot does not show messages that arrive now,

@@ -107,6 +107,7 @@ typedef struct Taker
 	int			patience;		/* for locks being released, in ms */
 	Snapshot	snapshot;		/* of the calling statement */
 	MessageSink sink;
+	bool		wrote;			/* and keeps locks, with no message returned */
 	const char *typed_call;
 } Taker;
 

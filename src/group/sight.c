@@ -211,6 +211,7 @@ pgqueue_parking_ready(const Progress *progress, bool *may_read,
 		return true;
 	if (progress->due != DUE_NEVER)
 		no_later(next, progress->due);
-	*may_read &= !is_full(progress);
+	*may_read &= !is_full(progress) &&
+		!pgqueue_parked_holds(progress, HOLDS_PARTITION, NULL, PG_INT64_MAX);
 	return false;
 }

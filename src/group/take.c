@@ -302,7 +302,10 @@ take_partition(Taker *taker, Topic *topic, int32 partition)
 			return true;
 		/* something was written: keep the lock */
 		if (progress.generation != generation)
+		{
+			taker->wrote = true;
 			return false;
+		}
 		if (!found)
 			pgqueue_group_unlock_shared(group->id);
 	}

@@ -15,7 +15,7 @@ use QueueTest;
 
 my $node = new_server('dump');
 my @topics = ('mixed', 'words', 'blobs', 'orders', 'Odd-Name.1', 'empty',
-	'sequenced');
+	'sequenced', 'dead');
 
 # Messages from 1 byte to 1 MB, small ones between big ones, so that restoring
 # through a free space map would reorder them; keys, headers, times of delivery,
@@ -29,6 +29,7 @@ $node->safe_psql(
 	SELECT queue.create_topic('orders', value_type => 'order_line');
 	SELECT queue.create_topic('Odd-Name.1', segment_messages => 5);
 	SELECT queue.create_topic('empty', partitions => 4);
+	SELECT queue.create_topic('dead', value_type => 'text');
 	SELECT queue.create_topic('sequenced', partitions => 3, value_type => 'text');
 
 	CREATE FUNCTION noise(bytes int) RETURNS text LANGUAGE sql AS $$
@@ -67,6 +68,14 @@ $node->safe_psql(
 	CREATE FUNCTION handle(m queue.message[]) RETURNS void LANGUAGE sql AS
 		'INSERT INTO handled SELECT "offset" FROM unnest(m)';
 	SELECT queue.subscribe('handler', 'Odd-Name.1', 'handle(queue.message[])', batch => 7, timeout => '1 hour');
+
+	SELECT queue.set_failure_policy('fails', 'words', max_attempts => 1, dead_letter => 'dead');
+	SELECT queue.park('fails', 'words', partition, "offset", 'no room', '53100', '1 day', "offset" = 1)
+	  FROM queue.consume_typed('fails', 'words', NULL::text, 4) WHERE "offset" < 3;
+	SELECT queue.set_failure_policy('fails', 'words', max_attempts => 1);
+	SELECT queue.park('fails', 'words', partition, "offset", 'no such place', 'P0001')
+	  FROM queue.consume_typed('fails', 'words', NULL::text, 1);
+	SELECT queue.replay('fails', 'dead');
 
 	CREATE ROLE regress_departed;
 	GRANT SELECT ON topic.words TO regress_departed;
@@ -175,6 +184,8 @@ my $state = q{
 	SELECT consumer_group, owner, missed, expired, auto_offset_reset, expiry
 	  FROM queue.group_summary ORDER BY 1;
 	SELECT * FROM queue.offset_history ORDER BY 1, 2, 3, 4;
+	SELECT consumer_group, parked, delayed, state FROM queue.group_summary ORDER BY 1;
+	SELECT * FROM queue.parked ORDER BY 1, 2, 3, 4;
 	SELECT * FROM queue.producers ORDER BY 1, 2;
 };
 # And each row of each table and sequence that the extension marks for dumps.
@@ -186,7 +197,8 @@ $state .= $node->safe_psql(
 my $state_before = $node->safe_psql('postgres', $state);
 like($state_before, qr/^\Q$_\E\|/m, "$_ has rows")
   foreach map { "queue.$_" }
-  qw(topic consumer_group progress producer producer_batch producer_history producer_due subscription);
+  qw(topic consumer_group progress parked_message failure_policy subscription producer
+  producer_batch producer_history producer_due);
 my $end = $node->safe_psql('postgres', q{SELECT queue.log_end('words', 0)});
 my %digest_before = map { $_ => digest($node, 'postgres', $_) } @topics;
 
@@ -242,6 +254,9 @@ foreach my $name (sort keys %way)
 			FROM queue.consume_typed('late', 'words', NULL::text, 100)} ],
 		[ 'a handler', q{CALL queue.process('handler', 'Odd-Name.1');
 			SELECT count(*), count(DISTINCT "offset") FROM handled} ],
+		[ 'a group with parked messages', q{SELECT queue.retry_parked('fails', 'words', 0, 0);
+			SELECT "offset", md5(value), attempt FROM queue.consume_typed('fails', 'words', NULL::text, 100);
+			SELECT "offset", attempts, due_at = 'infinity', sqlstate, error FROM queue.parked} ],
 		[ 'the view', q{INSERT INTO topic.orders (key, value) VALUES ('k', ROW('x', 1))
 			RETURNING partition, "offset"} ],
 		[ 'a new topic', q{SELECT queue.create_topic('fresh');

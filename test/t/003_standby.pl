@@ -144,6 +144,19 @@ same_on_both(q{SELECT * FROM queue.producers}, 'so does the view of producers');
 is(there(q{SELECT accepted, duplicates FROM queue.producers}),
 	'5|1', 'with its counters');
 
+# Parked messages are seen, and kept: what may be removed is asked here, too.
+$primary->safe_psql(
+	'postgres', q{
+	SELECT queue.park('fails', 'events', partition, "offset", 'bad', 'P0001', '1 day')
+	  FROM queue.consume_typed('fails', 'events', NULL::text, 5) WHERE "offset" = 3;
+});
+catch_up();
+same_on_both(q{SELECT * FROM queue.parked}, 'so does the view of parked messages');
+same_on_both(q{SELECT consumer_group, parked, state FROM queue.group_summary ORDER BY 1},
+	'and that of groups');
+is(there(q{SELECT consumer_group, held_offset FROM queue.retention WHERE topic = 'events'}),
+	'fails|3', 'the standby tells for which group messages are kept');
+
 # What writes is refused.
 foreach my $sql (
 	q{SELECT * FROM queue.consume_typed('readers', 'events', NULL::text)},
@@ -160,6 +173,11 @@ foreach my $sql (
 	q{SELECT queue.prune_producers('sequenced')},
 	q{SELECT queue.forget_producer('sequenced', 'loader')},
 	q{INSERT INTO topic.events (value) VALUES ('x')},
+	q{SELECT queue.park('fails', 'events', 0, 3)},
+	q{SELECT queue.skip_parked('fails', 'events', 0, 3)},
+	q{SELECT queue.retry_parked('fails', 'events', 0, 3)},
+	q{SELECT queue.set_failure_policy('fails', 'events')},
+	q{SELECT queue.drop_failure_policy('fails', 'events')},
 	q{SELECT queue.create_topic('other')},
 	q{SELECT queue.create_group('other', 'events')},
 	q{SELECT queue.unsubscribe('readers', 'events')},
