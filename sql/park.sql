@@ -287,6 +287,33 @@ SELECT count(queue.produce('t', 'waits', 'c'));
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
 SELECT * FROM pg_temp.parked;
 
+-- A member parks messages behind the group's offset, and ends: the offset passes them before they come.
+SELECT queue.create_topic('m', 1, 'text');
+SELECT queue.create_group('g', 'm');
+SELECT queue.set_failure_policy('g', 'm', max_attempts => 9, backoff => '0 s', max_parked => 1);
+SELECT count(queue.produce('m', 'm' || i, 'k' || i)) FROM generate_series(0, 5) i;
+SELECT count(*) FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT max(epoch) AS epoch FROM queue.progress WHERE epoch IS NOT NULL \gset
+SELECT queue.park('g', 'm', 0, o, member => 'm', epoch => :epoch) FROM (VALUES (3), (4)) x (o);
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT max(epoch) AS epoch FROM queue.progress WHERE epoch IS NOT NULL \gset
+SELECT queue.commit_offset('g', 'm', 0, 6, 'm', :epoch);
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, 2, lease => '1 h');
+SELECT max(epoch) AS epoch FROM queue.progress WHERE epoch IS NOT NULL \gset
+-- Each is parked once more: nothing is in hand, and the commit says no more than that.
+SELECT queue.park('g', 'm', 0, o, member => 'm', epoch => :epoch, delay => '1 h') FROM (VALUES (3), (4)) x (o);
+SELECT queue.commit_offset('g', 'm', 0, 5, 'm', :epoch), queue.commit_offset('g', 'm', 0, 4, 'm', :epoch);
+SELECT "offset", attempts FROM queue.parked_message WHERE "offset" < 6 ORDER BY 1;
+-- To consume, they come once.
+SELECT queue.reset_offsets('g', 'm', to_earliest => true);
+SELECT count(*) FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 ms');
+SELECT max(epoch) AS epoch FROM queue.progress WHERE epoch IS NOT NULL \gset
+SELECT queue.park('g', 'm', 0, o, member => 'm', epoch => :epoch) FROM (VALUES (3), (4)) x (o);
+SELECT queue.leave('g', 'm', 'm');
+SELECT value, attempt FROM queue.consume_typed('g', 'm', NULL::text);
+SELECT value, attempt FROM queue.consume_typed('g', 'm', NULL::text);
+SELECT queue.drop_topic('m');
+
 SELECT queue.drop_group('g');
 SELECT count(*) FROM queue.parked_message;
 SELECT count(*) FROM queue.failure_policy;

@@ -165,6 +165,9 @@ is_behind_another(const DueList *list, int n, const Parked *row)
 /*
  * List what is due now, at most max; and, of keys that are, what waits behind.  Set
  * progress->due to the next that is not listed.
+ *
+ * A member parks messages behind the group's offset, and may end before it commits.
+ * Such ones must wait: the offset passes them first, or they would be read again.
  */
 static void
 list_due(Parking *parking, int64 max, DueList *list)
@@ -180,10 +183,13 @@ list_due(Parking *parking, int64 max, DueList *list)
 	{
 		if (row.due > parking->now || list->n >= max)
 		{
-			progress->due = row.due;
+			progress->due = Min(progress->due, row.due);
 			break;
 		}
-		add_due(list, &row);
+		if (row.offset >= progress->offset)
+			progress->due = Min(progress->due, row.due);
+		else
+			add_due(list, &row);
 	}
 	pgqueue_registry_end(&scan);
 
@@ -201,10 +207,12 @@ list_due(Parking *parking, int64 max, DueList *list)
 			if (row.offset <= head.offset ||
 				!pgqueue_same_hold(&row, head.hash, head.key))
 				continue;
+			/* the rest waits behind one that is not due */
+			if (row.offset >= progress->offset ||
+				(row.due != DUE_BEHIND && row.due > parking->now))
+				break;
 			if (row.due == DUE_BEHIND)
 				add_due(list, &row);
-			else if (row.due > parking->now)
-				break;			/* the rest waits behind this one */
 		}
 		pgqueue_registry_end(&scan);
 	}
@@ -335,15 +343,17 @@ pgqueue_take_due(Parking *parking)
 	Progress   *progress = parking->progress;
 	MessageSink *sink = &parking->taker->sink;
 	int64		before = sink->taken;
+	TimestampTz due = progress->due;
 	DueList		list = {0};
 	int			n = 0;
 
 	if (progress->due > parking->now)
 		return;
-	/* even if it is only progress->due */
-	parking->changed = true;
 	list_due(parking, Min(Min(sink->messages_left, parking->limit), MAX_DUE),
 			 &list);
+	if (list.n == 0 && progress->due == due)
+		return;
+	parking->changed = true;
 	/* a statement's snapshot may be older than what others have parked */
 	parking->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	while (n < list.n && return_due(parking, &list.due[n++]))

@@ -27,7 +27,7 @@
 
 /*
  * Give up the message at the group's offset, which a member was handed again and
- * again, and move the offset over it.
+ * again, and move the offset over it; only that, if the member has parked it.
  */
 static void
 exhaust_repeated(Parking *parking)
@@ -35,6 +35,7 @@ exhaust_repeated(Parking *parking)
 	Progress   *progress = parking->progress;
 	Found		place;
 	HeapTuple	message;
+	Parked		parked;
 	Parked		row = {.attempts = progress->repeats,
 		.first_failed_at = GetCurrentTimestamp(),
 		.error = _("The messages were handed out, and neither committed nor parked.")};
@@ -49,9 +50,10 @@ exhaust_repeated(Parking *parking)
 	row.key = pgqueue_message_key(parking->topic, message);
 	row.hash = pgqueue_hash_by_policy(pgqueue_parking_policy(parking), row.key);
 	ItemPointerSetInvalid(&row.tid);
-	(void) pgqueue_exhaust(&parking->taker->target.group, parking->topic,
-						   progress, pgqueue_parking_policy(parking), message,
-						   &row);
+	if (!pgqueue_parked_find(progress, row.key, row.offset, &parked))
+		(void) pgqueue_exhaust(&parking->taker->target.group, parking->topic,
+							   progress, pgqueue_parking_policy(parking),
+							   message, &row);
 	progress->offset = place.offset + 1;
 	progress->repeats = 0;
 	parking->changed = true;
@@ -70,7 +72,9 @@ pgqueue_parking_may_read(Parking *parking)
 	if (parking->limit <= 0 || sink->messages_left <= 0 ||
 		sink->bytes_left <= 0)
 		return false;
+	/* but the offset must pass what is parked, or that does not come */
 	if (progress->parked > progress->delayed &&
+		progress->parked_end <= progress->offset &&
 		progress->parked - progress->delayed >=
 		pgqueue_parking_policy(parking)->max_parked)
 		return false;
