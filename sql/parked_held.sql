@@ -103,9 +103,19 @@ SELECT count(queue.produce('t', 'used'));
 SELECT * FROM pg_temp.work('{}');
 SELECT consumer_group, held_offset = queue.log_end('t', 0) - 3 AS held FROM pg_temp.held;
 -- One that waits for a message that is due later has not expired.
-SELECT FROM queue.alter_group('g', expiry => '1 h');
-UPDATE queue.consumer_group SET created_at = created_at - interval '1 day';
-UPDATE queue.progress SET committed_at = committed_at - interval '1 day';
+SELECT queue.alter_group('g', expiry => '1 millisecond');
+SELECT pg_sleep(0.01);
+SELECT consumer_group, held_offset IS NOT NULL AS held FROM pg_temp.held;
+SELECT expired FROM queue.consumer_groups;
+-- One has that did not come for what was due, or that has given it up.
+SELECT queue.retry_parked('g', 't', 0, "offset") FROM queue.parked;
+SELECT pg_sleep(0.01);
+SELECT consumer_group, held_offset IS NOT NULL AS held FROM pg_temp.held;
+SELECT expired FROM queue.consumer_groups;
+SELECT queue.set_failure_policy('g', 't', max_attempts => 1);
+SELECT count(*) FROM pg_temp.work('{bad}');
+SELECT due_at FROM queue.parked;
+SELECT pg_sleep(0.01);
 SELECT consumer_group, held_offset IS NOT NULL AS held FROM pg_temp.held;
 SELECT queue.drop_group('g');
 SELECT queue.drop_topic('t');
