@@ -314,6 +314,18 @@ SELECT value, attempt FROM queue.consume_typed('g', 'm', NULL::text);
 SELECT value, attempt FROM queue.consume_typed('g', 'm', NULL::text);
 SELECT queue.drop_topic('m');
 
+-- A compacted topic takes dead letters with a key only. Neither a key nor an error is too long.
+SELECT queue.create_topic('compacted', 1, 'text', cleanup_policy => 'compact');
+SELECT queue.create_topic('c', 1, 'text');
+SELECT queue.set_failure_policy('g', 'c', max_attempts => 1, dead_letter => 'compacted');
+SELECT count(queue.produce('c', 'c', k)) FROM (VALUES (NULL), (repeat('k', 1000000))) x (k);
+SELECT pg_temp.error_of(format('SELECT queue.park(%L, %L, 0, "offset", sqlstate => %L) FROM queue.consume_typed(%L, %L, NULL::text)', 'g', 'c', s, 'g', 'c'))
+  FROM unnest(ARRAY['', 'P001', 'p0001', 'P00011']) s;
+SELECT "offset", queue.park('g', 'c', 0, "offset", repeat('e', 1000000), 'QU001') FROM queue.consume_typed('g', 'c', NULL::text);
+SELECT "offset", length(key) AS key, length(error) AS error, due_at = 'infinity' AS given_up FROM queue.parked_message WHERE sqlstate = 'QU001';
+SELECT length(key) AS key, headers - 'dlq.first_failed_at' - 'dlq.error' AS headers, length(headers ->> 'dlq.error') AS error FROM topic.compacted;
+SELECT queue.drop_topic('c'), queue.drop_topic('compacted');
+
 SELECT queue.drop_group('g');
 SELECT count(*) FROM queue.parked_message;
 SELECT count(*) FROM queue.failure_policy;

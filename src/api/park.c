@@ -149,6 +149,22 @@ text_arg(FunctionCallInfo fcinfo, int arg)
 	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
+/* Read the argument sqlstate.  Errors: 22023. */
+static char *
+sqlstate_arg(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *sqlstate = text_arg(fcinfo, arg);
+
+	if (sqlstate != NULL &&
+		(strlen(sqlstate) != 5 ||
+		 strspn(sqlstate, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sqlstate must have five digits or upper-case letters"),
+				 errhint("Pass other codes in error.")));
+	return sqlstate;
+}
+
 static Datum
 array_of(const int64 *offsets, int n)
 {
@@ -183,7 +199,7 @@ pgqueue_park_sql(PG_FUNCTION_ARGS)
 	pgqueue_known_group_arg(fcinfo, NULL, &group);
 	pgqueue_check_partition(topic, PG_GETARG_INT32(2));
 	failure.error = text_arg(fcinfo, 4);
-	failure.sqlstate = text_arg(fcinfo, 5);
+	failure.sqlstate = sqlstate_arg(fcinfo, 5);
 	failure.delay = PG_ARGISNULL(6) ? -1 :
 		pgqueue_duration_arg(fcinfo, 6, "delay", 0);
 	failure.counts = PG_GETARG_BOOL(7);

@@ -7,7 +7,7 @@
  * A dead letter is appended in the transaction that gives the message up.  It has
  * the message's key and value, the same partition number and, beside its headers,
  * what failed.  If it cannot be appended for a reason that the consumer cannot
- * mend (the topic is gone, or its type differs), the message stays parked: it must
+ * mend (the topic is gone, or cannot take it), the message stays parked: it must
  * not be lost, nor keep its group from going on.
  *
  *-------------------------------------------------------------------------
@@ -79,9 +79,9 @@ dead_headers(const ConsumerGroup *group, const Progress *progress,
 	return isnull ? more : DirectFunctionCall2(jsonb_concat, headers, more);
 }
 
-/* Return why a topic cannot take the dead letters of another, or NULL. */
+/* Return why a topic cannot take a message of another as a dead letter, or NULL. */
 static const char *
-why_not(const Topic *dead, const Topic *topic)
+why_not(const Topic *dead, const Topic *topic, HeapTuple message)
 {
 	if (dead == NULL)
 		return _("It does not exist.");
@@ -89,6 +89,9 @@ why_not(const Topic *dead, const Topic *topic)
 		return dead->broken;
 	if (dead->value_type != topic->value_type)
 		return _("Its values have another type.");
+	if ((dead->cleanup_policy & CLEANUP_COMPACT) &&
+		pgqueue_message_key(topic, message) == NULL)
+		return _("It is compacted, and the message has no key.");
 	if (pg_class_aclcheck(dead->view, GetUserId(), ACL_INSERT) != ACLCHECK_OK)
 		return _("The consumer's role has no INSERT right on it.");
 	return NULL;
@@ -137,7 +140,7 @@ pgqueue_exhaust(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	if (policy->dead_letter != NULL)
 	{
 		dead = pgqueue_topic_find(policy->dead_letter);
-		reason = why_not(dead, topic);
+		reason = why_not(dead, topic, message);
 		if (reason == NULL)
 		{
 			append_dead_letter(group, progress, dead, message, row);
