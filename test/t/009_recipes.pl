@@ -155,6 +155,21 @@ sub run_rounds
 	return;
 }
 
+# Run a statement, and end its session while it waits for a table that another one has
+# locked.
+sub end_in_the_middle
+{
+	my ($table, $sql) = @_;
+	my ($locker, $session) = map { Session->new($node, $db) } 1 .. 2;
+
+	$locker->run("BEGIN;\nLOCK TABLE $table;");
+	$session->send($sql);
+	ok($session->waits, "$recipe->{title}: in the middle of its work");
+	query("SELECT pg_terminate_backend($session->{pid}, 600000)");
+	$_->quit foreach $session, $locker;
+	return;
+}
+
 sub query
 {
 	my ($sql) = @_;
@@ -469,6 +484,92 @@ my %promise = (
 	'Watching the lag' => sub {
 		is( query(q{SELECT count(*) FROM queue.blockers}),
 			0, 'lag: no transaction is left');
+	},
+
+	'Mails with back-off' => sub {
+		my $sent = q{SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || max(attempt)
+			FROM delivered WHERE recipient LIKE 'customer-%'};
+
+		# ended with mails in hand: they come again, and that counts
+		query(q{INSERT INTO topic.mails (key, value)
+			SELECT 'customer-' || n, 'invoice' FROM generate_series(1, 20) n});
+		end_in_the_middle('refused', q{CALL send_mails('worker-1');});
+		is(query($sent), '', 'mails: none is sent');
+		query(q{CALL send_mails('worker-1')});
+		is(query($sent), '20 20 2', 'mails: each is sent, at the second attempt');
+		is(query('SELECT count(*) FROM queue.parked'), 0, 'mails: none is left');
+	},
+
+	'A poison message among 500 keys' => sub {
+		my @round = statements_with(qr/BEGIN.*book_orders.*COMMIT/s);
+
+		query(q{INSERT INTO topic.orders (key, value)
+			SELECT 'customer-' || n % 500, jsonb_build_object('id', n, 'total',
+					CASE WHEN n IN (1050, 1600) THEN 'ten' ELSE '10' END)
+			  FROM generate_series(1001, 2000) AS n});
+		run_rounds(\@round, 'SELECT sum(lag) FROM queue.consumer_groups');
+		is( query('SELECT count(*) FROM invoice'), 1997,
+			'poison: all orders are booked but two, and one that waits');
+		is( query(q{SELECT string_agg(key || ' ' || attempts, ', ' ORDER BY key, "offset") FROM queue.parked}),
+			'customer-100 1, customer-50 1, customer-50 0',
+			'poison: these are parked');
+	},
+
+	'Replay after a fix' => sub {
+		my @operator = statements_with(qr/queue\.replay/);
+
+		query(q{SELECT queue.create_group('audit', 'payments', start => 'latest');
+			INSERT INTO topic.payments (key, value) VALUES ('a', '{"id": 51, "amount": "2;50"}');});
+		query(q{CALL queue.process('ledger', 'payments')});
+		is(query('SELECT count(*) FROM topic.payments_failed'),
+			6, 'replay: another dead letter');
+		is(query(q{SELECT count(*) FROM queue.consume('audit', 'payments')}),
+			1, 'replay: another group has the message');
+		s/','/';'/ foreach @operator;
+		foreach my $dies_at (0 .. $#operator)
+		{
+			run_apart(\@operator, $dies_at);
+			is(query('SELECT count(*) FROM queue.parked'),
+				0, "replay: nothing is replayed, killed at $dies_at");
+		}
+		run_apart(\@operator);
+		query(q{CALL queue.process('ledger', 'payments')});
+		is(query('SELECT count(*), sum(amount) FROM ledger'), '51|77.50',
+			'replay: every payment, once');
+		is(query(q{SELECT count(*) FROM queue.consume('audit', 'payments')}),
+			0, 'replay: the other group sees nothing of it');
+	},
+
+	'A reminder in an hour' => sub {
+		my @round = statements_with(qr/RETURNING/);
+
+		query(q{INSERT INTO invoice VALUES (4, 'dan');
+			SELECT queue.produce('reminders', '{"invoice": 4}', deliver_at => now() + interval '1 hour')});
+		is(query(q{SELECT count(*) FROM queue.consume('reminder', 'reminders')}),
+			0, 'reminder: not yet');
+		query('SELECT queue.retry_parked(consumer_group, topic, partition, "offset") FROM queue.parked');
+		run_apart(\@round, $_) foreach 0 .. $#round;
+		is(query('SELECT count(*) FROM reminded'), 2, 'reminder: none by a consumer that was killed');
+		run_apart(\@round);
+		is(query(q{SELECT string_agg(customer, ' ' ORDER BY invoice) FROM reminded}),
+			'ann bob dan', 'reminder: one to each that has not paid');
+	},
+
+	'A handler that calls another service' => sub {
+		query(q{INSERT INTO topic.checkouts (key, value)
+			SELECT 'customer-' || n, jsonb_build_object('id', n, 'amount', n) FROM generate_series(5, 14) n});
+
+		# ended in the middle of the handler; and of the worker, once, since that is an
+		# attempt
+		end_in_the_middle('payment', q{CALL queue.process('shop', 'checkouts');});
+		query(q{CALL queue.process('shop', 'checkouts')});
+		end_in_the_middle('payment', q{CALL charge_cards('worker-1');});
+		query(q{CALL charge_cards('worker-1')}) foreach 1 .. 10;
+		is(query(q{SELECT count(*), count(DISTINCT value->'id') FROM topic.charges}),
+			'14|14', 'outbox: one order for each checkout');
+		is(query(q{SELECT state, count(*) FROM payment GROUP BY state ORDER BY state}),
+			"open|1\npaid|13", 'outbox: every payment but the refused one');
+		is(query(q{SELECT count(*) FROM charged}), 13, 'outbox: one charge for each');
 	});
 
 # One recipe for each section that has blocks.
