@@ -314,6 +314,20 @@ SELECT value, attempt FROM queue.consume_typed('g', 'm', NULL::text);
 SELECT value, attempt FROM queue.consume_typed('g', 'm', NULL::text);
 SELECT queue.drop_topic('m');
 
+-- Parked messages that are handed out in vain come one by one, before one is given up.
+SELECT queue.create_topic('m', 1, 'text');
+SELECT queue.create_topic('md', 1, 'text');
+SELECT queue.set_failure_policy('g', 'm', max_attempts => 2, dead_letter => 'md');
+SELECT count(queue.produce('m', 'm' || i, 'k' || i)) FROM generate_series(0, 1) i;
+SELECT count(queue.park('g', 'm', 0, "offset", delay => '0 s', counts => false)) FROM queue.consume_typed('g', 'm', NULL::text);
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 'm', 'm', NULL::text, lease => '1 h');
+SELECT value, headers -> 'dlq.attempts' AS attempts FROM topic.md;
+SELECT queue.drop_topic('m'), queue.drop_topic('md');
+
 -- A compacted topic takes dead letters with a key only. Neither a key nor an error is too long.
 SELECT queue.create_topic('compacted', 1, 'text', cleanup_policy => 'compact');
 SELECT queue.create_topic('c', 1, 'text');

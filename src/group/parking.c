@@ -85,18 +85,24 @@ bool
 pgqueue_parking_begin(Parking *parking, Taker *taker, Topic *topic,
 					  Progress *progress)
 {
-	bool		repeated = progress->member != NULL &&
+	bool		new_in_hand = progress->member != NULL &&
 		progress->handed_to > progress->offset;
+	bool		due_in_hand = progress->member != NULL &&
+		progress->in_hand > 0;
 
 	*parking = (Parking) {
 		.taker = taker,
 		.topic = topic,
 		.progress = progress,
-		.limit = taker->sink.messages_left
+		.limit = taker->sink.messages_left,
+		.one_in_hand = progress->in_hand == 1 && !new_in_hand
 	};
 	/* what was in hand is taken back */
 	progress->in_hand = 0;
-	progress->repeats = repeated ? progress->repeats + 1 : 0;
+	if (due_in_hand)			/* which is guilty, is not known */
+		progress->repeats = Min(progress->repeats + 1, ONE_BY_ONE);
+	else
+		progress->repeats = new_in_hand ? progress->repeats + 1 : 0;
 	if (progress->parked > 0 || progress->failures > 0)
 		parking->now = GetCurrentTimestamp();
 	if (pgqueue_is_tripped(progress))
@@ -266,7 +272,9 @@ return_due(Parking *parking, Due *due)
 	int64		stopped_at;
 
 	due->parking = parking;
-	due->used_up = due->row.epoch != 0 &&
+	/* not for what was handed out together with it */
+	due->used_up = due->row.epoch != 0 && parking->one_in_hand &&
+		due->row.epoch == progress->epoch &&
 		pgqueue_parking_policy(parking)->set &&
 		due->row.attempts >= parking->policy.max_attempts;
 	parking->topic = pgqueue_topic_refresh(parking->topic);
@@ -349,6 +357,10 @@ pgqueue_take_due(Parking *parking)
 
 	if (progress->due > parking->now)
 		return;
+	if (progress->repeats >= ONE_BY_ONE &&
+		parking->taker->target.member != NULL &&
+		pgqueue_parking_policy(parking)->set)
+		parking->limit = 1;
 	list_due(parking, Min(Min(sink->messages_left, parking->limit), MAX_DUE),
 			 &list);
 	if (list.n == 0 && progress->due == due)

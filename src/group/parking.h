@@ -70,6 +70,9 @@ typedef struct Parked
 /* After so many failures in a row, and no success, a partition is tripped. */
 #define MAX_FAILURES	20
 
+/* After so many repetitions of poll, messages come one by one. */
+#define ONE_BY_ONE		2
+
 extern bool pgqueue_same_hold(const Parked *row, int64 hash,
 							  const text *key);
 extern int64 pgqueue_key_hash(text *key);
@@ -124,7 +127,8 @@ typedef struct Parking
 	TimestampTz now;
 	Snapshot	snapshot;		/* to read due messages with */
 	bool		changed;		/* rows were written */
-	int64		limit;			/* new messages that it may return yet */
+	int64		limit;			/* messages that it may return yet */
+	bool		one_in_hand;	/* a member had one, which was parked */
 } Parking;
 
 /* policy.c */

@@ -22,9 +22,6 @@
 /* Messages that a call parks on sight, if it has others to return. */
 #define MAX_PASSED 10000
 
-/* After so many repetitions of poll, messages come one by one. */
-#define ONE_BY_ONE 2
-
 /*
  * Give up the message at the group's offset, which a member was handed again and
  * again, and move the offset over it; only that, if the member has parked it.
