@@ -50,6 +50,9 @@ my %PAGES = (
 		SELECT queue.create_topic('mails');
 		SELECT queue.create_group('mailer', 'mails');
 		SELECT queue.create_topic('lines');},
+	'docs/from-other-queues.md' => q{
+		SELECT queue.create_topic('t', partitions => 2);
+		SELECT queue.create_group('g', 't');},
 	'docs/kafka.md' => q{
 		SELECT queue.create_topic(name, partitions => 4) FROM unnest(ARRAY['t', 'u', 'log']) name;
 		SELECT queue.produce_batch('t', array_fill('{}'::text, ARRAY[5000]), partition => p)
@@ -158,7 +161,8 @@ my %BEFORE = (
 sub run_inline
 {
 	my ($node, $page) = @_;
-	my $session = Session->new($node, lc $page =~ s{.*/|\.md$}{}gr);
+	my ($db) = $page =~ /(\w+)\.md$/;
+	my $session = Session->new($node, $db);
 	my $text = slurp_file("$FindBin::RealBin/../../$page");
 
 	my $other = Session->new($node, 'postgres');
@@ -377,7 +381,7 @@ max_wal_size = '4GB'
 
 chdir PostgreSQL::Test::Utils::tempdir;
 run_page($node, $_) foreach grep { !$ENV{PAGE} || $_ eq $ENV{PAGE} } sort keys %PAGES;
-run_inline($node, 'docs/kafka.md') unless $ENV{PAGE};
+run_inline($node, $_) foreach grep { !$ENV{PAGE} || $_ eq $ENV{PAGE} } 'docs/from-other-queues.md', 'docs/kafka.md';
 check_reference($node);
 
 $node->stop;
