@@ -278,10 +278,13 @@ SELECT count(queue.produce('t', v, 'c')) FROM unnest(ARRAY['kills', 'lives']) v;
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
 SELECT key, value, headers -> 'dlq.attempts' AS attempts, headers -> 'dlq.error' AS error FROM topic.dead ORDER BY "offset" DESC LIMIT 1;
 SELECT committed_offset = :e + 1 AS passed, parked, repeats FROM queue.progress ORDER BY generation DESC LIMIT 1;
 -- Without a topic of dead letters it holds its key.
 SELECT queue.set_failure_policy('g', 't', max_attempts => 1);
+SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
+SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');
 SELECT count(queue.produce('t', 'waits', 'c'));
 SELECT value, attempt FROM queue.poll_typed('g', 't', 'm', NULL::text, 100, lease => '1 h');

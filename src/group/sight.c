@@ -78,7 +78,9 @@ pgqueue_parking_may_read(Parking *parking)
 	if (progress->repeats > 0 && parking->taker->target.member != NULL &&
 		pgqueue_parking_policy(parking)->set)
 	{
-		if (progress->repeats >= parking->policy.max_attempts)
+		/* only one that was handed out alone is known to be the guilty one */
+		if (progress->repeats >= Max(parking->policy.max_attempts,
+									 ONE_BY_ONE + 1))
 			exhaust_repeated(parking);
 		else if (progress->repeats >= ONE_BY_ONE)
 			parking->limit = 1;

@@ -224,6 +224,8 @@ read_new(Taker *taker, Topic *topic, Parking *parking, int64 *from,
 	/* nothing of it is in hand */
 	if (sink->taken == before && read && taker->target.member != NULL)
 	{
+		if (parking->progress->offset < *from)
+			pgqueue_jump(&taker->target.group, parking->progress, *from);
 		parking->progress->offset = sink->next;
 		parking->changed = true;
 		return false;
@@ -252,14 +254,14 @@ take_messages(Taker *taker, Topic *topic, Progress *progress)
 		topic = parking.topic;
 		read = read_new(taker, topic, &parking, &from, &end);
 	}
-	if (sink->taken > before || read)
+	if (sink->taken > before)
 	{
 		/* else park counts them, by their offsets, so that the row is shorter */
 		progress->delivered = parked || parking.changed ?
 			sink->taken - before : 0;
 		progress->failed = 0;
 	}
-	else if (!parking.changed)
+	else if (!read && !parking.changed)
 		return false;
 	if (taker->target.member == NULL)
 		move_offset(taker, progress, read, from, end);
