@@ -169,8 +169,8 @@ is_behind_another(const DueList *list, int n, const Parked *row)
 }
 
 /*
- * List what is due now, at most max; and, of keys that are, what waits behind.  Set
- * progress->due to the next that is not listed.
+ * List what is due now (of parking->epoch only, if it is set), at most max; and, of
+ * keys that are, what waits behind.  Set progress->due to the next that is not listed.
  *
  * A member parks messages behind the group's offset, and may end before it commits.
  * Such ones must wait: the offset passes them first, or they would be read again.
@@ -194,7 +194,7 @@ list_due(Parking *parking, int64 max, DueList *list)
 		}
 		if (row.offset >= progress->offset)
 			progress->due = Min(progress->due, row.due);
-		else
+		else if (parking->epoch == 0 || row.epoch == parking->epoch)
 			add_due(list, &row);
 	}
 	pgqueue_registry_end(&scan);
@@ -399,7 +399,8 @@ pgqueue_take_due(Parking *parking)
 bool
 pgqueue_commit_in_hand(Progress *progress, int64 next_offset)
 {
-	Parking		parking = {.progress = progress,.now = GetCurrentTimestamp()};
+	Parking		parking = {.progress = progress,.now = GetCurrentTimestamp(),
+	.epoch = progress->epoch};
 	DueList		list = {0};
 	TimestampTz due = progress->due;
 	bool		any = false;

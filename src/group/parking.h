@@ -125,6 +125,7 @@ typedef struct Parking
 	FailurePolicy policy;
 	bool		policy_known;
 	TimestampTz now;
+	int64		epoch;			/* list only what was handed out by it; 0: all */
 	Snapshot	snapshot;		/* to read due messages with */
 	bool		changed;		/* rows were written */
 	int64		limit;			/* messages that it may return yet */
