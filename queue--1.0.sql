@@ -304,6 +304,7 @@ CREATE TABLE queue.failure_policy (
     hold         "char" NOT NULL,
     dead_letter  text   COLLATE "C",
     max_parked   bigint NOT NULL,
+    dead_letter_id int,
     CONSTRAINT failure_policy_pkey PRIMARY KEY (group_id, topic_id)
 );
 COMMENT ON TABLE queue.failure_policy IS 'What becomes of messages that fail. Change it only with queue.set_failure_policy().';
@@ -315,6 +316,7 @@ COMMENT ON COLUMN queue.failure_policy.backoff_max IS 'Milliseconds between two 
 COMMENT ON COLUMN queue.failure_policy.hold IS 'What waits while a message is parked: k its key, n nothing, p the partition.';
 COMMENT ON COLUMN queue.failure_policy.dead_letter IS 'Name of the topic of dead letters; NULL: none.';
 COMMENT ON COLUMN queue.failure_policy.max_parked IS 'With so many failed messages in a partition the group reads no new ones there.';
+COMMENT ON COLUMN queue.failure_policy.dead_letter_id IS 'The same topic; NULL: none. Another one that gets the name takes no dead letters.';
 
 CREATE TABLE queue.replayed (
     topic_id    int         NOT NULL,

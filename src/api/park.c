@@ -50,13 +50,14 @@ hold_arg(FunctionCallInfo fcinfo, int arg)
 }
 
 /* Read the argument dead_letter: a topic that can take the topic's messages. */
-static char *
-dead_letter_arg(FunctionCallInfo fcinfo, int arg, const Topic *topic)
+static void
+dead_letter_arg(FunctionCallInfo fcinfo, int arg, const Topic *topic,
+				FailurePolicy *policy)
 {
 	Topic	   *dead;
 
 	if (PG_ARGISNULL(arg))
-		return NULL;
+		return;
 	dead = pgqueue_topic_arg(PG_GETARG_TEXT_PP(arg));
 	pgqueue_check_right(dead, ACL_INSERT);
 	if (dead->id == topic->id)
@@ -71,7 +72,8 @@ dead_letter_arg(FunctionCallInfo fcinfo, int arg, const Topic *topic)
 						dead->name, format_type_be(dead->value_type),
 						topic->name, format_type_be(topic->value_type)),
 				 errhint("A topic of dead letters has the type of the messages.")));
-	return pstrdup(dead->name);
+	policy->dead_letter = pstrdup(dead->name);
+	policy->dead_letter_id = dead->id;
 }
 
 /* Read a number that must be at least 1.  Errors: 22004, 22023. */
@@ -108,7 +110,7 @@ pgqueue_set_failure_policy(PG_FUNCTION_ARGS)
 	policy.backoff = pgqueue_duration_arg(fcinfo, 3, "backoff", 0);
 	policy.backoff_max = pgqueue_duration_arg(fcinfo, 4, "backoff_max", 0);
 	policy.hold = hold_arg(fcinfo, 5);
-	policy.dead_letter = dead_letter_arg(fcinfo, 6, topic);
+	dead_letter_arg(fcinfo, 6, topic, &policy);
 	policy.max_parked = positive(fcinfo, 7, "max_parked", PG_GETARG_INT64(7));
 	if (policy.backoff > policy.backoff_max)
 		ereport(ERROR,

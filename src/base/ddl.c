@@ -24,6 +24,7 @@
 
 #include "base/base.h"
 #include "base/lock.h"
+#include "base/run_as.h"
 
 /* Return the owner of schema queue: that role may create tables there. */
 Oid
@@ -62,6 +63,28 @@ pgqueue_pin_search_path(void)
 
 	set_locally("search_path", "pg_catalog, pg_temp");
 	return nest;
+}
+
+/*
+ * Become a role, which restricts what its functions can do to the session, with a
+ * search_path that users cannot change.  An error goes back to the user before, as
+ * the end of its subtransaction.
+ */
+void
+pgqueue_run_as(Oid role, RunAs *before)
+{
+	GetUserIdAndSecContext(&before->user, &before->security);
+	SetUserIdAndSecContext(role, before->security |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	before->nest = pgqueue_pin_search_path();
+}
+
+void
+pgqueue_run_as_end(const RunAs *before)
+{
+	AtEOXact_GUC(false, before->nest);
+	SetUserIdAndSecContext(before->user, before->security);
 }
 
 /*
@@ -113,15 +136,10 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 {
 	Oid			save_attaching = pgqueue_attaching;
 	bool		save_removing = pgqueue_removing;
-	Oid			save_userid;
-	int			save_sec;
-	int			save_nest;
+	RunAs		before;
 	MemoryContext context = CurrentMemoryContext;
 
-	GetUserIdAndSecContext(&save_userid, &save_sec);
-	SetUserIdAndSecContext(role, save_sec | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	save_nest = pgqueue_pin_search_path();
+	pgqueue_run_as(role, &before);
 	/* the user's choice would be granted by the role's rights */
 	set_locally("default_tablespace", "");
 	set_locally("client_min_messages", "warning");
@@ -148,8 +166,7 @@ pgqueue_run_ddl_for(Oid role, const char *sql, bool removes, Oid attaches)
 	pgqueue_removing = save_removing;
 	pgqueue_attaching = save_attaching;
 	pgqueue_unpin();
-	AtEOXact_GUC(false, save_nest);
-	SetUserIdAndSecContext(save_userid, save_sec);
+	pgqueue_run_as_end(&before);
 }
 
 void

@@ -139,11 +139,12 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			REQUIRED(topic_id, INT4OID), REQUIRED(partition, INT4OID),
 			REQUIRED(offset, INT8OID), REQUIRED(replayed_at, TIMESTAMPTZOID)
 	}},
-	[REGISTRY_FAILURE_POLICY] = {"failure_policy", "failure_policy_pkey", 8, {
+	[REGISTRY_FAILURE_POLICY] = {"failure_policy", "failure_policy_pkey", 9, {
 			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
 			REQUIRED(max_attempts, INT4OID), REQUIRED(backoff, INT8OID),
 			REQUIRED(backoff_max, INT8OID), REQUIRED(hold, CHAROID),
-			NULLABLE(dead_letter, TEXTOID), REQUIRED(max_parked, INT8OID)
+			NULLABLE(dead_letter, TEXTOID), REQUIRED(max_parked, INT8OID),
+			NULLABLE(dead_letter_id, INT4OID)
 	}},
 	[REGISTRY_MEMBER] = {"member", "member_pkey", 7, {
 			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),

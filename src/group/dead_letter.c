@@ -10,6 +10,10 @@
  * mend (the topic is gone, or cannot take it), the message stays parked: it must
  * not be lost, nor keep its group from going on.
  *
+ * The functions of that topic's CHECKs and indexes run as its owner, not as the
+ * consumer, which has named neither the topic nor the owner: src/README, section
+ * 12a.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -26,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "base/base.h"
+#include "base/run_as.h"
 #include "log/log.h"
 #include "topic/message.h"
 #include "topic/topic.h"
@@ -81,10 +86,13 @@ dead_headers(const ConsumerGroup *group, const Progress *progress,
 
 /* Return why a topic cannot take a message of another as a dead letter, or NULL. */
 static const char *
-why_not(const Topic *dead, const Topic *topic, HeapTuple message)
+why_not(const Topic *dead, const FailurePolicy *policy, const Topic *topic,
+		HeapTuple message)
 {
 	if (dead == NULL)
 		return _("It does not exist.");
+	if (dead->id != policy->dead_letter_id)
+		return _("It was dropped, and made anew.");
 	if (dead->broken != NULL)
 		return dead->broken;
 	if (dead->value_type != topic->value_type)
@@ -97,28 +105,70 @@ why_not(const Topic *dead, const Topic *topic, HeapTuple message)
 	return NULL;
 }
 
-static void
-append_dead_letter(const ConsumerGroup *group, const Progress *progress,
-				   Topic *dead, HeapTuple message, const Parked *row)
+/* A dead letter that is being appended. */
+typedef struct DeadLetter
 {
+	const ConsumerGroup *group;
+	const Progress *progress;
+	HeapTuple	message;
+	const Parked *row;
+} DeadLetter;
+
+/*
+ * Append a dead letter, as a TopicTask.
+ *
+ * Errors: those of an INSERT by the topic's owner; 55006 if a function of the owner
+ * has changed what the caller holds.
+ */
+static void
+append_dead_letter(Topic *dead, void *arg)
+{
+	const DeadLetter *letter = arg;
+	const Progress *progress = letter->progress;
+	int32		partition = progress->partition % dead->npartitions;
 	Datum		values[LOG_NATTS];
 	bool		nulls[LOG_NATTS];
 	HeapTuple	record;
+	RunAs		before;
+	Progress	now;
 
-	heap_deform_tuple(message, progress->topic->desc, values, nulls);
+	heap_deform_tuple(letter->message, progress->topic->desc, values, nulls);
 	for (int i = LOG_ATTR_KEY - 1; i < LOG_ATTR_HEADERS; i++)
 		if (!nulls[i] && TupleDescAttr(progress->topic->desc, i)->attlen == -1)
 			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
 	values[LOG_ATTR_HEADERS - 1] =
-		dead_headers(group, progress, row, values[LOG_ATTR_HEADERS - 1],
-					 nulls[LOG_ATTR_HEADERS - 1]);
+		dead_headers(letter->group, progress, letter->row,
+					 values[LOG_ATTR_HEADERS - 1], nulls[LOG_ATTR_HEADERS - 1]);
 	nulls[LOG_ATTR_HEADERS - 1] = false;
 	nulls[LOG_ATTR_DELIVER_AT - 1] = true;
 	pgqueue_check_message(dead, values, nulls);
-	record = pgqueue_form_record(dead->desc,
-								 progress->partition % dead->npartitions,
-								 values, nulls);
-	pgqueue_append(dead, progress->partition % dead->npartitions, &record, 1);
+	record = pgqueue_form_record(dead->desc, partition, values, nulls);
+	pgqueue_run_as(dead->owner, &before);
+	pgqueue_append(dead, partition, &record, 1);
+	pgqueue_run_as_end(&before);
+
+	(void) pgqueue_topic_refresh(unconstify(Topic *, progress->topic));
+	pgqueue_progress_look(progress->group_id, progress->topic,
+						  progress->partition, &now);
+	if (now.generation != progress->generation)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("functions of topic \"%s\" must not use consumer group \"%s\" while it gives a message up",
+						dead->name, letter->group->name)));
+}
+
+/* Return why a topic has not taken a dead letter, or NULL if it has. */
+static const char *
+try_to_append(Topic *dead, DeadLetter *letter)
+{
+	ErrorData  *error = pgqueue_error_of(dead, append_dead_letter, letter);
+
+	if (error == NULL)
+		return NULL;
+	/* lock_timeout: it may be able to take it later */
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	return error->message;
 }
 
 /*
@@ -127,7 +177,8 @@ append_dead_letter(const ConsumerGroup *group, const Progress *progress,
  * that is due never.
  *
  * Locks: the group's progress in the partition; the caller writes it then.
- * Errors: those of an INSERT into that topic, such as 23514.
+ * Errors: those of an INSERT into that topic that tell of an outage, as those of
+ * pgqueue_error_of() do, and 55P03.
  */
 bool
 pgqueue_exhaust(const ConsumerGroup *group, Topic *topic, Progress *progress,
@@ -140,10 +191,11 @@ pgqueue_exhaust(const ConsumerGroup *group, Topic *topic, Progress *progress,
 	if (policy->dead_letter != NULL)
 	{
 		dead = pgqueue_topic_find(policy->dead_letter);
-		reason = why_not(dead, topic, message);
+		reason = why_not(dead, policy, topic, message);
+		if (reason == NULL)
+			reason = try_to_append(dead, &(DeadLetter) {group, progress, message, row});
 		if (reason == NULL)
 		{
-			append_dead_letter(group, progress, dead, message, row);
 			if (stored)
 				pgqueue_parked_delete(progress, row);
 			return true;

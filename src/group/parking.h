@@ -23,7 +23,8 @@ typedef struct FailurePolicy
 	int64		backoff;		/* ms */
 	int64		backoff_max;	/* ms */
 	char		hold;			/* HOLD_... */
-	char	   *dead_letter;	/* name of a topic, or NULL */
+	char	   *dead_letter;	/* name of a topic, or NULL ... */
+	int32		dead_letter_id; /* ... and its id, which another of it has not */
 	int64		max_parked;
 } FailurePolicy;
 

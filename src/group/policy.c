@@ -4,7 +4,8 @@
  *	  Failure policies: what becomes of messages that a group fails on.
  *
  *	 group_id int4 | topic_id int4 | max_attempts int4 | backoff int8 |
- *	 backoff_max int8 | hold char | dead_letter text | max_parked int8
+ *	 backoff_max int8 | hold char | dead_letter text | max_parked int8 |
+ *	 dead_letter_id int4
  *
  *-------------------------------------------------------------------------
  */
@@ -25,7 +26,8 @@
 #define POLICY_ATTR_HOLD			6
 #define POLICY_ATTR_DEAD_LETTER		7
 #define POLICY_ATTR_MAX_PARKED		8
-#define POLICY_NATTS				8
+#define POLICY_ATTR_DEAD_LETTER_ID	9
+#define POLICY_NATTS				9
 
 static const FailurePolicy defaults = {
 	.max_attempts = 5,
@@ -68,6 +70,8 @@ pgqueue_policy_read(int32 group, int32 topic_id, FailurePolicy *policy)
 		policy->dead_letter = nulls[POLICY_ATTR_DEAD_LETTER - 1] ? NULL :
 			TextDatumGetCString(values[POLICY_ATTR_DEAD_LETTER - 1]);
 		policy->max_parked = DatumGetInt64(values[POLICY_ATTR_MAX_PARKED - 1]);
+		policy->dead_letter_id = policy->dead_letter == NULL ? 0 :
+			DatumGetInt32(values[POLICY_ATTR_DEAD_LETTER_ID - 1]);
 	}
 	pgqueue_registry_end(&scan);
 }
@@ -113,6 +117,9 @@ pgqueue_policy_write(int32 group, int32 topic_id, const FailurePolicy *policy)
 		values[POLICY_ATTR_DEAD_LETTER - 1] =
 			CStringGetTextDatum(policy->dead_letter);
 	values[POLICY_ATTR_MAX_PARKED - 1] = Int64GetDatum(policy->max_parked);
+	values[POLICY_ATTR_DEAD_LETTER_ID - 1] =
+		Int32GetDatum(policy->dead_letter_id);
+	nulls[POLICY_ATTR_DEAD_LETTER_ID - 1] = policy->dead_letter == NULL;
 	pgqueue_registry_write(REGISTRY_FAILURE_POLICY, &tid, POLICY_NATTS, values,
 						   nulls);
 }
