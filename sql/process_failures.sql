@@ -168,6 +168,36 @@ CALL queue.process('c', 'orders');
 SELECT id FROM child ORDER BY 1;
 SELECT error FROM waiting;
 
+-- A handler that parks messages itself: what waits behind one is not handed to it, also
+-- if the batch fails later, and each message is handled alone.
+TRUNCATE done;
+CREATE FUNCTION parks(m queue.message, consumer_group text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	IF m.value = '1' AND m.attempt = 1 THEN
+		PERFORM queue.park(consumer_group, 'orders', m.partition, m."offset", 'not yet', delay => '0 s');
+		RETURN;
+	ELSIF m.value = '9' AND m.attempt = 1 THEN
+		RAISE 'nine';
+	END IF;
+	INSERT INTO done (v, attempt) VALUES (m.value::int, m.attempt);
+END $$;
+CREATE FUNCTION parks_one(m queue.message) RETURNS void LANGUAGE sql AS $$SELECT parks(m, 'one')$$;
+CREATE FUNCTION parks_many(m queue.message[]) RETURNS void LANGUAGE sql AS $$SELECT parks(x, 'many') FROM unnest(m) x WHERE x.value <> '3' OR cardinality(m) = 1$$;
+SELECT queue.create_group(g, 'orders', start => 'latest') FROM unnest(ARRAY['one', 'many']) g;
+SELECT queue.subscribe('one', 'orders', 'parks_one(queue.message)'), queue.subscribe('many', 'orders', 'parks_many(queue.message[])');
+SELECT count(queue.produce('orders', to_jsonb(v), k)) FROM (VALUES (1, 'a'), (2, 'b'), (3, 'a'), (4, NULL)) x (v, k);
+CALL queue.process('one', 'orders', 1);
+SELECT * FROM handled;
+CALL queue.process('one', 'orders');
+SELECT * FROM handled;
+TRUNCATE done;
+SELECT count(queue.produce('orders', '9', 'c'));
+CALL queue.process('many', 'orders', 1);
+SELECT * FROM handled;
+SELECT error, attempts, "offset" - min("offset") OVER () AS "offset" FROM queue.parked WHERE consumer_group = 'many' ORDER BY 3;
+
+DROP FUNCTION parks_one(queue.message), parks_many(queue.message[]), parks(queue.message, text);
+SELECT queue.drop_group(g) FROM unnest(ARRAY['one', 'many']) g;
 DROP FUNCTION handle(queue.message), handle_all(queue.message[]), forward(queue.message), fail_first(queue.message), sleep(queue.message), child_first(queue.message);
 DROP TABLE child, parent, done CASCADE;
 DROP SEQUENCE calls;

@@ -162,25 +162,9 @@ check_failure(ErrorData *error, bool expired)
 		ReThrowError(error);
 }
 
-/* Offsets of messages that were parked behind one that failed. */
-typedef struct Skipped
-{
-	int64	   *offsets;
-	int			n;
-} Skipped;
-
-static bool
-is_skipped(const Skipped *skipped, int64 offset)
-{
-	for (int i = 0; i < skipped->n; i++)
-		if (skipped->offsets[i] == offset)
-			return true;
-	return false;
-}
-
 /* Park a message on which the handler has failed, and what waits behind it. */
 static void
-park(Process *process, int64 offset, const ErrorData *error, Skipped *skipped)
+park(Process *process, int64 offset, const ErrorData *error)
 {
 	Failure		failure = {
 		.error = error->message,
@@ -188,19 +172,12 @@ park(Process *process, int64 offset, const ErrorData *error, Skipped *skipped)
 		.delay = -1,
 		.counts = true
 	};
-	int			n;
-	int64	   *behind = pgqueue_park(&process->target.group,
-									  process->target.topics.topics[0],
-									  process->partition, offset, NULL, 0,
-									  &failure, &n);
+	int			n;				/* those are found parked */
 
+	(void) pgqueue_park(&process->target.group,
+						process->target.topics.topics[0], process->partition,
+						offset, NULL, 0, &failure, &n);
 	process->parked_now++;
-	if (n == 0)
-		return;
-	skipped->offsets = skipped->offsets == NULL ? palloc(n * sizeof(int64)) :
-		repalloc(skipped->offsets, (skipped->n + n) * sizeof(int64));
-	memcpy(skipped->offsets + skipped->n, behind, n * sizeof(int64));
-	skipped->n += n;
 }
 
 /*
@@ -212,8 +189,6 @@ park(Process *process, int64 offset, const ErrorData *error, Skipped *skipped)
 static void
 handle_each(Process *process, Batch *batch)
 {
-	Skipped		skipped = {0};
-
 	tuplestore_rescan(batch->rows);
 	while (look_ahead(batch))
 	{
@@ -222,7 +197,7 @@ handle_each(Process *process, Batch *batch)
 		bool		expired;
 
 		CHECK_FOR_INTERRUPTS();
-		if (is_skipped(&skipped, offset))
+		if (pgqueue_is_left(batch))
 			continue;
 		error = pgqueue_handle(batch, 1, &expired);
 		if (error == NULL)
@@ -231,7 +206,7 @@ handle_each(Process *process, Batch *batch)
 			continue;
 		}
 		check_failure(error, expired);
-		park(process, offset, error, &skipped);
+		park(process, offset, error);
 	}
 }
 
@@ -252,7 +227,7 @@ handle(Process *process, Batch *batch)
 
 		if (error == NULL)
 		{
-			process->handled_now = batch->n;
+			process->handled_now = batch->n - batch->left;
 			return BATCH_DONE;
 		}
 		check_failure(error, expired);
@@ -280,7 +255,8 @@ BatchOutcome
 pgqueue_process_batch(Process *process)
 {
 	Subscription subscription;
-	Batch		batch = {&subscription, &process->handler};
+	Batch		batch = {process, &subscription, &process->handler,
+	.parks = pgqueue_parks};
 	BatchOutcome outcome = BATCH_ENDED;
 	MemoryContext old;
 

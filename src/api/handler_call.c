@@ -28,6 +28,7 @@
 #include "utils/tuplestore.h"
 
 #include "topic/topic.h"
+#include "group/parking.h"
 #include "api/process.h"
 
 /* ---------------- timeout ---------------- */
@@ -146,6 +147,30 @@ next_message(Batch *batch)
 	return ExecFetchSlotHeapTupleDatum(batch->slot);
 }
 
+/*
+ * Return true if the message in the batch's slot must be left alone: it was parked in
+ * this transaction, behind another one or by the handler itself.
+ */
+bool
+pgqueue_is_left(const Batch *batch)
+{
+	const WaitTarget *target = &batch->process->target;
+	Progress	progress = {.group_id = target->group.id,
+		.topic = target->topics.topics[0]};
+	int64		offset;
+	Datum		key;
+	bool		isnull;
+	Parked		row;
+
+	if (likely(batch->parks == pgqueue_parks))
+		return false;
+	progress.partition = DatumGetInt32(slot_getattr(batch->slot, 2, &isnull));
+	offset = DatumGetInt64(slot_getattr(batch->slot, 3, &isnull));
+	key = slot_getattr(batch->slot, 5, &isnull);
+	return pgqueue_parked_find(&progress, isnull ? NULL : DatumGetTextPP(key),
+							   offset, &row);
+}
+
 static void
 call(FmgrInfo *function, Datum argument)
 {
@@ -200,16 +225,24 @@ call_with_each(FmgrInfo *function, Batch *batch, int n)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
+	batch->left = 0;
 	for (int i = 0; i < n; i++)
 	{
+		Datum		message = next_message(batch);
+
 		CHECK_FOR_INTERRUPTS();
+		if (pgqueue_is_left(batch))
+		{
+			batch->left++;
+			continue;
+		}
 		if (i > 0 && limit > 0)
 		{
 			disable_timeout(timeout, false);
 			timer_check(limit);
 			timer_begin(limit);
 		}
-		call(function, next_message(batch));
+		call(function, message);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);

@@ -32,9 +32,12 @@ extern char *pgqueue_handler_signature(Oid function);
 
 /* ---------------- handler_call.c ---------------- */
 
+typedef struct Process Process;
+
 /* Messages that were taken from a partition, and their handler. */
 typedef struct Batch
 {
+	const Process *process;
 	const Subscription *subscription;
 	const Handler *handler;
 	TupleDesc	desc;
@@ -43,8 +46,11 @@ typedef struct Batch
 	int			n;
 	bool		ahead;			/* the next message is in the slot */
 	bool		checked;		/* constraints were, and are immediate since */
+	uint64		parks;			/* calls of park before the first message */
+	int			left;			/* messages that are not handed over */
 } Batch;
 
+extern bool pgqueue_is_left(const Batch *batch);
 extern ErrorData *pgqueue_handle(Batch *batch, int n, bool *handler_expired);
 extern bool pgqueue_is_cancel(const ErrorData *error);
 extern bool pgqueue_is_outage(const ErrorData *error);
@@ -63,7 +69,7 @@ typedef enum BatchOutcome
 } BatchOutcome;
 
 /* What a session, or a worker, processes. */
-typedef struct Process
+struct Process
 {
 	WaitTarget	target;			/* one group, one topic */
 	int32		group_id;
@@ -86,7 +92,7 @@ typedef struct Process
 	/* of the transaction under way */
 	int			handled_now;
 	int			parked_now;
-} Process;
+};
 
 extern BatchOutcome pgqueue_process_batch(Process *process);
 

@@ -32,6 +32,9 @@
 /* Bytes of an error's message that are kept. */
 #define MAX_ERROR_BYTES 2000
 
+/* Calls of pgqueue_park() in this session. */
+uint64		pgqueue_parks = 0;
+
 /* A call of pgqueue_park(). */
 typedef struct Park
 {
@@ -416,6 +419,7 @@ pgqueue_park(const ConsumerGroup *group, Topic *topic, int32 partition,
 {
 	Park		park = {.group = group,.by_member = member != NULL};
 
+	pgqueue_parks++;
 	(void) pgqueue_progress_lock(group->id, topic->id, partition, true);
 	park.topic = topic = pgqueue_topic_refresh(topic);
 	pgqueue_progress_read(group->id, topic, partition, &park.progress);

@@ -162,6 +162,7 @@ typedef struct Failure
 	bool		counts;			/* is an attempt */
 } Failure;
 
+extern uint64 pgqueue_parks;
 extern int64 *pgqueue_park(const ConsumerGroup *group, Topic *topic,
 						   int32 partition, int64 offset, const char *member,
 						   int64 epoch, const Failure *failure, int *n);
