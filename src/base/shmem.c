@@ -20,8 +20,9 @@
  *
  * The version stands for all that sessions agree upon, besides tables and
  * files: the layout of the state, the meaning of its fields, the lock tags
- * (lock_tag.h), the arguments of background workers.  Raise
- * PGQUEUE_SHARED_VERSION when any of these changes.
+ * (lock_tag.h), the arguments of background workers; and columns of tables that
+ * no library may leave out (CONTRIBUTING.md).  Raise PGQUEUE_SHARED_VERSION when any
+ * of these changes.
  *
  *-------------------------------------------------------------------------
  */
