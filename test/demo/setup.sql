@@ -1,4 +1,4 @@
--- The topic, what its loaders note down, and the two tables that its consumers keep.
+-- The topic, what its loaders note down, and the table of group "airports".
 
 CREATE EXTENSION queue;
 SELECT queue.create_topic('flights', partitions => 8) \g /dev/null
@@ -23,12 +23,4 @@ CREATE TABLE airport (
 	origin text PRIMARY KEY,
 	flights bigint NOT NULL,
 	delay_minutes bigint NOT NULL
-);
-
-CREATE TABLE route (
-	origin text,
-	destination text,
-	flights bigint NOT NULL,
-	miles bigint NOT NULL,
-	PRIMARY KEY (origin, destination)
 );
