@@ -104,3 +104,103 @@ bench_process_message()
 	compare process_message 'process, a handler of one message : PL/pgSQL loop of consume that calls it' \
 		'messages/s' '>= 0.95' process_message_side process_loop_message_side
 }
+
+# ----------------------------------------------------------------------
+# Messages that fail
+# ----------------------------------------------------------------------
+
+# What is wrong with a message, for the handlers below: nothing, one in a hundred, or
+# one key of 500.
+poison_none='false'
+poison_percent='hashint8(m."offset") % 100 = 0'
+poison_key="m.key = 'k0000250'"
+
+# make_poisoned_topic: 500 keys in turn, a dead-letter topic, and for each kind of poison
+# a handler of one message and one of a batch that refuse it
+make_poisoned_topic()
+{
+	local poison condition
+	[ -z "$(sql "SELECT to_regclass('poisoned_effect')")" ] || return 0
+	sql "SELECT queue.create_topic('poisoned')" >/dev/null
+	sql "DO \$\$
+		BEGIN
+			FOR i IN 1 .. $PROCESS_BATCHES / 5 LOOP
+				PERFORM queue.produce_batch('poisoned', array_agg(to_jsonb(value) ORDER BY n),
+					array_agg(key ORDER BY n)) FROM sample WHERE n <= 500;
+				COMMIT;
+			END LOOP;
+		END \$\$"
+	sql 'CREATE TABLE poisoned_effect (key text, value jsonb)'
+	for poison in none percent key; do
+		condition=poison_$poison
+		sql "CREATE FUNCTION one_$poison(m queue.message) RETURNS void LANGUAGE plpgsql AS \$\$
+			BEGIN
+				IF ${!condition} THEN
+					RAISE 'poison';
+				END IF;
+				INSERT INTO poisoned_effect VALUES (m.key, m.value);
+			END \$\$"
+		sql "CREATE FUNCTION all_$poison(a queue.message[]) RETURNS void LANGUAGE plpgsql AS \$\$
+			BEGIN
+				IF EXISTS (SELECT FROM unnest(a) m WHERE ${!condition}) THEN
+					RAISE 'poison';
+				END IF;
+				INSERT INTO poisoned_effect SELECT key, value FROM unnest(a);
+			END \$\$"
+	done
+	sql 'VACUUM ANALYZE'
+}
+
+# poisoned_rate handler poison: messages per second, until each has its effect, is a dead
+# letter or, of the one key, waits
+poisoned_rate()
+{
+	local condition=poison_$2 seconds bad policy argument=queue.message
+	[ "$1" = one ] || argument+='[]'
+	case $2 in
+		key) policy="backoff => '1 s'" ;;
+		*) policy="max_attempts => 2, backoff => '1 ms'" ;;
+	esac
+	fresh_group poisoned earliest
+	sql "SELECT queue.drop_topic('dead', true)" >/dev/null
+	sql "SELECT queue.create_topic('dead')" >/dev/null
+	sql "SELECT queue.set_failure_policy('$group', 'poisoned', dead_letter => 'dead', $policy)" >/dev/null
+	sql "SELECT queue.subscribe('$group', 'poisoned', '$1_$2($argument)')" >/dev/null
+	sql 'TRUNCATE poisoned_effect'
+	sql CHECKPOINT
+	seconds=$(psql -XqAt -c '\timing on' \
+		-c "CALL queue.process('$group', 'poisoned', max_wait => '10 ms')" |
+		sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | awk '{ print $1 / 1000 }')
+	bad=$(sql "SELECT count(*) FROM topic.poisoned m WHERE ${!condition}")
+	expect poisoned "$((PROCESS_BATCHES * 100 - bad))" 'SELECT count(*) FROM poisoned_effect'
+	expect poisoned "$bad" "SELECT (SELECT count(*) FROM topic.dead)
+		+ (SELECT count(*) FROM queue.parked WHERE consumer_group = '$group')"
+	sql "SELECT queue.drop_group('$group')" >/dev/null
+	calc "($PROCESS_BATCHES * 100 - $bad) / $seconds"
+}
+
+# bench_poisoned row handler poison what bar
+bench_poisoned()
+{
+	make_poisoned_topic
+	command_of "$1" queue "CALL queue.process('{group}', 'poisoned', max_wait => '10 ms')"
+	compare "$1" "$4 : none" 'messages/s' "$5" "poisoned_rate $2 $3" "poisoned_rate $2 none"
+}
+
+bench_process_poisoned()
+{
+	bench_poisoned process_poisoned one percent \
+		'process, a handler of one message, 1 % of them fail' '>= 0.50'
+}
+
+bench_process_poisoned_batch()
+{
+	bench_poisoned process_poisoned_batch all percent \
+		'process, a handler of a batch, 1 % of its messages fail' '>= 0.50'
+}
+
+bench_process_poisoned_key()
+{
+	bench_poisoned process_poisoned_key all key \
+		'process, a handler of a batch, one key of 500 fails, rate of the others' '>= 0.95'
+}

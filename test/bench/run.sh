@@ -23,7 +23,8 @@ done
 all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	single1 single8 single32 slow_flush
 	consume_scan consume_index consume_position
-	consume_client consume_client_few consume_tail process_batch process_message consume_delayed
+	consume_client consume_client_few consume_tail process_batch process_message
+	process_poisoned process_poisoned_batch process_poisoned_key consume_delayed
 	wal_batch wal_batch_two wal_consume empty_consume
 	sequence_batch sequence_keyed sequence_single8 dedupe_single8 sequence_lookup
 	sequence_lookup_raw
