@@ -61,17 +61,67 @@ SELECT * FROM waiting;
 TRUNCATE done;
 SELECT FROM queue.drop_group('g');
 
--- Of a batch that is larger than 50, 50 in a transaction are tried one by one.  An
--- array has one message then.
+-- The message of an array that fails is found by halves; those around it are handled
+-- in a few groups.
 SELECT queue.create_group('all', 'orders', start => 'latest');
 SELECT queue.subscribe('all', 'orders', 'handle_all(queue.message[])', batch => 100);
 SELECT queue.set_failure_policy('all', 'orders', backoff => '1 h', backoff_max => '1 h', hold => 'none');
 SELECT count FROM queue.produce_batch('orders', ARRAY(SELECT CASE i WHEN 30 THEN '"thirty"' ELSE to_jsonb(i) END FROM generate_series(1, 200) i));
 CALL queue.process('all', 'orders', 1);
-SELECT count(*), calls, count(DISTINCT xid) AS transactions FROM done GROUP BY calls;
+SELECT count(*), calls, count(DISTINCT xid) AS transactions FROM done GROUP BY calls ORDER BY calls;
 CALL queue.process('all', 'orders');
 SELECT count(*), calls, count(DISTINCT xid) AS transactions FROM done GROUP BY calls ORDER BY calls;
 SELECT * FROM waiting;
+TRUNCATE done;
+
+-- Where each second fails, groups become as small.  A transaction that would need more
+-- than 50 subtransactions begins again with 50 messages.
+SELECT count FROM queue.produce_batch('orders', ARRAY(SELECT CASE WHEN i % 2 = 0 THEN '"even"' ELSE to_jsonb(i) END FROM generate_series(201, 310) i));
+SELECT queue.set_failure_policy('all', 'orders', max_attempts => 1, dead_letter => 'dead', hold => 'none');
+SELECT queue.subscribe('all', 'orders', 'handle_all(queue.message[])', batch => 110);
+CALL queue.process('all', 'orders', 1);
+SELECT count(*), calls, count(DISTINCT xid) AS transactions FROM done GROUP BY calls ORDER BY calls;
+CALL queue.process('all', 'orders');
+SELECT count(*), count(DISTINCT v), count(DISTINCT xid) AS transactions FROM done;
+SELECT count(*) FROM topic.dead;
+SELECT FROM queue.truncate_topic('dead');
+TRUNCATE done;
+
+-- After a timeout messages are tried one by one, so that only the guilty one is waited
+-- for again.  One that failed before is tried apart from those that did not.
+CREATE SEQUENCE calls;
+CREATE SEQUENCE naps;
+CREATE FUNCTION handle_slowly(m queue.message[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM nextval('calls');
+	IF EXISTS (SELECT FROM unnest(m) WHERE value = '"nap"') THEN
+		PERFORM nextval('naps'), pg_sleep(600);
+	END IF;
+	INSERT INTO done (v, attempt, calls) SELECT value::int, attempt, cardinality(m) FROM unnest(m);
+END $$;
+SELECT queue.set_failure_policy('all', 'orders', backoff => '1 ms', max_attempts => 2, dead_letter => 'dead', hold => 'none');
+SELECT queue.subscribe('all', 'orders', 'handle_slowly(queue.message[])', timeout => '200 ms');
+SELECT count FROM queue.produce_batch('orders', ARRAY(SELECT CASE i WHEN 306 THEN '"nap"' ELSE to_jsonb(i) END FROM generate_series(301, 310) i));
+CALL queue.process('all', 'orders', 1);
+SELECT (SELECT last_value FROM calls) AS calls, (SELECT last_value FROM naps) AS naps;
+SELECT count FROM queue.produce_batch('orders', ARRAY(SELECT to_jsonb(i) FROM generate_series(311, 320) i));
+SELECT FROM pg_sleep(0.05);
+CALL queue.process('all', 'orders', 1);
+SELECT (SELECT last_value FROM calls) AS calls, (SELECT last_value FROM naps) AS naps;
+SELECT count(*), calls, count(DISTINCT xid) AS transactions FROM done GROUP BY calls ORDER BY calls;
+SELECT headers->>'dlq.error' FROM topic.dead;
+SELECT FROM queue.truncate_topic('dead');
+DROP SEQUENCE calls;
+TRUNCATE done;
+
+-- A handler of one message, too, is called with others before and behind those that
+-- fail: the first, the last, two in a row.
+SELECT queue.subscribe('all', 'orders', 'handle(queue.message)');
+SELECT queue.set_failure_policy('all', 'orders', backoff => '1 h', backoff_max => '1 h', hold => 'none');
+CALL pg_temp.send('SELECT 1 / 0', '1', '2', 'SELECT 1 / 0', 'SELECT 1 / 0', '3', 'INSERT INTO done (v) VALUES (1)', '4', 'SELECT 1 / 0');
+CALL queue.process('all', 'orders');
+SELECT v, attempt, dense_rank() OVER (ORDER BY xid) AS transaction FROM done ORDER BY number;
+SELECT "offset" - min("offset") OVER () AS behind, sqlstate FROM waiting ORDER BY 1;
 TRUNCATE done;
 SELECT FROM queue.drop_group('all');
 

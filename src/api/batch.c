@@ -32,11 +32,11 @@
 #include "api/process.h"
 
 /*
- * Messages of a transaction at most that are handled each in a subtransaction of
- * its own: as many ids of subtransactions as other sessions can read without
- * looking them up on disk, less some that the handler may need.
+ * Subtransactions of a transaction that succeed, at most: as many ids as other
+ * sessions can read without looking them up on disk, less some that the handler may
+ * need.
  */
-#define MAX_EACH	50
+#define MAX_SUBTRANSACTIONS	50
 
 /* ---------------- the subscription ---------------- */
 
@@ -117,11 +117,11 @@ take(Process *process, Batch *batch, EState *estate)
 	rsinfo->setResult = batch->rows;
 	rsinfo->econtext = GetPerTupleExprContext(estate);
 	pgqueue_sink_rows(&taker->sink, rsinfo,
-					  process->each ?
-					  Min(batch->subscription->batch, MAX_EACH) :
+					  process->small ?
+					  Min(batch->subscription->batch, MAX_SUBTRANSACTIONS) :
 					  batch->subscription->batch);
 	taker->target = process->target;
-	if (process->each)
+	if (process->small)
 	{
 		taker->target.partitions = &process->partition;
 		taker->target.npartitions = 1;
@@ -130,29 +130,11 @@ take(Process *process, Batch *batch, EState *estate)
 	pgqueue_sink_topic(&taker->sink, process->target.topics.topics[0], "%s %s");
 	if (!pgqueue_consume_any(taker))
 		return false;
-	batch->n = taker->sink.taken;
+	pgqueue_batch_begin(batch, taker->sink.taken);
 	return true;
 }
 
 /* ---------------- handling ---------------- */
-
-/* Return a column of the message in the batch's slot. */
-static Datum
-column(Batch *batch, AttrNumber attr)
-{
-	bool		isnull;
-
-	return slot_getattr(batch->slot, attr, &isnull);
-}
-
-/* Read the next message into the slot.  Return false if there is none. */
-static bool
-look_ahead(Batch *batch)
-{
-	batch->ahead = tuplestore_gettupleslot(batch->rows, true, false,
-										   batch->slot);
-	return batch->ahead;
-}
 
 /* Errors: one that tells nothing of the message that was being handled. */
 static void
@@ -162,9 +144,13 @@ check_failure(ErrorData *error, bool expired)
 		ReThrowError(error);
 }
 
-/* Park a message on which the handler has failed, and what waits behind it. */
+/*
+ * Park the next message, on which the handler has failed, and what waits behind it.
+ *
+ * Errors: those of pgqueue_park().
+ */
 static void
-park(Process *process, int64 offset, const ErrorData *error)
+park(Process *process, Batch *batch, const ErrorData *error)
 {
 	Failure		failure = {
 		.error = error->message,
@@ -174,72 +160,123 @@ park(Process *process, int64 offset, const ErrorData *error)
 	};
 	int			n;				/* those are found parked */
 
+	(void) pgqueue_batch_peek(batch);
 	(void) pgqueue_park(&process->target.group,
-						process->target.topics.topics[0], process->partition,
-						offset, NULL, 0, &failure, &n);
+						process->target.topics.topics[0],
+						pgqueue_batch_partition(batch),
+						pgqueue_batch_offset(batch), NULL, 0, &failure, &n);
+	pgqueue_batch_pass(batch);
 	process->parked_now++;
 }
 
+/* How to go on in a part of a batch. */
+typedef struct Search
+{
+	int			size;			/* of the next group */
+	int			suspects;		/* the first ones: one of them fails */
+	bool		alone;			/* hand the suspects over one by one */
+	int			good;			/* messages since the last that failed */
+} Search;
+
+/* The handler has succeeded on a group of messages. */
+static void
+note_success(Search *search, int handed)
+{
+	search->good += handed;
+	search->suspects = Max(search->suspects - handed, 0);
+	if (search->suspects == 0)
+		search->size = Min(search->size, INT_MAX / 2) * 2;
+	else
+		search->size = search->alone ? 1 : (search->suspects + 1) / 2;
+}
+
 /*
- * Handle each message in a subtransaction of its own, and park those on which the
- * handler fails.
+ * The handler has failed on a group of several messages.  If it is called with each,
+ * those before the one on which it failed succeed without it, and that one is the
+ * first of the next group.  Of an array each half is tried; but one by one after a
+ * timeout, which each group of which the guilty one is a part would wait for.
+ */
+static void
+note_failure(Search *search, const Batch *batch, bool expired)
+{
+	search->suspects = batch->handed;
+	search->alone = expired;
+	if (batch->is_last_guilty)
+		search->size = batch->handed - 1;
+	else
+		search->size = expired ? 1 : batch->handed / 2;
+}
+
+/*
+ * The guilty message is known.  An array is as large next as the number of messages
+ * among which one fails makes likely to succeed.
+ */
+static void
+note_guilty(Search *search, const Batch *batch)
+{
+	search->size = batch->handler->whole_batch ?
+		Max(Min(search->good, INT_MAX / 2) * 2, 1) : batch->n;
+	search->suspects = search->good = 0;
+}
+
+/*
+ * Hand the messages before an end to the handler in groups, each in a subtransaction,
+ * the first of a given size; find those on which it fails, and park them.  Return
+ * false, to roll back, if that took too many subtransactions.
  *
  * Errors: those that tell nothing of a message, and those of pgqueue_park().
  */
-static void
-handle_each(Process *process, Batch *batch)
+static bool
+handle_part(Process *process, Batch *batch, int end, int size)
 {
-	tuplestore_rescan(batch->rows);
-	while (look_ahead(batch))
+	Search		search = {.size = size};
+
+	batch->end = end;
+	for (;;)
 	{
-		int64		offset = DatumGetInt64(column(batch, 3));
 		ErrorData  *error;
 		bool		expired;
 
 		CHECK_FOR_INTERRUPTS();
-		if (pgqueue_is_left(batch))
-			continue;
-		error = pgqueue_handle(batch, 1, &expired);
+		pgqueue_batch_mark(batch);
+		if (!pgqueue_batch_peek(batch))
+			return true;
+		if (batch->successes == MAX_SUBTRANSACTIONS)
+			return false;
+		error = pgqueue_handle(batch, search.size, &expired);
 		if (error == NULL)
 		{
-			process->handled_now++;
+			batch->successes++;
+			process->handled_now += batch->handed;
+			note_success(&search, batch->handed);
 			continue;
 		}
 		check_failure(error, expired);
-		park(process, offset, error);
+		pgqueue_batch_return(batch);
+		if (batch->handed > 1)
+			note_failure(&search, batch, expired);
+		else
+		{
+			park(process, batch, error);
+			note_guilty(&search, batch);
+		}
 	}
 }
 
 /*
- * Hand the messages to the handler: all in one subtransaction and, if that fails,
- * each in one of its own.
+ * Hand the messages to the handler: those that have failed before first, one and then
+ * more; the others together.
  */
 static BatchOutcome
 handle(Process *process, Batch *batch)
 {
-	bool		each = process->each;
-
-	process->each = false;
-	if (!each)
-	{
-		bool		expired;
-		ErrorData  *error = pgqueue_handle(batch, batch->n, &expired);
-
-		if (error == NULL)
-		{
-			process->handled_now = batch->n - batch->left;
-			return BATCH_DONE;
-		}
-		check_failure(error, expired);
-		tuplestore_rescan(batch->rows);
-		(void) look_ahead(batch);
-		process->partition = DatumGetInt32(column(batch, 2));
-		process->each = batch->n > MAX_EACH;
-		if (process->each)
-			return BATCH_FAILED;
-	}
-	handle_each(process, batch);
-	return BATCH_DONE;
+	process->small = false;
+	if (handle_part(process, batch, batch->retried, 1) &&
+		handle_part(process, batch, batch->n, batch->n))
+		return BATCH_DONE;
+	process->small = true;
+	process->partition = pgqueue_batch_partition(batch);
+	return BATCH_FAILED;
 }
 
 /*
@@ -278,7 +315,7 @@ pgqueue_process_batch(Process *process)
 			/* messages may have been parked on sight */
 			outcome = TransactionIdIsValid(GetTopTransactionIdIfAny()) ?
 				BATCH_MOVED : BATCH_EMPTY;
-			process->each = false;
+			process->small = false;
 		}
 		FreeExecutorState(estate);
 	}

@@ -28,7 +28,6 @@
 #include "utils/tuplestore.h"
 
 #include "topic/topic.h"
-#include "group/parking.h"
 #include "api/process.h"
 
 /* ---------------- timeout ---------------- */
@@ -136,41 +135,6 @@ pgqueue_is_outage(const ErrorData *error)
 
 /* ---------------- calls ---------------- */
 
-/* Return the next message, in the current memory context. */
-static Datum
-next_message(Batch *batch)
-{
-	if (!batch->ahead &&
-		!tuplestore_gettupleslot(batch->rows, true, false, batch->slot))
-		elog(ERROR, "message is missing");
-	batch->ahead = false;
-	return ExecFetchSlotHeapTupleDatum(batch->slot);
-}
-
-/*
- * Return true if the message in the batch's slot must be left alone: it was parked in
- * this transaction, behind another one or by the handler itself.
- */
-bool
-pgqueue_is_left(const Batch *batch)
-{
-	const WaitTarget *target = &batch->process->target;
-	Progress	progress = {.group_id = target->group.id,
-		.topic = target->topics.topics[0]};
-	int64		offset;
-	Datum		key;
-	bool		isnull;
-	Parked		row;
-
-	if (likely(batch->parks == pgqueue_parks))
-		return false;
-	progress.partition = DatumGetInt32(slot_getattr(batch->slot, 2, &isnull));
-	offset = DatumGetInt64(slot_getattr(batch->slot, 3, &isnull));
-	key = slot_getattr(batch->slot, 5, &isnull);
-	return pgqueue_parked_find(&progress, isnull ? NULL : DatumGetTextPP(key),
-							   offset, &row);
-}
-
 static void
 call(FmgrInfo *function, Datum argument)
 {
@@ -207,12 +171,14 @@ typedef struct Call
 static void
 call_with_array(FmgrInfo *function, Batch *batch, int n)
 {
-	Datum	   *messages = palloc(n * sizeof(Datum));
+	Datum	   *messages = palloc(Min(n, batch->n) * sizeof(Datum));
 
-	for (int i = 0; i < n; i++)
-		messages[i] = next_message(batch);
+	while (batch->handed < n && pgqueue_batch_peek(batch))
+		messages[batch->handed++] = pgqueue_batch_take(batch);
+	batch->is_last_guilty = batch->handed == 1;
 	call(function,
-		 PointerGetDatum(construct_array(messages, n, batch->handler->row_type,
+		 PointerGetDatum(construct_array(messages, batch->handed,
+										 batch->handler->row_type,
 										 -1, false, TYPALIGN_DOUBLE)));
 }
 
@@ -225,24 +191,20 @@ call_with_each(FmgrInfo *function, Batch *batch, int n)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	batch->left = 0;
-	for (int i = 0; i < n; i++)
+	while (batch->handed < n && pgqueue_batch_peek(batch))
 	{
-		Datum		message = next_message(batch);
-
 		CHECK_FOR_INTERRUPTS();
-		if (pgqueue_is_left(batch))
-		{
-			batch->left++;
-			continue;
-		}
-		if (i > 0 && limit > 0)
+		if (batch->handed > 0 && limit > 0)
 		{
 			disable_timeout(timeout, false);
 			timer_check(limit);
 			timer_begin(limit);
 		}
-		call(function, message);
+		batch->handed++;
+		batch->is_last_guilty = true;
+		call(function, pgqueue_batch_take(batch));
+		/* a deferred constraint that fails later does not tell whose it is */
+		batch->is_last_guilty = batch->handed == 1;
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
@@ -285,16 +247,19 @@ call_handler(void *arg)
 }
 
 /*
- * Hand the next n messages to the handler, in a subtransaction.  Return NULL if
- * that succeeded; else the error, after the subtransaction was rolled back.  The
- * error of a handler that ran too long is 57014, with *expired set.
+ * Hand the next messages, at most n, to the handler, in a subtransaction.  Return
+ * NULL if that succeeded; else the error, after the subtransaction was rolled back.
+ * The error of a handler that ran too long is 57014, with *handler_expired set.
+ * Sets batch->handed and batch->is_last_guilty.
  */
 ErrorData *
 pgqueue_handle(Batch *batch, int n, bool *handler_expired)
 {
 	int64		limit = batch->subscription->timeout;
-	ErrorData  *error = pgqueue_any_error(call_handler, &(Call) {batch, n});
+	ErrorData  *error;
 
+	batch->handed = 0;
+	error = pgqueue_any_error(call_handler, &(Call) {batch, n});
 	batch->checked |= error == NULL;
 	*handler_expired = timer_end(limit) && error != NULL &&
 		error->sqlerrcode == ERRCODE_QUERY_CANCELED;

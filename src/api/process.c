@@ -114,7 +114,7 @@ do_batch(Process *process)
 
 	while ((error = try_batch(process, &outcome)) != NULL)
 	{
-		process->each = false;
+		process->small = false;
 		if (may_be_dropped(error))
 		{
 			if (looked_again)

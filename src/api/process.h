@@ -30,7 +30,7 @@ extern void pgqueue_handler_find(const Subscription *subscription,
 								 const Topic *topic, Handler *handler);
 extern char *pgqueue_handler_signature(Oid function);
 
-/* ---------------- handler_call.c ---------------- */
+/* ---------------- batch_read.c ---------------- */
 
 typedef struct Process Process;
 
@@ -43,14 +43,33 @@ typedef struct Batch
 	TupleDesc	desc;
 	Tuplestorestate *rows;
 	TupleTableSlot *slot;
-	int			n;
+	int			n;				/* messages */
+	int			retried;		/* of them, the first, which failed before */
+	int			end;			/* read those before it */
+	int			position;		/* behind the message in the slot */
 	bool		ahead;			/* the next message is in the slot */
-	bool		checked;		/* constraints were, and are immediate since */
+	int			mark;			/* read pointer ... */
+	int			marked_position;	/* ... and its position */
 	uint64		parks;			/* calls of park before the first message */
-	int			left;			/* messages that are not handed over */
+
+	int			successes;		/* subtransactions that were not rolled back */
+	bool		checked;		/* constraints were, and are immediate since */
+	int			handed;			/* messages of the last call of the handler, to
+								 * the one on which it failed ... */
+	bool		is_last_guilty; /* ... if that is known */
 } Batch;
 
-extern bool pgqueue_is_left(const Batch *batch);
+extern void pgqueue_batch_begin(Batch *batch, int n);
+extern bool pgqueue_batch_peek(Batch *batch);
+extern int32 pgqueue_batch_partition(Batch *batch);
+extern int64 pgqueue_batch_offset(Batch *batch);
+extern void pgqueue_batch_pass(Batch *batch);
+extern Datum pgqueue_batch_take(Batch *batch);
+extern void pgqueue_batch_mark(Batch *batch);
+extern void pgqueue_batch_return(Batch *batch);
+
+/* ---------------- handler_call.c ---------------- */
+
 extern ErrorData *pgqueue_handle(Batch *batch, int n, bool *handler_expired);
 extern bool pgqueue_is_cancel(const ErrorData *error);
 extern bool pgqueue_is_outage(const ErrorData *error);
@@ -63,9 +82,9 @@ typedef enum BatchOutcome
 	BATCH_MOVED,				/* to be committed: none was, but rows written */
 	BATCH_EMPTY,				/* to be committed: there was nothing to take */
 	BATCH_ENDED,				/* to be committed: the subscription is gone */
-	BATCH_FAILED				/* to be rolled back: it is too large to be
-								 * handled message by message; the next will
-								 * be small enough */
+	BATCH_FAILED				/* to be rolled back: it takes too many
+								 * subtransactions; the next will be small
+								 * enough */
 } BatchOutcome;
 
 /* What a session, or a worker, processes. */
@@ -75,8 +94,8 @@ struct Process
 	int32		group_id;
 	int32		topic_id;
 	Handler		handler;		/* as of the last transaction */
-	bool		each;			/* the next batch is small, of ... */
-	int32		partition;		/* ... this partition, each message alone */
+	bool		small;			/* the next batch is, and of ... */
+	int32		partition;		/* ... this partition */
 	MemoryContext context;		/* of all transactions ... */
 	MemoryContext per_batch;	/* ... and of one */
 
