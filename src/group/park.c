@@ -170,6 +170,9 @@ find_deleted(Park *park, int64 hash, int64 offset, Parked *found)
 		if (!deleted_by_call(park, tuple->t_data))
 			continue;
 		pgqueue_parked_row_read(&scan, tuple, &row);
+		/* another message had the offset, and was not restored */
+		if (!pgqueue_parked_in_log(park->topic, &park->progress, &row))
+			continue;
 		if (offset < 0 && (row.offset <= park->row.offset ||
 						   !pgqueue_same_hold(&row, hash, park->key)))
 			continue;

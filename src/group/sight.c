@@ -23,6 +23,28 @@
 #define MAX_PASSED 10000
 
 /*
+ * Return true if a message is parked already, by its key, or NULL, and its offset.
+ * A row of another message, which had the offset and was not restored, is deleted.
+ */
+static bool
+is_parked(Parking *parking, text *key, int64 offset)
+{
+	Progress   *progress = parking->progress;
+	Parked		row;
+
+	while (pgqueue_parked_find(progress, key, offset, &row))
+	{
+		if (pgqueue_parked_in_log(parking->topic, progress, &row))
+			return true;
+		pgqueue_parked_delete(progress, &row);
+		pgqueue_parked_promote(progress, row.hash, row.key);
+		pgqueue_parked_settle(progress);
+		parking->changed = true;
+	}
+	return false;
+}
+
+/*
  * Give up the message at the group's offset, which a member was handed again and
  * again, and move the offset over it; only that, if the member has parked it.
  */
@@ -32,7 +54,6 @@ exhaust_repeated(Parking *parking)
 	Progress   *progress = parking->progress;
 	Found		place;
 	HeapTuple	message;
-	Parked		parked;
 	Parked		row = {.attempts = progress->repeats,
 		.first_failed_at = GetCurrentTimestamp(),
 		.error = _("The messages were handed out, and neither committed nor parked.")};
@@ -47,7 +68,7 @@ exhaust_repeated(Parking *parking)
 	row.key = pgqueue_message_key(parking->topic, message);
 	row.hash = pgqueue_hash_by_policy(pgqueue_parking_policy(parking), row.key);
 	ItemPointerSetInvalid(&row.tid);
-	if (!pgqueue_parked_find(progress, row.key, row.offset, &parked))
+	if (!is_parked(parking, row.key, row.offset))
 		(void) pgqueue_exhaust(&parking->taker->target.group, parking->topic,
 							   progress, pgqueue_parking_policy(parking),
 							   message, &row);
@@ -108,13 +129,9 @@ pgqueue_parked_on_sight(HeapTuple tuple, Relation leaf, void *arg, bool *stop)
 		return false;
 	}
 	/* handed to a member before, or read before the offset was moved back */
-	if (row.offset < progress->parked_end)
-	{
-		Parked		parked;
-
-		if (pgqueue_parked_find(progress, key, row.offset, &parked))
-			return true;
-	}
+	if (row.offset < progress->parked_end &&
+		is_parked(parking, key, row.offset))
+		return true;
 	if (log_deliver_at(tuple, &row.due))
 	{
 		if (parking->now == 0)

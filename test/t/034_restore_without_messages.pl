@@ -76,6 +76,15 @@ $node->safe_psql('postgres', q{
 	SELECT queue.create_topic('kept', value_type => 'text', segment_messages => 10, retention => '0.001 s', segment_age => '1000 days');
 	SELECT count FROM queue.produce_batch('kept', array_fill('old'::text, ARRAY[21]));
 	SELECT count(*) FROM queue.consume_typed('reader', 'kept', NULL::text, 1000)});
+# Topic parks: what was parked lies behind the groups' offsets.
+$node->safe_psql('postgres', q{
+	SELECT queue.create_topic('parks', 1, 'text');
+	SELECT count FROM queue.produce_batch('parks', ARRAY(SELECT 'old ' || i FROM generate_series(0, 9) i), ARRAY(SELECT 'k' || i FROM generate_series(0, 9) i));
+	SELECT queue.set_failure_policy('parks', 'parks', backoff => '1 h', backoff_max => '1 h', hold => 'none');
+	SELECT queue.park('parks', 'parks', 0, "offset", member => 'm', epoch => epoch)
+	  FROM queue.poll_typed('parks', 'parks', 'm', NULL::text, lease => '1 ms') WHERE "offset" IN (2, 7);
+	SELECT queue.park('parks back', 'parks', 0, "offset", counts => false) FROM queue.consume_typed('parks back', 'parks', NULL::text) WHERE "offset" IN (2, 7);
+	SELECT queue.commit_offset('parks back', 'parks', 0, 0)});
 ok(patiently(sub {
 		$node->safe_psql('postgres', q{SET client_min_messages = warning; CALL queue.maintain('kept')});
 		return $node->safe_psql('postgres', q{SELECT log_start FROM queue.partitions WHERE topic = 'kept'}) == 20;
@@ -119,6 +128,17 @@ is(answer('without', q{SELECT consumer_group, log_start FROM queue.retention WHE
 $node->safe_psql('without', q{CALL queue.maintain('kept')});
 is(answer('without', q{SELECT log_start FROM queue.partitions WHERE topic = 'kept'}), '20', 'kept: nothing is removed');
 is(consume('without', 'reader', 'kept'), 'QU001', 'kept: the group is told');
+
+# What was parked is not there. Another message of the same key that gets the offset
+# is as any other.
+is(answer('without', q{SELECT count(*) FROM queue.parked}), '4', 'rows of parked messages are there');
+$node->safe_psql('without', q{SELECT FROM queue.produce_batch('parks', ARRAY(SELECT 'new ' || i FROM generate_series(0, 9) i), ARRAY(SELECT 'k' || i FROM generate_series(0, 9) i))});
+foreach my $group ('parks', 'parks back')
+{
+	is(answer('without', qq{SELECT count(*), max(attempt) FROM queue.consume_typed('$group', 'parks', NULL::text)}),
+		'10|1', "$group: no message is taken for one that was parked");
+}
+is(answer('without', q{SELECT count(*) FROM queue.parked}), '0', 'and their rows are gone');
 
 # A producer's message that is not there is no duplicate; a new one is accepted.
 my $again = q{SELECT duplicate FROM queue.produce('t', 'again', partition => 0, producer_id => 'p', sequence => 1)};
