@@ -493,6 +493,29 @@ COMMENT ON COLUMN queue.subscription.timeout IS 'How long a call of the handler 
 COMMENT ON COLUMN queue.subscription.owner IS 'Role that subscribed.';
 COMMENT ON COLUMN queue.subscription.created_at IS 'When queue.subscribe() was last called.';
 
+CREATE TABLE queue.worker (
+    group_id  int         NOT NULL,
+    topic_id  int         NOT NULL,
+    number    int         NOT NULL,
+    database  oid         NOT NULL,
+    begins_at timestamptz,
+    failures  int         NOT NULL,
+    failed_at timestamptz,
+    sqlstate  text,
+    error     text,
+    CONSTRAINT worker_pkey PRIMARY KEY (group_id, topic_id, number)
+);
+COMMENT ON TABLE queue.worker IS 'Background workers of subscriptions (view queue.workers). Not dumped, so that a restored database has none until queue.subscribe() is called.';
+COMMENT ON COLUMN queue.worker.group_id IS 'Consumer group.';
+COMMENT ON COLUMN queue.worker.topic_id IS 'Topic.';
+COMMENT ON COLUMN queue.worker.number IS 'Number of the worker, from 1 on.';
+COMMENT ON COLUMN queue.worker.database IS 'Database; the row of another one, of which this is a copy, has no effect.';
+COMMENT ON COLUMN queue.worker.begins_at IS 'When the worker begins, or began, to work; NULL: it has not started since queue.subscribe().';
+COMMENT ON COLUMN queue.worker.failures IS 'How often it has failed or ended in short succession.';
+COMMENT ON COLUMN queue.worker.failed_at IS 'When its last error was raised; NULL: none is known.';
+COMMENT ON COLUMN queue.worker.sqlstate IS 'SQLSTATE of that error.';
+COMMENT ON COLUMN queue.worker.error IS 'Message of that error.';
+
 -- Tables without a primary key: DELETE also works if all tables are published.
 ALTER TABLE queue.incarnation REPLICA IDENTITY FULL;
 ALTER TABLE queue.maintenance_log REPLICA IDENTITY FULL;
@@ -529,7 +552,7 @@ REVOKE ALL ON queue.topic, queue.checkpoint, queue.incarnation, queue.maintenanc
     queue.consumer_group, queue.progress, queue.parked_message,
     queue.failure_policy, queue.replayed, queue.member, queue.assignment,
     queue.producer, queue.producer_due, queue.producer_batch,
-    queue.producer_history, queue.dedupe_bucket, queue.subscription FROM PUBLIC;
+    queue.producer_history, queue.dedupe_bucket, queue.subscription, queue.worker FROM PUBLIC;
 REVOKE ALL ON SEQUENCE queue.topic_topic_id_seq,
     queue.consumer_group_group_id_seq, queue.producer_producer_id_seq FROM PUBLIC;
 
@@ -1809,12 +1832,29 @@ COMMENT ON COLUMN queue.parked.parked_at IS 'When it was last parked.';
 COMMENT ON COLUMN queue.parked.delayed IS 'Whether it only waits for its deliver_at.';
 COMMENT ON COLUMN queue.parked.in_hand IS 'Whether it was handed to a member that has not committed it.';
 
+CREATE FUNCTION queue.worker_state(
+    role     queue.role,
+    group_id int,
+    topic_id int,
+    number   int,
+    OUT pid        int,
+    OUT started_at timestamptz,
+    OUT obstacle   text
+)
+AS 'MODULE_PATHNAME', 'pgqueue_worker_state'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.worker_state(queue.role, int, int, int) IS
+'Process of a worker, or why there is none, for view queue.workers.';
+
 CREATE VIEW queue.subscriptions WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        t.topic,
        s.handler,
        s.batch,
        s.workers,
+       (SELECT pg_catalog.count(p.pid)::int
+          FROM pg_catalog.generate_series(1, s.workers) n,
+               queue.worker_state(s.owner, s.group_id, s.topic_id, n) p) AS running,
        s.timeout,
        s.owner::text::name AS owner,
        s.created_at
@@ -1828,9 +1868,59 @@ COMMENT ON COLUMN queue.subscriptions.topic IS 'Topic.';
 COMMENT ON COLUMN queue.subscriptions.handler IS 'Function that is called: schema, name and type of its argument.';
 COMMENT ON COLUMN queue.subscriptions.batch IS 'Messages of one transaction at most.';
 COMMENT ON COLUMN queue.subscriptions.workers IS 'Background workers that are wanted.';
+COMMENT ON COLUMN queue.subscriptions.running IS 'Background workers that run, or wait after a failure (view queue.workers).';
 COMMENT ON COLUMN queue.subscriptions.timeout IS 'How long a call of the handler may take; NULL: without limit.';
 COMMENT ON COLUMN queue.subscriptions.owner IS 'Role that subscribed; a role with other rights cannot process.';
 COMMENT ON COLUMN queue.subscriptions.created_at IS 'When queue.subscribe() was last called.';
+
+CREATE VIEW queue.workers WITH (security_barrier) AS
+SELECT g.name AS consumer_group,
+       t.topic,
+       n AS worker,
+       p.pid,
+       CASE WHEN p.pid IS NULL THEN 'stopped'
+            WHEN w.begins_at > pg_catalog.clock_timestamp() THEN 'waiting'
+            ELSE 'running' END AS state,
+       p.started_at,
+       CASE WHEN w.begins_at > pg_catalog.clock_timestamp()
+            THEN w.begins_at END AS retry_at,
+       w.failures,
+       w.failed_at,
+       w.sqlstate,
+       CASE WHEN m.may_read THEN w.error END AS error,
+       CASE WHEN p.pid IS NULL AND w.number IS NULL
+            THEN 'The subscription was restored or copied. queue.subscribe() starts its workers.'
+            ELSE p.obstacle END AS obstacle
+  FROM queue.subscription s
+  JOIN queue.consumer_group g USING (group_id)
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name
+ CROSS JOIN LATERAL pg_catalog.generate_series(1, s.workers) n
+ CROSS JOIN LATERAL queue.worker_state(s.owner, s.group_id, s.topic_id, n) p
+ CROSS JOIN LATERAL (
+       -- not for monitors, who may not read the topic
+       SELECT EXISTS (SELECT FROM pg_catalog.pg_class v
+                       WHERE v.relname = t.topic AND v.relkind = 'v'
+                         AND v.relnamespace = 'topic'::regnamespace
+                         AND pg_catalog.pg_get_userbyid(v.relowner) = t.owner
+                         AND pg_catalog.has_table_privilege(v.oid, 'SELECT')) AS may_read) m
+  LEFT JOIN queue.worker w
+         ON w.group_id = s.group_id AND w.topic_id = s.topic_id AND w.number = n
+        AND w.database = (SELECT oid FROM pg_catalog.pg_database
+                           WHERE datname = pg_catalog.current_database());
+COMMENT ON VIEW queue.workers IS 'Background workers of subscriptions, a row for each that is wanted.';
+COMMENT ON COLUMN queue.workers.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.workers.topic IS 'Topic.';
+COMMENT ON COLUMN queue.workers.worker IS 'Number of the worker, from 1 on.';
+COMMENT ON COLUMN queue.workers.pid IS 'Its process; NULL: it has none.';
+COMMENT ON COLUMN queue.workers.state IS 'running; waiting: it has failed, and works again at retry_at; or stopped: it has no process.';
+COMMENT ON COLUMN queue.workers.started_at IS 'When the process was started.';
+COMMENT ON COLUMN queue.workers.retry_at IS 'When it works again after its failures; NULL: it is not to wait.';
+COMMENT ON COLUMN queue.workers.failures IS 'How often it has failed, or its process has ended, in short succession; each doubles the wait.';
+COMMENT ON COLUMN queue.workers.failed_at IS 'When it last failed with an error; NULL: it has not since queue.subscribe().';
+COMMENT ON COLUMN queue.workers.sqlstate IS 'SQLSTATE of that error.';
+COMMENT ON COLUMN queue.workers.error IS 'Message of that error. NULL, too, if the current role may not read the topic.';
+COMMENT ON COLUMN queue.workers.obstacle IS 'Why it has no process; NULL: it has one, or maintenance will start one.';
 
 CREATE VIEW queue.offset_history WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1915,7 +2005,8 @@ COMMENT ON COLUMN queue.producers.used_at IS 'When the producer was last used, a
 GRANT SELECT ON queue.maintenance_log TO pg_monitor;
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
-    queue.parked, queue.offset_history, queue.producers, queue.subscriptions TO PUBLIC;
+    queue.parked, queue.offset_history, queue.producers, queue.subscriptions,
+    queue.workers TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Maintenance

@@ -12,6 +12,7 @@ SET queue.history_retention = 0;
 
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/include/helpers.sql
+CREATE FUNCTION handle(queue.message) RETURNS void LANGUAGE sql AS 'SELECT';
 -- What writes and reads every table, before and after maintenance.
 CREATE FUNCTION morning(n int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -36,6 +37,9 @@ BEGIN
         polled := concat_ws(', ', polled, batch.partition || ' to ' || batch.last);
     END LOOP;
     PERFORM queue.pause('polls' || n, t, 1);
+    PERFORM queue.subscribe('handled', t, 'handle(queue.message)', workers => 2);
+    PERFORM queue.subscribe('handled', t, 'handle(queue.message)', workers => 1);
+    PERFORM queue.drop_group('handled');
     PERFORM queue.fence_producer(t, 'p');
     RETURN format('duplicates %s, consumed %s, polled %s', duplicates, consumed, polled);
 END $$;

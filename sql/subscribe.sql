@@ -27,6 +27,32 @@ SELECT queue.subscribe('g', 'orders', 'many(queue.message[])', batch => 10, work
 RESET search_path;
 SELECT consumer_group, topic, handler, batch, workers, timeout, owner = current_user AS mine, created_at <= now() AS created
   FROM queue.subscriptions;
+-- The workers begin, and end: as often as is asked for, by the end of the transaction.
+CREATE PROCEDURE pg_temp.wait_for_workers(n int) LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE (SELECT coalesce(sum(running), 0) FROM queue.subscriptions) <> n LOOP
+        COMMIT;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+CALL pg_temp.wait_for_workers(2);
+SELECT consumer_group, topic, worker, pid IS NOT NULL AS has_process, state, started_at <= clock_timestamp() AS started,
+       retry_at, failures, failed_at, sqlstate, error, obstacle
+  FROM queue.workers ORDER BY 3;
+SET client_min_messages = warning;
+BEGIN;
+SELECT queue.subscribe('g', 'orders', 'app.many(queue.message[])', workers => 1);
+SELECT queue.subscribe('g', 'orders', 'app.many(queue.message[])', workers => 0);
+SELECT worker, state FROM queue.workers ORDER BY 1;
+ROLLBACK;
+SELECT worker, state FROM queue.workers ORDER BY 1;
+SELECT queue.subscribe('g', 'orders', 'app.many(queue.message[])', workers => 1);
+CALL pg_temp.wait_for_workers(1);
+SELECT worker, state FROM queue.workers ORDER BY 1;
+SELECT queue.unsubscribe('g', 'orders');
+SELECT worker, state FROM queue.workers ORDER BY 1;
+SELECT queue.subscribe('g', 'orders', 'app.many(queue.message[])', batch => 10);
+RESET client_min_messages;
 -- It makes the group, as one that no topic's group_expiry applies to.
 SELECT consumer_group, topic FROM queue.consumer_groups;
 SELECT name, implicit FROM queue.consumer_group;
@@ -72,6 +98,13 @@ SELECT call, pg_temp.error_of('SELECT queue.subscribe(' || call || ')')
 					$$'g', 'orders', 'app.one(queue.message)', workers => 101$$, $$'g', 'orders', 'app.one(queue.message)', timeout => '0'$$,
 					$$'g', 'orders', 'app.one(queue.message)', timeout => '-1 s'$$, $$'g', 'orders', 'app.one(queue.message)', timeout => '30 days'$$,
 					$$'', 'orders', 'app.one(queue.message)'$$, $$'g', 'nope', 'app.one(queue.message)'$$]) call;
+
+-- Workers, by a role that cannot connect.
+SET ROLE regress_clerk;
+CREATE FUNCTION app.by_clerk(m queue.message) RETURNS void LANGUAGE sql AS 'SELECT';
+SELECT queue.subscribe('clerks', 'orders', 'app.by_clerk(queue.message)', workers => 1);
+RESET ROLE;
+SELECT count(*) FROM queue.consumer_groups WHERE consumer_group = 'clerks';
 
 -- Unsubscribing.  The offsets stay.
 SELECT queue.unsubscribe('g', 'words'), queue.unsubscribe('g', 'words');

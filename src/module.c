@@ -19,6 +19,7 @@
 #include "cleanup/cleanup.h"
 #include "api/api.h"
 #include "api/maintain.h"
+#include "api/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -81,9 +82,11 @@ _PG_init(void)
 	pgqueue_cut_init();
 	pgqueue_wakeup_init();
 	pgqueue_maintain_state_init();
+	pgqueue_worker_state_init();
 	pgqueue_shared_init();
 	pgqueue_maintain_worker_init();
 	pgqueue_maintain_persist_init();
+	pgqueue_worker_start_init();
 	pgqueue_pin_init();
 	pgqueue_catalog_init();
 	/*

@@ -68,8 +68,21 @@ check_owner(const Process *process, const Subscription *subscription)
 }
 
 /*
+ * Return true if a process works for a subscription: a session does, and a worker
+ * that the subscription wants.  A worker has connected as the role that subscribed.
+ */
+bool
+pgqueue_process_goes_on(const Process *process,
+						const Subscription *subscription)
+{
+	return process->worker == 0 ||
+		(process->worker <= subscription->workers &&
+		 pgqueue_role_oid(&subscription->owner) == GetUserId());
+}
+
+/*
  * Read the subscription as of now.  Return false if it is gone, with or without
- * its group or topic.
+ * its group or topic, or if this process does not work for it any more.
  *
  * Locks: the subscription's, share, to the end of the transaction.
  * Errors: 42501.
@@ -89,7 +102,8 @@ read_subscription(Process *process, Subscription *subscription)
 	pgqueue_group_refresh(&target->group);
 	if (target->group.id != process->group_id ||
 		!pgqueue_subscription_read(process->group_id, process->topic_id,
-								   subscription))
+								   subscription) ||
+		!pgqueue_process_goes_on(process, subscription))
 		return false;
 	check_owner(process, subscription);
 	pgqueue_handler_find(subscription, topic, &process->handler);

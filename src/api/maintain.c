@@ -32,6 +32,7 @@
 #include "base/lock.h"
 #include "topic/topic.h"
 #include "api/maintain.h"
+#include "api/worker.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_maintain);
 
@@ -265,6 +266,52 @@ pass(MemoryContext context)
 	return there;
 }
 
+/*
+ * Start the workers of subscriptions that are missing.  Return false if none is
+ * wanted, or if that is not known.
+ */
+static bool
+start_workers(MemoryContext context)
+{
+	volatile bool wanted = false;
+
+	MemoryContextReset(context);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		pgqueue_step_begin();
+		wanted = OidIsValid(get_extension_oid("queue", true)) &&
+			pgqueue_workers_start_missing();
+		pgqueue_step_end();
+	}
+	PG_CATCH();
+	{
+		pgqueue_report_failure(context);
+	}
+	PG_END_TRY();
+	return wanted;
+}
+
+/* Sleep until the next pass, and start workers that end meanwhile. */
+static void
+rest(MemoryContext context)
+{
+	TimestampTz until =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									pgqueue_maintenance_interval * 1000L);
+	long		left = pgqueue_maintenance_interval * 1000L;
+
+	while (left > 0 && !ShutdownRequestPending)
+	{
+		bool		wanted = start_workers(context);
+
+		if (!pgqueue_nap(wanted ? Min(left, PGQUEUE_RESTART_SECONDS * 1000L) :
+						 left))
+			break;
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+	}
+}
+
 void
 pgqueue_maintenance_main(Datum arg)
 {
@@ -293,7 +340,8 @@ pgqueue_maintenance_main(Datum arg)
 	pgqueue_set_code_rule(CODE_ELSEWHERE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue maintenance",
 									ALLOCSET_DEFAULT_SIZES);
+	(void) start_workers(context);
 	while (!ShutdownRequestPending && pass(context))
-		pgqueue_nap(pgqueue_maintenance_interval * 1000L);
+		rest(context);
 	proc_exit(0);
 }

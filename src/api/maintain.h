@@ -67,7 +67,7 @@ extern void pgqueue_step_end(void);
 extern void pgqueue_write_if_room(void (*write) (void *arg), void *arg);
 extern void pgqueue_report_failure(MemoryContext context);
 extern void pgqueue_set_up_signals(void);
-extern void pgqueue_nap(long ms);
+extern bool pgqueue_nap(long ms);
 
 /* ---------------- maintain_failure.c ---------------- */
 
@@ -115,6 +115,7 @@ extern void pgqueue_persistent_undo(void);
 
 extern bool pgqueue_is_maintained(void);
 extern void pgqueue_remind_of_maintenance(const Topic *topic);
+extern void pgqueue_remind_of_workers(void);
 
 /* ---------------- maintain_register.c ---------------- */
 

@@ -138,8 +138,11 @@ pgqueue_set_up_signals(void)
 	BackgroundWorkerUnblockSignals();
 }
 
-/* Sleep so many ms, or until SIGTERM or SIGHUP; others set the latch, too. */
-void
+/*
+ * Sleep so many ms, or until SIGTERM or SIGHUP; others set the latch, too.  Return
+ * false if a signal has ended it.
+ */
+bool
 pgqueue_nap(long ms)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
@@ -159,5 +162,7 @@ pgqueue_nap(long ms)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		return false;
 	}
+	return !ShutdownRequestPending;
 }

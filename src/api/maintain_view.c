@@ -55,6 +55,23 @@ pgqueue_remind_of_maintenance(const Topic *topic)
 			 errhint("A superuser can start it with queue.start_maintenance(persistent => true). Or CALL queue.maintain() regularly.")));
 }
 
+/*
+ * Raise a NOTICE if workers of subscriptions do not come back, since no maintenance
+ * worker runs, or is about to.
+ */
+void
+pgqueue_remind_of_workers(void)
+{
+	Maintenance state;
+
+	pgqueue_maintenance_read(&state);
+	if (state.pid != 0 || pgqueue_maintenance_expected())
+		return;
+	ereport(NOTICE,
+			(errmsg("workers that end, with the server or by themselves, are not started again: maintenance is not running in this database"),
+			 errhint("A superuser can start it with queue.start_maintenance(persistent => true).")));
+}
+
 static void
 set_time(TimestampTz time, Datum *value, bool *null)
 {

@@ -165,11 +165,46 @@ wait_for_more(Process *process, int64 ms)
 	MemoryContextSwitchTo(process->context);
 }
 
+/* Return true if the subscription was ended, as far as a look without locks tells. */
+static bool
+has_ended(void *arg)
+{
+	Process    *process = arg;
+	Subscription subscription;
+
+	return !pgqueue_subscription_read(process->group_id, process->topic_id,
+									  &subscription) ||
+		!pgqueue_process_goes_on(process, &subscription);
+}
+
 /*
- * Process a subscription: at most max_batches transactions (0: without limit),
- * until no message has come for max_wait milliseconds.
+ * Prepare to process, or to wait for, a group's messages of a topic.  The caller sets
+ * what else is not zero.
  */
 void
+pgqueue_process_init(Process *process, const char *group, int32 group_id,
+					 Topic *topic)
+{
+	process->target.group.name = pstrdup(group);
+	pgqueue_group_refresh(&process->target.group);
+	process->target.topics.n = 1;
+	process->target.topics.topics[0] = topic;
+	process->target.ended = has_ended;
+	process->target.ended_arg = process;
+	process->group_id = group_id;
+	process->topic_id = topic->id;
+	process->context = CurrentMemoryContext;
+	process->per_batch = AllocSetContextCreate(CurrentMemoryContext,
+											   "queue batch",
+											   ALLOCSET_DEFAULT_SIZES);
+}
+
+/*
+ * Process a subscription: at most max_batches transactions (0: without limit),
+ * until no message has come for max_wait milliseconds.  Return false if it was
+ * ended, or wants this process no more.
+ */
+bool
 pgqueue_process_all(Process *process, int64 max_batches, int64 max_wait)
 {
 	TimestampTz idle_since = 0;
@@ -180,7 +215,7 @@ pgqueue_process_all(Process *process, int64 max_batches, int64 max_wait)
 		int64		left;
 
 		if (outcome == BATCH_ENDED)
-			break;
+			return false;
 		if (outcome != BATCH_EMPTY)
 		{
 			idle_since = 0;
@@ -195,6 +230,7 @@ pgqueue_process_all(Process *process, int64 max_batches, int64 max_wait)
 			break;
 		wait_for_more(process, left);
 	}
+	return true;
 }
 
 /* ---------------- the procedure ---------------- */
@@ -207,24 +243,23 @@ pgqueue_process_all(Process *process, int64 max_batches, int64 max_wait)
 static void
 process_args(FunctionCallInfo fcinfo, Process *process)
 {
-	WaitTarget *target = &process->target;
+	ConsumerGroup group;
 	Subscription subscription;
+	TopicList	topics;
 	Topic	   *topic;
 
 	pgqueue_check_not_null(fcinfo, 0, "consumer_group");
-	pgqueue_topic_list(fcinfo, 1, false, &target->topics);
-	topic = target->topics.topics[0];
-	pgqueue_known_group_arg(fcinfo, NULL, &target->group);
-	process->group_id = target->group.id;
-	process->topic_id = topic->id;
-	pgqueue_subscription_lock(process->group_id, process->topic_id, ShareLock);
-	if (!pgqueue_subscription_read(process->group_id, process->topic_id,
-								   &subscription))
+	pgqueue_topic_list(fcinfo, 1, false, &topics);
+	topic = topics.topics[0];
+	pgqueue_known_group_arg(fcinfo, NULL, &group);
+	pgqueue_subscription_lock(group.id, topic->id, ShareLock);
+	if (!pgqueue_subscription_read(group.id, topic->id, &subscription))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("consumer group \"%s\" has no subscription to topic \"%s\"",
-						target->group.name, topic->name),
+						group.name, topic->name),
 				 errhint("Name a handler with queue.subscribe().")));
+	pgqueue_process_init(process, group.name, group.id, topic);
 }
 
 /* (consumer_group, topic, max_batches, max_wait, ...) -> counters */
@@ -239,10 +274,6 @@ pgqueue_process(PG_FUNCTION_ARGS)
 
 	pgqueue_call_begin(fcinfo);
 	process = palloc0(sizeof(Process));
-	process->context = CurrentMemoryContext;
-	process->per_batch = AllocSetContextCreate(CurrentMemoryContext,
-											   "queue batch",
-											   ALLOCSET_DEFAULT_SIZES);
 	process->commit = SPI_commit;
 	process->rollback = SPI_rollback;
 	pgqueue_step_begin();

@@ -93,6 +93,7 @@ struct Process
 	WaitTarget	target;			/* one group, one topic */
 	int32		group_id;
 	int32		topic_id;
+	int			worker;			/* its number; 0: a session */
 	Handler		handler;		/* as of the last transaction */
 	bool		small;			/* the next batch is, and of ... */
 	int32		partition;		/* ... this partition */
@@ -117,7 +118,11 @@ extern BatchOutcome pgqueue_process_batch(Process *process);
 
 /* ---------------- process.c ---------------- */
 
-extern void pgqueue_process_all(Process *process, int64 max_batches,
+extern void pgqueue_process_init(Process *process, const char *group,
+								 int32 group_id, Topic *topic);
+extern bool pgqueue_process_goes_on(const Process *process,
+									const Subscription *subscription);
+extern bool pgqueue_process_all(Process *process, int64 max_batches,
 								int64 max_wait);
 
 #endif							/* QUEUE_PROCESS_H */

@@ -17,7 +17,9 @@
 #include "group/member.h"
 #include "group/subscription.h"
 #include "api/api.h"
+#include "api/maintain.h"
 #include "api/process.h"
+#include "api/worker.h"
 
 PG_FUNCTION_INFO_V1(pgqueue_subscribe);
 PG_FUNCTION_INFO_V1(pgqueue_unsubscribe);
@@ -56,6 +58,28 @@ timeout_arg(FunctionCallInfo fcinfo, int arg)
 	return timeout;
 }
 
+/*
+ * Give a subscription the workers that it wants, at the commit; those that it has
+ * look at it again, and go on or end.
+ *
+ * Locks: the subscription's, exclusive, and those that keep the group and the topic
+ * from being dropped.
+ */
+static void
+set_workers(const Subscription *subscription)
+{
+	WorkerId	first = {subscription->group_id, subscription->topic_id, 1};
+
+	pgqueue_workers_set(subscription->group_id, subscription->topic_id,
+						subscription->workers);
+	pgqueue_note_progress(subscription->group_id, subscription->topic_id, -1,
+						  true);
+	if (subscription->workers == 0)
+		return;
+	pgqueue_workers_start_at_commit(&first, subscription->workers);
+	pgqueue_remind_of_workers();
+}
+
 /* (consumer_group, topic, handler, batch, workers, timeout) */
 Datum
 pgqueue_subscribe(PG_FUNCTION_ARGS)
@@ -78,6 +102,8 @@ pgqueue_subscribe(PG_FUNCTION_ARGS)
 	subscription.workers = number_arg(fcinfo, 4, "workers", 0, MAX_WORKERS);
 	subscription.timeout = timeout_arg(fcinfo, 5);
 	subscription.owner.oid = GetUserId();
+	if (subscription.workers > 0)
+		pgqueue_check_worker_role(GetUserId());
 
 	(void) pgqueue_group_ensure(&group, &chosen);
 	pgqueue_subscription_lock(group.id, topic->id, ExclusiveLock);
@@ -87,6 +113,7 @@ pgqueue_subscribe(PG_FUNCTION_ARGS)
 	subscription.group_id = group.id;
 	subscription.topic_id = topic->id;
 	pgqueue_subscription_write(&subscription);
+	set_workers(&subscription);
 	PG_RETURN_VOID();
 }
 
@@ -96,6 +123,7 @@ pgqueue_unsubscribe(PG_FUNCTION_ARGS)
 {
 	Topic	   *topic;
 	ConsumerGroup group;
+	Subscription none = {0};
 
 	pgqueue_check_writable(fcinfo);
 	topic = pgqueue_readable_topic(fcinfo, 1);
@@ -105,5 +133,8 @@ pgqueue_unsubscribe(PG_FUNCTION_ARGS)
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
 	CommandCounterIncrement();
+	none.group_id = group.id;
+	none.topic_id = topic->id;
+	set_workers(&none);
 	PG_RETURN_BOOL(pgqueue_subscription_delete(group.id, topic->id));
 }

@@ -33,6 +33,7 @@
 #define pgqueue_type_aclcheck pg_type_aclcheck
 #define pgqueue_function_aclcheck pg_proc_aclcheck
 #define pgqueue_tablespace_aclcheck pg_tablespace_aclcheck
+#define pgqueue_database_aclcheck pg_database_aclcheck
 /* settings had no allocator of their own */
 #define guc_malloc(elevel, size) malloc(size)
 #define pgstat_get_local_beentry_by_index pgstat_fetch_stat_local_beentry
@@ -47,6 +48,8 @@
 	object_aclcheck(ProcedureRelationId, (function), (role), (mode))
 #define pgqueue_tablespace_aclcheck(tablespace, role, mode) \
 	object_aclcheck(TableSpaceRelationId, (tablespace), (role), (mode))
+#define pgqueue_database_aclcheck(database, role, mode) \
+	object_aclcheck(DatabaseRelationId, (database), (role), (mode))
 #endif
 
 /* 17 calls a backend's number a proc number */

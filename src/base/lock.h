@@ -52,6 +52,7 @@ extern bool pgqueue_attempting;
 #define PGQUEUE_MAINTENANCE_WORKER	"queue maintenance worker"
 #define PGQUEUE_TOPIC_WORKER		"queue topic worker"
 #define PGQUEUE_BUCKET_WORKER		"queue bucket worker"
+#define PGQUEUE_SUBSCRIPTION_WORKER "queue worker"
 
 /* A transaction that has a lock that ours conflicts with. */
 typedef struct LockHolder

@@ -194,6 +194,13 @@ static const RegistryShape shapes[REGISTRY_TABLES] = {
 			NULLABLE(timeout, INTERVALOID), REQUIRED(owner, QUEUE_ROLE),
 			REQUIRED(created_at, TIMESTAMPTZOID)
 	}},
+	[REGISTRY_WORKER] = {"worker", "worker_pkey", 9, {
+			REQUIRED(group_id, INT4OID), REQUIRED(topic_id, INT4OID),
+			REQUIRED(number, INT4OID), REQUIRED(database, OIDOID),
+			NULLABLE(begins_at, TIMESTAMPTZOID), REQUIRED(failures, INT4OID),
+			NULLABLE(failed_at, TIMESTAMPTZOID), NULLABLE(sqlstate, TEXTOID),
+			NULLABLE(error, TEXTOID)
+	}},
 };
 
 /* What this backend knows of a table, until the table or its index changes. */

@@ -7,11 +7,11 @@
  * So there is one structure, under one name for ever, and its first four bytes,
  * for ever, say which layout is in use:
  *
- *    "queue"                    "queue state"
- *    +---------+--------+       +--------------+---------------+------------------+
- *    | version | unused |       | append slots | waiters       | maintenance      |
- *    | u32     | 60 B   |       | log/slot.c   | waiters.c     | maintain_state.c |
- *    +---------+--------+       +--------------+---------------+------------------+
+ *    "queue"                "queue state"
+ *    +---------+--------+   +--------------+-----------+------------------+----------------+
+ *    | version | unused |   | append slots | waiters   | maintenance      | workers        |
+ *    | u32     | 60 B   |   | log/slot.c   | waiters.c | maintain_state.c | worker_state.c |
+ *    +---------+--------+   +--------------+-----------+------------------+----------------+
  *
  * version 0: the state is not made yet.  A library that needs another version
  * than it finds refuses to work until the server is restarted.  "queue" has one

@@ -323,6 +323,22 @@ pgqueue_group_ids(int32 after)
 	return ids;
 }
 
+/* Return the name of a group, as of now, or NULL if it was dropped. */
+char *
+pgqueue_group_name(int32 id)
+{
+	ListCell   *lc;
+
+	foreach(lc, all_groups())
+	{
+		ConsumerGroup *group = lfirst(lc);
+
+		if (group->id == id)
+			return group->name;
+	}
+	return NULL;
+}
+
 /* ---------------- dropping against using ---------------- */
 
 /*

@@ -52,6 +52,7 @@ extern void pgqueue_group_read(Relation rel, HeapTuple tuple,
 							   ConsumerGroup *group);
 extern List *pgqueue_groups_of(int32 topic_id);
 extern List *pgqueue_group_ids(int32 after);
+extern char *pgqueue_group_name(int32 id);
 extern void pgqueue_group_lock_rows(int32 id);
 extern void pgqueue_group_delete(const char *name);
 extern bool pgqueue_group_jumps(const ConsumerGroup *group);

@@ -89,6 +89,10 @@ typedef struct WaitTarget
 	int			npartitions;
 	uint64		wanted[PGQUEUE_MAX_TOPICS]; /* partitions, as bits */
 	TimestampTz next;			/* when a parked message is due; 0: none is */
+
+	/* asked by each look, too, whether there is no reason to wait; or NULL */
+	bool		(*ended) (void *arg);
+	void	   *ended_arg;
 } WaitTarget;
 
 extern void pgqueue_register_waiter(const WaitTarget *target);

@@ -307,8 +307,8 @@ pgqueue_group_partitions(int32 group, int32 topic_id)
 }
 
 /*
- * Delete the members, assignments, parked messages, failure policies, progress and
- * subscriptions of a group (-1: of any) in a topic (-1: in any), as of now.
+ * Delete the members, assignments, parked messages, failure policies, progress,
+ * subscriptions and workers of a group (-1: of any) in a topic (-1: in any), as of now.
  *
  * Locks: those that keep every member from polling for the group, and its
  * progress in all those partitions; or the topic's table, ACCESS EXCLUSIVE.
@@ -318,7 +318,8 @@ pgqueue_group_rows_delete(int32 group, int32 topic_id)
 {
 	static const RegistryTable tables[] =
 		{REGISTRY_MEMBER, REGISTRY_ASSIGNMENT, REGISTRY_PARKED,
-		REGISTRY_FAILURE_POLICY, REGISTRY_PROGRESS, REGISTRY_SUBSCRIPTION};
+		REGISTRY_FAILURE_POLICY, REGISTRY_PROGRESS, REGISTRY_SUBSCRIPTION,
+		REGISTRY_WORKER};
 
 	for (int i = 0; i < lengthof(tables); i++)
 	{

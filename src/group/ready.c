@@ -172,7 +172,7 @@ pgqueue_register_waiter(const WaitTarget *target)
 
 /*
  * Return true if anything is ready, as of the snapshot for messages and as of
- * now for everything else.  Set *blocked if something would be ready but for
+ * now for everything else, or if the target has ended.  Set *blocked if something would be ready but for
  * another transaction.  Leaves nothing in memory, since a waiter may look for
  * days.
  *
@@ -186,7 +186,7 @@ pgqueue_ready(WaitTarget *target, Snapshot snapshot, bool *blocked)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int32		group = target->group.id;
-	bool		ready = false;
+	bool		ready = target->ended != NULL && target->ended(target->ended_arg);
 
 	pgqueue_group_refresh(&target->group);
 	/* made or dropped since: a waiter is woken by its group's id */
