@@ -203,3 +203,78 @@ bench_hold1()
 {
 	compare_hold hold1 1 '>= 0.80' '1 + 1' make_hold_topic hold_script check_hold
 }
+
+# ----------------------------------------------------------------------
+# A group with parked messages
+# ----------------------------------------------------------------------
+
+: "${HOLD_PARKED:=100000}"  # parked messages, each of its own key
+
+# One call in a hundred parks its first message, which comes back a second later.
+make_parked_topic()
+{
+	make_hold_topic
+	sql "CREATE OR REPLACE FUNCTION consume_and_park(n int, fails boolean) RETURNS bigint
+		LANGUAGE plpgsql AS \$\$
+		DECLARE
+			got record;
+		BEGIN
+			SELECT count(*), sum(length(value)), min(partition) AS part,
+					min(\"offset\") FILTER (WHERE attempt = 1) AS \"first\"
+				INTO got FROM queue.consume_typed('hold', 'hold', NULL::text, n);
+			IF fails AND got.\"first\" IS NOT NULL THEN
+				PERFORM queue.park('hold', 'hold', got.part, got.\"first\", 'bench', delay => '1 s');
+			END IF;
+			RETURN got.count;
+		END \$\$"
+	sql "DO \$\$
+		DECLARE
+			got record;
+		BEGIN
+			PERFORM queue.set_failure_policy('hold', 'hold', max_parked => 2 * $HOLD_PARKED);
+			PERFORM count(*) FROM generate_series(1, $hold_partitions),
+				queue.consume_typed('hold', 'hold', NULL::text, $HOLD_BACKLOG);
+			FOR i IN 1 .. $HOLD_PARKED / 1000 LOOP
+				PERFORM queue.produce_batch('hold', array_agg(value), array_agg('parked ' || i || ' ' || n),
+					partition => i % $hold_partitions) FROM sample;
+				COMMIT;
+				FOR got IN SELECT * FROM queue.consume_typed('hold', 'hold', NULL::text, 1000) LOOP
+					PERFORM queue.park('hold', 'hold', got.partition, got.\"offset\", 'bench', delay => '1 day', counts => false);
+				END LOOP;
+				COMMIT;
+			END LOOP;
+		END \$\$"
+	expect 'parked messages' "$HOLD_PARKED" 'SELECT count(*) FROM queue.parked_message'
+	sql "SELECT queue.produce_batch('hold', (SELECT array_agg(s.value)
+			FROM sample s, generate_series(1, $HOLD_BACKLOG / 1000)), partition => p)
+		FROM generate_series(0, $hold_partitions - 1) p" >/dev/null
+	sql 'VACUUM ANALYZE'
+}
+
+hold_parked_script()
+{
+	local keys batch
+	read -r keys batch <<<"$(hold_arrays "$1")"
+	cat <<-SQL
+		\\set p random(0, $hold_partitions - 1)
+		\\set bad random(1, 100)
+		BEGIN;
+		SELECT queue.produce_batch('hold', $batch, $keys, NULL, :p);
+		SELECT consume_and_park($1, :bad = 1);
+		COMMIT;
+	SQL
+}
+
+check_hold_parked()
+{
+	check_hold
+	expect 'parked messages' t "SELECT count(*) >= $HOLD_PARKED FROM queue.parked
+		WHERE consumer_group = 'hold' AND due_at > now() + interval '1 hour'"
+	sql "SELECT queue.drop_group('hold')" >/dev/null
+}
+
+bench_hold_parked()
+{
+	compare_hold hold_parked 10 '>= 0.90' "10 + 10, $HOLD_PARKED parked," \
+		make_parked_topic hold_parked_script check_hold_parked
+}

@@ -37,7 +37,7 @@ all_rows='batch1 batch1_text batch2 server server_log server_commit copy insert
 	drop_segments drop_old drop_floor drop_small drop_wal roll_p999 roll_p999_async roll_p999_default
 	maintain_produce maintain_consume
 	compact compact_produce compact_consume
-	hold10 hold1 sequence_hold'
+	hold10 hold1 hold_parked sequence_hold'
 
 # The rows that match a pattern of BENCH, in the order of the table.
 selected_rows()
