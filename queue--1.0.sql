@@ -1204,12 +1204,13 @@ CREATE FUNCTION queue.park(
     sqlstate       text     DEFAULT NULL,
     delay          interval DEFAULT NULL,
     counts         boolean  DEFAULT true,
+    give_up        boolean  DEFAULT false,
     member         text     DEFAULT NULL,
     epoch          bigint   DEFAULT NULL
 ) RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'pgqueue_park_sql'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION queue.park(text, text, int, bigint, text, text, interval, boolean, text, bigint) IS
+COMMENT ON FUNCTION queue.park(text, text, int, bigint, text, text, interval, boolean, boolean, text, bigint) IS
 'Puts a message aside on which the consumer has failed; the group gets it again after a pause. Returns the offsets of later messages that the consumer has been given too and must leave alone, since they wait behind it.';
 
 CREATE FUNCTION queue.skip_parked(

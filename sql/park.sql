@@ -193,6 +193,19 @@ SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', dead_letter 
 SELECT pg_temp.error_of($$SELECT queue.set_failure_policy('g', 't', dead_letter => 'none')$$);
 SELECT queue.drop_failure_policy('g', 't'), queue.drop_failure_policy('g', 't');
 
+-- Given up at once: without a topic of dead letters it waits for an operator, and so does
+-- its key; with one it is a dead letter, and the key goes on.
+SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);
+SELECT count(queue.produce('t', v, 'a')) FROM unnest(ARRAY['bad', 'behind']) v;
+SELECT queue.park('g', 't', partition, "offset", 'unreadable', counts => false, give_up => true) = ARRAY["offset" + 1] AS behind FROM queue.consume_typed('g', 't', NULL::text) WHERE value = 'bad';
+SELECT "offset" - min("offset") OVER () AS "offset", attempts, due_at, error FROM queue.parked WHERE consumer_group = 'g' ORDER BY 1;
+SELECT forgotten FROM queue.reset_offsets('g', 't', shift_by => -2);
+SELECT queue.set_failure_policy('g', 't', max_attempts => 3, dead_letter => 'dead');
+SELECT queue.park('g', 't', partition, "offset", 'unreadable', give_up => true) FROM queue.consume_typed('g', 't', NULL::text) WHERE value = 'bad';
+SELECT count(*) FROM pg_temp.parked;
+SELECT value, headers->>'dlq.attempts' AS attempts, headers->>'dlq.error' AS error FROM topic.dead ORDER BY "offset" DESC LIMIT 1;
+SELECT pg_temp.error_of($$SELECT queue.park('g', 't', 0, 0, give_up => NULL)$$);
+
 -- 20 failures of different keys in a row, and no success: tripped.
 SELECT queue.set_failure_policy('g', 't', max_attempts => 1, dead_letter => 'dead', backoff => '1 h', backoff_max => '1 h');
 SELECT forgotten FROM queue.reset_offsets('g', 't', to_latest => true);

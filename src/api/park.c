@@ -181,7 +181,7 @@ array_of(const int64 *offsets, int n)
 
 /*
  * (consumer_group, topic, partition, offset, error, sqlstate, delay, counts,
- * member, epoch) -> offsets that wait behind it
+ * give_up, member, epoch) -> offsets that wait behind it
  */
 Datum
 pgqueue_park_sql(PG_FUNCTION_ARGS)
@@ -197,6 +197,7 @@ pgqueue_park_sql(PG_FUNCTION_ARGS)
 	pgqueue_check_not_null(fcinfo, 2, "partition");
 	pgqueue_check_not_null(fcinfo, 3, "offset");
 	pgqueue_check_not_null(fcinfo, 7, "counts");
+	pgqueue_check_not_null(fcinfo, 8, "give_up");
 	topic = pgqueue_readable_topic(fcinfo, 1);
 	pgqueue_known_group_arg(fcinfo, NULL, &group);
 	pgqueue_check_partition(topic, PG_GETARG_INT32(2));
@@ -205,19 +206,20 @@ pgqueue_park_sql(PG_FUNCTION_ARGS)
 	failure.delay = PG_ARGISNULL(6) ? -1 :
 		pgqueue_duration_arg(fcinfo, 6, "delay", 0);
 	failure.counts = PG_GETARG_BOOL(7);
-	if (PG_ARGISNULL(8) != PG_ARGISNULL(9))
+	failure.give_up = PG_GETARG_BOOL(8);
+	if (PG_ARGISNULL(9) != PG_ARGISNULL(10))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("member and epoch belong together"),
 				 errhint("Both come from queue.poll().")));
-	if (!PG_ARGISNULL(8))
-		member = pgqueue_member_arg(PG_GETARG_TEXT_PP(8));
+	if (!PG_ARGISNULL(9))
+		member = pgqueue_member_arg(PG_GETARG_TEXT_PP(9));
 
 	(void) pgqueue_group_lock_shared(group.id, true);
 	topic = pgqueue_topic_hold(topic);
 	pgqueue_group_check_same(&group);
 	skip = pgqueue_park(&group, topic, PG_GETARG_INT32(2), PG_GETARG_INT64(3),
-						member, PG_ARGISNULL(9) ? 0 : PG_GETARG_INT64(9),
+						member, PG_ARGISNULL(10) ? 0 : PG_GETARG_INT64(10),
 						&failure, &n);
 	PG_RETURN_DATUM(array_of(skip, n));
 }

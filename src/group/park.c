@@ -244,7 +244,7 @@ row_of_member(Park *park, int64 offset)
 		park->row.attempts = progress->repeats;
 }
 
-/* Return true if the attempts of the message are used up by this failure. */
+/* Return true if the message is given up: its attempts are used up, or told to be. */
 static bool
 count_attempt(Park *park, const Failure *failure)
 {
@@ -273,7 +273,8 @@ count_attempt(Park *park, const Failure *failure)
 	row->due = failure->delay >= 0 ?
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), failure->delay) :
 		pgqueue_backoff_end(&park->policy, Max(row->attempts, 1));
-	return counts && row->attempts >= park->policy.max_attempts;
+	return failure->give_up ||
+		(counts && row->attempts >= park->policy.max_attempts);
 }
 
 /* ---------------- what waits behind it ---------------- */

@@ -160,6 +160,7 @@ typedef struct Failure
 	const char *sqlstate;		/* or NULL */
 	int64		delay;			/* ms; -1: by the policy */
 	bool		counts;			/* is an attempt */
+	bool		give_up;		/* it is the last one */
 } Failure;
 
 extern uint64 pgqueue_parks;
