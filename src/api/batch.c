@@ -14,6 +14,7 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -30,6 +31,7 @@
 #include "group/subscription.h"
 #include "api/api.h"
 #include "api/process.h"
+#include "api/worker.h"
 
 /*
  * Subtransactions of a transaction that succeed, at most: as many ids as other
@@ -69,7 +71,8 @@ check_owner(const Process *process, const Subscription *subscription)
 
 /*
  * Return true if a process works for a subscription: a session does, and a worker
- * that the subscription wants.  A worker has connected as the role that subscribed.
+ * that the subscription wants, which has connected as the role that subscribed, and
+ * still could.
  */
 bool
 pgqueue_process_goes_on(const Process *process,
@@ -77,7 +80,8 @@ pgqueue_process_goes_on(const Process *process,
 {
 	return process->worker == 0 ||
 		(process->worker <= subscription->workers &&
-		 pgqueue_role_oid(&subscription->owner) == GetUserId());
+		 pgqueue_role_oid(&subscription->owner) == GetUserId() &&
+		 pgqueue_worker_obstacle(GetUserId()) == NULL);
 }
 
 /*
@@ -300,7 +304,7 @@ handle(Process *process, Batch *batch)
  *
  * Locks: those of consume, and the subscription's, to the end of the transaction.
  * Errors: those of consume, and those of the handler that tell nothing of the
- * messages; 42501 without the right to process.
+ * messages; 42501 without the right to process; 25006.
  */
 BatchOutcome
 pgqueue_process_batch(Process *process)
@@ -311,6 +315,8 @@ pgqueue_process_batch(Process *process)
 	BatchOutcome outcome = BATCH_ENDED;
 	MemoryContext old;
 
+	/* the handler would fail on each message */
+	PreventCommandIfReadOnly("queue.process()");
 	MemoryContextReset(process->per_batch);
 	old = MemoryContextSwitchTo(process->per_batch);
 	process->handled_now = process->parked_now = 0;

@@ -112,7 +112,6 @@ is_wanted(WorkerRow *row)
 	return pgqueue_subscription_read(task.id.group_id, task.id.topic_id,
 									 &subscription) &&
 		pgqueue_process_goes_on(&process, &subscription) &&
-		pgqueue_worker_obstacle(task.role) == NULL &&
 		pgqueue_worker_read(&task.id, row);
 }
 
@@ -243,8 +242,10 @@ wait_to_work(bool *started)
 				row.failures = !*started && is_recent(&row) ?
 					row.failures + 1 : 0;
 				write_begin(&row);
+				waits = row.failures > 0;
 			}
-			left = TimestampDifferenceMilliseconds(now, row.begins_at);
+			if (waits)
+				left = TimestampDifferenceMilliseconds(now, row.begins_at);
 			*started = true;
 		}
 		PopActiveSnapshot();
