@@ -216,6 +216,11 @@ SELECT count(*) FROM topic.dead;
 SELECT * FROM pg_temp.work('{}');
 SELECT * FROM pg_temp.work('{}');
 SELECT failures, probe_at > now() AS tripped FROM queue.progress ORDER BY generation DESC LIMIT 1;
+-- The clock was a day ahead, and was set back: the pause is not longer for that.
+BEGIN;
+UPDATE queue.progress SET probe_at = now() + interval '1 day';
+SELECT * FROM pg_temp.work('{p21}', delay => '1 h');
+ROLLBACK;
 -- The probe fails, and is no attempt; another succeeds.
 UPDATE queue.progress SET probe_at = now();
 SELECT * FROM pg_temp.work('{p21}', delay => '1 h');

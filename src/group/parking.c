@@ -46,6 +46,18 @@ pgqueue_is_tripped(const Progress *progress)
 }
 
 /*
+ * Return true if a message may be tried in a tripped partition.  No pause is longer than
+ * the policy's longest one: if it seems so, the clock was set back.
+ */
+bool
+pgqueue_probe_due(const Progress *progress, const FailurePolicy *policy,
+				  TimestampTz now)
+{
+	return progress->probe_at <= now ||
+		progress->probe_at > TimestampTzPlusMilliseconds(now, 1.2 * policy->backoff_max);
+}
+
+/*
  * Return false if the partition is tripped, and no probe is due.  Of one that is,
  * the call returns a single message.
  */
@@ -56,7 +68,7 @@ let_probe(Parking *parking)
 	const FailurePolicy *policy = pgqueue_parking_policy(parking);
 	bool		first = progress->probe_at == 0;
 
-	if (!first && parking->now < progress->probe_at)
+	if (!first && !pgqueue_probe_due(progress, policy, parking->now))
 		return false;
 	progress->probe_at =
 		pgqueue_backoff_end(policy, progress->failures - MAX_FAILURES + 1);

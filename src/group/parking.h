@@ -140,6 +140,8 @@ extern bool pgqueue_parking_begin(Parking *parking, Taker *taker,
 								  Topic *topic, Progress *progress);
 extern void pgqueue_take_due(Parking *parking);
 extern bool pgqueue_is_tripped(const Progress *progress);
+extern bool pgqueue_probe_due(const Progress *progress,
+							  const FailurePolicy *policy, TimestampTz now);
 extern bool pgqueue_commit_in_hand(Progress *progress, int64 next_offset);
 
 /* ---------------- sight.c ---------------- */

@@ -216,9 +216,12 @@ pgqueue_parking_ready(const Progress *progress, bool *may_read,
 	now = GetCurrentTimestamp();
 	if (pgqueue_is_tripped(progress))
 	{
+		FailurePolicy policy;
+
 		if (progress->probe_at == 0)
 			return true;
-		*may_read = progress->probe_at <= now;
+		pgqueue_policy_read(progress->group_id, progress->topic->id, &policy);
+		*may_read = pgqueue_probe_due(progress, &policy, now);
 		if (!*may_read)
 		{
 			no_later(next, progress->probe_at);
