@@ -37,6 +37,7 @@ typedef struct DeadLetter
 	Topic	   *topic;			/* of the message */
 	int32		of_partition;
 	int64		of_offset;
+	int64		of_incarnation; /* of the log that had it there; 0: unknown */
 	text	   *key;
 } DeadLetter;
 
@@ -78,24 +79,31 @@ string_header(Jsonb *headers, const char *name)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
+/* Return a whole number, or otherwise. */
+static int64
+number_of(const char *digits, int64 otherwise)
+{
+	char	   *end;
+	int64		number;
+
+	errno = 0;
+	number = strtoi64(digits, &end, 10);
+	return errno != 0 || end == digits || *end != '\0' ? otherwise : number;
+}
+
 /* Return a header that is a whole number, not negative; else -1. */
 static int64
 number_header(Jsonb *headers, const char *name)
 {
 	JsonbValue	value;
-	char	   *digits;
-	int64		number;
-	char	   *end;
 
 	if (getKeyJsonValueFromContainer(&headers->root, name, strlen(name),
 									 &value) == NULL ||
 		value.type != jbvNumeric)
 		return -1;
-	digits = DatumGetCString(DirectFunctionCall1(numeric_out,
-												 NumericGetDatum(value.val.numeric)));
-	errno = 0;
-	number = strtoi64(digits, &end, 10);
-	return errno != 0 || *end != '\0' ? -1 : number;
+	return number_of(DatumGetCString(DirectFunctionCall1(numeric_out,
+														 NumericGetDatum(value.val.numeric))),
+					 -1);
 }
 
 /* Return true if a dead letter is the group's, and one that is asked for. */
@@ -125,6 +133,7 @@ receive_letter(HeapTuple tuple, Relation leaf, void *arg)
 	bool		isnull;
 	Jsonb	   *jsonb;
 	char	   *topic;
+	char	   *incarnation;
 
 	CHECK_FOR_INTERRUPTS();
 	if (time < replay->since || time > replay->until)
@@ -143,6 +152,8 @@ receive_letter(HeapTuple tuple, Relation leaf, void *arg)
 	letter->topic = pgqueue_topic_find(topic);
 	letter->of_partition = (int32) number_header(jsonb, "dlq.partition");
 	letter->of_offset = number_header(jsonb, "dlq.offset");
+	incarnation = string_header(jsonb, "dlq.incarnation");
+	letter->of_incarnation = incarnation == NULL ? 0 : number_of(incarnation, 0);
 	letter->key = key == NULL ? NULL : DatumGetTextPCopy(PointerGetDatum(key));
 	replay->letters = lappend(replay->letters, letter);
 	return true;
@@ -186,7 +197,8 @@ compare_letters(const ListCell *a, const ListCell *b)
 
 /*
  * Park the message of a dead letter, due at once.  Return false if it cannot be
- * done: the log no longer has it, or the headers do not fit.
+ * done: the log no longer has it, or has another one at its offset, or the headers do
+ * not fit.
  *
  * Locks: the group's progress in the partition.
  */
@@ -194,12 +206,14 @@ static bool
 park_again(Replay *replay, Progress *progress, Topic *topic,
 		   const DeadLetter *letter)
 {
-	Parked		row = {.offset = letter->of_offset,.due = GetCurrentTimestamp()};
+	Parked		row = {.offset = letter->of_offset,.due = GetCurrentTimestamp(),
+	.incarnation = letter->of_incarnation};
 	Parked		other;
 	HeapTuple	message;
 
 	if (letter->of_offset < 0 || letter->of_offset >= progress->offset ||
-		letter->of_offset < pgqueue_log_start(topic, letter->of_partition))
+		letter->of_incarnation == 0 ||
+		!pgqueue_parked_in_log(topic, progress, &row))
 		return false;
 	message = pgqueue_parked_message(topic, letter->of_partition,
 									 letter->of_offset, GetActiveSnapshot());

@@ -33,6 +33,7 @@
 #include "base/run_as.h"
 #include "log/log.h"
 #include "topic/message.h"
+#include "topic/segment.h"
 #include "topic/topic.h"
 #include "group/parking.h"
 
@@ -69,11 +70,14 @@ dead_headers(const ConsumerGroup *group, const Progress *progress,
 	const char *since = row->first_failed_at == 0 ? NULL :
 		DatumGetCString(DirectFunctionCall1(timestamptz_out,
 											TimestampTzGetDatum(row->first_failed_at)));
+	const char *incarnation =
+		psprintf(INT64_FORMAT, pgqueue_incarnation(progress->topic));
 
 	initStringInfo(&json);
 	add_string(&json, "topic", progress->topic->name);
 	add_number(&json, "partition", progress->partition);
 	add_number(&json, "offset", row->offset);
+	add_string(&json, "incarnation", incarnation);
 	add_string(&json, "group", group->name);
 	add_number(&json, "attempts", row->attempts);
 	add_string(&json, "sqlstate", row->sqlstate);

@@ -84,7 +84,10 @@ $node->safe_psql('postgres', q{
 	SELECT queue.park('parks', 'parks', 0, "offset", member => 'm', epoch => epoch)
 	  FROM queue.poll_typed('parks', 'parks', 'm', NULL::text, lease => '1 ms') WHERE "offset" IN (2, 7);
 	SELECT queue.park('parks back', 'parks', 0, "offset", counts => false) FROM queue.consume_typed('parks back', 'parks', NULL::text) WHERE "offset" IN (2, 7);
-	SELECT queue.commit_offset('parks back', 'parks', 0, 0)});
+	SELECT queue.commit_offset('parks back', 'parks', 0, 0);
+	SELECT queue.create_topic('dead', 1, 'text');
+	SELECT queue.set_failure_policy('fails', 'parks', max_attempts => 1, dead_letter => 'dead');
+	SELECT queue.park('fails', 'parks', 0, "offset", 'old') FROM queue.consume_typed('fails', 'parks', NULL::text) WHERE "offset" = 3});
 ok(patiently(sub {
 		$node->safe_psql('postgres', q{SET client_min_messages = warning; CALL queue.maintain('kept')});
 		return $node->safe_psql('postgres', q{SELECT log_start FROM queue.partitions WHERE topic = 'kept'}) == 20;
@@ -140,6 +143,13 @@ foreach my $group ('parks', 'parks back')
 }
 is(answer('without', q{SELECT count(*) FROM queue.parked}), '0', 'and their rows are gone');
 
+# A dead letter that was restored, without its message, replays no other one.
+my $letter = $node->safe_psql('postgres', 'SELECT headers FROM topic.dead');
+$node->safe_psql('without', qq{
+	SELECT queue.reset_offsets('fails', 'parks', to_earliest => true);
+	SELECT queue.park('fails', 'parks', 0, "offset", 'new') FROM queue.consume_typed('fails', 'parks', NULL::text) WHERE "offset" = 4;
+	INSERT INTO topic.dead (key, value, headers) VALUES ('k3', 'old 3', '$letter')});
+
 # A producer's message that is not there is no duplicate; a new one is accepted.
 my $again = q{SELECT duplicate FROM queue.produce('t', 'again', partition => 0, producer_id => 'p', sequence => 1)};
 is(produce('without', 't', 10), 10, 'the log reaches where it was');
@@ -157,6 +167,10 @@ foreach my $db ('without', 'again')
 	is(groups($db), 'all 20 26 0 true new 0 26 0 false polls 0 26 0 false some 12 26 0 true',
 		"$db: what was lost is lost");
 	is(consume($db, 'some', 't'), 'QU001', "$db: reading says so");
+	is(answer($db, q{SELECT count(*) FROM topic.dead}), '2', "$db: there are dead letters");
+	is(answer($db, q{SELECT queue.replay('fails', 'dead')}), '1', "$db: the message of one is replayed");
+	is(answer($db, q{SELECT value FROM queue.consume_typed('fails', 'parks', NULL::text)}), 'new 4',
+		"$db: and it is the right one");
 	is(consume($db, 'new', 't'), '0|26', "$db: a group that had read nothing gets all");
 	is(answer($db, $again), 'QU001', "$db: no duplicate");
 	is(produce($db, 't', 5), 5, "$db: the log goes on");
