@@ -244,6 +244,30 @@ row_of_member(Park *park, int64 offset)
 		park->row.attempts = progress->repeats;
 }
 
+/*
+ * Return true if an earlier message holds what this one holds from now on.  It held
+ * nothing so far, so it was returned all the same.  What the member has in hand with
+ * it will be parked, too, or is done.
+ */
+static bool
+is_held(const Park *park)
+{
+	const Progress *progress = &park->progress;
+	RegistryScan scan = {0};
+	Parked		row;
+	bool		held = false;
+
+	if (!pgqueue_key_may_be_held(progress, park->row.hash))
+		return false;
+	pgqueue_parked_scan(&scan, progress, park->row.hash, -1, SnapshotSelf);
+	while (!held && pgqueue_parked_next(&scan, &row) &&
+		   row.offset < park->row.offset)
+		held = pgqueue_same_hold(&row, park->row.hash, park->key) &&
+			!(park->by_member && row.epoch == progress->epoch);
+	pgqueue_registry_end(&scan);
+	return held;
+}
+
 /* Return true if the message is given up: its attempts are used up, or told to be. */
 static bool
 count_attempt(Park *park, const Failure *failure)
@@ -273,6 +297,8 @@ count_attempt(Park *park, const Failure *failure)
 	row->due = failure->delay >= 0 ?
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), failure->delay) :
 		pgqueue_backoff_end(&park->policy, Max(row->attempts, 1));
+	if (is_held(park))
+		row->due = DUE_BEHIND;
 	return failure->give_up ||
 		(counts && row->attempts >= park->policy.max_attempts);
 }

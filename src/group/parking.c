@@ -253,7 +253,7 @@ receive_due(HeapTuple tuple, Relation leaf, void *arg)
 		due->message = heap_copytuple(tuple);
 	else
 	{
-		text	   *key = due->row.delayed ?
+		text	   *key = due->row.delayed || due->row.hash == HOLDS_PARTITION ?
 			pgqueue_message_key(parking->topic, tuple) : NULL;
 
 		/* by those before it in the log, which so come before it */
@@ -317,8 +317,8 @@ store_due(Parking *parking, Due *due)
 		row->hash = pgqueue_key_hash(due->key);
 		row->key = due->key;
 		row->due = DUE_BEHIND;
+		progress->delayed -= row->delayed;
 		row->delayed = false;
-		progress->delayed--;
 		pgqueue_parked_replace(progress, row);
 	}
 	else if (due->returned && parking->taker->target.member != NULL)
@@ -396,6 +396,8 @@ pgqueue_take_due(Parking *parking)
 		if (list.due[i].done && !is_done_later(&list, i))
 			pgqueue_parked_promote(progress, list.due[i].row.hash,
 								   list.due[i].row.key);
+		else if (list.due[i].held)	/* it may have held the partition */
+			pgqueue_parked_promote(progress, HOLDS_PARTITION, NULL);
 	pgqueue_parked_settle(progress);
 	parking->limit -= sink->taken - before;
 }
