@@ -33,6 +33,7 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/memutils.h"
 
 #include "base/base.h"
 
@@ -49,6 +50,16 @@ static const SharedPart *parts[MAX_PARTS];
 static int	nparts = 0;
 
 bool		pgqueue_shared_attached = false;
+
+/*
+ * Half of the memory that a session keeps for its next call.  A call's memory is
+ * freed at its end, and what is free behind all that is in use goes back to the
+ * system if it is more than 128 kB; the next call then gets it again, with a page
+ * fault for every 4 kB.  The GNU C library raises that bound to twice the size of
+ * the largest block of its own mapping that was freed (mallopt(3)), unless an
+ * administrator has set it; other libraries have no such bound.
+ */
+#define KEPT_BYTES	(1024 * 1024)
 
 static Size
 state_size(void)
@@ -78,6 +89,13 @@ init_state(void *memory)
 	}
 }
 
+/* Have the session keep some memory.  Errors: 53200. */
+static void
+keep_memory(void)
+{
+	pfree(MemoryContextAlloc(TopMemoryContext, KEPT_BYTES));
+}
+
 /*
  * Attach to the shared memory, if that has not been done.
  *
@@ -92,6 +110,7 @@ pgqueue_shared_attach(void)
 
 	if (pgqueue_shared_attached)
 		return;
+	keep_memory();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	version = pgqueue_named_memory(HEADER_NAME, HEADER_SIZE, init_header);
 	found = *version;
