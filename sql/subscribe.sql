@@ -205,6 +205,17 @@ SELECT count(*) FROM queue.subscriptions;
 SET ROLE pg_monitor;
 SELECT consumer_group, topic, handler, owner FROM queue.subscriptions;
 RESET ROLE;
+-- So of a worker; monitors do not see messages of errors, which may tell of values.
+BEGIN;
+UPDATE queue.subscription SET workers = 2;
+INSERT INTO queue.worker (group_id, topic_id, number, database, begins_at, failures, failed_at, sqlstate, error)
+SELECT group_id, topic_id, 1, d.oid, now() + interval '1 hour', 7, now(), 'XX000', 'secret' FROM queue.subscription, pg_database d WHERE datname = current_database();
+SELECT worker, state, failures, retry_at > now() AS later, failed_at = now() AS now, sqlstate, error, obstacle FROM queue.workers ORDER BY 1;
+SET ROLE pg_monitor;
+SELECT worker, state, failures, retry_at > now() AS later, failed_at = now() AS now, sqlstate, error, obstacle FROM queue.workers ORDER BY 1;
+SET ROLE regress_stranger;
+SELECT count(*) FROM queue.workers;
+ROLLBACK;
 -- The role that subscribed is dropped.
 DROP FUNCTION app.of_clerk(queue.message);
 CREATE FUNCTION app.of_clerk(m queue.message) RETURNS void LANGUAGE plpgsql AS $$BEGIN END$$;

@@ -95,7 +95,7 @@ hold_topics(int32 group, const List *places)
 
 /*
  * Wake the group's members that wait, in all topics: they must join again, also
- * those that own no partition.
+ * those that own no partition; and processes that wait for messages to a handler.
  */
 static void
 note_members(int32 group)
@@ -108,7 +108,7 @@ note_members(int32 group)
 		Members		members;
 
 		pgqueue_members_read(group, id, &members);
-		if (members.n > 0)
+		if (members.n > 0 || pgqueue_subscription_exists(group, id))
 			pgqueue_note_progress(group, id, -1, true);
 	}
 }

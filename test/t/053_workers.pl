@@ -8,6 +8,7 @@
 use strict;
 use warnings;
 
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -117,6 +118,36 @@ query(q{
 	CALL app.flicker(50)});
 ok(run(2), 'as many as were asked for last');
 ok(works(), 'they work');
+
+# A worker that is calling the handler: unsubscribe waits for it, and afterwards the
+# handler is not called.
+query(q{SET ROLE app; CREATE OR REPLACE FUNCTION app.handle(m queue.message) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO public.done VALUES (m.partition, m."offset", session_user || ' ' || current_user);
+		PERFORM pg_advisory_xact_lock_shared(1);
+	END $$});
+my $holder = open_session($node);
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+query(q{SELECT "offset" FROM queue.produce('jobs', '1', partition => 0)});
+$produced++;
+ok( $node->poll_query_until('postgres',
+		q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'queue worker' AND wait_event = 'advisory'}),
+	'a worker is in the handler');
+my ($out, $err) = ('', '');
+my $unsubscribe = IPC::Run::start(
+	[ 'psql', '-XAtqd', $node->connstr('postgres'), '-c', q{SET SESSION AUTHORIZATION app}, '-c', q{SELECT queue.unsubscribe('work', 'jobs')} ],
+	'<', \undef, '>', \$out, '2>', \$err);
+ok( $node->poll_query_until('postgres',
+		q{SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%unsubscribe(%' AND wait_event = 'advisory'}),
+	'unsubscribe waits for it');
+$holder->quit;
+$unsubscribe->finish;
+is("$out$err", "t\n", 'and succeeds');
+query(q{SELECT "offset" FROM queue.produce('jobs', '1', partition => 0)});
+ok(run(0), 'the workers are gone');
+is(query('SELECT count(*) FROM done'), $produced++, 'what has come since was not handled');
+subscribe(2);
+ok(works(), 'unless it is subscribed again');
 
 # ---------------- without maintenance ----------------
 
