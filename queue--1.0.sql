@@ -1837,15 +1837,16 @@ CREATE FUNCTION queue.worker_state(
     role     queue.role,
     group_id int,
     topic_id int,
-    number   int,
+    workers  int,
+    OUT number     int,
     OUT pid        int,
     OUT started_at timestamptz,
     OUT obstacle   text
-)
+) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgqueue_worker_state'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 2;
 COMMENT ON FUNCTION queue.worker_state(queue.role, int, int, int) IS
-'Process of a worker, or why there is none, for view queue.workers.';
+'Processes of a subscription''s workers, or why there are none, for view queue.workers.';
 
 CREATE VIEW queue.subscriptions WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
@@ -1854,8 +1855,8 @@ SELECT g.name AS consumer_group,
        s.batch,
        s.workers,
        (SELECT pg_catalog.count(p.pid)::int
-          FROM pg_catalog.generate_series(1, s.workers) n,
-               queue.worker_state(s.owner, s.group_id, s.topic_id, n) p) AS running,
+          FROM queue.worker_state(s.owner, s.group_id, s.topic_id,
+                                  s.workers) p) AS running,
        s.timeout,
        s.owner::text::name AS owner,
        s.created_at
@@ -1877,7 +1878,7 @@ COMMENT ON COLUMN queue.subscriptions.created_at IS 'When queue.subscribe() was 
 CREATE VIEW queue.workers WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        t.topic,
-       n AS worker,
+       p.number AS worker,
        p.pid,
        CASE WHEN p.pid IS NULL THEN 'stopped'
             WHEN w.begins_at > pg_catalog.clock_timestamp() THEN 'waiting'
@@ -1896,8 +1897,7 @@ SELECT g.name AS consumer_group,
   JOIN queue.consumer_group g USING (group_id)
   JOIN queue.topic r USING (topic_id)
   JOIN queue.topics t ON t.topic = r.name
- CROSS JOIN LATERAL pg_catalog.generate_series(1, s.workers) n
- CROSS JOIN LATERAL queue.worker_state(s.owner, s.group_id, s.topic_id, n) p
+ CROSS JOIN LATERAL queue.worker_state(s.owner, s.group_id, s.topic_id, s.workers) p
  CROSS JOIN LATERAL (
        -- not for monitors, who may not read the topic
        SELECT EXISTS (SELECT FROM pg_catalog.pg_class v
@@ -1906,7 +1906,7 @@ SELECT g.name AS consumer_group,
                          AND pg_catalog.pg_get_userbyid(v.relowner) = t.owner
                          AND pg_catalog.has_table_privilege(v.oid, 'SELECT')) AS may_read) m
   LEFT JOIN queue.worker w
-         ON w.group_id = s.group_id AND w.topic_id = s.topic_id AND w.number = n
+         ON w.group_id = s.group_id AND w.topic_id = s.topic_id AND w.number = p.number
         AND w.database = (SELECT oid FROM pg_catalog.pg_database
                            WHERE datname = pg_catalog.current_database());
 COMMENT ON VIEW queue.workers IS 'Background workers of subscriptions, a row for each that is wanted.';

@@ -24,9 +24,8 @@
 PG_FUNCTION_INFO_V1(pgqueue_subscribe);
 PG_FUNCTION_INFO_V1(pgqueue_unsubscribe);
 
-/* Messages of one transaction, and workers, at most. */
+/* Messages of one transaction at most. */
 #define MAX_BATCH	10000
-#define MAX_WORKERS 100
 
 /* Read a number.  Errors: 22004, 22023. */
 static int
@@ -99,7 +98,8 @@ pgqueue_subscribe(PG_FUNCTION_ARGS)
 	subscription.handler = pgqueue_handler_signature(handler.function);
 	subscription.handler_owner.oid = handler.owner;
 	subscription.batch = number_arg(fcinfo, 3, "batch", 1, MAX_BATCH);
-	subscription.workers = number_arg(fcinfo, 4, "workers", 0, MAX_WORKERS);
+	subscription.workers = number_arg(fcinfo, 4, "workers", 0,
+									  PGQUEUE_MAX_WORKERS);
 	subscription.timeout = timeout_arg(fcinfo, 5);
 	subscription.owner.oid = GetUserId();
 	if (subscription.workers > 0)

@@ -10,6 +10,9 @@
 
 #include "group/subscription.h"
 
+/* Workers of a subscription at most. */
+#define PGQUEUE_MAX_WORKERS 100
+
 /* What a worker is told, in bgw_extra. */
 typedef struct WorkerTask
 {

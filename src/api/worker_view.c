@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "funcapi.h"
 #include "utils/builtins.h"
 
 #include "base/base.h"
@@ -25,31 +26,34 @@ obstacle_of(Oid role)
 	return obstacle;
 }
 
-/* (role, group_id, topic_id, number) -> (pid, started_at, obstacle) */
+/* (role, group_id, topic_id, workers) -> (number, pid, started_at, obstacle) */
 Datum
 pgqueue_worker_state(PG_FUNCTION_ARGS)
 {
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			workers = Min(PG_GETARG_INT32(3), PGQUEUE_MAX_WORKERS);
 	RoleRef		owner;
-	WorkerTask	task = {
-		.id = {PG_GETARG_INT32(1), PG_GETARG_INT32(2), PG_GETARG_INT32(3)}
-	};
-	const char *obstacle = NULL;
-	WorkerProcess process;
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	WorkerTask	task = {.id = {PG_GETARG_INT32(1), PG_GETARG_INT32(2)}};
 
+	InitMaterializedSRF(fcinfo, 0);
 	pgqueue_role_read(PG_GETARG_DATUM(0), &owner);
 	task.role = pgqueue_role_oid(&owner);
-	nulls[0] = nulls[1] = !pgqueue_worker_process(&task, &process);
-	if (nulls[0])
-		obstacle = obstacle_of(task.role);
-	else
+	for (task.id.number = 1; task.id.number <= workers; task.id.number++)
 	{
-		values[0] = Int32GetDatum(process.pid);
-		values[1] = TimestampTzGetDatum(process.started_at);
+		WorkerProcess process;
+		bool		runs = pgqueue_worker_process(&task, &process);
+		const char *obstacle = runs ? NULL : obstacle_of(task.role);
+		Datum		values[4] = {Int32GetDatum(task.id.number)};
+		bool		nulls[4] = {false, !runs, !runs, obstacle == NULL};
+
+		if (runs)
+		{
+			values[1] = Int32GetDatum(process.pid);
+			values[2] = TimestampTzGetDatum(process.started_at);
+		}
+		if (obstacle != NULL)
+			values[3] = CStringGetTextDatum(obstacle);
+		pgqueue_put_row(rsinfo, values, nulls, lengthof(values));
 	}
-	nulls[2] = obstacle == NULL;
-	if (obstacle != NULL)
-		values[2] = CStringGetTextDatum(obstacle);
-	return pgqueue_return_row(fcinfo, values, nulls, 3);
+	return (Datum) 0;
 }
