@@ -93,11 +93,12 @@ copy_server()
 	PATH=$work/install/${bin#"$root"}:$PATH:/usr/sbin
 }
 
-# Copy the source tree, without anything built, to $work/source.
+# Copy the source tree, without anything built, to $work/source; nor the data of a
+# server that a test of "make installcheck" may be running in tmp_check.
 copy_source()
 {
 	mkdir "$work/source"
-	tar -C "$top" -cf - --exclude=./.git --exclude=./test-output \
+	tar -C "$top" -cf - --exclude=./.git --exclude=./test-output --exclude=./tmp_check \
 		--exclude='*.o' --exclude='*.bc' --exclude='*.so' . |
 		tar -C "$work/source" -xf -
 }
