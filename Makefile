@@ -8,6 +8,7 @@
 #   make test TESTS="sql/x.sql test/t/y.pl"   only these
 #   make demo       the main job on real input, start to end
 #   make bench      the benchmark table
+#   make bench-counts   what a message costs in instructions, faults, system calls
 #   make sanitize   the suites against a build with assertions and UBSan
 #   make fuzz       random statements of several roles (FUZZ_SECONDS, FUZZ_SEED)
 #   make check-symbols  every exported C name begins with pgqueue_
@@ -36,7 +37,7 @@ EXTRA_CLEAN = test-output
 
 # Goals that start on a machine without PostgreSQL: each runs a script that
 # installs what is missing and then calls make again for the build.
-SCRIPT_GOALS = test demo bench sanitize fuzz
+SCRIPT_GOALS = test demo bench bench-counts sanitize fuzz
 
 .PHONY: all $(SCRIPT_GOALS) check-symbols check-layers
 all:
@@ -56,6 +57,9 @@ demo:
 
 bench:
 	@$(TOP)test/bench/run.sh
+
+bench-counts:
+	@$(TOP)test/bench/counts.sh
 
 ifneq ($(filter-out $(SCRIPT_GOALS),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config

@@ -3,11 +3,11 @@
 # Run the tests: all, or only the files named.
 #
 #   test/run.sh [sql/NAME.sql | test/isolation/specs/NAME.spec | test/t/NAME.pl |
-#                test/fuzz/run.sh]...
+#                test/fuzz/run.sh | test/bench/counts.sh]...
 #
 # Installs what is missing, builds a private server (lib.sh) and runs each file
-# against it: pg_regress, pg_isolation_regress, TAP, the fuzzer; before them, checks of
-# the build. What failed is shown, differences and logs, and left in
+# against it: pg_regress, pg_isolation_regress, TAP, the fuzzer, counts of instructions;
+# before them, checks of the build. What failed is shown, differences and logs, and left in
 # test-output/. The last line is "N passed, N failed", where one test is one
 # file; a test that could not run has failed. The exit status tells the same.
 #
@@ -26,6 +26,7 @@ set -uo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/fuzz/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/bench/counts_lib.sh"
 
 processors=$(nproc)
 JOBS=${JOBS:-$((processors < 4 ? processors : 4))}
@@ -173,6 +174,20 @@ by_fuzzer()
 	return "$status"
 }
 
+# Compare counts of instructions with those known.
+by_counts()
+{
+	local status
+
+	check_counts >"$work/out" 2>&1 &
+	running=$!
+	wait "$running"
+	status=$?
+	running=
+	[ "$status" = 0 ] || show "$1" "$work/out"
+	return "$status"
+}
+
 # Run a test, and print what is to be said of it.
 run_test()
 {
@@ -184,6 +199,7 @@ run_test()
 		isolation/*) in_database "$test" ISOLATION output_iso ;;
 		tap/*) by_prove "$test" ;;
 		fuzz/*) by_fuzzer "$test" ;;
+		bench/*) by_counts "$test" ;;
 	esac >"$work/shown"
 	status=$?
 	case "$status" in
@@ -223,11 +239,12 @@ run_lane()
 
 cd "$top" || exit
 rm -rf test-output
-[ $# -gt 0 ] || set -- test/fuzz/run.sh sql/*.sql test/isolation/specs/*.spec test/t/*.pl
+[ $# -gt 0 ] || set -- test/fuzz/run.sh test/bench/counts.sh sql/*.sql test/isolation/specs/*.spec test/t/*.pl
 
 # Those that take long come first, or one lane would be busy long after the rest.
 mapfile -t tests < <(
 	tests_in fuzz test/fuzz sh "$@"
+	tests_in bench test/bench sh "$@"
 	tests_in tap test/t pl "$@"
 	tests_in isolation test/isolation/specs spec "$@"
 	tests_in regress sql sql "$@")

@@ -2,7 +2,7 @@
 #
 # Install what the tests, the demo or the benchmark need and this machine lacks.
 #
-#   test/setup.sh [test | demo | bench]
+#   test/setup.sh [test | demo | bench | counts]
 #
 # When everything is there it changes nothing and needs no rights. Otherwise it
 # uses apt-get, as root or through sudo.
@@ -73,6 +73,12 @@ find_missing()
 		has_module Test::More || want perl
 		has_module IPC::Run || want libipc-run-perl
 		PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || want pgbouncer
+	fi
+	if [ "$purpose" = test ] || [ "$purpose" = counts ]; then
+		command -v valgrind >/dev/null || want valgrind
+	fi
+	if [ "$purpose" = counts ]; then
+		command -v strace >/dev/null || want strace
 	fi
 }
 
