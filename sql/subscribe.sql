@@ -62,14 +62,14 @@ CREATE FUNCTION app.nothing() RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE FUNCTION app.two(queue.message, int) RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE FUNCTION app.two_with_default(queue.message, int DEFAULT 1) RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE FUNCTION app.any(anyelement) RETURNS void LANGUAGE sql AS 'SELECT';
-CREATE FUNCTION app.json(jsonb) RETURNS void LANGUAGE sql AS 'SELECT';
+CREATE FUNCTION app.takes_jsonb(jsonb) RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE FUNCTION app.leased(queue.leased_message) RETURNS void LANGUAGE sql AS 'SELECT';
 CREATE FUNCTION app.set(queue.message) RETURNS SETOF int LANGUAGE sql AS 'SELECT 1';
 CREATE PROCEDURE app.procedure(queue.message) LANGUAGE sql AS 'SELECT';
 CREATE AGGREGATE app.aggregate(queue.message) (sfunc = array_append, stype = queue.message[]);
 CREATE FUNCTION pg_temp.temporary(queue.message) RETURNS void LANGUAGE sql AS 'SELECT';
-SELECT f, pg_temp.error_of(format('SELECT queue.subscribe(''g'', ''orders'', %L)', f))
-  FROM unnest(ARRAY['app.nothing()', 'app.two(queue.message, int)', 'app.two_with_default(queue.message, int)', 'app.any(anyelement)', 'app.json(jsonb)',
+SELECT f, regexp_replace(pg_temp.error_of(format('SELECT queue.subscribe(''g'', ''orders'', %L)', f)), 'pg_temp_\d+', 'pg_temp_N') AS error_of
+  FROM unnest(ARRAY['app.nothing()', 'app.two(queue.message, int)', 'app.two_with_default(queue.message, int)', 'app.any(anyelement)', 'app.takes_jsonb(jsonb)',
 					'app.leased(queue.leased_message)', 'app.set(queue.message)', 'app.procedure(queue.message)', 'app.aggregate(queue.message)',
 					'pg_temp.temporary(queue.message)', 'app.missing(queue.message)', '0', '4294967295']) f;
 
