@@ -82,6 +82,8 @@ try_batch(Process *process, BatchOutcome *outcome)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		*outcome = pgqueue_process_batch(process);
 		PopActiveSnapshot();
+		/* the end of a transaction leaves something in memory */
+		MemoryContextSwitchTo(process->per_batch);
 		if (*outcome == BATCH_FAILED)
 			process->rollback();
 		else

@@ -215,7 +215,8 @@ nap(int64 ms)
 }
 
 /*
- * Wait until it is time to work.  Return false if the worker is not wanted.
+ * Wait until it is time to work.  Return false if the worker is not wanted; this
+ * process is then no more the one that works for the task.
  * *started: the process has begun before.  If it has not, another one may have,
  * and have ended.
  */
@@ -247,6 +248,11 @@ wait_to_work(bool *started)
 			if (waits)
 				left = TimestampDifferenceMilliseconds(now, row.begins_at);
 			*started = true;
+		}
+		else
+		{
+			/* before the lock: the next subscribe finds that there is none */
+			pgqueue_worker_release();
 		}
 		PopActiveSnapshot();
 		CommitTransactionCommand();
@@ -336,24 +342,6 @@ work_safely(MemoryContext context, bool *started)
 	return wanted;
 }
 
-/*
- * Return true if the worker is wanted again, after it has found that it is not, and
- * has told so: a subscribe that has seen it in between has started none.
- */
-static bool
-is_wanted_again(void)
-{
-	WorkerRow	row;
-	bool		wanted;
-
-	begin();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	wanted = is_wanted(&row);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	return wanted;
-}
-
 void
 pgqueue_worker_main(Datum arg)
 {
@@ -374,13 +362,8 @@ pgqueue_worker_main(Datum arg)
 					PGC_USERSET, PGC_S_OVERRIDE);
 	context = AllocSetContextCreate(TopMemoryContext, "queue worker",
 									ALLOCSET_DEFAULT_SIZES);
-	do
-	{
-		if (!pgqueue_worker_claim(&task))
-			break;
+	if (pgqueue_worker_claim(&task))
 		while (work_safely(context, &started))
 			 ;
-		pgqueue_worker_release();
-	} while (is_wanted_again());
 	proc_exit(0);
 }

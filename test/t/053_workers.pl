@@ -80,7 +80,7 @@ sub subscribe
 
 # ---------------- by subscribe ----------------
 
-my (undef, undef, $stderr) = $node->psql('postgres', "SET ROLE app; BEGIN; @{[ sprintf $subscribe, 2 ]}; ROLLBACK");
+my ($ret, undef, $stderr) = $node->psql('postgres', "SET ROLE app; BEGIN; @{[ sprintf $subscribe, 2 ]}; ROLLBACK");
 like($stderr, qr/NOTICE:  workers that end, .* are not started again: maintenance is not running/, 'without maintenance, a notice');
 is(processes(), 0, 'none begins by a transaction that is rolled back');
 subscribe(2);
@@ -103,21 +103,40 @@ subscribe(3);
 ok(run(3), 'three');
 ok(works(), 'they work');
 
-# End and begin in quick succession: no start is lost.
+# End and begin in quick succession: no start is lost, also while the worker is about to
+# end. In each round it has to handle a message.
+my $rounds = 300;
 query(q{
-	CREATE PROCEDURE app.flicker(n int) LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE app.flicker(rounds int) LANGUAGE plpgsql AS $$
+	DECLARE
+		n bigint;
 	BEGIN
-		FOR i IN 1 .. n LOOP
-			PERFORM queue.subscribe('work', 'jobs', 'app.handle(queue.message)', workers => i % 3);
+		SELECT count(*) INTO n FROM public.done;
+		FOR i IN 1 .. rounds LOOP
+			PERFORM queue.subscribe('work', 'jobs', 'app.handle(queue.message)', workers => 0);
 			COMMIT;
-			PERFORM pg_sleep(random() * 0.01);
+			PERFORM pg_sleep(random() * 0.003);
+			PERFORM queue.subscribe('work', 'jobs', 'app.handle(queue.message)', workers => 1);
+			PERFORM queue.produce('jobs', '1', partition => 0);
+			COMMIT;
+			FOR t IN 1 .. 18000 LOOP
+				EXIT WHEN (SELECT count(*) FROM public.done) = n + i;
+				COMMIT;
+				PERFORM pg_sleep(0.01);
+			END LOOP;
+			IF (SELECT count(*) FROM public.done) <> n + i THEN
+				RAISE 'no worker in round %', i;
+			END IF;
+			COMMIT;
 		END LOOP;
 	END $$;
-	SET client_min_messages = warning;
-	SET SESSION AUTHORIZATION app;
-	CALL app.flicker(50)});
-ok(run(2), 'as many as were asked for last');
-ok(works(), 'they work');
+	GRANT SELECT ON done TO app});
+($ret, undef, $stderr) = $node->psql('postgres', "SET client_min_messages = warning; SET SESSION AUTHORIZATION app; CALL app.flicker($rounds)");
+is("$ret$stderr", '0', 'a worker is there in each round');
+$produced += $rounds;
+ok(run(1), 'one');
+subscribe(2);
+ok(run(2), 'two');
 
 # A worker that is calling the handler: unsubscribe waits for it, and afterwards the
 # handler is not called.
