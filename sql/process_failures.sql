@@ -111,7 +111,8 @@ SELECT (SELECT last_value FROM calls) AS calls, (SELECT last_value FROM naps) AS
 SELECT count(*), calls, count(DISTINCT xid) AS transactions FROM done GROUP BY calls ORDER BY calls;
 SELECT headers->>'dlq.error' FROM topic.dead;
 SELECT FROM queue.truncate_topic('dead');
-DROP SEQUENCE calls;
+DROP SEQUENCE calls, naps;
+DROP FUNCTION handle_slowly(queue.message[]);
 TRUNCATE done;
 
 -- A handler of one message, too, is called with others before and behind those that
