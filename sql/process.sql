@@ -52,6 +52,40 @@ BEGIN;
 SELECT count(*), count(DISTINCT m) FROM (SELECT m FROM seen UNION ALL SELECT m FROM queue.consume('again', 'orders') m) m;
 ROLLBACK;
 
+-- A batch that is larger than work_mem is kept in a file, from which messages are
+-- read again after one of them has failed.
+SELECT queue.create_topic('long');
+CREATE FUNCTION handle_long(m queue.message) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	IF m.attempt = 1 AND m."offset" = 150 THEN
+		RAISE EXCEPTION 'failed';
+	END IF;
+	INSERT INTO done (partition, "offset", value) VALUES (m.partition, m."offset", m.value->0);
+END $$;
+CREATE FUNCTION handle_all_long(m queue.message[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	one queue.message;
+BEGIN
+	FOREACH one IN ARRAY m LOOP
+		PERFORM handle_long(one);
+	END LOOP;
+END $$;
+SELECT count FROM queue.produce_batch('long', ARRAY(SELECT to_jsonb(ARRAY[i::text, repeat(md5(i::text), 100)]) FROM generate_series(1, 200) i), partition => 0);
+SET work_mem = '64kB';
+SELECT queue.subscribe('long', 'long', 'handle_long(queue.message)', batch => 200);
+CALL queue.process('long', 'long');
+SELECT * FROM handled;
+SELECT count(*) FROM done WHERE value #>> '{}' <> ("offset" + 1)::text;
+TRUNCATE done;
+SELECT forgotten FROM queue.reset_offsets('long', 'long', to_offset => 0);
+SELECT queue.subscribe('long', 'long', 'handle_all_long(queue.message[])', batch => 200);
+CALL queue.process('long', 'long');
+SELECT * FROM handled;
+SELECT count(*) FROM done WHERE value #>> '{}' <> ("offset" + 1)::text;
+TRUNCATE done;
+SELECT forgotten FROM queue.reset_offsets('long', 'long', to_offset => 200);
+RESET work_mem;
+
 -- Values of another type, passed by value and by reference.
 SELECT queue.create_topic('numbers', value_type => 'bigint');
 CREATE TYPE number AS (topic text, partition int, "offset" bigint, "timestamp" timestamptz, key text, value bigint, headers jsonb, attempt int, more text);
@@ -173,9 +207,9 @@ CALL queue.process('drops', 'forwarded', max_wait => '1 min');
 SELECT count(*) FROM queue.topics WHERE topic = 'forwarded';
 
 DROP FUNCTION handle(queue.message), handle_all(queue.message[]), look(queue.message), leave(queue.message), become(queue.message),
-	forward(queue.message), use(queue.message), drop_group(queue.message), drop_topic(queue.message), handle_numbers(number[]), in_function();
+	forward(queue.message), handle_long(queue.message), handle_all_long(queue.message[]), use(queue.message), drop_group(queue.message), drop_topic(queue.message), handle_numbers(number[]), in_function();
 DROP TYPE number;
 DROP VIEW handled;
 DROP TABLE done, seen;
-SELECT queue.drop_topic(t) FROM unnest(ARRAY['orders', 'wide', 'numbers']) t;
-SELECT queue.drop_group(g) FROM unnest(ARRAY['g', 'h', 'looks', 'leaves', 'forwards', 'uses', 'drops']) g;
+SELECT queue.drop_topic(t) FROM unnest(ARRAY['orders', 'wide', 'long', 'numbers']) t;
+SELECT queue.drop_group(g) FROM unnest(ARRAY['g', 'h', 'looks', 'long', 'leaves', 'forwards', 'uses', 'drops']) g;

@@ -337,6 +337,7 @@ pgqueue_process_batch(Process *process)
 				BATCH_MOVED : BATCH_EMPTY;
 			process->small = false;
 		}
+		pgqueue_batch_end(&batch);
 		FreeExecutorState(estate);
 	}
 	MemoryContextSwitchTo(old);

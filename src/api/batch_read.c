@@ -66,15 +66,28 @@ is_parked(Batch *batch)
 							   pgqueue_batch_offset(batch), &row);
 }
 
+/*
+ * Read the next message into the slot.  One that is read from a file is allocated
+ * in the current memory context, and must live as long as the slot.
+ */
+static void
+read_next(Batch *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->slot->tts_mcxt);
+
+	if (!tuplestore_gettupleslot(batch->rows, true, false, batch->slot))
+		elog(ERROR, "message is missing");
+	MemoryContextSwitchTo(old);
+	batch->position++;
+}
+
 /* Look at the next message.  Return false if there is none before batch->end. */
 bool
 pgqueue_batch_peek(Batch *batch)
 {
 	while (!batch->ahead && batch->position < batch->end)
 	{
-		if (!tuplestore_gettupleslot(batch->rows, true, false, batch->slot))
-			elog(ERROR, "message is missing");
-		batch->position++;
+		read_next(batch);
 		batch->ahead = true;
 		batch->ahead = !is_parked(batch);
 	}
@@ -131,4 +144,12 @@ pgqueue_batch_begin(Batch *batch, int n)
 		pgqueue_batch_pass(batch);
 	}
 	pgqueue_batch_return(batch);
+}
+
+/* Free the messages, and the file in which they may be. */
+void
+pgqueue_batch_end(Batch *batch)
+{
+	ExecDropSingleTupleTableSlot(batch->slot);
+	tuplestore_end(batch->rows);
 }

@@ -67,6 +67,7 @@ extern void pgqueue_batch_pass(Batch *batch);
 extern Datum pgqueue_batch_take(Batch *batch);
 extern void pgqueue_batch_mark(Batch *batch);
 extern void pgqueue_batch_return(Batch *batch);
+extern void pgqueue_batch_end(Batch *batch);
 
 /* ---------------- handler_call.c ---------------- */
 
