@@ -99,7 +99,9 @@ $old->safe_psql('postgres', q{
 	SELECT queue.create_group('late', 'words', start => 'latest');
 	SELECT count(*) FROM queue.consume_typed('reader', 'words', NULL::text, 137);
 	SELECT count(*) FROM queue.poll('poller', 'Odd-Name.1', 'member', 10);
-	SELECT queue.pause('poller', 'Odd-Name.1', 2);});
+	SELECT queue.pause('poller', 'Odd-Name.1', 2);
+	CREATE FUNCTION handle(m queue.message) RETURNS void LANGUAGE sql AS 'SELECT';
+	SELECT queue.subscribe('handled', 'empty', 'handle(queue.message)', workers => 2);});
 
 # Repeat what a worker of the extension's may be in the way of.
 sub until_done
@@ -196,6 +198,9 @@ foreach my $mode ('copy', 'link')
 	{
 		check_log($new, $topic, "$mode, at work");
 	}
+	$new->safe_psql('postgres', 'SELECT queue.start_maintenance()');
+	ok($new->poll_query_until('postgres', 'SELECT count(pid) = 2 FROM queue.workers'),
+		"$mode: the workers of a subscription begin");
 	$new->stop;
 }
 
