@@ -225,6 +225,16 @@ ROLLBACK;
 UPDATE queue.progress SET probe_at = now();
 SELECT * FROM pg_temp.work('{p21}', delay => '1 h');
 SELECT * FROM pg_temp.parked;
+-- An operator makes it due, or replays a dead letter: so is the next probe.
+BEGIN;
+SELECT * FROM pg_temp.work('{}');
+SELECT queue.retry_parked('g', 't', 0, "offset") FROM pg_temp.parked;
+SELECT * FROM pg_temp.work('{}');
+ROLLBACK;
+BEGIN;
+SELECT queue.replay('g', 'dead', key => 'k1');
+SELECT * FROM pg_temp.work('{}');
+ROLLBACK;
 UPDATE queue.progress SET probe_at = now();
 SELECT * FROM pg_temp.work('{}');
 SELECT * FROM pg_temp.work('{}');

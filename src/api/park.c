@@ -115,7 +115,8 @@ pgqueue_set_failure_policy(PG_FUNCTION_ARGS)
 	if (policy.backoff > policy.backoff_max)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("backoff must not be longer than backoff_max")));
+				 errmsg("backoff must not be longer than backoff_max"),
+				 errhint("Pass backoff_max, too. Its default is five minutes.")));
 
 	(void) pgqueue_group_ensure(&group, NULL);
 	pgqueue_group_lock_settings(&group);
@@ -292,6 +293,7 @@ act_on_parked(FunctionCallInfo fcinfo, bool skip)
 		progress.delayed -= row.delayed;
 		row.delayed = false;
 		pgqueue_parked_replace(&progress, &row);
+		pgqueue_probe_now(&progress);
 	}
 	pgqueue_progress_write(&progress, PROGRESS_PARKED);
 	pgqueue_note_progress(group.id, topic->id, progress.partition, true);

@@ -263,6 +263,7 @@ replay_partition(Replay *replay, int *i, int64 max)
 		pgqueue_progress_unlock(&progress);
 		return 0;
 	}
+	pgqueue_probe_now(&progress);
 	pgqueue_progress_write(&progress, PROGRESS_PARKED);
 	pgqueue_note_progress(replay->group.id, topic->id, progress.partition, true);
 	return progress.parked - before;

@@ -43,7 +43,7 @@ role_obstacle(Oid role)
 	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
 	ReleaseSysCache(tuple);
 	if (!can_login)
-		return _("The role that subscribed has not the attribute LOGIN.");
+		return _("The role that subscribed does not have the attribute LOGIN.");
 	if (pgqueue_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) !=
 		ACLCHECK_OK)
 		return _("The role that subscribed may not connect to the database.");
@@ -85,7 +85,7 @@ pgqueue_check_worker_role(Oid role)
 				 errmsg("role \"%s\" cannot have background workers",
 						GetUserNameFromId(role, false)),
 				 errdetail("%s", obstacle),
-				 errhint("A worker connects as the role that subscribes. Use workers => 0, and call queue.process() in a session.")));
+				 errhint("A worker connects as the role that subscribes. Subscribe as a role that may log in and connect, or use workers => 0 and call queue.process() in a session.")));
 }
 
 /* ---------------- starting ---------------- */

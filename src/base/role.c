@@ -106,7 +106,9 @@ pgqueue_check_belongs(const char *kind, const char *name, const RoleRef *owner)
 			 errmsg("permission denied for %s \"%s\"", kind, name),
 			 owner_name == NULL ?
 			 errdetail("The role that it belonged to was dropped.") :
-			 errdetail("It belongs to role \"%s\".", owner_name)));
+			 errdetail("It belongs to role \"%s\".", owner_name),
+			 owner_name == NULL ? 0 :
+			 errhint("Grant membership in that role, or use another name.")));
 }
 
 /*

@@ -58,6 +58,19 @@ pgqueue_probe_due(const Progress *progress, const FailurePolicy *policy,
 }
 
 /*
+ * Let the group's next call in a tripped partition try a message at once: an operator
+ * has messages tried again, so the cause may be mended.
+ *
+ * Locks: the group's progress in the partition, which the caller writes.
+ */
+void
+pgqueue_probe_now(Progress *progress)
+{
+	if (pgqueue_is_tripped(progress))
+		progress->probe_at = GetCurrentTimestamp();
+}
+
+/*
  * Return false if the partition is tripped, and no probe is due.  Of one that is,
  * the call returns a single message.
  */
@@ -82,7 +95,7 @@ let_probe(Parking *parking)
 					parking->taker->target.group.name, progress->partition,
 					parking->topic->name),
 			 errdetail("%d messages failed in a row.", progress->failures),
-			 errhint("A single message is tried from time to time. Messages are read again when one succeeds.")));
+			 errhint("A single message is tried from time to time, or at once after queue.retry_parked(). Messages are read again when one succeeds.")));
 	parking->changed = true;
 	return false;
 }

@@ -142,6 +142,7 @@ extern void pgqueue_take_due(Parking *parking);
 extern bool pgqueue_is_tripped(const Progress *progress);
 extern bool pgqueue_probe_due(const Progress *progress,
 							  const FailurePolicy *policy, TimestampTz now);
+extern void pgqueue_probe_now(Progress *progress);
 extern bool pgqueue_commit_in_hand(Progress *progress, int64 next_offset);
 
 /* ---------------- sight.c ---------------- */

@@ -150,7 +150,7 @@ query('ALTER ROLE app RESET role');
 
 # A role that cannot connect has none.
 foreach my $case (
-	[ 'ALTER ROLE app NOLOGIN', 'ALTER ROLE app LOGIN', 'The role that subscribed has not the attribute LOGIN.' ],
+	[ 'ALTER ROLE app NOLOGIN', 'ALTER ROLE app LOGIN', 'The role that subscribed does not have the attribute LOGIN.' ],
 	[
 		'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC',
 		'The role that subscribed may not connect to the database.'
