@@ -66,7 +66,7 @@ not_returned(const Park *park, int64 offset)
 					offset, park->progress.partition, park->topic->name) :
 			 errmsg("offset " INT64_FORMAT " of partition %d of topic \"%s\" was not returned by this transaction's last consume",
 					offset, park->progress.partition, park->topic->name),
-			 errhint("Park a message in the transaction that has consumed it, before it consumes again.")));
+			 errhint("Park a message in the transaction that has consumed it, before it consumes again. Of one that queue.poll() returned, pass member and epoch.")));
 }
 
 /* ---------------- what the last consume returned ---------------- */
