@@ -1848,6 +1848,34 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 2;
 COMMENT ON FUNCTION queue.worker_state(queue.role, int, int, int) IS
 'Processes of a subscription''s workers, or why there are none, for view queue.workers.';
 
+CREATE VIEW queue.failure_policies WITH (security_barrier) AS
+SELECT g.name AS consumer_group,
+       t.topic,
+       p.max_attempts,
+       p.backoff * interval '1 ms' AS backoff,
+       p.backoff_max * interval '1 ms' AS backoff_max,
+       CASE p.hold WHEN 'k' THEN 'key' WHEN 'n' THEN 'none'
+                   ELSE 'partition' END AS hold,
+       p.dead_letter,
+       p.max_parked,
+       p.dead_letter IS NOT NULL AND NOT EXISTS (
+           SELECT FROM queue.topic d
+            WHERE d.topic_id = p.dead_letter_id) AS dropped
+  FROM queue.failure_policy p
+  JOIN queue.consumer_group g USING (group_id)
+  JOIN queue.topic r USING (topic_id)
+  JOIN queue.topics t ON t.topic = r.name;
+COMMENT ON VIEW queue.failure_policies IS 'What becomes of the messages of a topic on which a group fails, where queue.set_failure_policy() was called.';
+COMMENT ON COLUMN queue.failure_policies.consumer_group IS 'Consumer group.';
+COMMENT ON COLUMN queue.failure_policies.topic IS 'Topic.';
+COMMENT ON COLUMN queue.failure_policies.max_attempts IS 'Attempts after which a message is a dead letter, or waits for an operator.';
+COMMENT ON COLUMN queue.failure_policies.backoff IS 'Pause after the first failure; doubled after each further one.';
+COMMENT ON COLUMN queue.failure_policies.backoff_max IS 'Longest pause between two attempts.';
+COMMENT ON COLUMN queue.failure_policies.hold IS 'What waits while a message is parked: key, none or partition.';
+COMMENT ON COLUMN queue.failure_policies.dead_letter IS 'Topic of dead letters; NULL: none.';
+COMMENT ON COLUMN queue.failure_policies.max_parked IS 'With so many failed messages in a partition the group reads no new ones there.';
+COMMENT ON COLUMN queue.failure_policies.dropped IS 'Whether the topic of dead letters was dropped: then no message becomes a dead letter.';
+
 CREATE VIEW queue.subscriptions WITH (security_barrier) AS
 SELECT g.name AS consumer_group,
        t.topic,
@@ -2006,8 +2034,8 @@ COMMENT ON COLUMN queue.producers.used_at IS 'When the producer was last used, a
 GRANT SELECT ON queue.maintenance_log TO pg_monitor;
 GRANT SELECT ON queue.topics, queue.segments, queue.compaction_progress, queue.partitions,
     queue.blockers, queue.consumer_groups, queue.group_summary, queue.members,
-    queue.parked, queue.offset_history, queue.producers, queue.subscriptions,
-    queue.workers TO PUBLIC;
+    queue.parked, queue.failure_policies, queue.offset_history, queue.producers,
+    queue.subscriptions, queue.workers TO PUBLIC;
 
 ------------------------------------------------------------------------------
 -- Maintenance

@@ -16,6 +16,7 @@ SELECT (queue.produce('seen', 'x', partition => 0, producer_id => 'relay', seque
 SELECT count(*) FROM queue.produce_batch('seen', ARRAY['x'], partition => 0, producer_id => 'relay', first_sequence => 2, watermark => '"secret"');
 SELECT count(*) FROM queue.consume_typed('billing', 'seen', NULL::text, 5, partitions => '{0}', metadata => 'secret');
 SELECT count(*) > 0 AS some FROM queue.poll_typed('mailer', 'seen', 'worker-1', NULL::text, 5);
+SELECT queue.set_failure_policy('failing', 'seen');
 SELECT queue.park('failing', 'seen', partition, "offset", 'secret', 'P0001', '1 day')
   FROM queue.consume_typed('failing', 'seen', NULL::text, 1000, partitions => '{0}') WHERE key = 'secret';
 SELECT queue.create_topic('emptied', 1, 'text', segment_messages => 10);

@@ -371,6 +371,19 @@ SELECT "offset", length(key) AS key, length(error) AS error, due_at = 'infinity'
 SELECT length(key) AS key, headers - '{dlq.first_failed_at,dlq.incarnation,dlq.error}'::text[] AS headers, length(headers ->> 'dlq.error') AS error FROM topic.compacted;
 SELECT queue.drop_topic('c'), queue.drop_topic('compacted');
 
+-- Policies, as they were set.
+SELECT queue.set_failure_policy('g', 't', max_attempts => 2, backoff => '1.5 s', backoff_max => '1 day', hold => 'none', dead_letter => 'dead', max_parked => 7);
+SELECT * FROM queue.failure_policies;
+SELECT queue.drop_topic('dead');
+SELECT queue.create_topic('dead', 1, 'text');
+SELECT dead_letter, dropped FROM queue.failure_policies;
+SELECT queue.set_failure_policy('g', 't', hold => 'partition', dead_letter => 'dead');
+SELECT * FROM queue.failure_policies;
+SELECT queue.set_failure_policy('g', 't');
+SELECT hold, dead_letter, dropped FROM queue.failure_policies;
+SELECT queue.drop_failure_policy('g', 't');
+SELECT count(*) FROM queue.failure_policies;
+
 SELECT queue.drop_group('g');
 SELECT count(*) FROM queue.parked_message;
 SELECT count(*) FROM queue.failure_policy;

@@ -16,6 +16,7 @@ SELECT queue.commit_offset('reads mine', 'mine', 0, 0, metadata => 'said of mine
 SELECT (SELECT count(*) FROM queue.poll_typed('reads mine', 'mine', 'member of mine', NULL::text, 0)), (SELECT count(*) FROM queue.poll_typed('reads secret', 'secret', 'member of secret', NULL::text, 0));
 SET queue.autocommit_warning = off;
 SELECT queue.park(g, t, partition, "offset", 'error of ' || t, delay => '1 day') FROM (VALUES ('parks mine', 'mine'), ('parks secret', 'secret')) v (g, t), queue.consume_typed(g, t, NULL::text);
+SELECT queue.set_failure_policy(g, t) FROM (VALUES ('parks mine', 'mine'), ('parks secret', 'secret')) v (g, t);
 UPDATE queue.consumer_group SET owner = 'secret owner' WHERE name = 'reads secret';
 -- Holds both topics and their producers.
 BEGIN;
@@ -51,6 +52,7 @@ SELECT consumer_group, topics FROM queue.group_summary WHERE regress_queue_stran
 SELECT consumer_group, topic, metadata FROM queue.offset_history WHERE regress_queue_stranger.sees(topic) AND regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees(metadata) ORDER BY 1, generation;
 SELECT consumer_group, topic, member FROM queue.members WHERE regress_queue_stranger.sees(member) AND regress_queue_stranger.sees(consumer_group);
 SELECT consumer_group, error FROM queue.parked WHERE regress_queue_stranger.sees(error) AND regress_queue_stranger.sees(consumer_group);
+SELECT consumer_group, topic FROM queue.failure_policies WHERE regress_queue_stranger.sees(consumer_group) AND regress_queue_stranger.sees(topic);
 RESET enable_nestloop;
 RESET jit;
 SELECT DISTINCT regexp_replace(what, 'log_\d+_.*', 'a segment') AS seen FROM regexp_split_to_table(current_setting('regress_queue.seen'), E'\n') what WHERE what <> '' ORDER BY 1;
