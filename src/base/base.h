@@ -71,7 +71,7 @@ typedef struct SharedPart
  * base/shmem.c.  A test sets another one.
  */
 #ifndef PGQUEUE_SHARED_VERSION
-#define PGQUEUE_SHARED_VERSION 4
+#define PGQUEUE_SHARED_VERSION 5
 #endif
 
 extern bool pgqueue_shared_attached;

@@ -31,65 +31,99 @@
 
 #if PG_VERSION_NUM < 160000
 /*
- * Allocate pages behind the last one, as many as its file may have.  Return
- * false, perhaps with some of them, if that fails: the disk is full, the file
- * system cannot do it, or the next file must be begun.
+ * Open the file of a segment that has the block, and keep it open for the next
+ * call.  It is still that file if this backend has written to the segment since:
+ * what gives a relation another file resets its target block.
  */
-static bool
-allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
+static File
+open_file(Relation segment, BlockNumber part)
 {
-	bool		done = false;
-#ifdef HAVE_POSIX_FALLOCATE
-	BlockNumber part = nblocks / RELSEG_SIZE;
-	BlockNumber block = nblocks % RELSEG_SIZE;
-	char	   *base = relpath(RelationGetSmgr(segment)->smgr_rnode,
-							   MAIN_FORKNUM);
-	char	   *path = part == 0 ? pstrdup(base) :
-		psprintf("%s.%u", base, part);
-	int			fd = OpenTransientFile(path, O_RDWR | PG_BINARY);
+	static File file = -1;
+	static RelFileNode node;
+	static BlockNumber opened;
+	char	   *base;
+	char	   *path;
 
-	if (fd >= 0)
-	{
-		pages = Min(pages, RELSEG_SIZE - block);
-		done = posix_fallocate(fd, (off_t) block * BLCKSZ,
-							   (off_t) pages * BLCKSZ) == 0;
-		CloseTransientFile(fd);
-	}
+	/* the descriptor is closed if the session has many files */
+	if (file >= 0 && FileGetRawDesc(file) >= 0 && opened == part &&
+		RelFileNodeEquals(node, segment->rd_node) &&
+		RelationGetTargetBlock(segment) != InvalidBlockNumber)
+		return file;
+	if (file >= 0)
+		FileClose(file);
+	base = relpath(RelationGetSmgr(segment)->smgr_rnode, MAIN_FORKNUM);
+	path = part == 0 ? pstrdup(base) : psprintf("%s.%u", base, part);
+	file = PathNameOpenFile(path, O_RDWR | PG_BINARY);
+	node = segment->rd_node;
+	opened = part;
 	pfree(path);
 	pfree(base);
+	return file;
+}
+
+/*
+ * Allocate pages behind the last one, as many as its file may have.  Return their
+ * number; or 0, perhaps with some of them, if that fails: the disk is full, the
+ * file system cannot do it, or the next file must be begun.
+ */
+static BlockNumber
+allocate(Relation segment, BlockNumber nblocks, BlockNumber pages)
+{
+#ifdef HAVE_POSIX_FALLOCATE
+	BlockNumber block = nblocks % RELSEG_SIZE;
+	File		file = open_file(segment, nblocks / RELSEG_SIZE);
+
+	pages = Min(pages, RELSEG_SIZE - block);
+	if (file >= 0 &&
+		posix_fallocate(FileGetRawDesc(file), (off_t) block * BLCKSZ,
+						(off_t) pages * BLCKSZ) == 0)
+		return pages;
 #endif
-	return done;
+	return 0;
 }
 #endif
 
 /*
  * Make a segment of nblocks blocks longer, by one to so many pages of zeros.
+ * Return the number of blocks.
  *
  * Locks: the slot; ROW EXCLUSIVE on the segment.
  * Errors: I/O and disk full.
  */
-void
+BlockNumber
 pgqueue_extend(Relation segment, BlockNumber nblocks, BlockNumber pages)
 {
 	bool		need_lock = !RELATION_IS_LOCAL(segment);
 #if PG_VERSION_NUM >= 160000
 	Buffer		buffers[EXTEND_PAGES];
 	uint32		n;
+#else
+	BlockNumber n;
 #endif
 
 	pages = Min(pages, EXTEND_PAGES);
 	if (need_lock)
 		LockRelationForExtension(segment, ExclusiveLock);
 #if PG_VERSION_NUM >= 160000
-	(void) ExtendBufferedRelBy(BMR_REL(segment), MAIN_FORKNUM, NULL,
-							   EB_SKIP_EXTENSION_LOCK, pages, buffers, &n);
+	nblocks = ExtendBufferedRelBy(BMR_REL(segment), MAIN_FORKNUM, NULL,
+								  EB_SKIP_EXTENSION_LOCK, pages, buffers, &n);
+	nblocks += n;
 	while (n > 0)
 		ReleaseBuffer(buffers[--n]);
 #else
-	/* where allocate() cannot, the storage manager raises the error */
-	if (pages == 1 || !allocate(segment, nblocks, pages))
-		ReleaseBuffer(ReadBuffer(segment, P_NEW));
+	n = pages > 1 ? allocate(segment, nblocks, pages) : 0;
+	if (n > 0)
+		nblocks += n;
+	else
+	{
+		/* the storage manager raises the error */
+		Buffer		buffer = ReadBuffer(segment, P_NEW);
+
+		nblocks = BufferGetBlockNumber(buffer) + 1;
+		ReleaseBuffer(buffer);
+	}
 #endif
 	if (need_lock)
 		UnlockRelationForExtension(segment, ExclusiveLock);
+	return nblocks;
 }

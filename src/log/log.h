@@ -138,8 +138,8 @@ extern bool pgqueue_block_first(Relation segment, BlockNumber block,
 								LogFixed *first);
 extern bool pgqueue_segment_first(Relation segment, int64 from,
 								  LogFixed *first);
-extern BlockNumber pgqueue_seek_block(Relation segment, BlockNumber nblocks,
-									  const LogSeek *seek);
+extern BlockNumber pgqueue_seek_block(Relation segment, BlockNumber low,
+									  BlockNumber nblocks, const LogSeek *seek);
 extern void pgqueue_segment_tail(Relation segment, BlockNumber upto,
 								 LogTail *tail);
 extern bool pgqueue_lies_before(const LogSeek *seek, const LogFixed *record);

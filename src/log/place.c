@@ -22,6 +22,9 @@
 
 #include "log/write.h"
 
+/* A file grows by this part of it, if the records do not need more. */
+#define PAGES_AHEAD		8
+
 /* Return true if a page has room for a record behind all line pointers. */
 static bool
 page_has_room(Page page, Size len)
@@ -74,29 +77,45 @@ pages_of(HeapTuple *tuples, int ntuples)
 }
 
 /*
- * Return the page place->block, locked.  Beyond the file's end, extend the file
- * by all pages that the records will fill; these are zeros, not read from disk.
+ * Return the page place->block, locked.  Beyond the file's end, extend the file.
+ * A page that was never used is not read from disk.
  */
 static Buffer
 open_page(Insertion *place, HeapTuple *tuples, int ntuples)
 {
 	Relation	segment = place->segment;
 
-	if (place->block >= place->nblocks)
+	if (place->nblocks == 0)
 		place->nblocks = RelationGetNumberOfBlocks(segment);
 	if (place->block >= place->nblocks)
 	{
-		place->fresh = place->nblocks;
-		pgqueue_extend(segment, place->nblocks, pages_of(tuples, ntuples));
-		place->nblocks = RelationGetNumberOfBlocks(segment);
+		place->unused = Min(place->unused, place->nblocks);
+		place->nblocks = pgqueue_extend(segment, place->nblocks,
+										Max(pages_of(tuples, ntuples),
+											place->nblocks / PAGES_AHEAD));
 		if (place->block >= place->nblocks)
 			elog(ERROR, "segment \"%s\" was extended to %u blocks, need block %u",
 				 RelationGetRelationName(segment), place->nblocks, place->block);
 	}
-	if (place->block < place->fresh)
+	if (place->block < place->unused)
 		return lock_page(segment, place->block, &place->vmbuffer);
 	return ReadBufferExtended(segment, MAIN_FORKNUM, place->block,
 							  RBM_ZERO_AND_LOCK, NULL);
+}
+
+/*
+ * Tell the slot where the next records go.  Before they are there: the tail is an
+ * upper bound.
+ */
+static void
+note_extent(Insertion *place)
+{
+	Extent		extent;
+
+	if (place->unused != InvalidBlockNumber)
+		place->unused = Max(place->unused, place->block + 1);
+	extent = (Extent) {place->block, place->nblocks, place->unused};
+	pgqueue_slot_set_extent_locked(place->slot, place->segment, &extent);
 }
 
 /* Hold the first page from place->block on with room for the first record. */
@@ -231,28 +250,32 @@ put_on_page(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
  * Find the tail of a segment and hold its page.  Return false, with nothing
  * held, if that page has no record: then pgqueue_slot_find_tail() must walk.
  *
- * The slot's tail is an existing block unless VACUUM truncated the file since
- * this backend last wrote to it; that resets the relation's target block.
+ * The slot's tail is an existing block, and the file has the slot's number of
+ * blocks, unless VACUUM truncated it since this backend last wrote to it; that
+ * resets the relation's target block.
  *
  * Locks: the slot; ROW EXCLUSIVE on the segment.
  */
 bool
 pgqueue_place_begin(Insertion *place, Relation segment, AppendSlot *slot)
 {
-	bool		known;
+	Extent		extent = {0, 0, InvalidBlockNumber};
+	bool		known = pgqueue_slot_extent_locked(slot, segment, &extent);
 	PageWalk	walk;
 
 	*place = (Insertion) {
 		.segment = segment,
 		.slot = slot,
-		.fresh = InvalidBlockNumber
+		.block = extent.tail,
+		.nblocks = extent.nblocks,
+		.unused = extent.unused
 	};
-	known = pgqueue_slot_tail_locked(slot, segment, &place->block);
 	if (!known || place->block == InvalidBlockNumber ||
 		RelationGetTargetBlock(segment) == InvalidBlockNumber)
 	{
 		BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 
+		place->nblocks = nblocks;
 		place->first_block = (nblocks == 0);
 		if (nblocks == 0 || (known && place->block == InvalidBlockNumber))
 		{
@@ -292,8 +315,7 @@ pgqueue_place(Insertion *place, HeapTuple *tuples, int ntuples, bool last)
 	while (done < ntuples)
 	{
 		page_for(place, tuples + done, ntuples - done);
-		/* before the records are there: the tail is an upper bound */
-		pgqueue_slot_set_tail_locked(place->slot, place->segment, place->block);
+		note_extent(place);
 		done += put_on_page(place, tuples + done, ntuples - done, last);
 	}
 	RelationSetTargetBlock(place->segment, place->block);

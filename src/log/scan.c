@@ -13,6 +13,7 @@
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
+#include "storage/smgr.h"
 
 #include "base/compat_table.h"
 #include "log/write.h"
@@ -75,6 +76,59 @@ emit_page(Relation segment, Buffer buffer, const OffsetNumber *lines, int n,
 	return true;
 }
 
+/* Where a scan ends. */
+typedef struct ScanBound
+{
+	BlockNumber nblocks;
+	bool		final;			/* no record behind that the snapshot shows */
+} ScanBound;
+
+/*
+ * Begin with the number of blocks that the session knew last, without asking the
+ * system: the file may have grown since, and has not been truncated, which resets
+ * that number.
+ *
+ * Locks: any on the segment.
+ */
+static void
+bound_begin(ScanBound *bound, Relation segment)
+{
+	bound->nblocks = RelationGetSmgr(segment)->smgr_cached_nblocks[MAIN_FORKNUM];
+	bound->final = false;
+	if (bound->nblocks == InvalidBlockNumber)
+		bound->nblocks = 0;
+}
+
+/*
+ * Return true if a block lies before the bound.  The number of blocks is read
+ * after the snapshot was taken, so it covers every record that is shown.
+ */
+static bool
+bound_covers(ScanBound *bound, Relation segment, BlockNumber block)
+{
+	if (block >= bound->nblocks && !bound->final)
+	{
+		bound->nblocks = RelationGetNumberOfBlocks(segment);
+		bound->final = true;
+	}
+	return block < bound->nblocks;
+}
+
+/*
+ * Find the block where reading begins.  If it is the last one known, what is sought
+ * may lie behind it.
+ */
+static BlockNumber
+seek_within(ScanBound *bound, Relation segment, const LogSeek *seek)
+{
+	BlockNumber block = pgqueue_seek_block(segment, 0, bound->nblocks, seek);
+
+	if (!bound->final && bound_covers(bound, segment, block + 1) &&
+		bound->final)
+		block = pgqueue_seek_block(segment, block, bound->nblocks, seek);
+	return block;
+}
+
 /*
  * Read the messages at or behind a place in a segment's blocks.  receiver: NULL
  * to judge them only; *stopped_at: -1, or where the scan is SCAN_UNSTABLE;
@@ -83,7 +137,7 @@ emit_page(Relation segment, Buffer buffer, const OffsetNumber *lines, int n,
  */
 static ScanEnd
 scan_blocks(Relation segment, AppendSlot *slot, BlockNumber block,
-			BlockNumber nblocks, const LogSeek *from, Snapshot snapshot,
+			ScanBound *bound, const LogSeek *from, Snapshot snapshot,
 			LogReceiver receiver, void *arg, int64 *stopped_at,
 			BlockNumber *emitted)
 {
@@ -91,7 +145,7 @@ scan_blocks(Relation segment, AppendSlot *slot, BlockNumber block,
 	bool		bounded = false;
 
 	*stopped_at = -1;
-	for (; block < nblocks; block++)
+	for (; bound_covers(bound, segment, block); block++)
 	{
 		Buffer		buffer;
 		bool		has_record;
@@ -116,39 +170,37 @@ scan_blocks(Relation segment, AppendSlot *slot, BlockNumber block,
 			return SCAN_UNSTABLE;
 		if (!has_record && !bounded)
 		{
-			BlockNumber end = pgqueue_slot_find_tail(slot, segment);
-
+			if (pgqueue_slot_ends_at(slot, segment, block))
+				return SCAN_EXHAUSTED;
 			bounded = true;
-			nblocks = Min(nblocks, end);
+			bound->nblocks = pgqueue_slot_find_tail(slot, segment);
+			bound->final = true;
 		}
 	}
 	return SCAN_EXHAUSTED;
 }
 
-/*
- * Read a segment's messages at or behind a place.  The number of blocks is read
- * after the snapshot was taken, so it covers every record that is shown.
- */
+/* Read a segment's messages at or behind a place. */
 ScanEnd
 pgqueue_scan_segment(Relation segment, AppendSlot *slot, const LogSeek *from,
 					 Snapshot snapshot, LogReceiver receiver, void *arg,
 					 int64 *stopped_at, bool *emitted)
 {
 	BlockNumber last = InvalidBlockNumber;
-	BlockNumber nblocks;
+	ScanBound	bound;
 	BlockNumber block;
 	ScanEnd		end;
 
 	PredicateLockRelation(segment, snapshot);
-	nblocks = RelationGetNumberOfBlocks(segment);
-	block = pgqueue_seek_block(segment, nblocks, from);
+	bound_begin(&bound, segment);
+	block = seek_within(&bound, segment, from);
 	if (from->by_time && from->start > 0)
 	{
 		LogSeek		start = {.by_time = false,.at = from->start};
 
-		block = Max(block, pgqueue_seek_block(segment, nblocks, &start));
+		block = Max(block, seek_within(&bound, segment, &start));
 	}
-	end = scan_blocks(segment, slot, block, nblocks, from, snapshot, receiver,
+	end = scan_blocks(segment, slot, block, &bound, from, snapshot, receiver,
 					  arg, stopped_at, &last);
 	*emitted |= last != InvalidBlockNumber;
 	return end;
@@ -164,12 +216,13 @@ pgqueue_first_unstable(Relation segment, AppendSlot *slot, Snapshot snapshot,
 {
 	LogSeek		all = {.by_time = false,.at = 0};
 	BlockNumber settled = pgqueue_slot_stable(slot, segment);
+	ScanBound	bound;
 	ScanEnd		end;
 
 	PredicateLockRelation(segment, snapshot);
-	end = scan_blocks(segment, slot, settled,
-					  RelationGetNumberOfBlocks(segment), &all, snapshot,
-					  NULL, NULL, offset, &settled);
+	bound_begin(&bound, segment);
+	end = scan_blocks(segment, slot, settled, &bound, &all, snapshot, NULL, NULL,
+					  offset, &settled);
 	/* what we wrote ourselves is shown, and may go again */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		pgqueue_slot_set_stable(slot, segment, settled);
@@ -217,7 +270,7 @@ pgqueue_visit_settled(Relation segment, Settled *settled, int64 from,
 	Visit		result = VISITED_ALL;
 
 	pgstat_progress_update_param(PROGRESS_REPACK_TOTAL_HEAP_BLKS, nblocks);
-	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, &seek);
+	for (BlockNumber block = pgqueue_seek_block(segment, 0, nblocks, &seek);
 		 block < nblocks && result == VISITED_ALL; block++)
 	{
 		Buffer		buffer;

@@ -71,13 +71,16 @@ pgqueue_lies_before(const LogSeek *seek, const LogFixed *record)
 }
 
 /*
- * Return a block from which a forward scan meets every record at or behind the
- * place, usually that of the record itself.
+ * Return a block from low on, before which no record at or behind the place is:
+ * from there a forward scan meets every such record; usually that of the record
+ * itself.
+ *
+ * low: as the result, which is nearer.
  */
 BlockNumber
-pgqueue_seek_block(Relation segment, BlockNumber nblocks, const LogSeek *seek)
+pgqueue_seek_block(Relation segment, BlockNumber low, BlockNumber nblocks,
+				   const LogSeek *seek)
 {
-	BlockNumber low = 0;		/* the record is not before this block */
 	BlockNumber high = nblocks;
 
 	while (high - low > 1)
@@ -122,7 +125,7 @@ pgqueue_segment_first(Relation segment, int64 from, LogFixed *first)
 	BlockNumber nblocks = RelationGetNumberOfBlocks(segment);
 	bool		found = false;
 
-	for (BlockNumber block = pgqueue_seek_block(segment, nblocks, &seek);
+	for (BlockNumber block = pgqueue_seek_block(segment, 0, nblocks, &seek);
 		 block < nblocks && !found; block++)
 	{
 		Buffer		buffer = ReadBuffer(segment, block);

@@ -6,10 +6,11 @@
  * A fixed table of slots in shared memory; (database, topic, partition) is
  * hashed to one of them.  Two partitions that share a slot only contend.
  *
- *	 +--------+-------+---------------+-----------------------------------+
- *	 | lock   | rolls | victim,serial | 4 x (database, segment, file,     |
- *	 | LWLock | u64   | u32, u32      |      block, stable, serial): tails|
- *	 +--------+-------+---------------+-----------------------------------+
+ *	 +--------+-------+---------------+--------------------------------------+
+ *	 | lock   | rolls | claims,serial | 4 x (database, segment, file, block, |
+ *	 | LWLock | u64   | u32, u32      |      stable, serial, nblocks,        |
+ *	 |        |       |               |      unused): tails                  |
+ *	 +--------+-------+---------------+--------------------------------------+
  *
  * rolls    raised under the lock before the first block of any segment is
  *			written; an appender that chose a segment by an older count must
@@ -18,7 +19,11 @@
  *			segment behind the block holds a record (README, section 4)
  * stable   no record before it is in progress, or will ever be: that block
  *			holds a committed record; a search for the stable end begins there
- * victim   the tail that the next unknown segment replaces
+ * nblocks  the file has at least so many blocks, unless VACUUM has truncated it; 0:
+ *			not known
+ * unused   no page from there on was ever written to: it is all zero, if it is there
+ * claims   how often an unknown segment has begun and ended to replace a tail; odd
+ *			meanwhile
  * serial   counts appends and newcomers; a tail keeps that of its last one, so
  *			that a walker knows whether the tail is still what it was
  *
@@ -51,13 +56,15 @@ typedef struct Tail
 	BlockNumber block;			/* InvalidBlockNumber, that is -1: no record */
 	BlockNumber stable;
 	uint32		serial;			/* the slot's, at the last append or claim */
+	BlockNumber nblocks;
+	BlockNumber unused;			/* InvalidBlockNumber: none known */
 } Tail;
 
 struct AppendSlot
 {
 	LWLock		lock;
 	pg_atomic_uint64 rolls;
-	uint32		victim;
+	uint32		claims;
 	uint32		serial;			/* of the last append or claim */
 	Tail		tails[WAYS];
 };
@@ -66,10 +73,10 @@ struct AppendSlot
 typedef union PaddedSlot
 {
 	AppendSlot	slot;
-	char		pad[PG_CACHE_LINE_SIZE];
+	char		pad[2 * PG_CACHE_LINE_SIZE];
 } PaddedSlot;
 
-StaticAssertDecl(sizeof(AppendSlot) <= PG_CACHE_LINE_SIZE,
+StaticAssertDecl(sizeof(PaddedSlot) == 2 * PG_CACHE_LINE_SIZE,
 				 "a slot must not be larger than the padding");
 
 typedef struct SharedSlots
@@ -170,45 +177,79 @@ tail_of(AppendSlot *slot, Relation segment)
 	return NULL;
 }
 
-/* Return the same; an unknown segment replaces another.  Locks: the slot. */
+/*
+ * Return the same; an unknown segment replaces another, and has that block as its
+ * tail.  Locks: the slot.
+ */
 static Tail *
-claim_tail(AppendSlot *slot, Relation segment)
+claim_tail(AppendSlot *slot, Relation segment, BlockNumber block)
 {
 	Tail	   *tail = tail_of(slot, segment);
 
 	if (tail != NULL)
 		return tail;
-	tail = &slot->tails[slot->victim++ % WAYS];
+	tail = &slot->tails[slot->claims / 2 % WAYS];
+	slot->claims++;
+	pg_write_barrier();
 	*tail = (Tail) {
 		.database = MyDatabaseId,
 		.segment = RelationGetRelid(segment),
 		.file = segment->rd_locator.relNumber,
-		.serial = ++slot->serial
+		.block = block,
+		.serial = ++slot->serial,
+		.unused = InvalidBlockNumber
 	};
+	pg_write_barrier();
+	slot->claims++;
 	return tail;
 }
 
-/* Return false if the slot does not know the segment.  Locks: the slot. */
+/*
+ * Set *extent to what the slot knows of a segment, without stable.  Return false
+ * if it does not know the segment.  Locks: the slot.
+ */
 bool
-pgqueue_slot_tail_locked(AppendSlot *slot, Relation segment, BlockNumber *block)
+pgqueue_slot_extent_locked(AppendSlot *slot, Relation segment, Extent *extent)
 {
 	Tail	   *tail = tail_of(slot, segment);
 
 	if (tail == NULL)
 		return false;
-	*block = tail->block;
+	*extent = (Extent) {tail->block, tail->nblocks, tail->unused};
 	return true;
 }
 
-/* Call it before a record is written to the block.  Locks: the slot. */
+/* Call it before a record is written to extent->tail.  Locks: the slot. */
 void
-pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation segment,
-							 BlockNumber block)
+pgqueue_slot_set_extent_locked(AppendSlot *slot, Relation segment,
+							   const Extent *extent)
 {
-	Tail	   *tail = claim_tail(slot, segment);
+	Tail	   *tail = claim_tail(slot, segment, extent->tail);
 
-	tail->block = block;
+	tail->block = extent->tail;
+	tail->nblocks = extent->nblocks;
+	tail->unused = extent->unused;
 	tail->serial = ++slot->serial;
+}
+
+/*
+ * Return true if the slot knows that a segment has no record behind a block that a
+ * snapshot taken before would show.  Asks without the lock, which an appender may
+ * hold for long: what is read while a tail is replaced does not count.
+ */
+bool
+pgqueue_slot_ends_at(AppendSlot *slot, Relation segment, BlockNumber block)
+{
+	const volatile AppendSlot *now = slot;
+	uint32		claims = now->claims;
+	const volatile Tail *tail;
+	bool		ends;
+
+	pg_read_barrier();
+	tail = tail_of(slot, segment);
+	ends = tail != NULL && tail->block <= block;
+	pg_read_barrier();
+	return ends && claims % 2 == 0 && now->claims == claims;
 }
 
 /* Return a block before which no record of the segment is in progress. */
@@ -269,8 +310,7 @@ pgqueue_slot_find_tail(AppendSlot *slot, Relation segment)
 	else
 	{
 		/* the file's end is an upper bound */
-		tail = claim_tail(slot, segment);
-		tail->block = end - 1;
+		tail = claim_tail(slot, segment, end - 1);
 	}
 	serial = tail->serial;
 	LWLockRelease(&slot->lock);

@@ -29,8 +29,8 @@ typedef struct Insertion
 	Relation	segment;
 	AppendSlot *slot;
 	BlockNumber block;			/* page to write to */
-	BlockNumber nblocks;		/* of the file; 0: not asked yet */
-	BlockNumber fresh;			/* pages from here on are ours and all zero */
+	BlockNumber nblocks;		/* of the file, at least; 0: not known */
+	BlockNumber unused;			/* pages from here on are all zero */
 	Buffer		buffer;			/* that page, exclusively locked; or invalid */
 	Buffer		vmbuffer;
 	bool		first_block;	/* the segment has no block yet */
@@ -46,10 +46,18 @@ extern void pgqueue_place_end(Insertion *place);
 
 /* ---------------- extend.c ---------------- */
 
-extern void pgqueue_extend(Relation segment, BlockNumber nblocks,
-						   BlockNumber pages);
+extern BlockNumber pgqueue_extend(Relation segment, BlockNumber nblocks,
+								  BlockNumber pages);
 
 /* ---------------- slot.c ---------------- */
+
+/* How far a segment is used, and its file reaches; see there. */
+typedef struct Extent
+{
+	BlockNumber tail;			/* InvalidBlockNumber, that is -1: no record */
+	BlockNumber nblocks;
+	BlockNumber unused;
+} Extent;
 
 extern void pgqueue_slot_init(void);
 extern AppendSlot *pgqueue_slot(Oid log, int32 partition);
@@ -57,13 +65,15 @@ extern void pgqueue_slot_lock(AppendSlot *slot);
 extern void pgqueue_slot_unlock(AppendSlot *slot);
 extern uint64 pgqueue_slot_rolls(AppendSlot *slot);
 extern void pgqueue_slot_count_roll(AppendSlot *slot);
-extern bool pgqueue_slot_tail_locked(AppendSlot *slot, Relation segment,
-									 BlockNumber *block);
+extern bool pgqueue_slot_extent_locked(AppendSlot *slot, Relation segment,
+									   Extent *extent);
 extern BlockNumber pgqueue_slot_stable(AppendSlot *slot, Relation segment);
 extern void pgqueue_slot_set_stable(AppendSlot *slot, Relation segment,
 									BlockNumber block);
-extern void pgqueue_slot_set_tail_locked(AppendSlot *slot, Relation segment,
-										 BlockNumber block);
+extern void pgqueue_slot_set_extent_locked(AppendSlot *slot, Relation segment,
+										   const Extent *extent);
+extern bool pgqueue_slot_ends_at(AppendSlot *slot, Relation segment,
+								 BlockNumber block);
 extern BlockNumber pgqueue_slot_find_tail(AppendSlot *slot, Relation segment);
 
 /* ---------------- append.c ---------------- */

@@ -1,6 +1,6 @@
 # The promise: a segment's file is made longer by many pages at a time, which no
-# reader notices. It has no page more than its messages fill; an error or a crash
-# in the middle, which leaves pages without a message behind the last one, is no
+# reader notices. A small one has no page more than its messages fill, a large one an
+# eighth more at most; an error or a crash in the middle, which leaves pages without a message behind the last one, is no
 # obstacle; the file may be cut anywhere where the storage manager begins the
 # next one; and a disk that is full fails the append and nothing else.
 
@@ -42,6 +42,18 @@ sub pages_of
 
 	return $node->safe_psql('postgres',
 		"SELECT pg_relation_size('" . segment_of($node, $topic) . "') / $page");
+}
+
+# Return true if a file has an eighth of pages, 64 at most, more than are filled; in
+# a small file the last page has a message.
+sub few_ahead
+{
+	my ($topic) = @_;
+	my $filled = pages_filled($topic);
+	my $ahead = pages_of($topic) - $filled;
+
+	note("$topic: $filled pages, $ahead ahead");
+	return $ahead >= 0 && $ahead < 64 && $ahead <= $filled / 8;
 }
 
 # Behind the last page that holds a message.
@@ -114,8 +126,7 @@ create_topic('mixed');
 foreach my $batch (1, 3, 10, 100, 1000, 3000)
 {
 	produce('mixed', 6000, $batch);
-	is(pages_of('mixed'), pages_filled('mixed'),
-		"calls of $batch: the file ends with the page of the last message");
+	ok(few_ahead('mixed'), "calls of $batch: the file ends near the page of the last message");
 }
 all_is_well('mixed', 36000, 'batches of all sizes');
 
@@ -183,7 +194,7 @@ $node->start;
 produce('long', 1000, 1000);
 is(-s $file, $part, 'the first part of the file is as long as may be');
 cmp_ok(-s "$file.1", '>', 0, 'there is a second');
-is(pages_of('long'), pages_filled('long'), 'of the right length');
+ok(few_ahead('long'), 'of the right length');
 all_is_well('long', 1010, 'a file in parts');
 
 # ---------------- no space ----------------
@@ -225,7 +236,7 @@ is($node->safe_psql('postgres', q{SELECT * FROM queue.verify('full')}),
 $node->safe_psql('postgres', 'VACUUM ' . segment_of($node, 'full'));
 all_is_well('full', 1000 * $calls, 'with space again');
 produce('full', 1000, 1000);
-is(pages_of('full'), pages_filled('full'), 'and the file grows as ever');
+ok(few_ahead('full'), 'and the file grows as ever');
 
 $node->stop;
 done_testing();

@@ -59,7 +59,7 @@ foreach my $what (sort keys %refused)
 is(sqlstate($node, 'postgres', $refused{produce}), '55000', 'by an SQLSTATE');
 my ($ret, $out, $err) = $node->psql('postgres', $refused{produce});
 my $message = qq{ERROR:  this server's shared memory was made by another version of the "queue" library
-DETAIL:  It has layout 4; the library of this session needs layout 99.
+DETAIL:  It has layout 5; the library of this session needs layout 99.
 HINT:  Restart the server, so that all sessions load the same library.};
 like($err, qr/\Q$message\E/, 'and it is told why, and what to do');
 
