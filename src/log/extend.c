@@ -3,8 +3,7 @@
  * extend.c
  *	  Making a segment's file longer.
  *
- * By as many pages as the caller is about to fill (README, section 4), in one
- * call to the kernel: a write of zeros for each page would cost a bulk append a
+ * By many pages (README, section 4), in one call to the kernel: a write of zeros for each page would cost a bulk append a
  * third of its time.
  *
  * PostgreSQL 16 has ExtendBufferedRelBy() for it.  On 15 the space is allocated
