@@ -3,8 +3,8 @@
  * extend.c
  *	  Making a segment's file longer.
  *
- * By many pages (README, section 4), in one call to the kernel: a write of zeros for each page would cost a bulk append a
- * third of its time.
+ * By many pages (README, section 4), in one call to the kernel: a write of zeros
+ * for each page would cost a bulk append a third of its time.
  *
  * PostgreSQL 16 has ExtendBufferedRelBy() for it.  On 15 the space is allocated
  * here, not left as a hole in the file: a full disk must fail the append, not
