@@ -82,8 +82,8 @@ ok(done(), 'it works');
 
 query('SET ROLE app; DROP FUNCTION app.handle(queue.message)');
 produce();
-ok(is_shown('state || sqlstate || error', 'waiting42883handler app.handle(queue.message) does not exist'), 'the function is gone');
-is(query('SELECT retry_at > failed_at FROM queue.workers'), 't', 'it tries again later');
+ok(is_shown('state || sqlstate || error || (retry_at > failed_at)', 'waiting42883handler app.handle(queue.message) does not existtrue'),
+	'the function is gone, and it tries again later');
 # one of that name that another role has made
 query("SET ROLE other; $handler");
 ok(is_shown('sqlstate', '42501'), 'that of another role is not called');
