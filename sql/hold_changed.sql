@@ -74,4 +74,4 @@ SELECT queue.retry_parked('g', 't', 0, max("offset")) FROM topic.t WHERE value =
 SELECT * FROM pg_temp.work('{}');
 SELECT count(*) FROM queue.parked_message;
 DROP VIEW pg_temp.parked;
-SELECT queue.drop_topic('t');
+SELECT queue.drop_group('g'), queue.drop_topic('t');
