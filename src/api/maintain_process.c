@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/base.h"
+#include "base/compat.h"
 #include "base/lock.h"
 #include "topic/topic.h"
 #include "api/maintain.h"
@@ -93,6 +94,7 @@ pgqueue_maintenance_process(void)
 					PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", psprintf("%d", PGQUEUE_LOCK_PATIENCE),
 					PGC_SUSET, PGC_S_OVERRIDE);
+	pgqueue_no_transaction_timeout();
 }
 
 /* ---------------- errors and signals ---------------- */

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "base/base.h"
+#include "base/compat.h"
 #include "base/lock.h"
 #include "wait/wait.h"
 #include "topic/topic.h"
@@ -360,6 +361,8 @@ pgqueue_worker_main(Datum arg)
 	SetConfigOption("role", "none", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", PGQUEUE_SUBSCRIPTION_WORKER,
 					PGC_USERSET, PGC_S_OVERRIDE);
+	/* it would end the process: subscriptions have a timeout of their own */
+	pgqueue_no_transaction_timeout();
 	context = AllocSetContextCreate(TopMemoryContext, "queue worker",
 									ALLOCSET_DEFAULT_SIZES);
 	if (pgqueue_worker_claim(&task))

@@ -70,6 +70,14 @@
 #define PGQUEUE_LOCK_HELD_BY_ME(tag, mode) LockHeldByMe((tag), (mode), false)
 #endif
 
+/* 17 can limit a transaction's time, which is meant for those of users */
+#if PG_VERSION_NUM < 170000
+#define pgqueue_no_transaction_timeout() ((void) 0)
+#else
+#define pgqueue_no_transaction_timeout() \
+	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE)
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
 #endif

@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "base/base.h"
+#include "base/compat.h"
 #include "base/lock.h"
 #include "topic/segment.h"
 #include "topic/topic.h"
@@ -307,6 +308,7 @@ pgqueue_bucket_worker_main(Datum arg)
 
 	SetConfigOption("lock_timeout", CppAsString2(PGQUEUE_LOCK_PATIENCE),
 					PGC_SUSET, PGC_S_OVERRIDE);
+	pgqueue_no_transaction_timeout();
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET,
 					PGC_S_OVERRIDE);
 	SetCurrentStatementStartTimestamp();

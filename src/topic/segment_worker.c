@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
+#include "base/compat.h"
 #include "base/lock.h"
 #include "log/log.h"
 #include "topic/message.h"
@@ -236,6 +237,7 @@ pgqueue_segment_worker_main(Datum arg)
 	pgqueue_set_code_rule(CODE_LIMITED);
 	SetConfigOption("lock_timeout", CppAsString2(PGQUEUE_LOCK_PATIENCE),
 					PGC_SUSET, PGC_S_OVERRIDE);
+	pgqueue_no_transaction_timeout();
 	pgstat_report_activity(STATE_RUNNING, "making queue segments");
 	done = make_in_worker(&task, task.partition, task.upto);
 	for (int i = 0; done && i < MORE_BYTES * BITS_PER_BYTE; i++)

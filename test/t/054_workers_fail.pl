@@ -246,6 +246,24 @@ is(query('SELECT sqlstate FROM queue.workers'), '57014', 'the view tells of the 
 is(query('SELECT count(*) FROM queue.parked'), 0, 'no message is parked');
 query("SET ROLE app; $handler");
 
+# A limit of transactions' time (17 and later) is for those of sessions: a worker's may take
+# longer, and it may wait for messages.
+SKIP:
+{
+	skip 'there is no transaction_timeout', 3
+	  if query('SHOW server_version_num') < 170000;
+	query('TRUNCATE tried; ALTER ROLE app SET transaction_timeout = 1000');
+	query('SELECT queue.unsubscribe(\'work\', \'jobs\')');
+	ok(run(0), 'a worker ends');
+	handle_by('long', q{PERFORM pg_sleep(2); INSERT INTO public.done VALUES (m."offset")});
+	query($subscribe);
+	produce();
+	ok(done(), 'a call that takes longer is done');
+	is(calls('long'), 1, 'at the first try');
+	query('ALTER ROLE app RESET transaction_timeout');
+	query("SET ROLE app; $handler");
+}
+
 # ---------------- room ----------------
 
 query(q{SET ROLE app; SELECT queue.subscribe('work', 'jobs', 'app.handle(queue.message)', workers => 10)});
