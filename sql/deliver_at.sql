@@ -7,6 +7,7 @@
 \i :abs_srcdir/sql/include/helpers.sql
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
+SET default_toast_compression = pglz;
 SELECT queue.create_topic('d', 1, 'text');
 SELECT log FROM queue.topic WHERE name = 'd' \gset
 

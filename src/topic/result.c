@@ -54,8 +54,8 @@ message_bytes(const Datum *values, const bool *nulls, TupleDesc desc)
 	return bytes;
 }
 
-#define ROW_HEADER_BYTES(natts) MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(natts))
-#define ROW_MAX_PREFIX	(ROW_HEADER_BYTES(LEASED_NATTS) + 128 + 4 + 8 + 8 + 16)
+#define ROW_MAX_HEADER	MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(LEASED_NATTS))
+#define ROW_MAX_PREFIX	(ROW_MAX_HEADER + 128 + 4 + 8 + 8 + 16)
 #define ROW_MAX_SUFFIX	(MAXIMUM_ALIGNOF + sizeof(int64) + sizeof(int32))
 
 /*
@@ -80,20 +80,40 @@ prepare_row(MessageSink *sink, const Topic *topic)
 	if (!sink->plain)
 		return;
 	if (sink->row == NULL)
-	{
-		HeapTupleHeader header;
-
 		sink->row = palloc0(HEAPTUPLESIZE + ROW_MAX_PREFIX + BLCKSZ +
 							ROW_MAX_SUFFIX);
-		header = (HeapTupleHeader) (sink->row + HEAPTUPLESIZE);
-		header->t_hoff = ROW_HEADER_BYTES(sink->natts);
-		memset(header->t_bits, 0xff, BITMAPLEN(sink->natts));
-	}
-	data = sink->row + HEAPTUPLESIZE + ROW_HEADER_BYTES(sink->natts);
+	data = sink->row + HEAPTUPLESIZE + ROW_MAX_HEADER;
 	SET_VARSIZE_SHORT(data, len + VARHDRSZ_SHORT);
 	memcpy(data + VARHDRSZ_SHORT, topic->name, len);
 	sink->row_prefix = MAXALIGN(INTALIGN(VARHDRSZ_SHORT + len) + sizeof(int32)) +
 		2 * sizeof(int64);
+}
+
+/*
+ * Make the header of a row, before its data, as heap_form_tuple() does: PostgreSQL
+ * 19 computes where the data begins, and does not look into t_hoff.
+ */
+static HeapTupleHeader
+put_header(char *base, const HeapTupleHeader record, int natts)
+{
+	bool		has_nulls = (record->t_infomask & HEAP_HASNULL) != 0;
+	Size		len = MAXALIGN(SizeofHeapTupleHeader +
+							   (has_nulls ? BITMAPLEN(natts) : 0));
+	HeapTupleHeader header = (HeapTupleHeader) (base - len);
+
+	memset(header, 0, len);
+	header->t_infomask = HEAP_HASVARWIDTH |
+		(record->t_infomask & (HEAP_HASNULL | HEAP_HASEXTERNAL));
+	HeapTupleHeaderSetNatts(header, natts);
+	header->t_hoff = len;
+	if (has_nulls)
+	{
+		header->t_bits[0] = 0x0f | (record->t_bits[0] & 0x38) << 1 |
+			(natts >= MESSAGE_NATTS ? 0x80 : 0);
+		if (natts > MESSAGE_NATTS)
+			header->t_bits[1] = 0x01;
+	}
+	return header;
 }
 
 /*
@@ -105,20 +125,15 @@ static void
 copy_row(MessageSink *sink, HeapTuple record)
 {
 	HeapTuple	row = (HeapTuple) sink->row;
-	HeapTupleHeader header = (HeapTupleHeader) (sink->row + HEAPTUPLESIZE);
-	char	   *base = (char *) header + header->t_hoff;
+	char	   *base = sink->row + HEAPTUPLESIZE + ROW_MAX_HEADER;
+	bool		has_attempt = sink->attempt >= 0;
+	HeapTupleHeader header = put_header(base, record->t_data,
+										sink->natts - (has_attempt ? 0 : 1));
 	LogFixed   *fixed = log_fixed(record->t_data);
 	Size		tail = record->t_len - record->t_data->t_hoff -
 		PGQUEUE_FIXED_BYTES;
 	char	   *place = base + sink->row_prefix;
 	Size		len = header->t_hoff + sink->row_prefix + tail;
-	bool		has_attempt = sink->attempt >= 0;
-
-	header->t_infomask = HEAP_HASVARWIDTH |
-		(record->t_data->t_infomask & (HEAP_HASNULL | HEAP_HASEXTERNAL));
-	if (header->t_infomask & HEAP_HASNULL)
-		header->t_bits[0] = 0x8f | (record->t_data->t_bits[0] & 0x38) << 1;
-	HeapTupleHeaderSetNatts(header, sink->natts - (has_attempt ? 0 : 1));
 
 	memcpy(place - 16, &fixed->offset, sizeof(int64));
 	memcpy(place - 8, &fixed->timestamp, sizeof(int64));
