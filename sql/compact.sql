@@ -182,6 +182,7 @@ CALL pg_temp.settle('gone');
 CALL queue.maintain('gone');
 SELECT "offset" FROM topic.gone ORDER BY 1;
 SELECT "offset" FROM queue.produce('gone', '1', key => 'a');
+CALL pg_temp.settle('gone');
 CALL queue.maintain('gone');
 SELECT "offset" FROM topic.gone ORDER BY 1;
 SELECT queue.drop_topic('gone');
