@@ -259,11 +259,13 @@ sub check_state
 			OR (q.hash = 1 AND p.parked_keys IS DISTINCT FROM -1)
 			OR (q.hash NOT IN (0, 1) AND (coalesce(p.parked_keys, 0)
 				>> (mod((q.hash & 4294967295)::numeric * 2654435761, 4294967296)::bigint >> 26)::int) & 1 = 0)});
+	# A member that died has parked one, and not committed those before it in its hand.
 	none($node, "$when: of those that hold the same, the first has a time, and no other", q{
-		SELECT * FROM (SELECT g, partition, "offset", key, hash, due_at, row_number()
-				OVER (PARTITION BY g, partition, hash, CASE WHEN hash > 1 OR hash < 0 THEN key END ORDER BY "offset")
-				FROM rows WHERE hash <> 0) x
-		 WHERE CASE row_number WHEN 1 THEN due_at IS NULL ELSE due_at < 'infinity' END});
+		SELECT * FROM (SELECT g, partition, "offset", key, hash, due_at, row_number() OVER same,
+				count(epoch) OVER (same ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS in_hand
+				FROM rows WHERE hash <> 0
+				WINDOW same AS (PARTITION BY g, partition, hash, CASE WHEN hash > 1 OR hash < 0 THEN key END ORDER BY "offset")) x
+		 WHERE CASE row_number WHEN 1 THEN due_at IS NULL ELSE due_at < 'infinity' AND in_hand = 0 END});
 	none($node, "$when: no message is parked twice, or before the group reads it", q{
 		SELECT g, partition, "offset", count(*) FROM rows GROUP BY 1, 2, 3 HAVING count(*) > 1
 		 UNION ALL SELECT q.g, q.partition, q."offset", 0 FROM newest p JOIN rows q USING (group_id, partition)
